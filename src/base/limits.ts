@@ -1,0 +1,59 @@
+/**
+ * Every limit on what one peer may make the server do: unit in the name, default here, described in
+ * `docs/limits.md`, tested at the limit and one past it. `Infinity` lifts a limit; 0 means none are allowed.
+ */
+export interface Limits {
+  /** Bytes of one pushed pack as it arrives. @default 2 GiB */
+  readonly packSizeBytesMax: number;
+  /** Objects in one pushed pack. @default 10,000,000 */
+  readonly packObjectsMax: number;
+  /** Inflated bytes of one object. @default 512 MiB */
+  readonly objectSizeBytesMax: number;
+  /** Inflated bytes of all objects of one pushed pack, deltas resolved. @default 64 GiB */
+  readonly inflatedTotalBytesMax: number;
+  /** Longest chain of deltas in a pushed pack. @default 4,096 (git's own writer stays under 4,095) */
+  readonly deltaDepthMax: number;
+  /** Ref updates of one push. @default 100,000 */
+  readonly commandsMax: number;
+  /** Bytes of all commands, shallow lines and push options of one push. @default 64 MiB */
+  readonly commandBytesMax: number;
+  /** Push options of one push. @default 1,000 */
+  readonly pushOptionsMax: number;
+  /** Wants of one fetch. @default 200,000 */
+  readonly wantsMax: number;
+  /** Haves of one fetch request. @default 1,000,000 */
+  readonly havesMax: number;
+  /** Bytes of one fetch or ls-refs request after gunzip. @default 64 MiB */
+  readonly requestBytesMax: number;
+  /** Nested filters in a `combine:`. @default 16 */
+  readonly filterDepthMax: number;
+  /** Time for the request head to arrive. @default 30,000 */
+  readonly headerTimeoutMs: number;
+  /** Time without a byte moving in either direction. @default 120,000 */
+  readonly idleTimeoutMs: number;
+  /** Requests that work on one repository at once; more wait in the queue. @default 64 */
+  readonly repositoryConcurrencyMax: number;
+  /** Requests that wait for one repository; more are told to come again (503). @default 512 */
+  readonly repositoryQueueMax: number;
+}
+
+const MiB = 1024 * 1024;
+
+export const DEFAULT_LIMITS: Limits = {
+  packSizeBytesMax: 2048 * MiB,
+  packObjectsMax: 10_000_000,
+  objectSizeBytesMax: 512 * MiB,
+  inflatedTotalBytesMax: 64 * 1024 * MiB,
+  deltaDepthMax: 4096,
+  commandsMax: 100_000,
+  commandBytesMax: 64 * MiB,
+  pushOptionsMax: 1000,
+  wantsMax: 200_000,
+  havesMax: 1_000_000,
+  requestBytesMax: 64 * MiB,
+  filterDepthMax: 16,
+  headerTimeoutMs: 30_000,
+  idleTimeoutMs: 120_000,
+  repositoryConcurrencyMax: 64,
+  repositoryQueueMax: 512,
+};

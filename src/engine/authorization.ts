@@ -1,0 +1,31 @@
+/**
+ * The one question that every service call asks, after parsing and before work. Types only; answers come from
+ * `access/`.
+ */
+import type { MaybePromise } from "../base/maybe-promise.js";
+import type { Identity, PushCommand } from "./push.js";
+
+export type Operation = "fetch" | "push" | "archive" | "create";
+
+export interface AuthorizationRequest {
+  readonly identity: Identity;
+  /** Repository name without `.git`. */
+  readonly repository: string;
+  readonly operation: Operation;
+  /** push: the commands, once they are known (the discovery request asks without). */
+  readonly commands?: readonly PushCommand[];
+  readonly address: string | undefined;
+  readonly transport: "http" | "ssh" | "git" | "stdio";
+}
+
+export type AuthorizationAnswer =
+  | { readonly allowed: true }
+  | {
+      readonly allowed: false;
+      /** Shown to the person. */
+      readonly reason: string;
+      /** "hide": answer as if the repository did not exist; "challenge": ask for credentials. */
+      readonly answer?: "forbid" | "hide" | "challenge";
+    };
+
+export type Authorize = (request: AuthorizationRequest) => MaybePromise<AuthorizationAnswer>;

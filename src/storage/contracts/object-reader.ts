@@ -1,0 +1,67 @@
+/**
+ * Reading the objects of a repository: the same interface over disk, memory, a quarantine and (later) a bucket.
+ * The one implementation that a backend composes is `storage/object-database.ts`.
+ */
+import type { ByteRangeDescriptor } from "../../base/byte-range.js";
+import type { MaybePromise } from "../../base/maybe-promise.js";
+import type { ObjectFormat } from "../../object/object-format.js";
+import type { ObjectId, ObjectType } from "../../object/object-id.js";
+import type { CommitGraph } from "../../pack/commit-graph.js";
+import type { Pack } from "../../pack/pack.js";
+
+export interface GitObject {
+  readonly type: ObjectType;
+  /** Inflated content. Borrowed and shared with caches: nobody changes it. */
+  readonly data: Buffer;
+}
+
+export interface ObjectHeader {
+  readonly type: ObjectType;
+  /** Inflated size in bytes. */
+  readonly sizeBytes: number;
+}
+
+export interface PackLocation {
+  readonly pack: Pack;
+  /** Position in the pack's index (oid order), 0-based. */
+  readonly position: number;
+}
+
+export interface ObjectReader {
+  readonly objectFormat: ObjectFormat;
+
+  /** undefined when absent. @throws object/corrupt when present but unreadable, storage/io */
+  read(oid: ObjectId): MaybePromise<GitObject | undefined>;
+  /** Without inflating the content where that can be avoided. */
+  readHeader(oid: ObjectId): MaybePromise<ObjectHeader | undefined>;
+  has(oid: ObjectId): MaybePromise<boolean>;
+
+  /** Every pack, most recently written first, alternates' packs last. An object may stand in several. */
+  readonly packs: readonly Pack[];
+  /** The first pack that holds the object; packs' indexes are resident. */
+  locate(oid: ObjectId): PackLocation | undefined;
+  readonly commitGraph: CommitGraph | undefined;
+  /** Ids of loose objects (order undefined, duplicates possible with packs). Memory: one directory at a time. */
+  looseObjects(): AsyncIterable<ObjectId>;
+
+  /** A structured-cloneable description; `openObjectReader` opens the same objects in a worker thread. */
+  describe(): ObjectReaderDescriptor;
+}
+
+/** Valid only while the snapshot (or quarantine) that it was taken from is not released. */
+export interface ObjectReaderDescriptor {
+  readonly objectFormat: ObjectFormat;
+  readonly packs: readonly PackDescriptor[];
+  /** `objects` directories whose two-digit subdirectories hold loose objects, in order of lookup. */
+  readonly looseDirectories: readonly string[];
+  /** commit-graph files, base layer first; empty when there is none. */
+  readonly commitGraph: readonly SharedArrayBuffer[];
+}
+
+export interface PackDescriptor {
+  readonly key: string;
+  readonly index: SharedArrayBuffer;
+  readonly bytes: ByteRangeDescriptor;
+  /** Path or bytes of the `.bitmap` that goes with the pack, if there is one. */
+  readonly bitmapPath?: string;
+}

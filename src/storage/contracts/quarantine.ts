@@ -1,0 +1,53 @@
+/**
+ * Where a push's objects live until the push is accepted: readable with the repository's own objects behind them,
+ * invisible to everyone else, gone without a trace when discarded.
+ */
+import type { ByteRange } from "../../base/byte-range.js";
+import type { ObjectId } from "../../object/object-id.js";
+import type { Pack } from "../../pack/pack.js";
+import type { ObjectReader } from "./object-reader.js";
+
+export interface Quarantine {
+  /** The repository's objects and those finished here. */
+  readonly objects: ObjectReader;
+  /** Only the packs that were finished here. */
+  readonly packs: readonly Pack[];
+  /** A directory in git's layout (`pack/` inside) where the backend has one: GIT_QUARANTINE_PATH for hooks. */
+  readonly directory?: string;
+
+  createPack(): Promise<PackSink>;
+  /** Commits to add to the repository's `shallow` list on publish (shallow push). */
+  addShallow(oids: readonly ObjectId[]): void;
+  /**
+   * Makes the objects durable (fsync of files and directories on disk), then visible. Only then may refs move.
+   * @throws storage/io, storage/not-found when the repository was deleted meanwhile
+   */
+  publish(): Promise<void>;
+  /** Removes everything not published. Idempotent; safe after `publish`. */
+  discard(): Promise<void>;
+}
+
+/** One pack under construction: appended in order, readable at once by offset, its head rewritten at the end. */
+export interface PackSink {
+  readonly sizeBytes: number;
+  /** Appends; the caller may reuse the bytes once the promise resolves. */
+  append(bytes: Uint8Array): Promise<void>;
+  /** Overwrites bytes that were appended (object count of a completed thin pack). */
+  overwrite(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Cuts the end off (the trailer of a thin pack before it is completed). */
+  truncate(sizeBytes: number): Promise<void>;
+  /** Everything appended so far; `describe()` works while the sink or its pack is open. */
+  range(): ByteRange;
+  /**
+   * Names the pack after its trailer, stores the index beside it, and adds it to the quarantine.
+   * @param files.index idx v2 bytes; the sink takes ownership
+   * @param files.trailer the pack's own checksum in hex
+   */
+  finish(files: {
+    readonly trailer: string;
+    readonly index: SharedArrayBuffer;
+    readonly reverseIndex?: Uint8Array;
+  }): Promise<Pack>;
+  /** Drops it. Idempotent. */
+  abort(): Promise<void>;
+}

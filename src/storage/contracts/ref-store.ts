@@ -1,0 +1,89 @@
+/**
+ * References: reading at one instant, and changing them in transactions with compare-and-swap.
+ * Specification: gitglossary (ref, symref), git-update-ref, gitformat of packed-refs and reftable.
+ */
+import type { MaybePromise } from "../../base/maybe-promise.js";
+import type { ObjectId } from "../../object/object-id.js";
+
+export interface Ref {
+  /** Full name: `refs/heads/main`. */
+  readonly name: string;
+  readonly oid: ObjectId;
+  /** What a symbolic ref names (one step); `oid` is then the end of the chain. */
+  readonly symbolicTarget?: string;
+  /** For an annotated tag: the object at the end of the tag chain. undefined: not a tag object, or not yet known. */
+  readonly peeled?: ObjectId;
+  /** True when `peeled` is final: a ref without `peeled` is then known not to name a tag object. */
+  readonly peelKnown?: boolean;
+}
+
+export interface Head {
+  /** The branch that HEAD names, even when it is unborn; undefined when HEAD is detached. */
+  readonly symbolicTarget?: string;
+  /** The commit HEAD leads to; undefined when unborn. */
+  readonly oid?: ObjectId;
+}
+
+/** All refs of one instant. Broken refs (unreadable, dangling symrefs) are left out of `all` and listed in `broken`. */
+export interface RefSnapshot {
+  readonly head: Head;
+  /** Under `refs/`, sorted by name in byte order, without HEAD. */
+  readonly all: readonly Ref[];
+  get(name: string): Ref | undefined;
+  /** Refs whose name starts with the prefix, by binary search. */
+  startingWith(prefix: string): readonly Ref[];
+  readonly broken: readonly string[];
+  /** Changes whenever any ref or HEAD changes: equal versions of one repository mean equal refs. */
+  readonly version: string;
+}
+
+export interface RefUpdate {
+  readonly name: string;
+  /** What the ref must be now: an id, `null` = it must not exist, undefined = not checked. */
+  readonly oldOid: ObjectId | null | undefined;
+  /** What it becomes; `null` deletes it. Exclusive with `symbolicTarget`. */
+  readonly newOid: ObjectId | null;
+  /** Makes the ref symbolic (for HEAD: switches the default branch). `newOid` is then ignored. */
+  readonly symbolicTarget?: string;
+  /** Line for the reflog, where one is kept. */
+  readonly reflogMessage?: string;
+}
+
+export interface RefTransaction {
+  readonly updates: readonly RefUpdate[];
+  /** true: all or none. false: each on its own. */
+  readonly atomic: boolean;
+  /** `Name <email>` and time for the reflog. */
+  readonly committer?: { readonly name: string; readonly email: string; readonly timeSeconds: number };
+  /** git's reference-transaction hook. Answering false in "prepared" aborts what is prepared. */
+  readonly onState?: (
+    state: "prepared" | "committed" | "aborted",
+    updates: readonly RefUpdate[],
+  ) => MaybePromise<boolean>;
+  readonly signal?: AbortSignal;
+}
+
+export type RefRefusalCode = "stale" | "exists" | "missing" | "name-conflict" | "bad-name" | "locked" | "rejected" | "aborted";
+
+/** A refusal is a value: `reason` is the text behind `ng REF`, in git's own words where git has them. */
+export type RefUpdateResult =
+  | { readonly name: string; readonly ok: true }
+  | { readonly name: string; readonly ok: false; readonly code: RefRefusalCode; readonly reason: string };
+
+export interface ReflogEntry {
+  readonly oldOid: ObjectId;
+  readonly newOid: ObjectId;
+  /** `Name <email> seconds zone` */
+  readonly committer: string;
+  readonly message: string;
+}
+
+export interface RefStore {
+  /** @throws storage/io, storage/bad-ref when HEAD cannot be read */
+  snapshot(): Promise<RefSnapshot>;
+  /** Durable when it returns. One result per update, in order. @throws storage/io (then nothing is known) */
+  transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]>;
+  /** Oldest first; empty when no log is kept. */
+  readReflog(name: string): Promise<readonly ReflogEntry[]>;
+  close(): Promise<void>;
+}

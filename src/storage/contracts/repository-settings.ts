@@ -1,0 +1,71 @@
+/**
+ * A repository's own configuration, as the server honours it: the safe list of docs/configuration.md and nothing
+ * else. Defaults are git's unless said otherwise. A server option may set another default for all repositories.
+ */
+export type RefuseOrWarn = "refuse" | "warn" | "ignore";
+export type FsckSeverity = "error" | "warn" | "ignore";
+
+export interface RepositorySettings {
+  readonly http: {
+    /** undefined: allowed to authenticated callers (gitwharf: to whom access allows). */
+    readonly receivePack: boolean | undefined;
+    readonly uploadPack: boolean;
+    readonly getAnyFile: boolean;
+  };
+  readonly uploadPack: {
+    readonly allowTipSha1InWant: boolean;
+    readonly allowReachableSha1InWant: boolean;
+    readonly allowAnySha1InWant: boolean;
+    /** gitwharf's default is true. */
+    readonly allowFilter: boolean;
+    readonly allowRefInWant: boolean;
+    /** Seconds between empty band 2 packets while planning; 0 = none. @default 5 */
+    readonly keepAliveSeconds: number;
+    readonly advertiseBundleUris: boolean;
+    /** uploadpack.hideRefs and transfer.hideRefs, in order of precedence (last match wins). */
+    readonly hideRefs: readonly string[];
+  };
+  readonly uploadPackFilter: {
+    readonly allow: boolean;
+    /** By filter name: `blob:none`, `blob:limit`, `tree`, `sparse:oid`, `object:type`, `combine`. */
+    readonly allowByName: ReadonlyMap<string, boolean>;
+    readonly treeMaxDepth: number;
+  };
+  readonly transfer: { readonly advertiseSid: boolean; readonly advertiseObjectInfo: boolean };
+  readonly lsRefs: { readonly unborn: "advertise" | "allow" | "ignore" };
+  readonly receive: {
+    readonly denyDeletes: boolean;
+    readonly denyNonFastForwards: boolean;
+    readonly denyCurrentBranch: RefuseOrWarn | "updateInstead";
+    readonly denyDeleteCurrent: RefuseOrWarn;
+    readonly advertiseAtomic: boolean;
+    readonly advertisePushOptions: boolean;
+    /** receive.fsckObjects, else transfer.fsckObjects. gitwharf's default is true. */
+    readonly fsckObjects: boolean;
+    /** receive.fsck.<msg-id>: git's camelCase id in lower case. */
+    readonly fsckSeverities: ReadonlyMap<string, FsckSeverity>;
+    readonly fsckSkipList: ReadonlySet<string>;
+    /** Bytes; Infinity when unset or 0. */
+    readonly maxInputSizeBytes: number;
+    readonly certNonceSeed: string | undefined;
+    readonly certNonceSlopSeconds: number;
+    readonly shallowUpdate: boolean;
+    /** receive.procReceiveRefs: `[modifiers:]prefix` as written. */
+    readonly procReceiveRefs: readonly string[];
+    readonly hideRefs: readonly string[];
+  };
+  readonly core: {
+    readonly bare: boolean;
+    readonly logAllRefUpdates: "always" | "true" | "false";
+    /** Mode bits added to files that are made; undefined = the process's umask decides. */
+    readonly sharedRepository: "umask" | "group" | "all" | number;
+  };
+  readonly bundle: {
+    readonly version: string | undefined;
+    readonly mode: string | undefined;
+    readonly heuristic: string | undefined;
+    /** bundle.<id>.<key> in file order. */
+    readonly entries: readonly { readonly id: string; readonly key: string; readonly value: string }[];
+  };
+  readonly gc: { readonly auto: number; readonly autoPackLimit: number };
+}

@@ -1,0 +1,81 @@
+/**
+ * A repository, and a store of repositories. Backends: `disk/`, `memory/`; the contract suites in `suites/` say
+ * what each must keep.
+ */
+import type { ObjectFormat } from "../../object/object-format.js";
+import type { ObjectId } from "../../object/object-id.js";
+import type { ObjectReader } from "./object-reader.js";
+import type { Quarantine } from "./quarantine.js";
+import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
+import type { RepositorySettings } from "./repository-settings.js";
+
+export interface RepositoryStore {
+  /**
+   * `name` is a checked repository name (`parseRepositoryName`) without `.git`: one or more segments joined by `/`.
+   * undefined when there is none. The caller closes what it opened; opening twice shares caches.
+   */
+  open(name: string): Promise<Repository | undefined>;
+  /** @throws storage/exists; when two callers race, exactly one creates */
+  create(name: string, options?: CreateRepositoryOptions): Promise<Repository>;
+  /** @throws storage/not-found */
+  delete(name: string): Promise<void>;
+  /** Names in byte order. */
+  list(): AsyncIterable<string>;
+  close(): Promise<void>;
+}
+
+export interface CreateRepositoryOptions {
+  /** @default "sha1" */
+  readonly objectFormat?: ObjectFormat;
+  /** @default "main" */
+  readonly defaultBranch?: string;
+  /** Disk only. @default "files" */
+  readonly refFormat?: "files" | "reftable";
+}
+
+export interface Repository {
+  readonly name: string;
+  readonly objectFormat: ObjectFormat;
+  /** Names this repository's identity for caches; a repository deleted and made anew has another. */
+  readonly id: string;
+  /** The repository's own configuration, safe list only, re-read when it changed. */
+  settings(): Promise<RepositorySettings>;
+  /** Refs and objects of one instant: everything the refs name is readable. Must be released. */
+  snapshot(): Promise<Snapshot>;
+  openQuarantine(): Promise<Quarantine>;
+  readonly refs: RefStore;
+  /** The path of the git directory where the backend has one (hooks, CLI). */
+  readonly gitDirectory?: string;
+  /** Branches checked out in the main work tree or linked worktrees (`denyCurrentBranch`): full ref names. */
+  checkedOutBranches(): Promise<ReadonlyMap<string, WorkTreeUse>>;
+  /** Raw bytes for dumb HTTP: `HEAD`, `objects/…`; undefined when absent or not served. */
+  openFile?(path: string): Promise<RepositoryFile | undefined>;
+  close(): Promise<void>;
+}
+
+export interface WorkTreeUse {
+  /** Directory of the work tree. */
+  readonly path: string;
+  readonly bare: boolean;
+}
+
+export interface RepositoryFile {
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** Bytes [start, end). Closes the file when it ends or is returned early. */
+  read(range: { readonly start: number; readonly end: number }): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface Snapshot {
+  /** Equal versions of one repository id mean equal refs, objects and shallow list: the key of every cache. */
+  readonly version: string;
+  readonly head: Head;
+  readonly refs: RefSnapshot;
+  readonly objects: ObjectReader;
+  /** Commits whose parents are absent (a shallow repository). */
+  readonly shallow: ReadonlySet<ObjectId>;
+  /** Ref tips of alternates (`.have` lines). */
+  readonly alternateTips: readonly ObjectId[];
+  release(): void;
+}
