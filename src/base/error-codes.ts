@@ -44,6 +44,7 @@ export const ERROR_CODES = {
   "protocol/bad-request": { kind: "peer", retryable: false },
   "protocol/not-our-ref": { kind: "peer", retryable: false },
   "protocol/service-disabled": { kind: "peer", retryable: false },
+  "protocol/unsupported-media-type": { kind: "peer", retryable: false },
   "protocol/unsupported": { kind: "peer", retryable: false },
   // access
   "access/denied": { kind: "peer", retryable: false },

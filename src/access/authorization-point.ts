@@ -1,0 +1,34 @@
+/**
+ * The one authorization point: wraps the application's callback so that it fails closed and is logged once.
+ */
+import type { Authorize } from "../engine/authorization.js";
+import { openAccess } from "./open-access.js";
+
+export interface AuthorizationPointOptions {
+  readonly authorize: Authorize | undefined;
+  /** True when an authenticator is configured: anonymous callers are then challenged unless `authorize` lets them in. */
+  readonly hasAuthenticator: boolean;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** An answer for every request: an error in the callback denies. */
+export function createAuthorizationPoint(options: AuthorizationPointOptions): Authorize {
+  const decide = options.authorize ?? (options.hasAuthenticator ? signedInOnly : openAccess);
+  return async (request) => {
+    try {
+      const answer = await decide(request);
+      // A callback written in JavaScript may answer anything: only `allowed: true` opens.
+      if (answer?.allowed === true) return answer;
+      if (answer?.allowed === false) return answer;
+      return { allowed: false, reason: "the server's authorization gave no answer" };
+    } catch (error) {
+      options.onFailure(error);
+      return { allowed: false, reason: "the server could not decide on authorization; try again later" };
+    }
+  };
+}
+
+const signedInOnly: Authorize = ({ identity }) =>
+  identity.user === undefined
+    ? { allowed: false, reason: "authentication required", answer: "challenge" }
+    : { allowed: true };

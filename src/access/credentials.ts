@@ -1,0 +1,26 @@
+/**
+ * Credentials as they come in an `Authorization` header. Specification: RFC 7617 (Basic), RFC 6750 (Bearer).
+ */
+export type Credentials =
+  | { readonly kind: "basic"; readonly user: string; readonly password: string }
+  | { readonly kind: "bearer"; readonly token: string };
+
+/**
+ * @returns undefined when there is no header, "malformed" when it cannot be understood or names nobody
+ *   (empty user and password): such a request is answered like one with wrong credentials.
+ */
+export function parseAuthorizationHeader(header: string | undefined): Credentials | "malformed" | undefined {
+  if (header === undefined) return undefined;
+  const space = header.indexOf(" ");
+  const scheme = header.slice(0, space < 0 ? header.length : space).toLowerCase();
+  const rest = space < 0 ? "" : header.slice(space + 1).trim();
+  if (scheme === "bearer") return /^[\x21-\x7e]+$/.test(rest) ? { kind: "bearer", token: rest } : "malformed";
+  if (scheme !== "basic" || !/^[A-Za-z0-9+/]+={0,2}$/.test(rest)) return "malformed";
+  const text = Buffer.from(rest, "base64").toString("utf8");
+  const colon = text.indexOf(":");
+  // eslint-disable-next-line no-control-regex -- control characters are exactly what must not pass
+  if (colon < 0 || /[\0-\x1f\x7f]/.test(text)) return "malformed";
+  const user = text.slice(0, colon);
+  const password = text.slice(colon + 1);
+  return user === "" && password === "" ? "malformed" : { kind: "basic", user, password };
+}

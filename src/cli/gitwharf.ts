@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+/**
+ * The command line. Exit codes: 0 done, 1 it failed (or fsck found errors), 2 the command was wrong.
+ */
+import { Command, CommanderError } from "commander";
+import { isGitwharfError } from "../base/errors.js";
+import { VERSION } from "../server/version.js";
+import { fsckCommand } from "./fsck-command.js";
+import { initCommand } from "./init-command.js";
+import { receivePackCommand } from "./receive-pack-command.js";
+import { serveCommand } from "./serve-command.js";
+import { uploadPackCommand } from "./upload-pack-command.js";
+
+const program = new Command("gitwharf")
+  .description("A programmable Git server.")
+  .version(VERSION, "-v, --version")
+  .showHelpAfterError("(gitwharf --help and gitwharf COMMAND --help explain)")
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: false });
+
+for (const command of [serveCommand(), initCommand(), fsckCommand(), uploadPackCommand(), receivePackCommand()]) {
+  program.addCommand(command.exitOverride().showHelpAfterError(`(gitwharf ${command.name()} --help explains)`));
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    // A defect shows its stack; what a person can mend shows one sentence.
+    const mendable = isGitwharfError(error) && error.kind !== "invariant";
+    console.error("gitwharf:", mendable ? error.message : error);
+    process.exitCode = isGitwharfError(error, "server/bad-configuration", "storage/bad-name") ? 2 : 1;
+  }
+}

@@ -1,0 +1,28 @@
+/** `gitwharf receive-pack PATH`: takes one push over standard input and output, like git-receive-pack. */
+import { Command } from "commander";
+import { serveRepositoryAt } from "./serve-repository-at.js";
+
+export function receivePackCommand(): Command {
+  return new Command("receive-pack")
+    .description("Take a push into one repository over standard input and output (GIT_PROTOCOL is honoured).")
+    .argument("<path>", "a bare repository, or a work tree with its .git")
+    .option("--stateless-rpc", "one request and one answer, as over HTTP")
+    .option("--http-backend-info-refs", "only the advertisement")
+    .option("--advertise-refs", "the same under its older name")
+    .option("--repository-hooks", "run the hooks that stand inside the repository")
+    .action((path: string, flags: Flags) =>
+      serveRepositoryAt(path, {
+        service: "receive-pack",
+        statelessRpc: flags.statelessRpc === true,
+        advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
+        repositoryHooks: flags.repositoryHooks === true,
+      }),
+    );
+}
+
+interface Flags {
+  readonly statelessRpc?: boolean;
+  readonly httpBackendInfoRefs?: boolean;
+  readonly advertiseRefs?: boolean;
+  readonly repositoryHooks?: boolean;
+}

@@ -1,0 +1,226 @@
+/** `gitwharf serve`: the server, until it is told to stop. */
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { GitwharfError, isGitwharfError } from "../base/errors.js";
+import type { Limits } from "../base/limits.js";
+import type { ObjectFormat } from "../object/object-format.js";
+import { createGitServer, type GitServer } from "../server/git-server.js";
+import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
+import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
+
+/** What a configuration file may say: the options of `createGitServer` and where to listen. */
+type Configuration = Partial<GitServerOptions> & Partial<ListenOptions>;
+
+interface ServeFlags {
+  readonly http?: string;
+  readonly autoCreate?: boolean | AutoCreate;
+  readonly config?: string;
+  readonly defaultBranch?: string;
+  readonly objectFormat?: ObjectFormat;
+  readonly refFormat?: "files" | "reftable";
+  readonly repositoryHooks?: boolean;
+  readonly collisionDetection: boolean;
+  readonly sync: boolean;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly limit: Record<string, number>;
+  readonly grace: string;
+  readonly log: "text" | "json" | "none";
+}
+
+export function serveCommand(): Command {
+  return new Command("serve")
+    .description("Serve a directory of repositories over HTTP.")
+    .argument("[directory]", "where the repositories are (made when missing)  [default: ./repositories]")
+    .option("--http <address>", "PORT, HOST:PORT or [IPV6]:PORT  [default: 127.0.0.1:5000]")
+    .addOption(
+      new Option("--auto-create [when]", 'make a repository on its first "push", or on its first "read" as well')
+        .choices(["push", "read"]),
+    )
+    .option("--no-auto-create", "serve only repositories that exist  [default: made on first push]")
+    .option("--config <file>", "a .json file or a JavaScript module with the options of createGitServer")
+    .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
+    .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
+    .addOption(new Option("--ref-format <format>", "of new repositories").choices(["files", "reftable"]))
+    .option("--repository-hooks", "run the hooks that stand inside repositories (trusted repositories only)")
+    .option("--no-collision-detection", "do not look for crafted SHA-1 collisions in pushed objects")
+    .option("--no-sync", "do not wait until pushes are on the disk (faster; a power cut may lose them)")
+    .option("--tls-cert <file>", "serve HTTPS with this certificate (PEM; read again on SIGHUP)")
+    .option("--tls-key <file>", "its key (PEM)")
+    .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit, {})
+    .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
+    .addOption(new Option("--log <form>", "how requests are logged").choices(["text", "json", "none"]).default("text"))
+    .addHelpText(
+      "after",
+      "\nWithout authentication the server listens on loopback addresses only and is open to everyone on this machine.\n",
+    )
+    .action(serve);
+}
+
+async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
+  const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
+  const { http, tls, ...fromFile } = configuration;
+  const repositories = directory ?? fromFile.repositories ?? "./repositories";
+  const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
+  const options: GitServerOptions = {
+    log: (entry) => log(flags.log, entry),
+    ...fromFile,
+    repositories: typeof repositories === "string" ? resolve(repositories) : repositories,
+    autoCreate,
+    limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
+    ...defined("defaultBranch", flags.defaultBranch),
+    ...defined("objectFormat", flags.objectFormat),
+    ...defined("refFormat", flags.refFormat),
+    ...defined("repositoryHooks", flags.repositoryHooks),
+    ...(flags.collisionDetection ? {} : { collisionDetection: false }),
+    ...(flags.sync ? {} : { durability: "none" as const }),
+  };
+  const graceMs = Number(flags.grace) * 1000;
+  if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
+  const server = createGitServer(options);
+  const listening = await server.listen({
+    http: flags.http ?? http ?? "127.0.0.1:5000",
+    ...defined("tls", tlsOf(flags) ?? tls),
+  });
+  const open = options.authenticate === undefined && options.authorize === undefined;
+  process.stdout.write(banner({ url: listening.http.url, repositories, autoCreate, open }));
+  process.on("SIGHUP", () => {
+    listening.http.reloadCertificate().catch((error: unknown) => {
+      log("text", { level: "error", message: "the certificate was not reloaded", error });
+    });
+  });
+  await stopSignal();
+  await stop(server, graceMs);
+}
+
+async function stop(server: GitServer, graceMs: number): Promise<void> {
+  if (server.active > 0) {
+    process.stderr.write(`gitwharf: stopping; ${server.active} requests may finish (Ctrl-C again stops at once)\n`);
+  }
+  await Promise.race([server.close({ graceMs }), stopSignal()]);
+  await server.close({ graceMs: 0 });
+  process.exit();
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+}
+
+function banner(about: {
+  readonly url: string;
+  readonly repositories: GitServerOptions["repositories"];
+  readonly autoCreate: AutoCreate;
+  readonly open: boolean;
+}): string {
+  const { url, repositories, autoCreate, open } = about;
+  const lines = [
+    `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
+    ...(open ? ["OPEN: there are no users, so anyone on this machine can read and push."] : []),
+    "",
+    ...(autoCreate === "never"
+      ? ["Make a repository with `gitwharf init NAME`, then try:", ""]
+      : ["Try (the repository is made on the first push):", ""]),
+    "  git init -b main demo && cd demo && git commit --allow-empty -m 'First commit'",
+    `  git push ${url}/demo.git main`,
+    `  git clone ${url}/demo.git ../copy`,
+    `  git -C ../copy pull`,
+    "",
+    "Ctrl-C stops the server when running requests are done.",
+    "",
+  ];
+  return lines.join("\n");
+}
+
+function autoCreateOf(flags: ServeFlags): AutoCreate | undefined {
+  switch (flags.autoCreate) {
+    case undefined:
+      return undefined;
+    case true:
+      return process.argv.some((argument) => argument.startsWith("--auto-create")) ? "push" : undefined;
+    case false:
+      return "never";
+    default:
+      return flags.autoCreate;
+  }
+}
+
+function tlsOf(flags: ServeFlags): ListenOptions["tls"] {
+  if (flags.tlsCert === undefined && flags.tlsKey === undefined) return undefined;
+  if (flags.tlsCert === undefined || flags.tlsKey === undefined) {
+    throw new GitwharfError("server/bad-configuration", "--tls-cert and --tls-key go together");
+  }
+  return { certificateFile: flags.tlsCert, keyFile: flags.tlsKey };
+}
+
+function parseLimit(text: string, before: Record<string, number>): Record<string, number> {
+  const match = /^([A-Za-z]+)=([0-9]+|Infinity)$/.exec(text);
+  if (match?.[1] === undefined) throw new InvalidArgumentError("write NAME=NUMBER, for instance packSizeBytesMax=1000000");
+  return { ...before, [match[1]]: Number(match[2]) };
+}
+
+async function readConfiguration(file: string): Promise<Configuration> {
+  const path = resolve(file);
+  let value: unknown;
+  try {
+    value = path.endsWith(".json")
+      ? JSON.parse(await readFile(path, "utf8"))
+      : ((await import(pathToFileURL(path).href)) as { default?: unknown }).default;
+  } catch (cause) {
+    if (isGitwharfError(cause)) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new GitwharfError("server/bad-configuration", `the configuration ${path} cannot be read: ${why}`, { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new GitwharfError("server/bad-configuration", `the configuration ${path} must be (or export) one object`);
+  }
+  for (const key of Object.keys(value)) {
+    if (!CONFIGURATION_KEYS.has(key)) {
+      const known = [...CONFIGURATION_KEYS].join(", ");
+      throw new GitwharfError("server/bad-configuration", `${path}: there is no option '${key}'; known are ${known}`);
+    }
+  }
+  return value;
+}
+
+const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
+  Object.keys({
+    repositories: true,
+    autoCreate: true,
+    defaultBranch: true,
+    objectFormat: true,
+    refFormat: true,
+    authenticate: true,
+    authorize: true,
+    handlers: true,
+    repositoryHooks: true,
+    collisionDetection: true,
+    verifyPushCertificate: true,
+    limits: true,
+    durability: true,
+    log: true,
+    http: true,
+    tls: true,
+  } satisfies Record<keyof Required<Configuration>, true>),
+);
+
+function defined<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return value === undefined ? {} : ({ [key]: value } as Partial<Record<K, V>>);
+}
+
+function log(form: "text" | "json" | "none", entry: ServiceLogEntry): void {
+  if (form === "none" && entry.level === "info") return;
+  const time = new Date().toISOString();
+  const { level, message, fields } = entry;
+  const error = entry.error instanceof Error ? (entry.error.stack ?? entry.error.message) : entry.error;
+  if (form === "json") {
+    process.stderr.write(`${JSON.stringify({ time, level, message, ...fields, ...(error === undefined ? {} : { error }) })}\n`);
+    return;
+  }
+  const details = Object.entries(fields ?? {}).filter(([, value]) => value !== undefined);
+  const tail = details.map(([key, value]) => ` ${key}=${value}`).join("");
+  process.stderr.write(`${time} ${level} ${message}${tail}${error === undefined ? "" : `\n${String(error)}`}\n`);
+}

@@ -1,0 +1,67 @@
+/**
+ * One Git service on one repository over standard input and output. The caller is who started the process: the
+ * operating system's permissions decide what it may do.
+ */
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { DEFAULT_LIMITS } from "../base/limits.js";
+import { closeWorkerPool } from "../base/worker-pool.js";
+import { createRepositoryHooks } from "../hooks/repository-hooks.js";
+import { advertiseReceivePack } from "../protocol/receive-pack/advertise-receive-pack.js";
+import { serveReceivePack } from "../protocol/receive-pack/serve-receive-pack.js";
+import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
+import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
+import { AGENT } from "../server/version.js";
+import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
+import { protocolVersion } from "../transport/http/smart.js";
+import { createStdioSignal, createStdoutSink, flushStdout } from "./stdio.js";
+
+export interface ServeRepositoryOptions {
+  readonly service: "upload-pack" | "receive-pack";
+  readonly statelessRpc: boolean;
+  readonly advertiseOnly: boolean;
+  readonly repositoryHooks?: boolean;
+}
+
+export async function serveRepositoryAt(path: string, options: ServeRepositoryOptions): Promise<void> {
+  const repository = await openDiskRepositoryAt(path);
+  const signal = createStdioSignal();
+  const output = createStdoutSink(signal);
+  const version = protocolVersion(process.env["GIT_PROTOCOL"]);
+  const common = {
+    repository,
+    settings: await repository.settings(),
+    limits: DEFAULT_LIMITS,
+    identity: { user: process.env["USER"] },
+    agent: AGENT,
+    sessionId: randomUUID(),
+    signal,
+  };
+  const streams = { input: process.stdin, output, statelessRpc: options.statelessRpc };
+  try {
+    if (options.service === "upload-pack") {
+      const context = { ...common, version };
+      if (!options.statelessRpc || options.advertiseOnly) await output.write(...(await advertiseUploadPack(context)));
+      if (!options.advertiseOnly) await serveUploadPack(context, streams);
+    } else {
+      const context = {
+        ...common,
+        version: version === 1 ? (1 as const) : (0 as const),
+        transport: "stdio" as const,
+        address: undefined,
+        authorize: () => undefined,
+        handlers: options.repositoryHooks === true ? [createRepositoryHooks({})] : [],
+        collisionDetection: true,
+        verifyPushCertificate: undefined,
+      };
+      if (!options.statelessRpc || options.advertiseOnly) await output.write(...(await advertiseReceivePack(context)));
+      if (!options.advertiseOnly) await serveReceivePack(context, streams);
+    }
+    await flushStdout();
+  } finally {
+    await repository.close();
+    await closeWorkerPool();
+    process.stdin.destroy();
+    if (!process.stdin.destroyed) await once(process.stdin, "close");
+  }
+}

@@ -1,0 +1,29 @@
+/** gitwharf: a programmable Git server. This file is the public interface of the library. */
+export { createGitServer, type GitServer } from "./server/git-server.js";
+export type { GitServerOptions, ListenOptions } from "./server/git-server-options.js";
+export { VERSION } from "./server/version.js";
+export type { HttpListener } from "./transport/http/listener.js";
+export type { HttpHandler } from "./transport/http/handler.js";
+export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
+export type { Credentials } from "./access/credentials.js";
+export type { AuthorizationAnswer, AuthorizationRequest, Authorize, Operation } from "./engine/authorization.js";
+export type {
+  Identity,
+  ProcReceiveResult,
+  Push,
+  PushCertificate,
+  PushCertificateVerification,
+  PushCommand,
+  PushHandlers,
+  Verdict,
+} from "./engine/push.js";
+export { DEFAULT_LIMITS, type Limits } from "./base/limits.js";
+export { GitwharfError, isGitwharfError } from "./base/errors.js";
+export { ERROR_CODES, type ErrorCode, type ErrorKind } from "./base/error-codes.js";
+export { createDiskRepositoryStore } from "./storage/disk/disk-repository-store.js";
+export { createMemoryRepositoryStore } from "./storage/memory/memory-repository-store.js";
+export type * from "./storage/contracts/object-reader.js";
+export type * from "./storage/contracts/quarantine.js";
+export type * from "./storage/contracts/ref-store.js";
+export type * from "./storage/contracts/repository.js";
+export type * from "./storage/contracts/repository-settings.js";

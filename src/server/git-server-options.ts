@@ -1,0 +1,54 @@
+/** The options of `createGitServer` and of a configuration file: the same names in both. */
+import type { Limits } from "../base/limits.js";
+import type { MaybePromise } from "../base/maybe-promise.js";
+import type { Authorize } from "../engine/authorization.js";
+import type { PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
+import type { ObjectFormat } from "../object/object-format.js";
+import type { RepositoryStore } from "../storage/contracts/repository.js";
+import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
+
+export interface GitServerOptions {
+  /** A directory of repositories (made when missing), or a store of your own. */
+  readonly repositories: string | RepositoryStore;
+  /** When a repository that does not exist is made: on its first push, also on its first read, or never. @default "never" */
+  readonly autoCreate?: AutoCreate;
+  /** The branch that HEAD names in new repositories. @default "main" */
+  readonly defaultBranch?: string;
+  /** The hash function of new repositories. @default "sha1" */
+  readonly objectFormat?: ObjectFormat;
+  /** How new repositories on disk keep their refs. @default "files" */
+  readonly refFormat?: "files" | "reftable";
+  /**
+   * Tells who sends these credentials; undefined refuses them. Without it everyone is anonymous, and the server
+   * answers only on loopback names unless `authorize` is given.
+   */
+  readonly authenticate?: Authenticate;
+  /**
+   * Asked on every request, after parsing and before work; an error denies.
+   * @default with `authenticate`: everyone who signed in; without: everyone
+   */
+  readonly authorize?: Authorize;
+  /** Handlers of pushes, called in order. */
+  readonly handlers?: PushHandlers | readonly PushHandlers[];
+  /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */
+  readonly repositoryHooks?: boolean;
+  /** Detect crafted SHA-1 collisions in pushed objects. @default true */
+  readonly collisionDetection?: boolean;
+  readonly verifyPushCertificate?: (certificate: PushCertificate) => MaybePromise<PushCertificateVerification>;
+  /** Deviations from the default limits. */
+  readonly limits?: Partial<Limits>;
+  /**
+   * "sync": what was acknowledged survives a power cut. "none": the operating system writes when it likes (tests).
+   * @default "sync"
+   */
+  readonly durability?: "sync" | "none";
+  /** @default drops entries of level "info", prints others to standard error */
+  readonly log?: (entry: ServiceLogEntry) => void;
+}
+
+export interface ListenOptions {
+  /** A port, or `HOST:PORT`; the host is 127.0.0.1 unless given. Port 0 takes a free one. */
+  readonly http: number | string;
+  /** Serve HTTPS (HTTP/2 and HTTP/1.1). The files are read again on `reloadCertificate()`. */
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
+}

@@ -1,0 +1,159 @@
+/**
+ * The composition root: puts stores, access, protocol and transports together, and ends them in order.
+ */
+import { createAuthorizationPoint } from "../access/authorization-point.js";
+import { isLoopbackName } from "../access/open-access.js";
+import { GitwharfError } from "../base/errors.js";
+import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
+import type { PushHandlers } from "../engine/push.js";
+import { createRepositoryHooks } from "../hooks/repository-hooks.js";
+import type { CreateRepositoryOptions, Repository, RepositoryStore } from "../storage/contracts/repository.js";
+import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
+import { createMemoryRepositoryStore } from "../storage/memory/memory-repository-store.js";
+import { createHttpHandler, type HttpHandler } from "../transport/http/handler.js";
+import { listenHttp, type HttpListener } from "../transport/http/listener.js";
+import { createRepositoryGate } from "../transport/repository-gate.js";
+import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
+import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
+import { parseListenAddress } from "./listen-address.js";
+import { AGENT } from "./version.js";
+
+export interface GitServer {
+  /** A Node request listener: `http.createServer(server.handler)`, `app.use("/git", server.handler)`. */
+  readonly handler: HttpHandler;
+  /** The same for a framework that leaves its mount point in `request.url`: `handlerUnder("/git")`. */
+  handlerUnder(prefix: string): HttpHandler;
+  readonly store: RepositoryStore;
+  readonly limits: Limits;
+  /** Requests at work. */
+  readonly active: number;
+  /**
+   * @throws server/bad-configuration: bad or taken address, or an address that is not loopback while the server is
+   *   open to everyone
+   */
+  listen(options: ListenOptions): Promise<{ readonly http: HttpListener }>;
+  /**
+   * Takes no more requests, lets those at work finish for `graceMs` milliseconds (@default 10,000), ends the rest,
+   * closes the store if the server opened it. Idempotent.
+   */
+  close(options?: { readonly graceMs?: number }): Promise<void>;
+}
+
+/** @throws server/bad-configuration */
+export function createGitServer(options: GitServerOptions): GitServer {
+  const limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
+  const log = options.log ?? logToStandardError;
+  const ownsStore = typeof options.repositories === "string";
+  const store =
+    typeof options.repositories === "string"
+      ? createDiskRepositoryStore({ directory: options.repositories, durability: options.durability ?? "sync" })
+      : options.repositories;
+  const creation: CreateRepositoryOptions = {
+    objectFormat: options.objectFormat ?? "sha1",
+    defaultBranch: options.defaultBranch ?? "main",
+    refFormat: options.refFormat ?? "files",
+  };
+  const handlers: PushHandlers[] = [options.handlers ?? []].flat();
+  if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({}));
+  const closing = new AbortController();
+  const gate = createRepositoryGate(limits);
+  const open = options.authenticate === undefined && options.authorize === undefined;
+
+  const host: ServiceHost = {
+    store,
+    limits,
+    agent: AGENT,
+    gate,
+    authenticate: options.authenticate,
+    authorize: createAuthorizationPoint({
+      authorize: options.authorize,
+      hasAuthenticator: options.authenticate !== undefined,
+      onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
+    }),
+    autoCreate: options.autoCreate ?? "never",
+    createRepository: (name) => createOrOpen(store, name, creation),
+    openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
+    settingsOf: (repository) => repository.settings(),
+    handlersOf: () => handlers,
+    collisionDetection: options.collisionDetection ?? true,
+    verifyPushCertificate: options.verifyPushCertificate,
+    log,
+    closing: closing.signal,
+  };
+  const listeners = new Set<HttpListener>();
+  let closed: Promise<void> | undefined;
+  const handlerUnder = (prefix: string): HttpHandler =>
+    createHttpHandler({ host, prefix, loopbackHostsOnly: open });
+  const handler = handlerUnder("");
+
+  return {
+    handler,
+    handlerUnder,
+    store,
+    limits,
+    get active() {
+      return gate.active;
+    },
+    async listen(listen) {
+      const address = parseListenAddress(listen.http);
+      if (open && !isLoopbackName(address.host)) {
+        throw new GitwharfError(
+          "server/bad-configuration",
+          `refusing to listen on ${address.host}: without authentication everyone who reaches this address could ` +
+            "read and push. Listen on 127.0.0.1, or configure `authenticate` or `authorize`",
+        );
+      }
+      const http = await listenHttp({
+        ...address,
+        handler,
+        limits,
+        ...(listen.tls === undefined ? {} : { tls: listen.tls }),
+      });
+      listeners.add(http);
+      return { http };
+    },
+    close({ graceMs = 10_000 } = {}) {
+      closed ??= (async () => {
+        const giveUp = setTimeout(() => {
+          closing.abort(new GitwharfError("base/shutting-down", "the server is shutting down; try again later"));
+        }, graceMs);
+        await Promise.all([...listeners].map((listener) => listener.close(graceMs + 1000)));
+        clearTimeout(giveUp);
+        closing.abort(new GitwharfError("base/shutting-down", "the server is shutting down; try again later"));
+        if (ownsStore) await store.close();
+      })();
+      return closed;
+    },
+  };
+}
+
+async function createOrOpen(store: RepositoryStore, name: string, creation: CreateRepositoryOptions): Promise<Repository> {
+  try {
+    return await store.create(name, creation);
+  } catch (error) {
+    // Another push made it first: that is as good.
+    const other = error instanceof GitwharfError && error.code === "storage/exists" ? await store.open(name) : undefined;
+    if (other === undefined) throw error;
+    return other;
+  }
+}
+
+function checkLimits(limits: Limits): Limits {
+  for (const [name, value] of Object.entries(limits)) {
+    if (typeof value !== "number" || Number.isNaN(value) || value < 0) {
+      throw new GitwharfError("server/bad-configuration", `limit '${name}' must be a number from 0 up, or Infinity`);
+    }
+    if (!(name in DEFAULT_LIMITS)) {
+      throw new GitwharfError(
+        "server/bad-configuration",
+        `there is no limit '${name}'; known are ${Object.keys(DEFAULT_LIMITS).join(", ")}`,
+      );
+    }
+  }
+  return limits;
+}
+
+function logToStandardError(entry: ServiceLogEntry): void {
+  if (entry.level === "info") return;
+  console.error(`gitwharf: ${entry.message}`, entry.error ?? "");
+}

@@ -1,0 +1,125 @@
+/**
+ * Dumb HTTP, for reading only: `info/refs` without a service, `HEAD`, and files under `objects/`.
+ * Specification: gitprotocol-http ("Dumb Clients").
+ *
+ * Differs from git: refused for a repository that hides refs, because files know no refs and would give out
+ * objects that only hidden refs reach.
+ */
+import { GitwharfError } from "../../base/errors.js";
+import { beginServiceCall, type ServiceCall } from "../service-call.js";
+import type { HttpExchange } from "./handler.js";
+import { setCacheForever, setNoCache } from "./no-cache.js";
+import { createResponseSink } from "./response-sink.js";
+
+export async function serveInfoRefsFile(exchange: HttpExchange, name: string): Promise<void> {
+  await withReadableFiles(exchange, name, async (call) => {
+    const snapshot = await call.repository.snapshot();
+    try {
+      const lines: string[] = [];
+      for (const ref of snapshot.refs.all) {
+        lines.push(`${ref.oid}\t${ref.name}\n`);
+        if (ref.peeled !== undefined) lines.push(`${ref.peeled}\t${ref.name}^{}\n`);
+      }
+      const body = Buffer.from(lines.join(""));
+      setNoCache(exchange.response);
+      await send(exchange, "text/plain; charset=utf-8", body.length, () => [body]);
+    } finally {
+      snapshot.release();
+    }
+  });
+}
+
+export async function serveFile(exchange: HttpExchange, name: string, path: string): Promise<void> {
+  await withReadableFiles(exchange, name, async (call) => {
+    const file = await call.repository.openFile?.(path);
+    if (file === undefined) throw new GitwharfError("storage/not-found", `'${path}' is not in repository '${name}'`);
+    try {
+      const { response } = exchange;
+      const immutable = /^objects\/(?:[0-9a-f]{2}|pack)\//.test(path);
+      if (immutable) setCacheForever(response);
+      else setNoCache(response);
+      response.setHeader("Last-Modified", new Date(file.modifiedMs).toUTCString());
+      response.setHeader("Accept-Ranges", "bytes");
+      const range = parseRange(exchange.request.headers.range, file.sizeBytes);
+      if (range === "unsatisfiable") {
+        response.statusCode = 416;
+        response.setHeader("Content-Range", `bytes */${file.sizeBytes}`);
+        await send(exchange, "text/plain; charset=utf-8", 0, () => []);
+        return;
+      }
+      const { start, end } = range ?? { start: 0, end: file.sizeBytes };
+      if (range !== undefined) {
+        response.statusCode = 206;
+        response.setHeader("Content-Range", `bytes ${start}-${end - 1}/${file.sizeBytes}`);
+      }
+      await send(exchange, contentType(path), end - start, () => file.read({ start, end }));
+    } finally {
+      await file.close();
+    }
+  });
+}
+
+async function withReadableFiles(
+  exchange: HttpExchange,
+  name: string,
+  use: (call: ServiceCall) => Promise<void>,
+): Promise<void> {
+  const { host, caller, signal } = exchange;
+  const call = await beginServiceCall({ host, caller, name, operation: "fetch", discovery: true, signal });
+  try {
+    const { settings } = call;
+    if (!settings.http.getAnyFile || settings.uploadPack.hideRefs.length > 0) {
+      throw new GitwharfError(
+        "protocol/service-disabled",
+        `plain files of repository '${name}' are not served; use a client that speaks smart HTTP`,
+      );
+    }
+    await use(call);
+  } finally {
+    await call.release();
+  }
+}
+
+async function send(
+  exchange: HttpExchange,
+  type: string,
+  sizeBytes: number,
+  body: () => Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const { response, request, host, signal } = exchange;
+  response.setHeader("Content-Type", type);
+  response.setHeader("Content-Length", sizeBytes);
+  const sink = createResponseSink(response, {
+    idleTimeoutMs: host.limits.idleTimeoutMs,
+    signal,
+    onFirstWrite: () => undefined,
+  });
+  if (request.method !== "HEAD") for await (const chunk of body()) await sink.write(chunk);
+  await sink.end();
+}
+
+function contentType(path: string): string {
+  if (path.endsWith(".pack")) return "application/x-git-packed-objects";
+  if (path.endsWith(".idx")) return "application/x-git-packed-objects-toc";
+  if (/^objects\/[0-9a-f]{2}\//.test(path)) return "application/x-git-loose-object";
+  return "text/plain; charset=utf-8";
+}
+
+/** One `bytes=` range (RFC 9110 14.1.2); several ranges or another unit are answered whole. `end` is exclusive. */
+export function parseRange(
+  header: string | undefined,
+  sizeBytes: number,
+): { readonly start: number; readonly end: number } | "unsatisfiable" | undefined {
+  const match = /^bytes=([0-9]{0,15})-([0-9]{0,15})$/.exec(header?.trim() ?? "");
+  if (match === null) return undefined;
+  const [, first = "", last = ""] = match;
+  if (first === "" && last === "") return undefined;
+  if (first === "") {
+    const length = Math.min(Number(last), sizeBytes);
+    return length === 0 ? "unsatisfiable" : { start: sizeBytes - length, end: sizeBytes };
+  }
+  const start = Number(first);
+  if (last !== "" && Number(last) < start) return undefined;
+  if (start >= sizeBytes) return "unsatisfiable";
+  return { start, end: last === "" ? sizeBytes : Math.min(Number(last) + 1, sizeBytes) };
+}

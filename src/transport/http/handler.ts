@@ -1,0 +1,178 @@
+/**
+ * Git over HTTP as one Node request listener: smart services, dumb reading, errors with statuses.
+ * Specification: gitprotocol-http; statuses are those of git-http-backend.
+ */
+import { randomUUID } from "node:crypto";
+import { isLoopbackHostHeader } from "../../access/open-access.js";
+import { parseAuthorizationHeader } from "../../access/credentials.js";
+import { GitwharfError } from "../../base/errors.js";
+import type { Identity } from "../../engine/push.js";
+import { formatControlText } from "./plain-text.js";
+import { serveFile, serveInfoRefsFile } from "./dumb.js";
+import { parseRequestTarget, type RequestTarget } from "./request-target.js";
+import { awaitingContinue, type HttpRequest, type HttpResponse } from "./request-body.js";
+import { serveDiscovery, serveService } from "./smart.js";
+import { describeFailure } from "./status.js";
+import type { ServiceHost } from "../service-host.js";
+import type { ServiceCaller } from "../service-call.js";
+
+export interface HttpHandlerOptions {
+  readonly host: ServiceHost;
+  /** Stripped from the path; a path outside of it is answered 404. `""` or `/git`. @default "" */
+  readonly prefix?: string;
+  /** Answer only requests whose Host is a loopback name. */
+  readonly loopbackHostsOnly: boolean;
+}
+
+/** One request at work. */
+export interface HttpExchange {
+  readonly host: ServiceHost;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
+  readonly caller: ServiceCaller;
+  /** Fires when the client leaves or the server gives up. */
+  readonly signal: AbortSignal;
+  readonly sessionId: string;
+}
+
+export type HttpHandler = (request: HttpRequest, response: HttpResponse) => void;
+
+/** The listener never throws and never rejects: every failure becomes an answer and a line in the log. */
+export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
+  return (request, response) => {
+    void answer(options, request, response);
+  };
+}
+
+async function answer(options: HttpHandlerOptions, request: HttpRequest, response: HttpResponse): Promise<void> {
+  const { host } = options;
+  const started = performance.now();
+  const left = new AbortController();
+  const onClose = (): void => {
+    if (!response.writableEnded) left.abort(new GitwharfError("base/aborted", "the client has gone"));
+  };
+  response.once("close", onClose);
+  // A socket that breaks is told by `close`; without a listener the error would end the process.
+  request.on("error", () => undefined);
+  response.on("error", () => undefined);
+  const signal = AbortSignal.any([left.signal, host.closing]);
+  let user: string | undefined;
+  try {
+    if (options.loopbackHostsOnly && !isLoopbackHostHeader(hostOf(request))) {
+      throw new GitwharfError(
+        "access/denied",
+        "this server is open to its own machine only: call it by localhost or 127.0.0.1, or configure authentication",
+      );
+    }
+    const target = parseRequestTarget(belowPrefix(request.url ?? "", options.prefix ?? "") ?? "");
+    if (target === undefined) throw new GitwharfError("storage/not-found", "there is nothing at this address");
+    if (!allowMethod(target, request, response)) return;
+    const address = request.socket.remoteAddress;
+    const identity = await identify(host, request, address);
+    user = identity.user;
+    const caller: ServiceCaller = { identity, address, transport: "http" };
+    const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: randomUUID() };
+    await route(exchange, target);
+  } catch (error) {
+    fail(host, request, response, error);
+  } finally {
+    host.log({
+      level: "info",
+      message: `${request.method} ${(request.url ?? "").split("?")[0]} ${response.statusCode}`,
+      fields: {
+        address: request.socket?.remoteAddress,
+        user,
+        milliseconds: Math.round(performance.now() - started),
+      },
+    });
+  }
+}
+
+async function route(exchange: HttpExchange, target: RequestTarget): Promise<void> {
+  switch (target.kind) {
+    case "service":
+      return serveService(exchange, target.repository, target.service);
+    case "file":
+      return serveFile(exchange, target.repository, target.path);
+    case "info-refs":
+      if (target.service === undefined) return serveInfoRefsFile(exchange, target.repository);
+      return serveDiscovery(exchange, target.repository, target.service);
+  }
+}
+
+function allowMethod(target: RequestTarget, request: HttpRequest, response: HttpResponse): boolean {
+  const allowed = target.kind === "service" ? ["POST"] : ["GET", "HEAD"];
+  if (allowed.includes(request.method ?? "")) return true;
+  response.setHeader("Allow", allowed.join(", "));
+  sendText(request, response, 405, `this address answers ${allowed.join(" and ")} only`);
+  return false;
+}
+
+async function identify(host: ServiceHost, request: HttpRequest, address: string | undefined): Promise<Identity> {
+  const credentials = parseAuthorizationHeader(request.headers.authorization);
+  // Without an authenticator nobody can be told apart: credentials that a client sends along decide nothing.
+  if (credentials === undefined || host.authenticate === undefined) return { user: undefined };
+  if (credentials !== "malformed") {
+    let identity: Identity | undefined;
+    try {
+      identity = await host.authenticate(credentials, { address, transport: "http" });
+    } catch (error) {
+      host.log({ level: "error", message: "the authenticate callback failed", error });
+    }
+    if (identity !== undefined) return identity;
+  }
+  throw new GitwharfError("access/unauthenticated", "these credentials are not valid");
+}
+
+function fail(host: ServiceHost, request: HttpRequest, response: HttpResponse, error: unknown): void {
+  const { status, text } = describeFailure(error);
+  if (status >= 500 && !(error instanceof GitwharfError && error.code === "base/aborted")) {
+    host.log({ level: "error", message: `${request.method} ${request.url} failed`, error });
+  }
+  if (response.headersSent) {
+    // The body has begun: what can still be said is that it is not whole.
+    response.destroy();
+    return;
+  }
+  if (status === 401) response.setHeader("WWW-Authenticate", 'Basic realm="gitwharf", charset="UTF-8"');
+  if (status === 503) response.setHeader("Retry-After", "5");
+  sendText(request, response, status, text);
+}
+
+/** A short answer in plain text: git prints it to the person as `remote: …`. */
+function sendText(request: HttpRequest, response: HttpResponse, status: number, text: string): void {
+  if (response.destroyed) return;
+  const body = Buffer.from(`${formatControlText(text)}\n`);
+  response.statusCode = status;
+  response.setHeader("Content-Type", "text/plain; charset=utf-8");
+  response.setHeader("Content-Length", body.length);
+  response.setHeader("Cache-Control", "no-store");
+  response.setHeader("X-Content-Type-Options", "nosniff");
+  if (awaitingContinue.has(request)) response.setHeader("Connection", "close");
+  if (request.method === "HEAD") response.end();
+  else response.end(body);
+  if (!request.complete) drainForAWhile(request);
+}
+
+/**
+ * Closing a connection on which bytes still arrive resets it, and the client would lose the answer: what is left
+ * of the body is read and dropped, but not for long.
+ */
+function drainForAWhile(request: HttpRequest): void {
+  const timer = setTimeout(() => request.destroy(), 5000);
+  timer.unref();
+  request.once("close", () => clearTimeout(timer));
+  request.once("end", () => clearTimeout(timer));
+  request.resume();
+}
+
+function hostOf(request: HttpRequest): string | undefined {
+  const authority = request.headers[":authority"];
+  return request.headers.host ?? (typeof authority === "string" ? authority : undefined);
+}
+
+function belowPrefix(url: string, prefix: string): string | undefined {
+  if (prefix === "" || prefix === "/") return url;
+  const clean = prefix.endsWith("/") ? prefix.slice(0, -1) : prefix;
+  return url.startsWith(`${clean}/`) ? url.slice(clean.length) : undefined;
+}

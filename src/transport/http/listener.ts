@@ -1,0 +1,137 @@
+/**
+ * A listening HTTP server: plain HTTP/1.1, or TLS with HTTP/2 and HTTP/1.1 by ALPN; certificates reloaded without
+ * a restart; drained when closed.
+ */
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import { GitwharfError } from "../../base/errors.js";
+import type { Limits } from "../../base/limits.js";
+import type { HttpHandler } from "./handler.js";
+import { awaitingContinue } from "./request-body.js";
+
+export interface TlsFiles {
+  /** PEM files, read again by `reloadCertificate`. */
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+export interface HttpListenerOptions {
+  readonly handler: HttpHandler;
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  readonly tls?: TlsFiles;
+  readonly limits: Pick<Limits, "headerTimeoutMs">;
+}
+
+export interface HttpListener {
+  /** `http://127.0.0.1:5000` */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** Reads the certificate files again; connections that stand keep theirs. @throws server/bad-configuration */
+  reloadCertificate(): Promise<void>;
+  /** Takes no more connections, lets requests finish for `graceMs`, then cuts them off. Idempotent. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** @throws server/bad-configuration when the address is taken or the certificate cannot be used */
+export async function listenHttp(options: HttpListenerOptions): Promise<HttpListener> {
+  const server = options.tls === undefined ? createServer() : await createTlsServer(options.tls);
+  const connections = new Set<Socket | ServerHttp2Session>();
+  const track = (connection: Socket | ServerHttp2Session): void => {
+    connections.add(connection);
+    connection.once("close", () => connections.delete(connection));
+  };
+  server.on("connection", (socket: Socket) => {
+    // Small answers must not wait for the acknowledgement of the one before.
+    socket.setNoDelay(true);
+    track(socket);
+  });
+  if (options.tls !== undefined) (server as Http2SecureServer).on("session", track);
+  server.on("request", options.handler);
+  server.on("checkContinue", (request, response) => {
+    awaitingContinue.add(request);
+    options.handler(request, response);
+  });
+  if ("headersTimeout" in server) {
+    server.headersTimeout = options.limits.headerTimeoutMs;
+    // A push takes as long as it takes; a stalled one is ended by the idle time-out.
+    server.requestTimeout = 0;
+    server.keepAliveTimeout = 15_000;
+  }
+  await listen(server, options);
+  const { address, port } = server.address() as AddressInfo;
+  const shown = address.includes(":") ? `[${address}]` : address;
+  let closed: Promise<void> | undefined;
+  return {
+    url: `${options.tls === undefined ? "http" : "https"}://${shown}:${port}`,
+    host: address,
+    port,
+    async reloadCertificate() {
+      if (options.tls === undefined) return;
+      (server as Http2SecureServer).setSecureContext(await readTlsFiles(options.tls));
+    },
+    close(graceMs) {
+      closed ??= new Promise((resolve) => {
+        const timer = setTimeout(() => {
+          for (const connection of connections) connection.destroy();
+        }, graceMs);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        if ("closeIdleConnections" in server) server.closeIdleConnections();
+        for (const connection of connections) if ("goaway" in connection) connection.close();
+      });
+      return closed;
+    },
+  };
+}
+
+async function createTlsServer(tls: TlsFiles): Promise<Http2SecureServer> {
+  const context = await readTlsFiles(tls);
+  try {
+    return createSecureServer({ ...context, allowHTTP1: true, minVersion: "TLSv1.2" });
+  } catch (cause) {
+    throw new GitwharfError("server/bad-configuration", `the certificate in ${tls.certificateFile} cannot be used`, {
+      cause,
+    });
+  }
+}
+
+async function readTlsFiles(tls: TlsFiles): Promise<{ cert: Buffer; key: Buffer }> {
+  try {
+    const [cert, key] = await Promise.all([readFile(tls.certificateFile), readFile(tls.keyFile)]);
+    return { cert, key };
+  } catch (cause) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      `the certificate ${tls.certificateFile} or its key ${tls.keyFile} cannot be read`,
+      { cause },
+    );
+  }
+}
+
+function listen(server: Server | Http2SecureServer, options: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (cause: NodeJS.ErrnoException): void => {
+      const why =
+        cause.code === "EADDRINUSE"
+          ? "another program listens there; stop it or choose another port"
+          : (cause.code ?? cause.message);
+      reject(
+        new GitwharfError("server/bad-configuration", `cannot listen on ${options.host}:${options.port}: ${why}`, {
+          cause,
+        }),
+      );
+    };
+    server.once("error", onError);
+    server.listen({ host: options.host, port: options.port }, () => {
+      server.off("error", onError);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * A request's body as a byte source: `Expect: 100-continue` answered when the body is first wanted, gzip undone,
+ * a peer that stalls given up. What the bytes may amount to is limited by who parses them.
+ */
+import { pipeline } from "node:stream";
+import { createGunzip } from "node:zlib";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { ByteSource } from "../../base/byte-streams.js";
+import { abortedError, GitwharfError } from "../../base/errors.js";
+
+export type HttpRequest = IncomingMessage | Http2ServerRequest;
+export type HttpResponse = ServerResponse | Http2ServerResponse;
+
+/** Requests that wait for `100 Continue` (the listener marks them). */
+export const awaitingContinue = new WeakSet<HttpRequest>();
+
+/**
+ * @throws protocol/unsupported for a Content-Encoding other than gzip (at once)
+ * @throws while reading: protocol/bad-request (broken gzip), base/truncated (client left), base/aborted
+ */
+export function readRequestBody(
+  request: HttpRequest,
+  response: HttpResponse,
+  options: { readonly idleTimeoutMs: number; readonly signal: AbortSignal },
+): ByteSource {
+  const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase();
+  if (!["identity", "gzip", "x-gzip", ""].includes(encoding)) {
+    throw new GitwharfError("protocol/unsupported", `Content-Encoding '${encoding.slice(0, 40)}' is not supported`);
+  }
+  return read(request, response, encoding.endsWith("gzip"), options);
+}
+
+async function* read(
+  request: HttpRequest,
+  response: HttpResponse,
+  gzip: boolean,
+  options: { readonly idleTimeoutMs: number; readonly signal: AbortSignal },
+): AsyncGenerator<Uint8Array> {
+  if (awaitingContinue.delete(request)) response.writeContinue();
+  const { signal, idleTimeoutMs } = options;
+  let stream: AsyncIterable<unknown> = request;
+  if (gzip) {
+    const gunzip = createGunzip();
+    // The callback only keeps a late error from being thrown; reading meets the same error.
+    pipeline(request, gunzip, () => undefined);
+    stream = gunzip;
+  }
+  const iterator = stream[Symbol.asyncIterator]();
+  let timer: NodeJS.Timeout | undefined;
+  let give: ((error: GitwharfError) => void) | undefined;
+  const onAbort = (): void => give?.(abortedError(signal));
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    for (;;) {
+      if (signal.aborted) throw abortedError(signal);
+      const stalled = new Promise<never>((_, reject) => {
+        give = reject;
+        if (Number.isFinite(idleTimeoutMs)) {
+          timer = setTimeout(() => {
+            reject(new GitwharfError("base/truncated", `no byte arrived for ${idleTimeoutMs / 1000} seconds`));
+          }, idleTimeoutMs);
+        }
+      });
+      let next: IteratorResult<unknown>;
+      try {
+        next = await Promise.race([iterator.next(), stalled]);
+      } finally {
+        clearTimeout(timer);
+      }
+      if (next.done === true) return;
+      yield next.value as Uint8Array;
+    }
+  } catch (error) {
+    throw bodyError(error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function bodyError(error: unknown): GitwharfError {
+  if (error instanceof GitwharfError) return error;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code.startsWith("Z_") || code === "ERR_BUFFER_TOO_LARGE") {
+    return new GitwharfError("protocol/bad-request", "the request's body is not valid gzip", { cause: error });
+  }
+  return new GitwharfError("base/truncated", "the client left before its request was complete", { cause: error });
+}

@@ -1,0 +1,53 @@
+/**
+ * Error codes as HTTP statuses. The table must cover every code: a new code does not compile without its row.
+ */
+import type { ErrorCode } from "../../base/error-codes.js";
+import { GitwharfError } from "../../base/errors.js";
+
+const STATUS: Record<ErrorCode, number> = {
+  "access/denied": 403,
+  "access/unauthenticated": 401,
+  "base/aborted": 503,
+  "base/invariant": 500,
+  "base/limit-exceeded": 413,
+  "base/shutting-down": 503,
+  "base/truncated": 400,
+  "object/bad-id": 400,
+  "object/corrupt": 500,
+  "object/malformed": 400,
+  "object/missing": 404,
+  "pack/bad-delta": 400,
+  "pack/bad-index": 500,
+  "pack/bad-pack": 400,
+  "pack/bad-zlib": 400,
+  "pack/checksum-mismatch": 400,
+  "pack/collision": 400,
+  "pack/missing-base": 400,
+  "protocol/bad-line": 400,
+  "protocol/bad-request": 400,
+  "protocol/not-our-ref": 400,
+  "protocol/service-disabled": 403,
+  "protocol/unsupported": 400,
+  "protocol/unsupported-media-type": 415,
+  "server/bad-configuration": 500,
+  "server/busy": 503,
+  "storage/bad-config": 500,
+  "storage/bad-name": 404,
+  "storage/bad-ref": 500,
+  "storage/exists": 409,
+  "storage/io": 500,
+  "storage/locked": 503,
+  "storage/not-found": 404,
+  "storage/unsupported": 500,
+};
+
+/** @returns the status, and what the person may be told: a defect or an operational failure keeps its details. */
+export function describeFailure(error: unknown): { readonly status: number; readonly text: string } {
+  if (!(error instanceof GitwharfError) || error.kind === "invariant") {
+    return { status: 500, text: "internal error; the operator finds the details in the server's log" };
+  }
+  if (error.kind === "operational" && STATUS[error.code] === 500) {
+    return { status: 500, text: `the server could not do this (${error.code}); ask its operator` };
+  }
+  return { status: STATUS[error.code], text: error.message };
+}

@@ -1,0 +1,86 @@
+/**
+ * How many requests work on one repository at once, and how many may wait for their turn.
+ */
+import { abortedError, GitwharfError } from "../base/errors.js";
+import type { Limits } from "../base/limits.js";
+
+interface Waiter {
+  readonly start: () => void;
+}
+
+export interface RepositoryGate {
+  /**
+   * Waits for a place and answers with the function that gives it back (idempotent).
+   * @throws server/busy when the queue is full, base/aborted when the caller left while waiting
+   */
+  enter(repository: string, signal?: AbortSignal): Promise<() => void>;
+  /** Requests at work in all repositories. */
+  readonly active: number;
+}
+
+export function createRepositoryGate(
+  limits: Pick<Limits, "repositoryConcurrencyMax" | "repositoryQueueMax">,
+): RepositoryGate {
+  const places = new Map<string, { active: number; readonly waiting: Set<Waiter> }>();
+  let activeTotal = 0;
+
+  const leave = (repository: string): void => {
+    const place = places.get(repository);
+    if (place === undefined) return;
+    place.active--;
+    activeTotal--;
+    const next = place.waiting.values().next().value;
+    if (next !== undefined) {
+      place.waiting.delete(next);
+      next.start();
+    } else if (place.active === 0) places.delete(repository);
+  };
+
+  return {
+    get active() {
+      return activeTotal;
+    },
+    async enter(repository, signal) {
+      if (signal?.aborted) throw abortedError(signal);
+      let place = places.get(repository);
+      if (place === undefined) places.set(repository, (place = { active: 0, waiting: new Set() }));
+      const { waiting } = place;
+      if (place.active >= limits.repositoryConcurrencyMax) {
+        if (waiting.size >= limits.repositoryQueueMax) {
+          throw new GitwharfError(
+            "server/busy",
+            `too many requests wait for repository '${repository}'; try again in a moment`,
+          );
+        }
+        await new Promise<void>((resolve, reject) => {
+          const onAbort = (): void => {
+            waiting.delete(waiter);
+            if (signal) reject(abortedError(signal));
+          };
+          const waiter: Waiter = {
+            start: () => {
+              signal?.removeEventListener("abort", onAbort);
+              begin();
+              resolve();
+            },
+          };
+          const begin = (): void => {
+            place.active++;
+            activeTotal++;
+          };
+          waiting.add(waiter);
+          signal?.addEventListener("abort", onAbort, { once: true });
+        });
+      } else {
+        place.active++;
+        activeTotal++;
+      }
+      let left = false;
+      return () => {
+        if (left) return;
+        left = true;
+        leave(repository);
+      };
+    },
+  };
+}

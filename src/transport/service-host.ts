@@ -1,0 +1,51 @@
+/**
+ * What the composition root hands to every transport: stores, policies, limits. No transport knows a backend.
+ */
+import type { Credentials } from "../access/credentials.js";
+import type { Limits } from "../base/limits.js";
+import type { MaybePromise } from "../base/maybe-promise.js";
+import type { Authorize } from "../engine/authorization.js";
+import type { Identity, PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
+import type { Repository, RepositoryStore } from "../storage/contracts/repository.js";
+import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
+import type { RepositoryGate } from "./repository-gate.js";
+
+/** When a repository that does not exist comes into being. */
+export type AutoCreate = "never" | "push" | "read";
+
+export type Authenticate = (
+  credentials: Credentials,
+  caller: { readonly address: string | undefined; readonly transport: "http" | "ssh" },
+) => MaybePromise<Identity | undefined>;
+
+export interface ServiceLogEntry {
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+  readonly error?: unknown;
+  readonly fields?: Readonly<Record<string, string | number | undefined>>;
+}
+
+export interface ServiceHost {
+  readonly store: RepositoryStore;
+  readonly limits: Limits;
+  readonly agent: string;
+  readonly authorize: Authorize;
+  /** undefined: nobody can sign in; every caller is anonymous. */
+  readonly authenticate: Authenticate | undefined;
+  readonly gate: RepositoryGate;
+  readonly autoCreate: AutoCreate;
+  /** Makes the repository that a first push (or read) asks for; a racing creation is fine. */
+  createRepository(name: string): Promise<Repository>;
+  /** An empty repository that is shown in place of one which a push would create. */
+  openPhantom(name: string): Promise<Repository>;
+  /** The repository's own configuration over the server's. */
+  settingsOf(repository: Repository): Promise<RepositorySettings>;
+  handlersOf(repository: Repository): readonly PushHandlers[];
+  readonly collisionDetection: boolean;
+  readonly verifyPushCertificate:
+    | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
+    | undefined;
+  log(entry: ServiceLogEntry): void;
+  /** Fires when the server gives up on requests that are still at work. */
+  readonly closing: AbortSignal;
+}
