@@ -1,0 +1,104 @@
+/**
+ * `npm run bench -- [--repository PATH]… [--commits N] [--only TEXT] [--write]`: gitwharf beside git http-backend.
+ * Needs Linux, root (control groups) and the Debian packages nginx-light and fcgiwrap. `--write` writes
+ * docs/benchmarks.md.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { copyRepository, makeGeneratedRepository } from "./data.js";
+import { measureScenario, type Measurement } from "./measure.js";
+import { formatReport, type ReportSection } from "./report.js";
+import { pushScenarios, readingScenarios, refScenarios, type Scenario } from "./scenarios.js";
+import { startGitwharf, startHttpBackend } from "./servers.js";
+
+const { values } = parseArgs({
+  options: {
+    repository: { type: "string", multiple: true, default: [] },
+    commits: { type: "string", default: "5000" },
+    only: { type: "string" },
+    write: { type: "boolean", default: false },
+    "no-collision-detection": { type: "boolean", default: false },
+  },
+});
+
+const work = mkdtempSync(join(tmpdir(), "gitwharf-bench-"));
+const repositories = join(work, "repositories");
+const scratch = join(repositories, "scratch");
+mkdirSync(scratch, { recursive: true });
+
+const generated = "generated.git";
+makeGeneratedRepository(join(repositories, generated), Number(values.commits));
+const sources = [{ repository: generated, label: `generated (${values.commits} commits)` }];
+for (const path of values.repository) {
+  const name = `${basename(resolve(path)).replace(/\.git$/, "")}.git`;
+  try {
+    copyRepository(resolve(path), join(repositories, name));
+  } catch {
+    // Another file system: hard links do not reach there.
+    symlinkSync(resolve(path), join(repositories, name));
+  }
+  sources.push({ repository: name, label: name.replace(/\.git$/, "") });
+}
+
+const gitwharf = await startGitwharf({ repositories, port: 17_811, directory: join(work, "gitwharf") });
+const plain = await startGitwharf({
+  repositories,
+  port: 17_813,
+  directory: join(work, "plain"),
+  arguments: ["--no-collision-detection"],
+});
+const backend = await startHttpBackend({ repositories, port: 17_812, directory: join(work, "backend") });
+
+async function section(
+  title: string,
+  remarks: string,
+  scenarios: readonly Scenario[],
+  ours = gitwharf,
+): Promise<ReportSection> {
+  const measurements: Measurement[] = [];
+  for (const scenario of scenarios) {
+    if (values.only !== undefined && !scenario.name.includes(values.only)) continue;
+    const measured = await measureScenario(scenario, [ours, backend], repositories);
+    const [a, b] = [measured.median.get("gitwharf"), measured.median.get("git http-backend")];
+    const show = (n: number | undefined): string => (n ?? Number.NaN).toFixed(1);
+    console.log(
+      `${scenario.name}: wall ${show(a?.wallMs)} / ${show(b?.wallMs)} ms, CPU ${show(a?.cpuMs)} / ${show(b?.cpuMs)} ms`,
+    );
+    measurements.push(measured);
+  }
+  return { title, remarks, measurements };
+}
+
+try {
+  const sections = [
+    await section(
+      "Reading",
+      "Clones and fetches of repositories that `git repack -ad` left as one pack with a bitmap.",
+      sources.flatMap((source) => readingScenarios(repositories, source)),
+    ),
+    await section("Listing refs", "Discovery and ls-refs, protocol v2, refs packed.", refScenarios(repositories, generated)),
+    await section(
+      "Pushing, with SHA-1 collision detection (the default)",
+      "Every push goes to a fresh copy. Both sides check objects for collisions; gitwharf also runs fsck on them and syncs packs, indexes, refs and directories to the disk, which git http-backend does only for packs.",
+      sources.flatMap((source) => pushScenarios(repositories, source, scratch)),
+    ),
+    await section(
+      "Pushing, without SHA-1 collision detection",
+      "The same against `gitwharf serve --no-collision-detection`; git has no such switch.",
+      sources.flatMap((source) => pushScenarios(repositories, source, scratch)),
+      plain,
+    ),
+  ];
+  const git = execFileSync("git", ["--version"], { encoding: "utf8" }).trim();
+  const report = formatReport(sections, { command: "npm run bench -- --write", git });
+  if (values.write) writeFileSync("docs/benchmarks.md", report);
+  else console.log(report);
+} finally {
+  gitwharf.stop();
+  plain.stop();
+  backend.stop();
+  rmSync(work, { recursive: true, force: true });
+}

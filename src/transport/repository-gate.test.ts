@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { createRepositoryGate } from "./repository-gate.js";
+
+const limits = { repositoryConcurrencyMax: 2, repositoryQueueMax: 1 };
+
+describe("createRepositoryGate", () => {
+  it("lets as many in as the limit, queues the next, and refuses one past the queue", async () => {
+    const gate = createRepositoryGate(limits);
+    const first = await gate.enter("app");
+    await gate.enter("app");
+    const third = gate.enter("app");
+    await expect(gate.enter("app")).rejects.toMatchObject({ code: "server/busy" });
+    expect(gate.active).toBe(2);
+    first();
+    first();
+    const leave = await third;
+    expect(gate.active).toBe(2);
+    leave();
+    expect(gate.active).toBe(1);
+  });
+
+  it("keeps repositories apart", async () => {
+    const gate = createRepositoryGate({ repositoryConcurrencyMax: 1, repositoryQueueMax: 0 });
+    await gate.enter("a");
+    await gate.enter("b");
+    await expect(gate.enter("a")).rejects.toMatchObject({ code: "server/busy" });
+  });
+
+  it("forgets who left while waiting", async () => {
+    const gate = createRepositoryGate({ repositoryConcurrencyMax: 1, repositoryQueueMax: 1 });
+    const leave = await gate.enter("app");
+    const gone = new AbortController();
+    const waiting = gate.enter("app", gone.signal);
+    gone.abort();
+    await expect(waiting).rejects.toMatchObject({ code: "base/aborted" });
+    leave();
+    expect(gate.active).toBe(0);
+    await gate.enter("app");
+    expect(gate.active).toBe(1);
+  });
+});

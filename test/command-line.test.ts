@@ -1,0 +1,161 @@
+/** The command line as a person meets it: banner, exit codes, refusals, stopping. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
+
+const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
+
+describe("gitwharf", () => {
+  let workspace: GitClient;
+  const running = new Set<ChildProcess>();
+
+  beforeEach(() => {
+    workspace = createWorkspace();
+  });
+  afterEach(() => {
+    for (const child of running) child.kill("SIGKILL");
+    running.clear();
+    removeDirectory(workspace);
+  });
+
+  function start(...args: readonly string[]): ChildProcess & { readonly printed: () => string } {
+    const child = spawn(process.execPath, [CLI, ...args], { cwd: workspace.directory, stdio: ["ignore", "pipe", "pipe"] });
+    running.add(child);
+    let text = "";
+    child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    child.stderr?.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    return Object.assign(child, { printed: () => text });
+  }
+
+  function ended(child: ChildProcess): Promise<number | null> {
+    return new Promise((resolve) => child.once("close", (status) => resolve(status)));
+  }
+
+  async function run(...args: readonly string[]): Promise<{ status: number | null; text: string }> {
+    const child = start(...args);
+    return { status: await ended(child), text: child.printed() };
+  }
+
+  async function serve(...args: readonly string[]): Promise<{ child: ChildProcess; url: string; banner: string }> {
+    const child = start("serve", "--http", "127.0.0.1:0", ...args);
+    for (let waited = 0; waited < 10_000; waited += 20) {
+      const url = /on (http:\/\/\S+)/.exec(child.printed())?.[1];
+      if (url !== undefined && child.printed().includes("Ctrl-C")) return { child, url, banner: child.printed() };
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`the server did not start: ${child.printed()}`);
+  }
+
+  it("serves ./repositories, says that it is open, and what to try; the tour works", async () => {
+    const { child, url, banner } = await serve();
+    expect(banner).toContain(join(workspace.directory, "repositories"));
+    expect(banner).toContain("anyone on this machine can read and push");
+    const commands = banner.split("\n").filter((line) => line.startsWith("  git "));
+    expect(commands).toHaveLength(4);
+    expect(commands.join("\n")).toContain(`git push ${url}/demo.git main`);
+    await workspace.run("init", "-q", "-b", "main", "demo");
+    await workspace.in("demo").run("commit", "-q", "--allow-empty", "-m", "First commit");
+    await workspace.in("demo").run("push", "-q", `${url}/demo.git`, "main");
+    await workspace.run("clone", "-q", `${url}/demo.git`, "copy");
+    await workspace.in("copy").run("pull", "-q");
+    child.kill("SIGINT");
+    expect(await ended(child)).toBe(0);
+    expect((await workspace.try("-C", "repositories/demo.git", "fsck", "--strict")).status).toBe(0);
+  });
+
+  it("makes nothing with --no-auto-create, and says how to make it", async () => {
+    const { url, banner } = await serve("--no-auto-create", "elsewhere");
+    expect(banner).toContain("gitwharf init NAME");
+    await workspace.run("init", "-q", "demo");
+    await workspace.in("demo").run("commit", "-q", "--allow-empty", "-m", "first");
+    const refused = await workspace.in("demo").try("push", `${url}/demo.git`, "main");
+    expect(refused.stderr).toContain("not found");
+    expect(await run("init", "demo", "-d", "elsewhere")).toMatchObject({ status: 0 });
+    await workspace.in("demo").run("push", "-q", `${url}/demo.git`, "main");
+  });
+
+  it("clones an empty repository that does not exist yet with --auto-create read", async () => {
+    const { url } = await serve("--auto-create", "read");
+    const cloned = await workspace.try("clone", `${url}/test.git`, "test");
+    expect(cloned.status).toBe(0);
+    expect(cloned.stderr).toContain("empty repository");
+  });
+
+  it("refuses to listen beyond loopback without authentication, and explains", async () => {
+    const { status, text } = await run("serve", "--http", "0.0.0.0:0");
+    expect(status).toBe(2);
+    expect(text).toContain("everyone who reaches this address could read and push");
+    expect(text).not.toContain("    at ");
+  });
+
+  it("reads a configuration module, and names a wrong option", async () => {
+    writeFileSync(
+      join(workspace.directory, "gitwharf.config.mjs"),
+      `export default { repositories: "configured", authenticate: (c) => c.password === "x" ? { user: c.user } : undefined };`,
+    );
+    const { url } = await serve("--config", "gitwharf.config.mjs");
+    const listed = await workspace.try("ls-remote", `${url}/demo.git`);
+    expect(listed.stderr).toMatch(/could not read Username|terminal prompts disabled/);
+    writeFileSync(join(workspace.directory, "wrong.json"), `{"repositorys": "x"}`);
+    const wrong = await run("serve", "--config", "wrong.json");
+    expect(wrong.status).toBe(2);
+    expect(wrong.text).toContain("there is no option 'repositorys'");
+  });
+
+  it("makes and checks repositories", async () => {
+    expect(await run("init", "group/app", "-d", "r", "--object-format", "sha256")).toMatchObject({ status: 0 });
+    expect((await workspace.try("-C", "r/group/app.git", "fsck")).status).toBe(0);
+    const again = await run("init", "group/app", "-d", "r");
+    expect(again.status).toBe(1);
+    expect(again.text).toContain("exists");
+    expect(await run("init", "../x", "-d", "r")).toMatchObject({ status: 2 });
+    const clean = await run("fsck", "group/app", "-d", "r");
+    expect(clean).toMatchObject({ status: 0 });
+    expect(clean.text).toContain("0 errors");
+    expect((await run("fsck", "nothing", "-d", "r")).text).toContain("there is no repository 'nothing'");
+  });
+
+  it("finds what is broken", async () => {
+    await run("init", "app", "-d", "r");
+    await workspace.run("init", "-q", "work");
+    await workspace.in("work").run("commit", "-q", "--allow-empty", "-m", "first");
+    await workspace.in("work").run("push", "-q", join(workspace.directory, "r/app.git"), "main");
+    const objects = join(workspace.directory, "r/app.git/objects");
+    const fanout = readdirSync(objects).find((name) => /^[0-9a-f]{2}$/.test(name)) ?? "";
+    const file = join(objects, fanout, readdirSync(join(objects, fanout))[0] ?? "");
+    expect(existsSync(file)).toBe(true);
+    await workspace.run("-C", "work", "version");
+    writeFileSync(`${file}.new`, "not an object");
+    const { renameSync } = await import("node:fs");
+    renameSync(`${file}.new`, file);
+    const { status, text } = await run("fsck", "app", "-d", "r");
+    expect(status).toBe(1);
+    expect(text).toContain("error");
+  });
+
+  it.each([0, 1, 2])("serves git clone -u and git push --receive-pack with protocol v%i", async (version) => {
+    await run("init", "app", "-d", "r");
+    const path = join(workspace.directory, "r/app.git");
+    const protocol = ["-c", `protocol.version=${version}`];
+    await workspace.run("init", "-q", "work");
+    const work = workspace.in("work");
+    await work.run("commit", "-q", "--allow-empty", "-m", "first");
+    await work.run(...protocol, "push", "-q", `--receive-pack=${process.execPath} ${CLI} receive-pack`, path, "main");
+    await workspace.run(...protocol, "clone", "-q", "--no-local", "-u", `${process.execPath} ${CLI} upload-pack`, path, "copy");
+    expect(await workspace.in("copy").run("rev-parse", "HEAD")).toBe(await work.run("rev-parse", "HEAD"));
+  });
+
+  it("explains itself, and exits with 2 for what it does not know", async () => {
+    const help = await run("--help");
+    expect(help.status).toBe(0);
+    for (const command of ["serve", "init", "fsck", "upload-pack", "receive-pack"]) expect(help.text).toContain(command);
+    expect((await run("serve", "--help")).text).toContain("--no-auto-create");
+    expect(await run("nonsense")).toMatchObject({ status: 2 });
+    expect(await run("serve", "--limit", "x")).toMatchObject({ status: 2 });
+    expect((await run("serve", "--limit", "nothing=1")).text).toContain("there is no limit 'nothing'");
+    expect(await run()).toMatchObject({ status: 2 });
+  });
+});

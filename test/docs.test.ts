@@ -1,0 +1,36 @@
+/** The tables of docs/ say what the code says. */
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { ERROR_CODES } from "../src/base/error-codes.js";
+import { DEFAULT_LIMITS } from "../src/base/limits.js";
+
+function page(name: string): string {
+  return readFileSync(new URL(`../../docs/${name}`, import.meta.url), "utf8");
+}
+
+function firstCells(text: string): readonly string[] {
+  return [...text.matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1] ?? "");
+}
+
+const UNITS: Record<string, number> = { MiB: 2 ** 20, GiB: 2 ** 30 };
+
+describe("docs/limits.md", () => {
+  it("has every limit with its default", () => {
+    const text = page("limits.md");
+    const rows = [...text.matchAll(/^\| `(\w+)` \| ([0-9,]+) ?(MiB|GiB)?[^|]*\|/gm)];
+    const documented = Object.fromEntries(
+      rows.map(([, name = "", number = "", unit = ""]) => [name, Number(number.replaceAll(",", "")) * (UNITS[unit] ?? 1)]),
+    );
+    expect(documented).toEqual({ ...DEFAULT_LIMITS });
+  });
+});
+
+describe("docs/errors.md", () => {
+  it("has every error code with its kind", () => {
+    const text = page("errors.md");
+    expect(firstCells(text).toSorted()).toEqual(Object.keys(ERROR_CODES).toSorted());
+    for (const [code, { kind, retryable }] of Object.entries(ERROR_CODES)) {
+      expect(text).toContain(`| \`${code}\` | ${kind} | ${retryable ? "yes" : "no"} |`);
+    }
+  });
+});

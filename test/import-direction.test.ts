@@ -1,0 +1,66 @@
+/**
+ * Imports point down: from a folder of src/ to itself or to a folder of lower rank, never up and never sideways.
+ * The one rule about structure that a machine checks; ARCHITECTURE.md has the table in words.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const RANKS: Record<string, number> = {
+  base: 0,
+  object: 1,
+  pack: 2,
+  storage: 3,
+  engine: 4,
+  protocol: 5,
+  access: 5,
+  hooks: 5,
+  transport: 6,
+  server: 7,
+  cli: 8,
+  testing: 8,
+  "index.ts": 8,
+};
+
+/** Folders that may name a backend: the composition root and what stands on it. */
+const NAMES_A_BACKEND = new Set(["storage", "server", "cli", "testing", "index.ts"]);
+
+const source = fileURLToPath(new URL("../../src", import.meta.url));
+
+function importsOf(file: string): readonly string[] {
+  const text = readFileSync(file, "utf8");
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((match) => resolve(dirname(file), match[1] ?? ""));
+}
+
+function folderOf(path: string): string {
+  const [first = ""] = relative(source, path).split("/");
+  return first.endsWith(".js") ? `${first.slice(0, -3)}.ts` : first;
+}
+
+describe("imports", () => {
+  const files = readdirSync(source, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => join(source, name));
+
+  it("are read from the sources", () => {
+    expect(files.length).toBeGreaterThan(50);
+    expect(files.flatMap(importsOf).length).toBeGreaterThan(200);
+  });
+
+  it("point down", () => {
+    const wrong: string[] = [];
+    for (const file of files) {
+      const from = folderOf(file);
+      const isTest = file.endsWith(".test.ts");
+      for (const target of importsOf(file)) {
+        const to = folderOf(target);
+        if (to.startsWith("..") && isTest) continue;
+        const down = from === to || (RANKS[to] ?? Infinity) < (RANKS[from] ?? -1);
+        const backend = /storage\/(?:disk|memory)\//.test(target) && !NAMES_A_BACKEND.has(from) && !isTest;
+        if (!down || backend) wrong.push(`${relative(source, file)} imports ${relative(source, target)}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
