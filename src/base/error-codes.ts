@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   "base/limit-exceeded": { kind: "peer", retryable: false },
   "base/shutting-down": { kind: "operational", retryable: true },
   "base/truncated": { kind: "peer", retryable: false },
+  "base/worker-failed": { kind: "operational", retryable: true },
   // object
   "object/bad-id": { kind: "peer", retryable: false },
   "object/corrupt": { kind: "operational", retryable: false },

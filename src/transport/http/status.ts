@@ -12,6 +12,7 @@ const STATUS: Record<ErrorCode, number> = {
   "base/limit-exceeded": 413,
   "base/shutting-down": 503,
   "base/truncated": 400,
+  "base/worker-failed": 500,
   "object/bad-id": 400,
   "object/corrupt": 500,
   "object/malformed": 400,

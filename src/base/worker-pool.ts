@@ -1,0 +1,94 @@
+/**
+ * The one pool of worker threads: CPU-heavy work of any folder runs here, so that the event loop only moves bytes.
+ *
+ * Threads start with the first task and stay warm for some seconds after the last; they never keep the process
+ * alive by themselves. A task's module default-exports `(task) => result`; task and result cross the boundary by
+ * structured clone (share big data through SharedArrayBuffer or a file descriptor). A task that streams gets a
+ * `MessagePort` in its task and in `transferList`.
+ *
+ * Tasks queue first in, first out: long work should come in slices of some hundred milliseconds, so that a large
+ * push does not make a small fetch wait.
+ */
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { TransferListItem } from "node:worker_threads";
+import { Piscina } from "piscina";
+import { abortedError, GitwharfError, isGitwharfError, throwIfAborted } from "./errors.js";
+import { errorFromThread, type ThreadAnswer } from "./worker-thread.js";
+
+export interface RunInWorkerOptions {
+  /** Buffers and ports that move with the task instead of being copied. */
+  readonly transferList?: readonly TransferListItem[];
+  /** Removes a waiting task from the queue; ends the thread of a running one. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Time for which an idle thread stays warm. */
+const IDLE_MS = 10_000;
+
+/** How many tasks can run at once: one a core, and two on a single core so that one long task stalls nobody. */
+export function workerCount(): number {
+  return Math.max(2, availableParallelism());
+}
+
+let pool: Piscina | undefined;
+
+/**
+ * Runs the default export of a compiled module in a worker thread.
+ * @param filename `new URL("./x-worker.js", import.meta.url)`
+ * @throws whatever the task throws: a GitwharfError keeps code, message and details; anything else arrives as
+ *   base/invariant. base/aborted when the signal fires, base/worker-failed when the thread died (out of memory).
+ */
+export async function runInWorker<Task, Result>(
+  filename: URL,
+  task: Task,
+  options: RunInWorkerOptions = {},
+): Promise<Result> {
+  const { signal } = options;
+  throwIfAborted(signal);
+  pool ??= startPool();
+  const own = pool;
+  let answer: ThreadAnswer<Result>;
+  try {
+    answer = await own.run(
+      { module: filename.href, task },
+      {
+        ...(options.transferList === undefined ? {} : { transferList: [...options.transferList] }),
+        ...(signal === undefined ? {} : { signal }),
+      },
+    );
+  } catch (cause) {
+    throw poolError(cause, { signal, closed: own !== pool });
+  }
+  if (answer.ok) return answer.result;
+  throw errorFromThread(answer.error);
+}
+
+/** Ends all threads; running tasks fail with base/shutting-down. A later task starts a new pool. */
+export async function closeWorkerPool(): Promise<void> {
+  const own = pool;
+  pool = undefined;
+  await own?.destroy();
+}
+
+function startPool(): Piscina {
+  return new Piscina({
+    filename: fileURLToPath(new URL("./worker-thread.js", import.meta.url)),
+    minThreads: 0,
+    maxThreads: workerCount(),
+    idleTimeout: IDLE_MS,
+  });
+}
+
+function poolError(
+  cause: unknown,
+  state: { readonly signal: AbortSignal | undefined; readonly closed: boolean },
+): GitwharfError {
+  if (isGitwharfError(cause)) return cause;
+  if (state.signal?.aborted) return abortedError(state.signal);
+  if (state.closed) return new GitwharfError("base/shutting-down", "the server is shutting down", { cause });
+  if (cause instanceof Error && cause.name === "DataCloneError")
+    return new GitwharfError("base/invariant", `a task cannot be sent to a worker: ${cause.message}`, { cause });
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new GitwharfError("base/worker-failed", `a worker thread ended before its task: ${why}`, { cause });
+}
