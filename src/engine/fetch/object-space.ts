@@ -1,0 +1,126 @@
+/**
+ * Numbers for objects: every object of a snapshot that stands in a pack has an *ordinal*, the pack's first ordinal
+ * plus the position in its index, so that sets of objects are bit sets and no ids are made on hot paths. Objects
+ * outside packs get ordinals behind the packed ones as they are met.
+ *
+ * An object that stands in several packs has one ordinal: that of the first pack that holds it, largest pack first
+ * (there most lookups hit at once, and the copies that thin-pack completion appended to small packs are passed by).
+ */
+import { GitwharfError } from "../../base/errors.js";
+import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
+import type { ObjectFormat } from "../../object/object-format.js";
+import { type ObjectId, objectIdAt } from "../../object/object-id.js";
+import type { GitObject, ObjectHeader, ObjectReader } from "../../storage/contracts/object-reader.js";
+import type { Pack } from "../../pack/pack.js";
+
+export class ObjectSpace {
+  readonly objects: ObjectReader;
+  readonly objectFormat: ObjectFormat;
+  /** Largest first. */
+  readonly packs: readonly Pack[];
+  /** The first ordinal of each pack. */
+  readonly firsts: readonly number[];
+  /** Ordinals below it are packed. */
+  readonly packedCount: number;
+  readonly #outside = new Map<ObjectId, number>();
+  readonly #outsideIds: ObjectId[] = [];
+  readonly #external: (oid: ObjectId) => MaybePromise<GitObject | undefined>;
+
+  constructor(objects: ObjectReader) {
+    this.objects = objects;
+    this.objectFormat = objects.objectFormat;
+    this.packs = [...objects.packs].sort(
+      (a, b) => b.index.objectCount - a.index.objectCount || (a.key < b.key ? -1 : 1),
+    );
+    const firsts: number[] = [];
+    let first = 0;
+    for (const pack of this.packs) {
+      firsts.push(first);
+      first += pack.index.objectCount;
+    }
+    this.firsts = firsts;
+    this.packedCount = first;
+    this.#external = (oid) => objects.read(oid);
+  }
+
+  /** Ordinals in use. */
+  get size(): number {
+    return this.packedCount + this.#outsideIds.length;
+  }
+
+  /** −1 when it is in no pack and was not met before. */
+  find(oid: ObjectId): number {
+    for (let k = 0; k < this.packs.length; k++) {
+      const position = (this.packs[k] as Pack).index.find(oid);
+      if (position >= 0) return (this.firsts[k] as number) + position;
+    }
+    return this.#outside.get(oid) ?? -1;
+  }
+
+  /** The packed ordinal of a raw id, or −1. */
+  findPackedBytes(bytes: Buffer, offset: number): number {
+    for (let k = 0; k < this.packs.length; k++) {
+      const position = (this.packs[k] as Pack).index.findBytes(bytes, offset);
+      if (position >= 0) return (this.firsts[k] as number) + position;
+    }
+    return -1;
+  }
+
+  /** The ordinal of an id; an id in no pack gets one now (whether the object exists is not checked). */
+  ordinalOf(oid: ObjectId): number {
+    const known = this.find(oid);
+    return known >= 0 ? known : this.#intern(oid);
+  }
+
+  ordinalOfBytes(bytes: Buffer, offset: number): number {
+    const packed = this.findPackedBytes(bytes, offset);
+    if (packed >= 0) return packed;
+    const oid = objectIdAt(bytes, offset, this.objectFormat);
+    return this.#outside.get(oid) ?? this.#intern(oid);
+  }
+
+  /** Which of `packs`; −1 outside. */
+  packNumberOf(ordinal: number): number {
+    if (ordinal >= this.packedCount) return -1;
+    let k = 0;
+    while (k + 1 < this.firsts.length && (this.firsts[k + 1] as number) <= ordinal) k++;
+    return k;
+  }
+
+  oidOf(ordinal: number): ObjectId {
+    const k = this.packNumberOf(ordinal);
+    if (k < 0) return this.#outsideIds[ordinal - this.packedCount] as ObjectId;
+    return (this.packs[k] as Pack).index.oidAt(ordinal - (this.firsts[k] as number));
+  }
+
+  /** @throws object/corrupt when it is missing or unreadable */
+  read(ordinal: number): MaybePromise<GitObject> {
+    const k = this.packNumberOf(ordinal);
+    if (k >= 0) {
+      return (this.packs[k] as Pack).readObject(ordinal - (this.firsts[k] as number), this.#external);
+    }
+    const object = this.objects.read(this.oidOf(ordinal));
+    return isPromise(object) ? object.then((o) => o ?? this.#missing(ordinal)) : (object ?? this.#missing(ordinal));
+  }
+
+  readHeader(ordinal: number): MaybePromise<ObjectHeader> {
+    const k = this.packNumberOf(ordinal);
+    if (k >= 0) return (this.packs[k] as Pack).readObjectHeader(ordinal - (this.firsts[k] as number));
+    const header = this.objects.readHeader(this.oidOf(ordinal));
+    return isPromise(header) ? header.then((h) => h ?? this.#missing(ordinal)) : (header ?? this.#missing(ordinal));
+  }
+
+  #intern(oid: ObjectId): number {
+    const ordinal = this.size;
+    this.#outside.set(oid, ordinal);
+    this.#outsideIds.push(oid);
+    return ordinal;
+  }
+
+  #missing(ordinal: number): never {
+    throw new GitwharfError(
+      "object/corrupt",
+      `object ${this.oidOf(ordinal)} is referred to but missing from the repository; run 'gitwharf fsck'`,
+    );
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * One request for a pack, resolved to ids: everything the plan depends on besides the objects themselves. Plain
+ * data, so that it crosses to a worker, and has a digest under which the plan is kept.
+ */
+import { createHash } from "node:crypto";
+import type { ObjectId } from "../../object/object-id.js";
+import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import { formatFilter, type ObjectFilter } from "../filter.js";
+import { countObjects, type TagToInclude } from "../object-count.js";
+import { compileFilter } from "./filter-evaluation.js";
+import { ObjectSpace } from "./object-space.js";
+import type { PlanData } from "./plan-data.js";
+import { layOutPack } from "./plan-layout.js";
+import type { WorkBudget } from "./work-budget.js";
+
+export interface PlanRequest {
+  readonly wants: readonly ObjectId[];
+  readonly haves: readonly ObjectId[];
+  /** Commits to be taken as having no parents. */
+  readonly cutAt: readonly ObjectId[];
+  readonly filter: ObjectFilter | undefined;
+  readonly sparseBlobs: readonly ObjectId[];
+  readonly thinPack: boolean;
+  readonly ofsDelta: boolean;
+  readonly tags: readonly TagToInclude[];
+}
+
+/** The whole computation, on whichever thread. */
+export async function computePlan(objects: ObjectReader, request: PlanRequest, budget: WorkBudget): Promise<PlanData> {
+  const gate = await compileFilter(request.filter, objects, request.sparseBlobs);
+  const selection = await countObjects({
+    space: new ObjectSpace(objects),
+    wants: request.wants,
+    haves: request.haves,
+    cutAt: new Set(request.cutAt),
+    gate,
+    tagsToInclude: request.tags,
+    budget,
+  });
+  return layOutPack(selection, { thinPack: request.thinPack, ofsDelta: request.ofsDelta, budget });
+}
+
+/**
+ * Equal digests mean equal plans: packs are immutable and named with their checksum, and what a commit leads to
+ * depends on its id alone.
+ * @param tagsDigest stands for `request.tags`
+ */
+export function planDigest(objects: ObjectReader, request: PlanRequest, tagsDigest: string): string {
+  const hash = createHash("sha256");
+  const list = (name: string, items: readonly string[]): void => {
+    hash.update(`${name} ${items.length}\n${items.join("\n")}\n`);
+  };
+  list("packs", objects.packs.map((pack) => `${pack.key} ${pack.index.packTrailer}`).sort());
+  list("wants", [...request.wants].sort());
+  list("haves", [...request.haves].sort());
+  list("cut", [...request.cutAt].sort());
+  list("sparse", request.sparseBlobs);
+  const filter = request.filter === undefined ? "" : formatFilter(request.filter);
+  list("rest", [objects.objectFormat, filter, `${request.thinPack} ${request.ofsDelta}`, tagsDigest]);
+  return hash.digest("base64");
+}

@@ -1,0 +1,411 @@
+/**
+ * Which objects a fetch must carry: those reachable from the wants and not from the haves, inside shallow
+ * boundaries and a filter. What is chosen never lacks an object; it may hold a few that the other side has (as
+ * git's own count does): whole histories are not compared, only the trees along the edge.
+ *
+ * For each commit, oldest first, its tree is laid beside its parents' trees, and only what differs is looked into:
+ * the cost is that of the changes, not of the trees. Entries of parents that the other side has, and that changed,
+ * become *uninteresting*: a blob that moved or came back is not sent again, and they are the bases of thin deltas.
+ */
+import { GitwharfError } from "../base/errors.js";
+import { isPromise } from "../base/maybe-promise.js";
+import { hashBytes } from "../object/object-format.js";
+import type { ObjectId } from "../object/object-id.js";
+import type { ObjectGate } from "./fetch/filter-evaluation.js";
+import { createCommitReader } from "./fetch/commit-reader.js";
+import type { ObjectSpace } from "./fetch/object-space.js";
+import { OrdinalSet } from "./fetch/ordinal-set.js";
+import { compareManyTrees, compareTwoTrees, TreeCursor } from "./fetch/tree-cursor.js";
+import type { WorkBudget } from "./fetch/work-budget.js";
+import { peelTag } from "./peel.js";
+import { walkRange, type WalkedCommit } from "./revision-walk.js";
+
+export interface CountRequest {
+  readonly space: ObjectSpace;
+  readonly wants: readonly ObjectId[];
+  readonly haves: readonly ObjectId[];
+  /** Commits whose parents are not looked at: the repository's, the client's and the new boundary. */
+  readonly cutAt: ReadonlySet<ObjectId>;
+  readonly gate: ObjectGate;
+  /** Tag objects to add when what they name is chosen (`include-tag`), with their peeled targets. */
+  readonly tagsToInclude: readonly TagToInclude[];
+  readonly budget: WorkBudget;
+}
+
+export interface TagToInclude {
+  readonly oid: ObjectId;
+  readonly peeled: ObjectId;
+}
+
+export interface ObjectSelection {
+  readonly space: ObjectSpace;
+  /** Ordinals to send. */
+  readonly chosen: OrdinalSet;
+  /** Ordinals that the other side has for certain: what thin deltas may stand on. Disjoint from `chosen`. */
+  readonly uninteresting: OrdinalSet;
+  /** A chosen tree or blob → what stood in its place before. */
+  readonly previous: ReadonlyMap<number, number>;
+}
+
+/** Remembered pairs of `previous`, 16 bytes each. */
+const PREVIOUS_MAX = 200_000;
+/** Trees of the other side that a commit without known parents is laid beside. */
+const SUBSTITUTE_PARENTS_MAX = 4;
+/** Trees below trees; an honest path has a few dozen names. */
+const TREE_DEPTH_MAX = 4096;
+
+interface OldTree {
+  readonly ordinal: number;
+  readonly uninteresting: boolean;
+}
+
+interface OpenTree {
+  readonly ordinal: number;
+  readonly olds: readonly OldTree[];
+  readonly depth: number;
+  /** Only kept for path-dependent filters. */
+  readonly path: string;
+  readonly defaults: readonly boolean[];
+}
+
+/**
+ * @throws object/corrupt when an object on the way is missing or malformed
+ * @throws protocol/not-our-ref when a want is absent
+ */
+export async function countObjects(request: CountRequest): Promise<ObjectSelection> {
+  const { space, gate, budget } = request;
+  const counter = new Counter(space, gate, budget);
+  const reader = createCommitReader(space.objects, request.cutAt.size > 0 ? request.cutAt : undefined);
+  const exclude: ObjectId[] = [];
+  for (const oid of request.haves) {
+    if (budget.spend(0.2)) await budget.pause();
+    const read = reader.read(oid);
+    if ((isPromise(read) ? await read : read) !== undefined) exclude.push(oid);
+    else await counter.addHave(oid, exclude);
+  }
+  const include: ObjectId[] = [];
+  const given = new Set<ObjectId>();
+  for (const oid of request.wants) {
+    if (budget.spend(0.2)) await budget.pause();
+    const read = reader.read(oid);
+    if ((isPromise(read) ? await read : read) !== undefined) include.push(oid);
+    else await counter.addWant(oid, include);
+  }
+  for (const oid of include) given.add(oid);
+  const range = await walkRange(reader, { include, exclude, budget });
+  for (const commit of range.commits) {
+    if (gate.commits || given.has(commit.oid)) counter.chosen.add(space.ordinalOf(commit.oid));
+  }
+  if (gate.anyTrees) await counter.addTrees(range.commits, await substituteParents(range.boundary, exclude, reader));
+  await counter.addGivenTrees();
+  for (const tag of request.tagsToInclude) {
+    const target = space.find(tag.peeled);
+    if (target < 0 || !counter.chosen.has(target)) continue;
+    const peeled = peelTag(space.objects, tag.oid);
+    const chain = isPromise(peeled) ? await peeled : peeled;
+    for (const oid of chain?.tags ?? []) counter.chosen.add(space.ordinalOf(oid));
+  }
+  return counter.finish();
+}
+
+/** What a commit whose parents are cut off or absent is laid beside: the newest of what the other side has. */
+async function substituteParents(
+  boundary: readonly WalkedCommit[],
+  haves: readonly ObjectId[],
+  reader: ReturnType<typeof createCommitReader>,
+): Promise<readonly ObjectId[]> {
+  const candidates = boundary.map(({ tree, dateSeconds }) => ({ tree, dateSeconds }));
+  for (const oid of haves.slice(0, 256)) {
+    const read = reader.read(oid);
+    const links = isPromise(read) ? await read : read;
+    if (links !== undefined) candidates.push(links);
+  }
+  candidates.sort((a, b) => b.dateSeconds - a.dateSeconds);
+  return [...new Set(candidates.map((c) => c.tree))].slice(0, SUBSTITUTE_PARENTS_MAX);
+}
+
+class Counter {
+  readonly space: ObjectSpace;
+  readonly chosen: OrdinalSet;
+  readonly #gate: ObjectGate;
+  readonly #budget: WorkBudget;
+  readonly #uninteresting: OrdinalSet;
+  readonly #previous = new Map<number, number>();
+  readonly #hashBytes: number;
+  /** Chosen whatever the filter or the other side says. */
+  readonly #given = new OrdinalSet(0);
+  readonly #givenTrees: number[] = [];
+  readonly #opened: OrdinalSet;
+  readonly #openedAtDepth = new Map<number, number>();
+  readonly #openedAtPath = new Set<string>();
+  /** Blobs whose size decides. */
+  #unsized: number[] = [];
+  readonly #queue: OpenTree[] = [];
+  /** Trees without a counterpart: looked into last, when all that moved away is known. */
+  readonly #fresh: OpenTree[] = [];
+
+  constructor(space: ObjectSpace, gate: ObjectGate, budget: WorkBudget) {
+    this.space = space;
+    this.#gate = gate;
+    this.#budget = budget;
+    this.chosen = new OrdinalSet(space.packedCount);
+    this.#uninteresting = new OrdinalSet(space.packedCount);
+    this.#opened = new OrdinalSet(space.packedCount);
+    this.#hashBytes = hashBytes(space.objectFormat);
+  }
+
+  /** A have that is no commit. */
+  async addHave(oid: ObjectId, exclude: ObjectId[]): Promise<void> {
+    const peeled = await peelTag(this.space.objects, oid);
+    if (peeled === undefined) return;
+    for (const tag of peeled.tags) this.#uninteresting.add(this.space.ordinalOf(tag));
+    if (peeled.type === "commit") exclude.push(peeled.oid);
+    else if (peeled.type === "blob") this.#uninteresting.add(this.space.ordinalOf(peeled.oid));
+    else await this.#markTree(this.space.ordinalOf(peeled.oid));
+  }
+
+  /** A want that is no commit. */
+  async addWant(oid: ObjectId, include: ObjectId[]): Promise<void> {
+    const peeled = await peelTag(this.space.objects, oid);
+    if (peeled === undefined) {
+      throw new GitwharfError("protocol/not-our-ref", `not our ref ${oid}`);
+    }
+    for (const tag of peeled.tags) {
+      const ordinal = this.space.ordinalOf(tag);
+      if (!this.#uninteresting.has(ordinal)) this.#give(ordinal);
+    }
+    if (peeled.type === "commit") {
+      include.push(peeled.oid);
+      return;
+    }
+    const ordinal = this.space.ordinalOf(peeled.oid);
+    this.#give(ordinal);
+    if (peeled.type === "tree") this.#givenTrees.push(ordinal);
+  }
+
+  #give(ordinal: number): void {
+    this.#given.add(ordinal);
+    this.chosen.add(ordinal);
+  }
+
+  /** @param commits newest first */
+  async addTrees(commits: readonly WalkedCommit[], substitutes: readonly ObjectId[]): Promise<void> {
+    const { space } = this;
+    const stand = substitutes.map((tree) => ({ ordinal: space.ordinalOf(tree), uninteresting: true }));
+    const defaults = this.#gate.sparse.map((patterns) => patterns.match("", "", true) ?? false);
+    for (let i = commits.length - 1; i >= 0; i--) {
+      const commit = commits[i] as WalkedCommit;
+      const { parents } = commit;
+      const olds: OldTree[] = parents.length === 0 ? stand : [];
+      for (const parent of parents) {
+        olds.push({ ordinal: space.ordinalOf(parent.tree), uninteresting: parent.uninteresting });
+      }
+      this.#meetTree(space.ordinalOf(commit.tree), olds, 0, "", defaults);
+      if (this.#queue.length > 0 || this.#fresh.length > 0) await this.#drain();
+    }
+  }
+
+  /** Trees that were asked for by id: their own entries count as depth 0, as in git. */
+  async addGivenTrees(): Promise<void> {
+    const defaults = this.#gate.sparse.map((patterns) => patterns.match("", "", true) ?? false);
+    for (const ordinal of this.#givenTrees) {
+      this.#queue.push({ ordinal, olds: [], depth: -1, path: "", defaults });
+      await this.#drain();
+    }
+  }
+
+  finish(): ObjectSelection {
+    const { chosen } = this;
+    this.#uninteresting.forEach((ordinal) => {
+      if (this.#given.has(ordinal)) this.#uninteresting.delete(ordinal);
+      else chosen.delete(ordinal);
+    });
+    return { space: this.space, chosen, uninteresting: this.#uninteresting, previous: this.#previous };
+  }
+
+  /** Everything below a tree that the other side has. */
+  async #markTree(root: number): Promise<void> {
+    const stack = [root];
+    for (let ordinal = stack.pop(); ordinal !== undefined; ordinal = stack.pop()) {
+      if (!this.#uninteresting.add(ordinal)) continue;
+      const cursor = new TreeCursor(await this.#readTree(ordinal), this.#hashBytes);
+      while (cursor.next()) {
+        if (cursor.isGitlink) continue;
+        const child = this.space.ordinalOfBytes(cursor.data, cursor.oidAt);
+        if (cursor.isTree) stack.push(child);
+        else this.#uninteresting.add(child);
+      }
+    }
+  }
+
+  async #readTree(ordinal: number): Promise<Buffer> {
+    if (this.#budget.spend(1)) await this.#budget.pause();
+    const read = this.space.read(ordinal);
+    const object = isPromise(read) ? await read : read;
+    if (object.type !== "tree") {
+      throw new GitwharfError("object/corrupt", `object ${this.space.oidOf(ordinal)} is a ${object.type}, not a tree`);
+    }
+    return object.data;
+  }
+
+  /** A tree of something that is sent: chooses it, and queues its contents unless they are known. */
+  #meetTree(
+    ordinal: number,
+    olds: readonly OldTree[],
+    depth: number,
+    path: string,
+    defaults: readonly boolean[],
+  ): void {
+    if (depth >= this.#gate.depthMax || !this.#gate.anyTrees) return;
+    for (const old of olds) if (old.ordinal === ordinal) return;
+    if (this.#uninteresting.has(ordinal)) return;
+    if (this.#gate.showTrees && this.chosen.add(ordinal)) this.#remember(ordinal, olds[0]?.ordinal);
+    if (!this.#open(ordinal, depth, path)) return;
+    if (depth > TREE_DEPTH_MAX) {
+      throw new GitwharfError("object/corrupt", `trees are nested more than ${TREE_DEPTH_MAX} levels deep`);
+    }
+    (olds.length > 0 ? this.#queue : this.#fresh).push({ ordinal, olds, depth, path, defaults });
+  }
+
+  /** False when the contents were looked into before, with the same outcome. */
+  #open(ordinal: number, depth: number, path: string): boolean {
+    const gate = this.#gate;
+    if (gate.depthMax !== Number.POSITIVE_INFINITY) {
+      const before = this.#openedAtDepth.get(ordinal);
+      if (before !== undefined && before <= depth && gate.sparse.length === 0) return false;
+      if (before === undefined || depth < before) this.#openedAtDepth.set(ordinal, depth);
+    }
+    if (gate.sparse.length > 0) {
+      const key = `${ordinal}:${path}`;
+      if (this.#openedAtPath.has(key)) return false;
+      this.#openedAtPath.add(key);
+      return true;
+    }
+    return gate.depthMax !== Number.POSITIVE_INFINITY || this.#opened.add(ordinal);
+  }
+
+  #meetBlob(entry: TreeCursor, old: TreeCursor | undefined, parent: OpenTree): void {
+    const gate = this.#gate;
+    if (!gate.anyBlobs || parent.depth + 1 >= gate.depthMax) return;
+    for (let i = 0; i < gate.sparse.length; i++) {
+      const { name } = entry;
+      const wanted = gate.sparse[i]?.match(parent.path + name, name, false) ?? parent.defaults[i];
+      if (wanted !== true) return;
+    }
+    const ordinal = this.space.ordinalOfBytes(entry.data, entry.oidAt);
+    if (this.#uninteresting.has(ordinal) || this.chosen.has(ordinal)) return;
+    if (gate.blobSizeMax !== Number.POSITIVE_INFINITY) {
+      this.#unsized.push(ordinal);
+      return;
+    }
+    this.chosen.add(ordinal);
+    if (old !== undefined) this.#remember(ordinal, this.space.findPackedBytes(old.data, old.oidAt));
+  }
+
+  #remember(ordinal: number, previous: number | undefined): void {
+    if (previous === undefined || previous < 0 || this.#previous.size >= PREVIOUS_MAX) return;
+    this.#previous.set(ordinal, previous);
+  }
+
+  #meetEntry(entry: TreeCursor, olds: readonly (TreeCursor | undefined)[], parent: OpenTree): void {
+    if (entry.isGitlink) return;
+    if (!entry.isTree) {
+      this.#meetBlob(entry, olds[0], parent);
+      return;
+    }
+    const oldTrees: OldTree[] = [];
+    for (let k = 0; k < olds.length; k++) {
+      const old = olds[k];
+      if (old === undefined || !old.isTree) continue;
+      oldTrees.push({
+        ordinal: this.space.ordinalOfBytes(old.data, old.oidAt),
+        uninteresting: (parent.olds[k] as OldTree).uninteresting,
+      });
+    }
+    const ordinal = this.space.ordinalOfBytes(entry.data, entry.oidAt);
+    const { sparse } = this.#gate;
+    if (sparse.length === 0) {
+      this.#meetTree(ordinal, oldTrees, parent.depth + 1, "", parent.defaults);
+      return;
+    }
+    const { name } = entry;
+    const path = parent.path + name;
+    const defaults = sparse.map((p, i) => p.match(path, name, true) ?? (parent.defaults[i] as boolean));
+    this.#meetTree(ordinal, oldTrees, parent.depth + 1, `${path}/`, defaults);
+  }
+
+  #markGone(old: TreeCursor): void {
+    if (old.isGitlink) return;
+    this.#uninteresting.add(this.space.ordinalOfBytes(old.data, old.oidAt));
+  }
+
+  async #drain(): Promise<void> {
+    const queue = this.#queue;
+    const fresh = this.#fresh;
+    for (let i = 0; i < queue.length; i++) await this.#look(queue[i] as OpenTree);
+    queue.length = 0;
+    for (let tree = fresh.pop(); tree !== undefined; tree = fresh.pop()) {
+      if (this.#uninteresting.has(tree.ordinal)) this.chosen.delete(tree.ordinal);
+      else await this.#look(tree);
+      for (let next = queue.pop(); next !== undefined; next = queue.pop()) fresh.push(next);
+    }
+    if (this.#unsized.length > 0) await this.#chooseBySize();
+  }
+
+  async #look(tree: OpenTree): Promise<void> {
+    const budget = this.#budget;
+    const read = this.space.read(tree.ordinal);
+    const object = isPromise(read) ? await read : read;
+    if (object.type !== "tree") throw this.#notTree(tree.ordinal, object.type);
+    const { data } = object;
+    if (budget.spend(1 + data.length / 8192)) await budget.pause();
+    const olds: Buffer[] = [];
+    for (const old of tree.olds) {
+      if (old.uninteresting) this.#uninteresting.add(old.ordinal);
+      const oldRead = this.space.read(old.ordinal);
+      const oldObject = isPromise(oldRead) ? await oldRead : oldRead;
+      if (oldObject.type !== "tree") throw this.#notTree(old.ordinal, oldObject.type);
+      olds.push(oldObject.data);
+    }
+    if (olds.length === 0) {
+      const entry = new TreeCursor(data, this.#hashBytes);
+      while (entry.next()) this.#meetEntry(entry, NONE, tree);
+    } else if (olds.length === 1) {
+      const { uninteresting } = tree.olds[0] as OldTree;
+      const pair: (TreeCursor | undefined)[] = [undefined];
+      compareTwoTrees(data, olds[0] as Buffer, this.#hashBytes, {
+        changed: (entry, old) => {
+          pair[0] = old;
+          this.#meetEntry(entry, pair, tree);
+        },
+        gone: (old) => {
+          if (uninteresting) this.#markGone(old);
+        },
+      });
+    } else {
+      compareManyTrees(data, olds, this.#hashBytes, {
+        changed: (entry, all) => this.#meetEntry(entry, all, tree),
+        gone: (old, which) => {
+          if ((tree.olds[which] as OldTree).uninteresting) this.#markGone(old);
+        },
+      });
+    }
+  }
+
+  async #chooseBySize(): Promise<void> {
+    const unsized = this.#unsized;
+    this.#unsized = [];
+    for (const ordinal of unsized) {
+      if (this.#budget.spend(0.3)) await this.#budget.pause();
+      const read = this.space.readHeader(ordinal);
+      const header = isPromise(read) ? await read : read;
+      if (header.sizeBytes < this.#gate.blobSizeMax) this.chosen.add(ordinal);
+    }
+  }
+
+  #notTree(ordinal: number, type: string): GitwharfError {
+    return new GitwharfError("object/corrupt", `object ${this.space.oidOf(ordinal)} is a ${type}, not a tree`);
+  }
+}
+
+const NONE: readonly undefined[] = [undefined];
