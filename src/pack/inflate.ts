@@ -5,7 +5,7 @@
  * Specification: RFC 1950.
  */
 import { constants, createInflate, deflateSync, inflateSync } from "node:zlib";
-import { GitwharfError } from "../base/errors.js";
+import { GitwharfError, invariant } from "../base/errors.js";
 
 export interface Inflated {
   readonly data: Buffer;
@@ -64,25 +64,18 @@ function selfTest(candidate: Engine): boolean {
 }
 
 function inflateWith(using: Engine, bytes: Uint8Array, offset: number, sizeBytes: number): Inflated | "short" | "bad" {
-  const data = Buffer.allocUnsafe(sizeBytes);
+  // One byte more than is expected: a stream that has ended leaves exactly that byte free.
+  const out = Buffer.allocUnsafe(sizeBytes + 1);
   const { handle, state } = using;
   const available = bytes.length - offset;
   failure = "";
   handle.reset();
-  // zlib wants a place to write even when nothing is to come.
-  const out = sizeBytes === 0 ? ONE_BYTE : data;
   handle.writeSync(constants.Z_FINISH, bytes, offset, available, out, 0, out.length);
-  const free = state[0] as number;
-  const unread = state[1] as number;
-  if (failure !== "") {
-    // "Buffer error": it did not come to its end, for lack of input (then all of it was read) or of room.
-    return failure === "Z_BUF_ERROR" && unread === 0 ? "short" : "bad";
-  }
-  if (free !== out.length - sizeBytes) return "bad";
-  return { data, consumed: available - unread };
+  // Told to finish, with room left, zlib calls the lack of input a "buffer error".
+  if (failure !== "") return failure === "Z_BUF_ERROR" ? "short" : "bad";
+  if (state[0] !== 1) return "bad";
+  return { data: out.subarray(0, sizeBytes), consumed: available - (state[1] as number) };
 }
-
-const ONE_BYTE = Buffer.alloc(1);
 
 /**
  * Inflates a stream that begins at `offset` and must amount to exactly `sizeBytes`. Allocates `sizeBytes`: the
@@ -118,6 +111,58 @@ export function inflatePrefix(bytes: Uint8Array, offset: number, length: number)
     return all.subarray(0, length);
   } catch (cause) {
     throw new GitwharfError("pack/bad-zlib", "compressed data is malformed", { cause });
+  }
+}
+
+/** False when only the public interface is there: it cannot inflate piece by piece without waiting. */
+export const canStreamInflate = engine !== undefined;
+
+/** Inflates one stream piece by piece, synchronously, for objects too large to be held whole. */
+export class StreamInflater {
+  readonly #onData: (piece: Buffer) => void;
+  readonly #engine: Engine;
+  readonly #sizeBytes: number;
+  #outBytes = 0;
+  #failure = "";
+
+  /** @param onData takes each inflated piece; the bytes are valid during the call only */
+  constructor(sizeBytes: number, onData: (piece: Buffer) => void) {
+    this.#sizeBytes = sizeBytes;
+    this.#onData = onData;
+    const own = openEngine();
+    invariant(own !== undefined, "streaming inflate needs the private handle; ask canStreamInflate first");
+    this.#engine = own;
+    own.handle.onerror = (_message, _errno, code) => {
+      this.#failure = code;
+    };
+    own.handle.reset();
+  }
+
+  /**
+   * @returns how many bytes of `input` belonged to the stream when it came to its end in it; undefined when it goes on
+   * @throws pack/bad-zlib when it is malformed or amounts to another size
+   */
+  push(input: Buffer): number | undefined {
+    const using = this.#engine;
+    const out = Buffer.allocUnsafe(65_536);
+    let at = 0;
+    for (;;) {
+      using.handle.writeSync(constants.Z_NO_FLUSH, input, at, input.length - at, out, 0, out.length);
+      if (this.#failure !== "") throw badZlib();
+      const free = using.state[0] as number;
+      const unread = using.state[1] as number;
+      const made = out.length - free;
+      at = input.length - unread;
+      this.#outBytes += made;
+      if (this.#outBytes > this.#sizeBytes) throw badZlib();
+      if (made > 0) this.#onData(out.subarray(0, made));
+      // zlib stops for three reasons: the input is used up, the output is full, or the stream has ended.
+      if (unread > 0 && free > 0) {
+        if (this.#outBytes !== this.#sizeBytes) throw badZlib();
+        return at;
+      }
+      if (unread === 0 && free > 0) return undefined;
+    }
   }
 }
 
