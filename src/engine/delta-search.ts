@@ -3,10 +3,12 @@
  * nor known to the other side. Each becomes a delta where that pays, else the whole object.
  */
 import { isPromise } from "../base/maybe-promise.js";
+import { hashBytes } from "../object/object-format.js";
 import type { GitObject } from "../storage/contracts/object-reader.js";
 import { entryTypeOf } from "../pack/entry-header.js";
 import { createDeltaIndex, encodeDelta } from "../pack/delta-encode.js";
-import { deflate } from "../pack/inflate.js";
+import { deflateSmall } from "../pack/deflate.js";
+import { encodeTreeDelta } from "./fetch/tree-delta.js";
 import type { ObjectSelection } from "./object-count.js";
 import type { WorkBudget } from "./fetch/work-budget.js";
 
@@ -33,7 +35,6 @@ export interface EncodeOptions {
 const DELTA_BYTES_MAX = 8 * 1024 * 1024;
 /** Objects below it are not worth a delta. */
 const DELTA_BYTES_MIN = 64;
-const LEVEL = 6;
 /** Steps back through what stood in an object's place. */
 const PREVIOUS_STEPS_MAX = 64;
 
@@ -54,10 +55,10 @@ async function encodeOne(options: EncodeOptions, ordinal: number): Promise<NewEn
   if (base >= 0) {
     const delta = await tryDelta(selection, base, object);
     if (delta !== undefined) {
-      return { ordinal, type, sizeBytes: delta.length, base, deflated: deflate(delta, LEVEL) };
+      return { ordinal, type, sizeBytes: delta.length, base, deflated: deflateSmall(delta) };
     }
   }
-  return { ordinal, type, sizeBytes: object.data.length, base: -1, deflated: deflate(object.data, LEVEL) };
+  return { ordinal, type, sizeBytes: object.data.length, base: -1, deflated: deflateSmall(object.data) };
 }
 
 async function tryDelta(selection: ObjectSelection, base: number, object: GitObject): Promise<Buffer | undefined> {
@@ -66,8 +67,12 @@ async function tryDelta(selection: ObjectSelection, base: number, object: GitObj
   const read = selection.space.read(base);
   const source = isPromise(read) ? await read : read;
   if (source.type !== object.type || source.data.length > DELTA_BYTES_MAX || source.data.length === 0) return undefined;
+  const maxBytes = Math.floor(data.length / 2) - 20;
+  if (object.type === "tree") {
+    return encodeTreeDelta(source.data, data, hashBytes(selection.space.objectFormat), maxBytes);
+  }
   const index = createDeltaIndex(source.data);
-  return index === undefined ? undefined : encodeDelta(index, data, Math.floor(data.length / 2) - 20);
+  return index === undefined ? undefined : encodeDelta(index, data, maxBytes);
 }
 
 /** What stood in the object's place at the other side, however many steps ago. */

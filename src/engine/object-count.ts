@@ -56,6 +56,10 @@ const TREE_DEPTH_MAX = 4096;
 
 interface OldTree {
   readonly ordinal: number;
+  /**
+   * The other side has all of it. Else it is of a commit that is sent and was looked into before: what of it is not
+   * chosen, the other side has (unless a filter left it out).
+   */
   readonly uninteresting: boolean;
 }
 
@@ -122,6 +126,26 @@ async function substituteParents(
   }
   candidates.sort((a, b) => b.dateSeconds - a.dateSeconds);
   return [...new Set(candidates.map((c) => c.tree))].slice(0, SUBSTITUTE_PARENTS_MAX);
+}
+
+/** Every commit behind all of its parents in the list, whatever their dates say. */
+function parentsFirst(commits: readonly WalkedCommit[]): readonly WalkedCommit[] {
+  const left = new Set(commits);
+  const sorted: WalkedCommit[] = [];
+  const stack: WalkedCommit[] = [];
+  for (let i = commits.length - 1; i >= 0; i--) {
+    stack.push(commits[i] as WalkedCommit);
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      const before = left.has(top) ? top.parents.find((parent) => left.has(parent)) : undefined;
+      if (before !== undefined) {
+        stack.push(before);
+        continue;
+      }
+      stack.pop();
+      if (left.delete(top)) sorted.push(top);
+    }
+  }
+  return sorted;
 }
 
 class Counter {
@@ -193,12 +217,12 @@ class Counter {
     const { space } = this;
     const stand = substitutes.map((tree) => ({ ordinal: space.ordinalOf(tree), uninteresting: true }));
     const defaults = this.#gate.sparse.map((patterns) => patterns.match("", "", true) ?? false);
-    for (let i = commits.length - 1; i >= 0; i--) {
-      const commit = commits[i] as WalkedCommit;
+    for (const commit of parentsFirst(commits)) {
       const { parents } = commit;
       const olds: OldTree[] = parents.length === 0 ? stand : [];
       for (const parent of parents) {
-        olds.push({ ordinal: space.ordinalOf(parent.tree), uninteresting: parent.uninteresting });
+        const { uninteresting } = parent;
+        olds.push({ ordinal: space.ordinalOf(parent.tree), uninteresting });
       }
       this.#meetTree(space.ordinalOf(commit.tree), olds, 0, "", defaults);
       if (this.#queue.length > 0 || this.#fresh.length > 0) await this.#drain();
@@ -240,12 +264,7 @@ class Counter {
 
   async #readTree(ordinal: number): Promise<Buffer> {
     if (this.#budget.spend(1)) await this.#budget.pause();
-    const read = this.space.read(ordinal);
-    const object = isPromise(read) ? await read : read;
-    if (object.type !== "tree") {
-      throw new GitwharfError("object/corrupt", `object ${this.space.oidOf(ordinal)} is a ${object.type}, not a tree`);
-    }
-    return object.data;
+    return this.space.readTree(ordinal);
   }
 
   /** A tree of something that is sent: chooses it, and queues its contents unless they are known. */
@@ -317,10 +336,8 @@ class Counter {
     for (let k = 0; k < olds.length; k++) {
       const old = olds[k];
       if (old === undefined || !old.isTree) continue;
-      oldTrees.push({
-        ordinal: this.space.ordinalOfBytes(old.data, old.oidAt),
-        uninteresting: (parent.olds[k] as OldTree).uninteresting,
-      });
+      const { uninteresting } = parent.olds[k] as OldTree;
+      oldTrees.push({ ordinal: this.space.ordinalOfBytes(old.data, old.oidAt), uninteresting });
     }
     const ordinal = this.space.ordinalOfBytes(entry.data, entry.oidAt);
     const { sparse } = this.#gate;
@@ -334,9 +351,17 @@ class Counter {
     this.#meetTree(ordinal, oldTrees, parent.depth + 1, `${path}/`, defaults);
   }
 
-  #markGone(old: TreeCursor): void {
-    if (old.isGitlink) return;
-    this.#uninteresting.add(this.space.ordinalOfBytes(old.data, old.oidAt));
+  #markGone(old: TreeCursor, tree: OldTree): void {
+    if (old.isGitlink || !(tree.uninteresting || this.#isComplete(old.isTree))) return;
+    const ordinal = this.space.ordinalOfBytes(old.data, old.oidAt);
+    if (tree.uninteresting || !this.chosen.has(ordinal)) this.#uninteresting.add(ordinal);
+  }
+
+  /** Whether the filter lets every tree, or every blob, through. */
+  #isComplete(trees: boolean): boolean {
+    const { anyTrees, showTrees, depthMax, anyBlobs, blobSizeMax, sparse } = this.#gate;
+    if (!anyTrees || depthMax !== Number.POSITIVE_INFINITY) return false;
+    return trees ? showTrees : anyBlobs && blobSizeMax === Number.POSITIVE_INFINITY && sparse.length === 0;
   }
 
   async #drain(): Promise<void> {
@@ -354,40 +379,32 @@ class Counter {
 
   async #look(tree: OpenTree): Promise<void> {
     const budget = this.#budget;
-    const read = this.space.read(tree.ordinal);
-    const object = isPromise(read) ? await read : read;
-    if (object.type !== "tree") throw this.#notTree(tree.ordinal, object.type);
-    const { data } = object;
+    const read = this.space.readTree(tree.ordinal);
+    const data = isPromise(read) ? await read : read;
     if (budget.spend(1 + data.length / 8192)) await budget.pause();
     const olds: Buffer[] = [];
     for (const old of tree.olds) {
       if (old.uninteresting) this.#uninteresting.add(old.ordinal);
-      const oldRead = this.space.read(old.ordinal);
-      const oldObject = isPromise(oldRead) ? await oldRead : oldRead;
-      if (oldObject.type !== "tree") throw this.#notTree(old.ordinal, oldObject.type);
-      olds.push(oldObject.data);
+      const oldRead = this.space.readTree(old.ordinal);
+      olds.push(isPromise(oldRead) ? await oldRead : oldRead);
     }
     if (olds.length === 0) {
       const entry = new TreeCursor(data, this.#hashBytes);
       while (entry.next()) this.#meetEntry(entry, NONE, tree);
     } else if (olds.length === 1) {
-      const { uninteresting } = tree.olds[0] as OldTree;
+      const oldTree = tree.olds[0] as OldTree;
       const pair: (TreeCursor | undefined)[] = [undefined];
       compareTwoTrees(data, olds[0] as Buffer, this.#hashBytes, {
         changed: (entry, old) => {
           pair[0] = old;
           this.#meetEntry(entry, pair, tree);
         },
-        gone: (old) => {
-          if (uninteresting) this.#markGone(old);
-        },
+        gone: (old) => this.#markGone(old, oldTree),
       });
     } else {
       compareManyTrees(data, olds, this.#hashBytes, {
         changed: (entry, all) => this.#meetEntry(entry, all, tree),
-        gone: (old, which) => {
-          if ((tree.olds[which] as OldTree).uninteresting) this.#markGone(old);
-        },
+        gone: (old, which) => this.#markGone(old, tree.olds[which] as OldTree),
       });
     }
   }
@@ -401,10 +418,6 @@ class Counter {
       const header = isPromise(read) ? await read : read;
       if (header.sizeBytes < this.#gate.blobSizeMax) this.chosen.add(ordinal);
     }
-  }
-
-  #notTree(ordinal: number, type: string): GitwharfError {
-    return new GitwharfError("object/corrupt", `object ${this.space.oidOf(ordinal)} is a ${type}, not a tree`);
   }
 }
 

@@ -6,12 +6,31 @@
  * An object that stands in several packs has one ordinal: that of the first pack that holds it, largest pack first
  * (there most lookups hit at once, and the copies that thin-pack completion appended to small packs are passed by).
  */
+import { LRUCache } from "lru-cache";
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { GitObject, ObjectHeader, ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { Pack } from "../../pack/pack.js";
+
+/** Trees read lately, by pack and position: one is often laid beside its successor and its predecessor. */
+const trees = new LRUCache<number, Buffer>({
+  maxSize: 32 * 1024 * 1024,
+  maxEntrySize: 1024 * 1024,
+  sizeCalculation: (data) => data.length + 64,
+});
+const packNumbers = new WeakMap<Pack, number>();
+let packsNumbered = 0;
+
+function packNumber(pack: Pack): number {
+  let number = packNumbers.get(pack);
+  if (number === undefined) {
+    number = packsNumbered++;
+    packNumbers.set(pack, number);
+  }
+  return number;
+}
 
 export class ObjectSpace {
   readonly objects: ObjectReader;
@@ -101,6 +120,24 @@ export class ObjectSpace {
     }
     const object = this.objects.read(this.oidOf(ordinal));
     return isPromise(object) ? object.then((o) => o ?? this.#missing(ordinal)) : (object ?? this.#missing(ordinal));
+  }
+
+  /** The content of a tree. @throws object/corrupt when it is missing, unreadable or no tree */
+  readTree(ordinal: number): MaybePromise<Buffer> {
+    const k = this.packNumberOf(ordinal);
+    const pack = this.packs[k];
+    const key = pack === undefined ? -1 : packNumber(pack) * 2 ** 32 + ordinal - (this.firsts[k] as number);
+    const cached = trees.get(key);
+    if (cached !== undefined) return cached;
+    const use = (object: GitObject): Buffer => {
+      if (object.type !== "tree") {
+        throw new GitwharfError("object/corrupt", `object ${this.oidOf(ordinal)} is a ${object.type}, not a tree`);
+      }
+      if (key >= 0) trees.set(key, object.data);
+      return object.data;
+    };
+    const object = this.read(ordinal);
+    return isPromise(object) ? object.then(use) : use(object);
   }
 
   readHeader(ordinal: number): MaybePromise<ObjectHeader> {

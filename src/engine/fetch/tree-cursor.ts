@@ -15,6 +15,8 @@ export class TreeCursor {
   data: Buffer;
   /** Numeric mode: 0o40000 tree, 0o160000 gitlink, else a blob. */
   mode = 0;
+  /** Where the entry begins. */
+  start = 0;
   nameStart = 0;
   /** Exclusive. */
   nameEnd = 0;
@@ -52,6 +54,7 @@ export class TreeCursor {
     const { data } = this;
     const { length } = data;
     if (start >= length) return false;
+    this.start = start;
     let mode = 0;
     let at = start;
     for (; at < length; at++) {
@@ -158,47 +161,33 @@ export function compareManyTrees(
   hashBytes: number,
   visit: TreesDifference,
 ): void {
-  const entry = new TreeCursor(data, hashBytes);
-  const olds = oldDatas.map((old) => new TreeCursor(old, hashBytes));
-  const alive = olds.map((old) => old.next());
-  const matched: (TreeCursor | undefined)[] = olds.map(() => undefined);
-  while (entry.next()) {
-    let same = false;
-    for (let k = 0; k < olds.length; k++) {
-      const old = olds[k] as TreeCursor;
-      matched[k] = undefined;
-      while (alive[k] === true) {
-        const order = compareEntryNames(entry, old);
-        if (order < 0) break;
-        if (order === 0) {
-          matched[k] = old;
-          if (
-            entry.mode === old.mode &&
-            data.compare(old.data, old.oidAt, old.oidAt + hashBytes, entry.oidAt, entry.oidAt + hashBytes) === 0
-          ) {
-            same = true;
-          }
-          break;
-        }
-        visit.gone(old, k);
-        alive[k] = old.next();
-      }
-    }
-    for (let k = 0; k < olds.length; k++) {
-      const old = matched[k];
-      if (old === undefined) continue;
-      const equal =
-        entry.mode === old.mode &&
-        data.compare(old.data, old.oidAt, old.oidAt + hashBytes, entry.oidAt, entry.oidAt + hashBytes) === 0;
-      if (!equal) visit.gone(old, k);
-    }
-    if (!same) visit.changed(entry, matched);
-    for (let k = 0; k < olds.length; k++) if (matched[k] !== undefined) alive[k] = (olds[k] as TreeCursor).next();
+  /** Entries that no old tree so far has as they are; with each, where its counterparts begin, −1 for none. */
+  let starts: number[] = [];
+  let counterparts: number[][] = [];
+  for (const [k, oldData] of oldDatas.entries()) {
+    const keptStarts: number[] = [];
+    const keptCounterparts: number[][] = [];
+    let at = 0;
+    compareTwoTrees(data, oldData, hashBytes, {
+      gone: (old) => visit.gone(old, k),
+      changed(entry, old) {
+        while (k > 0 && at < starts.length && (starts[at] as number) < entry.start) at++;
+        if (k > 0 && starts[at] !== entry.start) return;
+        keptStarts.push(entry.start);
+        keptCounterparts.push([...(k > 0 ? (counterparts[at] as number[]) : []), old?.start ?? -1]);
+      },
+    });
+    starts = keptStarts;
+    counterparts = keptCounterparts;
   }
-  for (let k = 0; k < olds.length; k++) {
-    while (alive[k] === true) {
-      visit.gone(olds[k] as TreeCursor, k);
-      alive[k] = (olds[k] as TreeCursor).next();
-    }
+  const entry = new TreeCursor(data, hashBytes);
+  const cursors = oldDatas.map((old) => new TreeCursor(old, hashBytes));
+  for (const [i, start] of starts.entries()) {
+    entry.parseAt(start);
+    const olds = (counterparts[i] as number[]).map((oldStart, k) => {
+      const cursor = cursors[k] as TreeCursor;
+      return oldStart >= 0 && cursor.parseAt(oldStart) ? cursor : undefined;
+    });
+    visit.changed(entry, olds);
   }
 }
