@@ -1,0 +1,163 @@
+/**
+ * pkt-lines, the frame of everything that Git sends. Specification: gitprotocol-common, "pkt-line Format".
+ *
+ *     OFFSET  SIZE       MEANING
+ *     0       4          length in hexadecimal, these four included; 0000 flush, 0001 delimiter, 0002 response end
+ *     4       length-4   payload
+ *
+ * Example: `0006a\n` carries "a\n".
+ */
+import type { ByteSource } from "../../base/byte-streams.js";
+import { GitwharfError } from "../../base/errors.js";
+
+/** Longest pkt-line, its length included. */
+export const PKT_LINE_BYTES_MAX = 65_520;
+
+export const FLUSH = Buffer.from("0000");
+export const DELIM = Buffer.from("0001");
+export const RESPONSE_END = Buffer.from("0002");
+
+export type Packet =
+  | { readonly kind: "data"; readonly payload: Buffer }
+  | { readonly kind: "flush" }
+  | { readonly kind: "delim" }
+  | { readonly kind: "response-end" }
+  /** The stream ended where a packet could begin. */
+  | { readonly kind: "eof" };
+
+/** The four digits before a payload of so many bytes (0 to 65,516). */
+export function formatPktLength(payloadBytes: number): string {
+  return (payloadBytes + 4).toString(16).padStart(4, "0");
+}
+
+/** @param payload at most 65,516 bytes */
+export function encodePktLine(payload: string | Uint8Array): Buffer {
+  const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
+  if (bytes.length + 4 > PKT_LINE_BYTES_MAX) {
+    throw new GitwharfError("base/invariant", `a pkt-line of ${bytes.length} bytes was to be sent`);
+  }
+  return Buffer.concat([Buffer.from(formatPktLength(bytes.length)), bytes]);
+}
+
+/** The text of a data packet without its newline. */
+export function packetText(payload: Buffer): string {
+  const end = payload.at(-1) === 0x0a ? payload.length - 1 : payload.length;
+  return payload.toString("utf8", 0, end);
+}
+
+export interface PktLineLimits {
+  /** Bytes of all packets together. */
+  readonly totalBytesMax: number;
+  /** The name of the limit, for the message. */
+  readonly limitName: string;
+}
+
+/**
+ * Reads packets out of a stream, pulled one by one. What it holds is one chunk of the source and one packet.
+ * Whoever needs the raw bytes behind the packets takes `rest()`; then `next` is over.
+ */
+export class PktLineReader {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  readonly #limits: PktLineLimits;
+  #buffer: Buffer = Buffer.alloc(0);
+  #at = 0;
+  #ended = false;
+  /** Bytes of packets so far: where the next one begins. */
+  #position = 0;
+
+  constructor(source: ByteSource, limits: PktLineLimits) {
+    this.#iterator = source[Symbol.asyncIterator]();
+    this.#limits = limits;
+  }
+
+  /** @throws protocol/bad-line, base/truncated, base/limit-exceeded, and what the source throws */
+  async next(): Promise<Packet> {
+    if (!(await this.#fill(4))) {
+      if (this.#at === this.#buffer.length) return { kind: "eof" };
+      throw this.#truncated();
+    }
+    const length = parseLength(this.#buffer, this.#at);
+    if (length === undefined || length === 3 || length > PKT_LINE_BYTES_MAX) {
+      const shown = JSON.stringify(this.#buffer.toString("latin1", this.#at, this.#at + 4));
+      throw new GitwharfError("protocol/bad-line", `bad line length ${shown} at byte ${this.#position} of the request`);
+    }
+    this.#position += Math.max(length, 4);
+    if (this.#position > this.#limits.totalBytesMax) {
+      throw new GitwharfError(
+        "base/limit-exceeded",
+        `the request has more than ${this.#limits.totalBytesMax} bytes, the server's limit (${this.#limits.limitName})`,
+      );
+    }
+    if (length < 4) {
+      this.#at += 4;
+      return { kind: length === 0 ? "flush" : length === 1 ? "delim" : "response-end" };
+    }
+    if (!(await this.#fill(length))) throw this.#truncated();
+    const payload = this.#buffer.subarray(this.#at + 4, this.#at + length);
+    this.#at += length;
+    return { kind: "data", payload };
+  }
+
+  /** The bytes that follow the last packet, as they come. */
+  rest(): ByteSource {
+    const first = this.#buffer.subarray(this.#at);
+    this.#at = this.#buffer.length;
+    const iterator = this.#iterator;
+    return {
+      async *[Symbol.asyncIterator]() {
+        if (first.length > 0) yield first;
+        try {
+          for (;;) {
+            const next = await iterator.next();
+            if (next.done === true) return;
+            yield next.value;
+          }
+        } finally {
+          await iterator.return?.();
+        }
+      },
+    };
+  }
+
+  /** Gives the source up. */
+  async close(): Promise<void> {
+    await this.#iterator.return?.();
+  }
+
+  async #fill(count: number): Promise<boolean> {
+    while (this.#buffer.length - this.#at < count) {
+      if (this.#ended) return false;
+      const next = await this.#iterator.next();
+      if (next.done === true) {
+        this.#ended = true;
+        return false;
+      }
+      const chunk = Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length);
+      this.#buffer = this.#at === this.#buffer.length ? chunk : Buffer.concat([this.#buffer.subarray(this.#at), chunk]);
+      this.#at = 0;
+    }
+    return true;
+  }
+
+  #truncated(): GitwharfError {
+    return new GitwharfError("base/truncated", `the request ends in the line that begins at byte ${this.#position}`);
+  }
+}
+
+function parseLength(bytes: Buffer, at: number): number | undefined {
+  let value = 0;
+  for (let i = 0; i < 4; i++) {
+    const byte = bytes[at + i] as number;
+    const digit =
+      byte >= 0x30 && byte <= 0x39
+        ? byte - 0x30
+        : byte >= 0x61 && byte <= 0x66
+          ? byte - 0x57
+          : byte >= 0x41 && byte <= 0x46
+            ? byte - 0x37
+            : -1;
+    if (digit < 0) return undefined;
+    value = value * 16 + digit;
+  }
+  return value;
+}
