@@ -38,7 +38,7 @@ export interface ObjectReader {
 
   /** Every pack, most recently written first, alternates' packs last. An object may stand in several. */
   readonly packs: readonly Pack[];
-  /** The first pack that holds the object; packs' indexes are resident. */
+  /** A pack that holds the object: which one, when it stands in several, may change. Packs' indexes are resident. */
   locate(oid: ObjectId): PackLocation | undefined;
   readonly commitGraph: CommitGraph | undefined;
   /** Ids of loose objects (order undefined, duplicates possible with packs). Memory: one directory at a time. */
@@ -60,8 +60,10 @@ export interface ObjectReaderDescriptor {
 
 export interface PackDescriptor {
   readonly key: string;
+  /** `pack-<hex>`, as its files are called. */
+  readonly name: string;
   readonly index: SharedArrayBuffer;
   readonly bytes: ByteRangeDescriptor;
-  /** Path or bytes of the `.bitmap` that goes with the pack, if there is one. */
+  /** Path of the `.bitmap` that goes with the pack, if there is one. */
   readonly bitmapPath?: string;
 }
