@@ -12,8 +12,11 @@ export interface Quarantine {
   readonly objects: ObjectReader;
   /** Only the packs that were finished here. */
   readonly packs: readonly Pack[];
-  /** A directory in git's layout (`pack/` inside) where the backend has one: GIT_QUARANTINE_PATH for hooks. */
-  readonly directory?: string;
+  /**
+   * A directory in git's layout (`pack/` inside) where the backend has one: GIT_QUARANTINE_PATH for hooks. It is made
+   * with the first file: undefined before.
+   */
+  readonly directory?: string | undefined;
 
   createPack(): Promise<PackSink>;
   /** Commits to add to the repository's `shallow` list on publish (shallow push). */

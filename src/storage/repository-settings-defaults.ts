@@ -1,0 +1,41 @@
+/** The settings of a repository that configures nothing. Git's defaults unless said otherwise. */
+import type { RepositorySettings } from "./contracts/repository-settings.js";
+
+export const DEFAULT_REPOSITORY_SETTINGS: RepositorySettings = {
+  http: { receivePack: undefined, uploadPack: true, getAnyFile: true },
+  uploadPack: {
+    allowTipSha1InWant: false,
+    allowReachableSha1InWant: false,
+    allowAnySha1InWant: false,
+    // Differs from git: partial clones work without being switched on.
+    allowFilter: true,
+    allowRefInWant: false,
+    keepAliveSeconds: 5,
+    advertiseBundleUris: false,
+    hideRefs: [],
+  },
+  uploadPackFilter: { allow: true, allowByName: new Map(), treeMaxDepth: Number.POSITIVE_INFINITY },
+  transfer: { advertiseSid: false, advertiseObjectInfo: false },
+  lsRefs: { unborn: "advertise" },
+  receive: {
+    denyDeletes: false,
+    denyNonFastForwards: false,
+    denyCurrentBranch: "refuse",
+    denyDeleteCurrent: "refuse",
+    advertiseAtomic: true,
+    advertisePushOptions: false,
+    // Differs from git: malformed objects are refused unless the repository says otherwise.
+    fsckObjects: true,
+    fsckSeverities: new Map(),
+    fsckSkipList: new Set(),
+    maxInputSizeBytes: Number.POSITIVE_INFINITY,
+    certNonceSeed: undefined,
+    certNonceSlopSeconds: 0,
+    shallowUpdate: false,
+    procReceiveRefs: [],
+    hideRefs: [],
+  },
+  core: { bare: true, logAllRefUpdates: "false", sharedRepository: "umask" },
+  bundle: { version: undefined, mode: undefined, heuristic: undefined, entries: [] },
+  gc: { auto: 6700, autoPackLimit: 50 },
+};
