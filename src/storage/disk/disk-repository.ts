@@ -1,0 +1,276 @@
+/**
+ * One repository on disk, shared with every git process that works on it at the same time. Nothing is assumed to
+ * stay: each snapshot looks (by a few `stat` calls) whether refs, packs, alternates, shallow list or the whole
+ * repository have changed.
+ *
+ * Invariants:
+ *  1. Refs are read before packs are listed, so that what the refs name is there or was moved (and moved objects are
+ *     found by listing the packs again).
+ *  2. Packs that a snapshot holds stay open until it is released.
+ *  3. Objects are durable and visible before a ref names them (`DiskQuarantine.publish`).
+ */
+import { GitwharfError } from "../../base/errors.js";
+import type { ObjectFormat } from "../../object/object-format.js";
+import type { ObjectId } from "../../object/object-id.js";
+import type { Quarantine } from "../contracts/quarantine.js";
+import type { RefSnapshot, RefStore } from "../contracts/ref-store.js";
+import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
+import type { RepositorySettings } from "../contracts/repository-settings.js";
+import { AlternateTips } from "./alternate-tips.js";
+import { CachedFile } from "./cached-file.js";
+import { DiskQuarantine } from "./disk-quarantine.js";
+import { identityOf, readStamp } from "./file-stamp.js";
+import type { GitDirectory } from "./git-directory.js";
+import type { ObjectDirectoryPool } from "./object-directory.js";
+import type { ObjectsView } from "./objects-view.js";
+import { openRefStore } from "./open-ref-store.js";
+import { RepositoryConfig } from "./repository-config.js";
+import type { RepositoryFormat } from "./repository-format.js";
+import { RepositoryObjects } from "./repository-objects.js";
+import { openServedFile } from "./served-file.js";
+import { appendShallow, parseShallow, SHALLOW_BYTES_MAX } from "./shallow-file.js";
+import { removeStaleQuarantines } from "./stale-quarantines.js";
+import { readCheckedOutBranches } from "./work-trees.js";
+
+export interface OpenDiskRepositoryOptions {
+  readonly name: string;
+  readonly location: GitDirectory;
+  readonly durability: "sync" | "none";
+  readonly pool: ObjectDirectoryPool;
+  readonly mayBorrowFrom: (path: string) => boolean;
+}
+
+interface Parts {
+  readonly identity: string;
+  readonly config: RepositoryConfig;
+  readonly format: RepositoryFormat;
+  readonly objects: RepositoryObjects;
+}
+
+/** @throws storage/not-found, storage/unsupported, storage/bad-config, storage/io */
+export async function openDiskRepository(options: OpenDiskRepositoryOptions): Promise<DiskRepository> {
+  const { path, commonDirectory, workTree } = options.location;
+  const stamp = await readStamp(path);
+  if (stamp === undefined) throw new GitwharfError("storage/not-found", `repository '${options.name}' does not exist`);
+  const looksBare = workTree === undefined && !path.endsWith("/.git");
+  const config = new RepositoryConfig({ gitDirectory: path, commonDirectory, looksBare });
+  const format = await config.format();
+  const objects = await RepositoryObjects.open({
+    path: `${commonDirectory}/objects`,
+    objectFormat: format.objectFormat,
+    pool: options.pool,
+    mayBorrowFrom: options.mayBorrowFrom,
+  });
+  return new DiskRepository(options, { identity: identityOf(stamp), config, format, objects });
+}
+
+export class DiskRepository implements Repository {
+  readonly name: string;
+  readonly objectFormat: ObjectFormat;
+  readonly id: string;
+  readonly refs: RefStore;
+  readonly gitDirectory: string;
+  readonly #options: OpenDiskRepositoryOptions;
+  readonly #parts: Parts;
+  readonly #shallow: CachedFile<ReadonlySet<ObjectId>>;
+  readonly #tips: AlternateTips;
+  readonly #quarantines = new Set<string>();
+  readonly #sweeping: Promise<void>;
+  /** The refs' version when objects were last looked at *after* the refs. */
+  #pairedRefs: string | undefined;
+  #isShallow = false;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: OpenDiskRepositoryOptions, parts: Parts) {
+    const { path: gitDirectory, commonDirectory } = options.location;
+    const { objectFormat, refFormat } = parts.format;
+    this.#options = options;
+    this.#parts = parts;
+    this.name = options.name;
+    this.objectFormat = objectFormat;
+    this.id = `disk-${parts.identity}-${objectFormat}`;
+    this.gitDirectory = gitDirectory;
+    this.refs = openRefStore({
+      gitDirectory,
+      commonDirectory,
+      objectFormat,
+      refFormat,
+      logAllRefUpdates: async () => (await this.settings()).core.logAllRefUpdates,
+      durability: options.durability,
+    });
+    this.#shallow = new CachedFile(`${commonDirectory}/shallow`, {
+      parse: (bytes) => parseShallow(bytes, objectFormat),
+      sizeBytesMax: SHALLOW_BYTES_MAX,
+    });
+    this.#tips = new AlternateTips(objectFormat);
+    this.#sweeping = removeStaleQuarantines(this.#objectsDirectory, { inUse: this.#quarantines });
+  }
+
+  /** Memory that it keeps between requests, in bytes, about. */
+  get residentBytes(): number {
+    return this.#parts.objects.residentBytes;
+  }
+
+  /** False when another repository stands in its place, or its format was changed. @throws storage/bad-config, storage/unsupported */
+  async isCurrent(): Promise<boolean> {
+    const [stamp, format] = await Promise.all([readStamp(this.gitDirectory), this.#parts.config.format()]);
+    return (
+      stamp !== undefined &&
+      identityOf(stamp) === this.#parts.identity &&
+      format.objectFormat === this.objectFormat &&
+      format.refFormat === this.#parts.format.refFormat
+    );
+  }
+
+  settings(): Promise<RepositorySettings> {
+    return this.#parts.config.settings();
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    // At once, because mostly nothing has changed; what must come after the refs is done again when they have.
+    const early = this.#takeView();
+    let refs: RefSnapshot;
+    let view: ObjectsView;
+    try {
+      [refs, , view] = await Promise.all([this.refs.snapshot(), this.#mustExist(), early]);
+    } catch (error) {
+      early.then((unused) => unused.release(), () => undefined);
+      throw error;
+    }
+    if (refs.version !== this.#pairedRefs) {
+      view.release();
+      view = await this.#takeView();
+      this.#pairedRefs = refs.version;
+    }
+    view.coverLooseUntil(performance.now());
+    try {
+      return await this.#compose(refs, view);
+    } catch (error) {
+      view.release();
+      throw error;
+    }
+  }
+
+  async openQuarantine(): Promise<Quarantine> {
+    const [settings, view] = await Promise.all([this.settings(), this.#takeView()]);
+    try {
+      await this.#mustExist();
+    } catch (error) {
+      view.release();
+      throw error;
+    }
+    view.coverLooseUntil(performance.now());
+    return new DiskQuarantine({
+      objectsDirectory: this.#objectsDirectory,
+      view,
+      packs: this.#parts.objects.own.packs,
+      sync: this.#sync,
+      shared: settings.core.sharedRepository,
+      mustExist: () => this.#mustExist(),
+      appendShallow: (oids) =>
+        appendShallow(this.#options.location.commonDirectory, oids, { objectFormat: this.objectFormat, sync: this.#sync }),
+      onDirectory: (path, inUse) => {
+        if (inUse) this.#quarantines.add(path);
+        else this.#quarantines.delete(path);
+      },
+    });
+  }
+
+  async checkedOutBranches(): Promise<ReadonlyMap<string, WorkTreeUse>> {
+    const [{ core }, { head }] = await Promise.all([this.settings(), this.refs.snapshot()]);
+    const { commonDirectory, workTree } = this.#options.location;
+    return readCheckedOutBranches({
+      commonDirectory,
+      head,
+      bare: core.bare,
+      workTree,
+      linkedHead: (gitDirectory) => this.#readLinkedHead(gitDirectory),
+    });
+  }
+
+  async openFile(path: string): Promise<RepositoryFile | undefined> {
+    return openServedFile(path, await this.snapshot());
+  }
+
+  /** Opens nothing anew: lets go of packs that have gone from the disk. For repositories that nobody uses just now. */
+  async releaseVanished(): Promise<void> {
+    await this.#parts.objects.releaseVanished();
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await this.#sweeping;
+    this.#parts.objects.close();
+    await Promise.all([this.refs.close(), this.#tips.close()]);
+  }
+
+  get #objectsDirectory(): string {
+    return `${this.#options.location.commonDirectory}/objects`;
+  }
+
+  get #sync(): boolean {
+    return this.#options.durability === "sync";
+  }
+
+  async #takeView(): Promise<ObjectsView> {
+    const [shallow, view] = await Promise.all([
+      this.#shallow.read(),
+      this.#parts.objects.takeView({ commitGraph: !this.#isShallow }),
+    ]);
+    if (shallow.size > 0 === this.#isShallow) return view;
+    // A commit-graph knows parents that a shallow repository must not see.
+    view.release();
+    this.#isShallow = shallow.size > 0;
+    return this.#parts.objects.takeView({ commitGraph: !this.#isShallow });
+  }
+
+  async #compose(refs: RefSnapshot, view: ObjectsView): Promise<Snapshot> {
+    const [shallow, { tips, version }] = await Promise.all([
+      this.#shallow.read(),
+      this.#tips.read(this.#parts.objects.alternates),
+    ]);
+    let released = false;
+    return {
+      version: [refs.version, view.serial, this.#shallow.generation, version].join("/"),
+      head: refs.head,
+      refs,
+      objects: view.reader,
+      shallow,
+      alternateTips: tips,
+      release() {
+        if (released) return;
+        released = true;
+        view.release();
+      },
+    };
+  }
+
+  /** @throws storage/not-found */
+  async #mustExist(): Promise<void> {
+    const stamp = await readStamp(this.gitDirectory);
+    if (stamp === undefined || identityOf(stamp) !== this.#parts.identity) {
+      throw new GitwharfError("storage/not-found", `repository '${this.name}' was deleted`);
+    }
+  }
+
+  async #readLinkedHead(gitDirectory: string): Promise<RefSnapshot["head"] | undefined> {
+    const { commonDirectory } = this.#options.location;
+    const store = openRefStore({
+      gitDirectory,
+      commonDirectory,
+      objectFormat: this.objectFormat,
+      refFormat: this.#parts.format.refFormat,
+      logAllRefUpdates: async () => "false",
+      durability: "none",
+    });
+    try {
+      return (await store.snapshot()).head;
+    } finally {
+      await store.close();
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * The names of all repositories below a directory. Crashed makings and deletions that are met on the way are removed.
+ */
+import { readdir, rm } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { isGitwharfError } from "../../base/errors.js";
+import { parseRepositoryName } from "../contracts/repository-name.js";
+import { HIDDEN_NEW_PREFIX } from "./create-repository.js";
+import { HIDDEN_DELETED_PREFIX } from "./delete-repository.js";
+import { ioError, isAbsent } from "./file-errors.js";
+import { identityOf, readStamp } from "./file-stamp.js";
+import { isInside, realPath } from "./git-directory.js";
+import { findRepository, isRepositoryOrWorkTree } from "./repository-path.js";
+
+const DEPTH_MAX = 8;
+const HIDDEN_FOR_MS = 24 * 60 * 60 * 1000;
+
+/** In byte order. Memory: all names. @throws storage/io */
+export async function* listRepositories(root: string): AsyncIterable<string> {
+  const realRoot = await realPath(root);
+  if (realRoot === undefined) return;
+  const names = new Set<string>();
+  await collect({ root, realRoot, names, seen: new Set() }, "", 1);
+  // Names are ASCII: the order of strings is that of their bytes.
+  yield* [...names].sort();
+}
+
+interface Walk {
+  readonly root: string;
+  readonly realRoot: string;
+  readonly names: Set<string>;
+  /** Directories that were entered: links may lead to one twice. */
+  readonly seen: Set<string>;
+}
+
+async function collect(walk: Walk, prefix: string, depth: number): Promise<void> {
+  const directory = `${walk.root}/${prefix}`;
+  const stamp = await readStamp(directory);
+  if (stamp === undefined || walk.seen.has(identityOf(stamp))) return;
+  walk.seen.add(identityOf(stamp));
+  for (const entry of await entriesOf(directory)) {
+    const path = `${directory}${entry.name}`;
+    if (entry.name.startsWith(HIDDEN_NEW_PREFIX) || entry.name.startsWith(HIDDEN_DELETED_PREFIX)) {
+      await removeWhenOld(path);
+      continue;
+    }
+    const name = nameOf(prefix + entry.name);
+    if (name === undefined || !(await isDirectoryInside(walk, path, entry))) continue;
+    if (entry.name.endsWith(".git") || (await isRepositoryOrWorkTree(path))) {
+      if (await isServed(walk.root, name)) walk.names.add(name);
+    } else if (depth < DEPTH_MAX) await collect(walk, `${prefix}${entry.name}/`, depth + 1);
+  }
+}
+
+/** undefined when no repository can have such a name. */
+function nameOf(path: string): string | undefined {
+  try {
+    return parseRepositoryName(path);
+  } catch {
+    return undefined;
+  }
+}
+
+async function isServed(root: string, name: string): Promise<boolean> {
+  try {
+    return (await findRepository(root, name)) !== undefined;
+  } catch (error) {
+    if (isGitwharfError(error, "storage/not-found")) return false;
+    throw error;
+  }
+}
+
+async function isDirectoryInside(walk: Walk, path: string, entry: Dirent): Promise<boolean> {
+  if (entry.isDirectory()) return true;
+  if (!entry.isSymbolicLink()) return false;
+  const real = await realPath(path);
+  return real !== undefined && isInside(real, walk.realRoot) && (await readStamp(real))?.isDirectory === true;
+}
+
+async function entriesOf(directory: string): Promise<Dirent[]> {
+  try {
+    return await readdir(directory, { withFileTypes: true });
+  } catch (cause) {
+    if (isAbsent(cause)) return [];
+    throw ioError("listing", directory, cause);
+  }
+}
+
+async function removeWhenOld(path: string): Promise<void> {
+  const stamp = await readStamp(path);
+  if (stamp === undefined || Date.now() - stamp.modifiedMs < HIDDEN_FOR_MS) return;
+  await rm(path, { recursive: true, force: true }).catch(() => undefined);
+}

@@ -1,0 +1,168 @@
+/**
+ * The safe list: which keys of a repository's own config the server honours, and how.
+ * Specification: git-config; docs/configuration.md lists the keys.
+ */
+import { GitwharfError } from "../../base/errors.js";
+import type { FsckSeverity, RefuseOrWarn, RepositorySettings } from "../contracts/repository-settings.js";
+import { DEFAULT_REPOSITORY_SETTINGS as DEFAULTS } from "../repository-settings-defaults.js";
+import { type GitConfig, parseBoolean } from "./git-config.js";
+
+export interface SettingsSource {
+  readonly config: GitConfig;
+  /** What the directory looks like, for when `core.bare` is not set. */
+  readonly looksBare: boolean;
+  /** What the file that `receive.fsck.skipList` names says. */
+  readonly fsckSkipList: ReadonlySet<string>;
+}
+
+/** @throws storage/bad-config with the key that is wrong */
+export function settingsFromConfig(source: SettingsSource): RepositorySettings {
+  const { config } = source;
+  const bare = config.boolean("core.bare") ?? source.looksBare;
+  return {
+    http: {
+      receivePack: config.boolean("http.receivepack"),
+      uploadPack: config.boolean("http.uploadpack") ?? DEFAULTS.http.uploadPack,
+      getAnyFile: config.boolean("http.getanyfile") ?? DEFAULTS.http.getAnyFile,
+    },
+    uploadPack: {
+      allowTipSha1InWant: config.boolean("uploadpack.allowtipsha1inwant") ?? false,
+      allowReachableSha1InWant: config.boolean("uploadpack.allowreachablesha1inwant") ?? false,
+      allowAnySha1InWant: config.boolean("uploadpack.allowanysha1inwant") ?? false,
+      allowFilter: config.boolean("uploadpack.allowfilter") ?? DEFAULTS.uploadPack.allowFilter,
+      allowRefInWant: config.boolean("uploadpack.allowrefinwant") ?? false,
+      keepAliveSeconds: config.integer("uploadpack.keepalive") ?? DEFAULTS.uploadPack.keepAliveSeconds,
+      advertiseBundleUris: config.boolean("uploadpack.advertisebundleuris") ?? false,
+      hideRefs: hideRefs(config, "uploadpack"),
+    },
+    uploadPackFilter: filterSettings(config),
+    transfer: {
+      advertiseSid: config.boolean("transfer.advertisesid") ?? false,
+      advertiseObjectInfo: config.boolean("transfer.advertiseobjectinfo") ?? false,
+    },
+    lsRefs: {
+      unborn: config.oneOf("lsrefs.unborn", ["advertise", "allow", "ignore"]) ?? DEFAULTS.lsRefs.unborn,
+    },
+    receive: receiveSettings(source),
+    core: {
+      bare,
+      logAllRefUpdates: logAllRefUpdates(config, bare),
+      sharedRepository: sharedRepository(config),
+    },
+    bundle: {
+      version: config.text("bundle.version"),
+      mode: config.text("bundle.mode"),
+      heuristic: config.text("bundle.heuristic"),
+      entries: config.entries.flatMap(({ section, subsection: id, key, value }) =>
+        section === "bundle" && id !== undefined && value !== undefined ? [{ id, key, value }] : [],
+      ),
+    },
+    gc: {
+      auto: config.integer("gc.auto") ?? DEFAULTS.gc.auto,
+      autoPackLimit: config.integer("gc.autopacklimit") ?? DEFAULTS.gc.autoPackLimit,
+    },
+  };
+}
+
+function receiveSettings({ config, fsckSkipList }: SettingsSource): RepositorySettings["receive"] {
+  const maxInputSizeBytes = config.integer("receive.maxinputsize") ?? 0;
+  return {
+    denyDeletes: config.boolean("receive.denydeletes") ?? false,
+    denyNonFastForwards: config.boolean("receive.denynonfastforwards") ?? false,
+    denyCurrentBranch: denyAction(config, "receive.denycurrentbranch"),
+    denyDeleteCurrent: withoutUpdate(denyAction(config, "receive.denydeletecurrent")),
+    advertiseAtomic: config.boolean("receive.advertiseatomic") ?? true,
+    advertisePushOptions: config.boolean("receive.advertisepushoptions") ?? false,
+    fsckObjects:
+      config.boolean("receive.fsckobjects") ??
+      config.boolean("transfer.fsckobjects") ??
+      DEFAULTS.receive.fsckObjects,
+    fsckSeverities: fsckSeverities(config),
+    fsckSkipList,
+    maxInputSizeBytes: maxInputSizeBytes > 0 ? maxInputSizeBytes : Number.POSITIVE_INFINITY,
+    certNonceSeed: config.text("receive.certnonceseed"),
+    certNonceSlopSeconds: config.integer("receive.certnonceslop") ?? 0,
+    shallowUpdate: config.boolean("receive.shallowupdate") ?? false,
+    procReceiveRefs: config.all("receive.procreceiverefs").filter((prefix) => prefix !== ""),
+    hideRefs: hideRefs(config, "receive"),
+  };
+}
+
+/** Both sections together in the order of the file, as git reads them. */
+function hideRefs(config: GitConfig, section: "uploadpack" | "receive"): string[] {
+  return config.entries.flatMap(({ name, value }) =>
+    (name === "transfer.hiderefs" || name === `${section}.hiderefs`) && value !== undefined
+      ? [value.replace(/\/+$/, "")]
+      : [],
+  );
+}
+
+function filterSettings(config: GitConfig): RepositorySettings["uploadPackFilter"] {
+  const allowByName = new Map<string, boolean>();
+  let treeMaxDepth = DEFAULTS.uploadPackFilter.treeMaxDepth;
+  for (const { section, subsection, key, name } of config.entries) {
+    if (section !== "uploadpackfilter" || subsection === undefined) continue;
+    if (key === "allow") allowByName.set(subsection, config.boolean(name) ?? true);
+    if (key === "maxdepth" && subsection === "tree") {
+      allowByName.set(subsection, true);
+      treeMaxDepth = config.integer(name) ?? treeMaxDepth;
+    }
+  }
+  return { allow: config.boolean("uploadpackfilter.allow") ?? true, allowByName, treeMaxDepth };
+}
+
+function denyAction(config: GitConfig, name: string): RefuseOrWarn | "updateInstead" {
+  if (!config.has(name)) return "refuse";
+  const value = config.text(name)?.toLowerCase();
+  if (value === "ignore" || value === "warn" || value === "refuse") return value;
+  if (value === "updateinstead") return "updateInstead";
+  return config.boolean(name) === true ? "refuse" : "ignore";
+}
+
+function withoutUpdate(action: RefuseOrWarn | "updateInstead"): RefuseOrWarn {
+  return action === "updateInstead" ? "refuse" : action;
+}
+
+function fsckSeverities(config: GitConfig): ReadonlyMap<string, FsckSeverity> {
+  const severities = new Map<string, FsckSeverity>();
+  for (const { section, subsection, key, name } of config.entries) {
+    if (section !== "receive" || subsection !== "fsck" || key === "skiplist") continue;
+    severities.set(key, config.oneOf(name, ["error", "warn", "ignore"]) ?? "error");
+  }
+  return severities;
+}
+
+/** The file that `receive.fsck.skipList` names: one object id a line, `#` comments. */
+export function parseSkipList(bytes: Buffer): ReadonlySet<string> {
+  const oids = new Set<string>();
+  for (const line of bytes.toString("latin1").split("\n")) {
+    const oid = line.replace(/#.*/, "").trim();
+    if (oid !== "") oids.add(oid.toLowerCase());
+  }
+  return oids;
+}
+
+function logAllRefUpdates(config: GitConfig, bare: boolean): "always" | "true" | "false" {
+  if (!config.has("core.logallrefupdates")) return bare ? "false" : "true";
+  if (config.text("core.logallrefupdates")?.toLowerCase() === "always") return "always";
+  return config.boolean("core.logallrefupdates") === true ? "true" : "false";
+}
+
+function sharedRepository(config: GitConfig): RepositorySettings["core"]["sharedRepository"] {
+  const name = "core.sharedrepository";
+  if (!config.has(name)) return "umask";
+  const value = config.text(name);
+  if (value === undefined || value === "group" || value === "1") return "group";
+  if (value === "umask" || value === "0") return "umask";
+  if (["all", "world", "everybody", "2"].includes(value)) return "all";
+  if (/^[0-7]+$/.test(value)) {
+    const mode = Number.parseInt(value, 8);
+    if ((mode & 0o600) !== 0o600) {
+      throw new GitwharfError("storage/bad-config", `core.sharedRepository '${value}' takes reading and writing from the owner`);
+    }
+    return mode & 0o666;
+  }
+  const shared = parseBoolean(value);
+  if (shared === undefined) config.boolean(name);
+  return shared === true ? "group" : "umask";
+}

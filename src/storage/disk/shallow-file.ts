@@ -1,0 +1,50 @@
+/**
+ * `shallow`: the commits whose parents the repository does not have, one id a line.
+ * Specification: gitrepository-layout, technical/shallow.
+ */
+import type { ObjectFormat } from "../../object/object-format.js";
+import { isObjectId, type ObjectId } from "../../object/object-id.js";
+import { GitwharfError } from "../../base/errors.js";
+import { readSmallFile } from "./cached-file.js";
+import { syncDirectory } from "./descriptor.js";
+import { takeLock } from "./refs/lock-file.js";
+
+export const SHALLOW_BYTES_MAX = 256 * 1024 * 1024;
+const LOCK_TIMEOUT_MS = 2000;
+
+/** @throws storage/bad-ref */
+export function parseShallow(bytes: Buffer | undefined, format: ObjectFormat): ReadonlySet<ObjectId> {
+  const oids = new Set<ObjectId>();
+  for (const line of bytes?.toString("latin1").split("\n") ?? []) {
+    const oid = line.trim();
+    if (oid === "") continue;
+    if (!isObjectId(oid, format)) {
+      throw new GitwharfError("storage/bad-ref", `the file 'shallow' has the line '${oid.slice(0, 80)}', which is no object id`);
+    }
+    oids.add(oid);
+  }
+  return oids;
+}
+
+export function formatShallow(oids: Iterable<ObjectId>): Buffer {
+  return Buffer.from([...oids].sort().map((oid) => `${oid}\n`).join(""));
+}
+
+/** Adds commits under git's own lock. Durable when it returns. @throws storage/locked, storage/io */
+export async function appendShallow(
+  directory: string,
+  added: readonly ObjectId[],
+  options: { readonly objectFormat: ObjectFormat; readonly sync: boolean },
+): Promise<void> {
+  const path = `${directory}/shallow`;
+  const lock = await takeLock(path, { timeoutMs: LOCK_TIMEOUT_MS });
+  try {
+    const present = parseShallow(await readSmallFile(path, SHALLOW_BYTES_MAX), options.objectFormat);
+    const all = new Set([...present, ...added]);
+    if (all.size === present.size) return;
+    await lock.commit(formatShallow(all), options);
+    if (options.sync) await syncDirectory(directory);
+  } finally {
+    await lock.release();
+  }
+}
