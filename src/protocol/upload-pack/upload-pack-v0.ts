@@ -9,12 +9,13 @@ import { isObjectId } from "../../object/object-id.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import { type Capabilities, parseCapabilities } from "../wire/capabilities.js";
 import { encodePktLine, FLUSH, packetText, type PktLineReader } from "../wire/pkt-line.js";
+import { describeForPeer, type ServiceStreams } from "../service.js";
 import { createSideBandWriter, serializeSideBand, SIDE_BAND_64K_BYTES_MAX, SIDE_BAND_BYTES_MAX } from "../wire/side-band.js";
 import { checkWants } from "./check-wants.js";
 import { checkFetchRequest, createFetchRequest, type FetchRequest, takeSharedLine } from "./fetch-request.js";
 import { resolveShallow } from "./resolve-shallow.js";
 import { sendPack } from "./send-pack.js";
-import { describeForPeer, PackPhaseFailure, type ServiceStreams } from "./serve-upload-pack.js";
+import { PackPhaseFailure } from "./pack-phase-failure.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
 import { visibleRefs } from "./visible-refs.js";
 

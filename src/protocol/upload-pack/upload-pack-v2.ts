@@ -7,13 +7,14 @@ import { createNegotiation } from "../../engine/negotiation.js";
 import { isObjectId, type ObjectId } from "../../object/object-id.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import { DELIM, encodePktLine, FLUSH, packetText, type PktLineReader } from "../wire/pkt-line.js";
+import { describeForPeer, type ServiceStreams } from "../service.js";
 import { createSideBandWriter, serializeSideBand, SIDE_BAND_64K_BYTES_MAX } from "../wire/side-band.js";
 import { checkWants } from "./check-wants.js";
 import { checkFetchRequest, createFetchRequest, type FetchRequest, takeSharedLine } from "./fetch-request.js";
 import { parseLsRefs, renderLsRefs } from "./ls-refs.js";
 import { resolveShallow } from "./resolve-shallow.js";
 import { sendPack } from "./send-pack.js";
-import { describeForPeer, PackPhaseFailure, type ServiceStreams } from "./serve-upload-pack.js";
+import { PackPhaseFailure } from "./pack-phase-failure.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
 import { visibleRefs, type VisibleRefs } from "./visible-refs.js";
 

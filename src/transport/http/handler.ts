@@ -73,6 +73,8 @@ async function answer(options: HttpHandlerOptions, request: HttpRequest, respons
     const caller: ServiceCaller = { identity, address, transport: "http" };
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: randomUUID() };
     await route(exchange, target);
+    // A push that was refused may still be on its way.
+    if (!request.complete) drainForAWhile(request);
   } catch (error) {
     fail(host, request, response, error);
   } finally {

@@ -3,7 +3,7 @@
  * types, the `Git-Protocol` header and the body's way in and out.
  * Specification: gitprotocol-http.
  */
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { advertiseReceivePack } from "../../protocol/receive-pack/advertise-receive-pack.js";
 import { serveReceivePack } from "../../protocol/receive-pack/serve-receive-pack.js";
 import type { ReceivePackContext } from "../../protocol/receive-pack/receive-pack-context.js";
@@ -77,14 +77,13 @@ export async function serveService(exchange: HttpExchange, name: string, service
       },
     });
     const version = protocolVersion(request.headers["git-protocol"]);
-    if (operation === "fetch") {
-      const context = uploadPackContext(exchange, call, version);
-      await serveUploadPack(context, { input, output, statelessRpc: true });
-    } else {
-      const context = receivePackContext(exchange, name, call, version);
-      await serveReceivePack(context, { input, output, statelessRpc: true });
-    }
+    const streams = { input, output, statelessRpc: true };
+    const outcome =
+      operation === "fetch"
+        ? await serveUploadPack(uploadPackContext(exchange, call, version), streams)
+        : await serveReceivePack(receivePackContext(exchange, name, call, version), streams);
     await output.end();
+    logFailure(exchange, `${service} ${name}`, outcome.failure);
   } finally {
     await call.release();
   }
@@ -138,4 +137,12 @@ function receivePackContext(
     signal,
     sessionId,
   };
+}
+
+/** A peer's mistake is the peer's business; what failed on this side is the operator's. */
+function logFailure(exchange: HttpExchange, what: string, failure: unknown): void {
+  if (failure === undefined) return;
+  const level = isGitwharfError(failure) && failure.kind === "peer" ? "info" : "error";
+  const message = failure instanceof Error ? failure.message : String(failure);
+  exchange.host.log({ level, message: `${what}: ${message}`, ...(level === "error" ? { error: failure } : {}) });
 }

@@ -1,0 +1,51 @@
+/**
+ * Is everything there that the new tips lead to? Asked for all of them at once; only when the answer is no, for each,
+ * so that every command gets its own result. Shallow pushes come in here: commits without parents are accepted when
+ * the repository says so (`receive.shallowUpdate`).
+ */
+import { checkConnectivity } from "../../engine/connectivity.js";
+import type { IngestResult } from "../../engine/ingest/ingest-pack.js";
+import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
+import { compileHiddenRefs } from "../hidden-refs.js";
+import { type PushState, standing } from "./push-state.js";
+
+export async function checkConnectivityOf(state: PushState, ingest: IngestResult | undefined): Promise<void> {
+  const asked = standing(state).filter(({ command }) => !isNullObjectId(command.newOid));
+  if (asked.length === 0) return;
+  const tips = asked.map(({ command }) => command.newOid);
+  if ((await missingFrom(state, ingest, tips, [])) === undefined) return;
+  const newShallow = state.request.shallow.filter((oid) => !state.snapshot.shallow.has(oid));
+  const takesShallow = newShallow.length > 0 && state.context.settings.receive.shallowUpdate;
+  if (takesShallow && (await missingFrom(state, ingest, tips, newShallow)) === undefined) {
+    state.quarantine?.addShallow(newShallow);
+    return;
+  }
+  for (const result of asked) {
+    const tip = result.command.newOid;
+    const missing = await missingFrom(state, ingest, [tip], []);
+    if (missing === undefined) continue;
+    const completeWithShallow = newShallow.length > 0 && (await missingFrom(state, ingest, [tip], newShallow)) === undefined;
+    result.refusal = completeWithShallow ? "shallow update not allowed" : `missing necessary objects (${missing})`;
+  }
+}
+
+/** The first object that is missing; undefined when there is none. */
+async function missingFrom(
+  state: PushState,
+  ingest: IngestResult | undefined,
+  tips: readonly ObjectId[],
+  newShallow: readonly ObjectId[],
+): Promise<ObjectId | undefined> {
+  const isHidden = compileHiddenRefs(state.context.settings.receive.hideRefs);
+  const answer = await checkConnectivity({
+    objects: state.quarantine?.objects ?? state.snapshot.objects,
+    ingest,
+    tips,
+    snapshot: state.snapshot,
+    isVisible: (name) => !isHidden(name),
+    shallow: state.snapshot.shallow,
+    newShallow,
+    signal: state.context.signal,
+  });
+  return answer.ok ? undefined : answer.missing.oid;
+}

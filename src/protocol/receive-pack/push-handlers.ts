@@ -1,0 +1,75 @@
+/** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
+import type { MaybePromise } from "../../base/maybe-promise.js";
+import type { ProcReceiveResult, Verdict } from "../../engine/push.js";
+import { matchesProcReceive } from "./proc-receive-refs.js";
+import { checkPushPolicy } from "./push-policy.js";
+import { type PushState, standing } from "./push-state.js";
+
+/** pre-receive for all, then policy and update for each, then proc-receive for those that are its. */
+export async function runHandlers(state: PushState): Promise<void> {
+  const { context, push, results } = state;
+  if (standing(state).length === 0) return;
+  for (const handlers of context.handlers) {
+    const verdict = await ask(() => handlers.preReceive?.(push), "pre-receive hook declined");
+    if (verdict === undefined) continue;
+    for (const result of results) result.refusal ??= verdict;
+    return;
+  }
+  for (const result of standing(state)) {
+    result.refusal = await ask(() => checkPushPolicy(context, push, result.command), "policy check failed");
+    for (const handlers of context.handlers) {
+      result.refusal ??= await ask(() => handlers.update?.(push, result.command), "hook declined");
+    }
+  }
+  await runProcReceive(state);
+}
+
+async function runProcReceive(state: PushState): Promise<void> {
+  const { context, push } = state;
+  const patterns = context.settings.receive.procReceiveRefs;
+  const mine = standing(state).filter(({ command }) => matchesProcReceive(patterns, command));
+  if (mine.length === 0) return;
+  const handler = context.handlers.find((handlers) => handlers.procReceive !== undefined);
+  let answers: readonly ProcReceiveResult[] = [];
+  const failed = await ask(async () => {
+    if (handler?.procReceive === undefined) return "fail to run proc-receive hook";
+    answers = await handler.procReceive(push, mine.map(({ command }) => command));
+    return undefined;
+  }, "fail to run proc-receive hook");
+  for (const result of mine) {
+    const own = answers.filter((answer) => answer.name === result.command.name);
+    const refused = own.find((answer) => answer.refusal !== undefined);
+    if (failed !== undefined) result.refusal = failed;
+    else if (own.length === 0) result.refusal = "proc-receive failed to report status";
+    else if (refused !== undefined) result.refusal = refused.refusal;
+    else result.substitutes = own;
+  }
+}
+
+/** True when proc-receive has dealt with the command: no ref of its name moves. */
+export function isSubstituted(result: PushState["results"][number]): boolean {
+  return result.substitutes.length > 0 && !result.substitutes.some((answer) => answer.fallThrough === true);
+}
+
+/** After the report. What goes wrong here cannot be undone: the pusher is told, and that is all. */
+export async function runPostReceive(state: PushState): Promise<void> {
+  const { context, push } = state;
+  const done = state.results.filter((result) => result.refusal === undefined).map(({ command }) => command);
+  if (done.length === 0) return;
+  for (const handlers of context.handlers) {
+    const failed = await ask(async () => {
+      await handlers.postReceive?.(push, done);
+      return undefined;
+    }, "failed");
+    if (failed !== undefined) await push.print("warning: the post-receive handler failed\n");
+  }
+}
+
+async function ask(question: () => MaybePromise<Verdict>, whenItThrows: string): Promise<Verdict> {
+  try {
+    return await question();
+  } catch {
+    // Failing closed; what a handler throws may hold secrets and is not for the pusher.
+    return whenItThrows;
+  }
+}

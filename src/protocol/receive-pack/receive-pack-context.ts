@@ -1,0 +1,27 @@
+/** What receive-pack is told by its transport. */
+import type { Limits } from "../../base/limits.js";
+import type { MaybePromise } from "../../base/maybe-promise.js";
+import type { Identity, Push, PushCertificate, PushCertificateVerification, PushCommand, PushHandlers } from "../../engine/push.js";
+import type { Repository } from "../../storage/contracts/repository.js";
+import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
+
+export interface ReceivePackContext {
+  readonly repository: Repository;
+  readonly settings: RepositorySettings;
+  readonly limits: Limits;
+  readonly identity: Identity;
+  readonly transport: Push["transport"];
+  readonly address: string | undefined;
+  readonly agent: string;
+  readonly version: 0 | 1;
+  /** Asked once the commands are known, before anything is done. @throws access/denied */
+  readonly authorize: (commands: readonly PushCommand[]) => MaybePromise<void>;
+  /** Called in order; the first refusal counts. */
+  readonly handlers: readonly PushHandlers[];
+  readonly collisionDetection: boolean;
+  readonly verifyPushCertificate:
+    | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
+    | undefined;
+  readonly signal: AbortSignal;
+  readonly sessionId: string;
+}

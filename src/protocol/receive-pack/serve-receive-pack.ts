@@ -1,0 +1,199 @@
+/**
+ * receive-pack: takes a push. Specification: gitprotocol-pack "Pushing Data To a Server".
+ *
+ * commands → authorize → quarantine ← pack → connectivity → pre-receive → policy and update → publish → refs →
+ * report → post-receive. Whatever fails before "publish" leaves nothing behind.
+ */
+import type { ByteSink } from "../../base/byte-streams.js";
+import { isPromise } from "../../base/maybe-promise.js";
+import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
+import type { Push } from "../../engine/push.js";
+import { isNullObjectId } from "../../object/object-id.js";
+import type { Quarantine } from "../../storage/contracts/quarantine.js";
+import type { Snapshot } from "../../storage/contracts/repository.js";
+import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
+import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
+import { createSideBandWriter, type SerialSideBand, serializeSideBand, SIDE_BAND_64K_BYTES_MAX } from "../wire/side-band.js";
+import { openCertificate } from "./push-certificate.js";
+import { checkConnectivityOf } from "./push-connectivity.js";
+import { runHandlers, runPostReceive } from "./push-handlers.js";
+import { checkCommandName } from "./push-policy.js";
+import { type PushRequest, readPushRequest } from "./push-request.js";
+import type { ReceivePackContext } from "./receive-pack-context.js";
+import { type PushState, standing } from "./push-state.js";
+import { type CommandResult, formatReport } from "./report-status.js";
+import { moveRefs } from "./move-refs.js";
+
+const KEEP_ALIVE_MS = 5000;
+
+/**
+ * The advertisement has been sent already.
+ * @throws base/aborted when the client has left; access/denied and the like before anything was written, for the
+ *   transport to answer
+ */
+export async function serveReceivePack(context: ReceivePackContext, streams: ServiceStreams): Promise<ServiceOutcome> {
+  const { limits, settings, repository } = context;
+  const reader = new PktLineReader(streams.input, { totalBytesMax: limits.commandBytesMax, limitName: "commandBytesMax" });
+  try {
+    let request: PushRequest | undefined;
+    try {
+      request = await readPushRequest(reader, {
+        objectFormat: repository.objectFormat,
+        limits,
+        acceptsOptions: settings.receive.advertisePushOptions,
+        acceptsCertificates: settings.receive.certNonceSeed !== undefined,
+      });
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      await streams.output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
+      return { failure: error };
+    }
+    if (request === undefined || request.commands.length === 0) return {};
+    await context.authorize(request.commands);
+    return await takePush(context, streams, reader, request);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function takePush(
+  context: ReceivePackContext,
+  streams: ServiceStreams,
+  reader: PktLineReader,
+  request: PushRequest,
+): Promise<ServiceOutcome> {
+  const { capabilities } = request;
+  const bands = capabilities.has("side-band-64k")
+    ? serializeSideBand(createSideBandWriter(streams.output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX }))
+    : undefined;
+  const timer = bands === undefined ? undefined : setInterval(() => void keepAlive(bands), KEEP_ALIVE_MS);
+  const snapshot = await context.repository.snapshot();
+  let quarantine: Quarantine | undefined;
+  let failure: unknown;
+  try {
+    const results = request.commands.map(
+      (command): CommandResult => ({ command, refusal: checkCommandName(context, command), substitutes: [] }),
+    );
+    const needsPack = request.commands.some((command) => !isNullObjectId(command.newOid));
+    if (needsPack || request.certificate !== undefined) quarantine = await context.repository.openQuarantine();
+    const unpacked = await unpack(context, reader, { request, snapshot, quarantine, bands, needsPack });
+    failure = unpacked.failure;
+    const atomic = capabilities.has("atomic");
+    const push = await createPush(context, { request, snapshot, quarantine, bands, streams });
+    const state: PushState = { context, request, snapshot, results, push, quarantine, atomic };
+    if (unpacked.failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
+    else await decide(state, unpacked.ingest);
+    clearInterval(timer);
+    await sendReport(state, streams.output, bands, unpacked.failure);
+    await runPostReceive(state);
+    await bands?.settled();
+    await bands?.flush();
+  } finally {
+    clearInterval(timer);
+    snapshot.release();
+    await quarantine?.discard();
+  }
+  return failure === undefined ? {} : { failure };
+}
+
+interface UnpackAbout {
+  readonly request: PushRequest;
+  readonly snapshot: Snapshot;
+  readonly quarantine: Quarantine | undefined;
+  readonly bands: SerialSideBand | undefined;
+  readonly needsPack: boolean;
+}
+
+async function unpack(
+  context: ReceivePackContext,
+  reader: PktLineReader,
+  about: UnpackAbout,
+): Promise<{ readonly ingest?: IngestResult; readonly failure?: unknown }> {
+  const { request, snapshot, quarantine, bands } = about;
+  if (!about.needsPack || quarantine === undefined) return {};
+  const { receive } = context.settings;
+  const quiet = bands === undefined || request.capabilities.has("quiet");
+  try {
+    const ingest = await ingestPack({
+      quarantine,
+      objects: snapshot.objects,
+      source: reader.rest(),
+      objectFormat: context.repository.objectFormat,
+      limits: context.limits,
+      ...(receive.fsckObjects ? { fsck: { severities: receive.fsckSeverities, skipList: receive.fsckSkipList } } : {}),
+      collisionDetection: context.collisionDetection,
+      maxInputSizeBytes: receive.maxInputSizeBytes,
+      signal: context.signal,
+      ...(quiet ? {} : { onProgress: (text: string) => void progress(bands, text) }),
+    });
+    for (const warning of ingest.warnings) await bands?.progress(`warning: ${warning.message}\n`);
+    return { ingest };
+  } catch (failure) {
+    if (context.signal.aborted) throw failure;
+    return { failure };
+  }
+}
+
+async function decide(state: PushState, ingest: IngestResult | undefined): Promise<void> {
+  await checkConnectivityOf(state, ingest);
+  await runHandlers(state);
+  if (standing(state).length > 0) await state.quarantine?.publish();
+  await moveRefs(state);
+}
+
+async function sendReport(
+  state: PushState,
+  output: ByteSink,
+  bands: SerialSideBand | undefined,
+  failure: unknown,
+): Promise<void> {
+  const { capabilities } = state.request;
+  const version = capabilities.has("report-status-v2") ? 2 : capabilities.has("report-status") ? 1 : undefined;
+  if (version === undefined) return;
+  const report = formatReport(state.results, failure === undefined ? undefined : describeForPeer(failure), version);
+  const written = bands === undefined ? output.write(report) : bands.data(report);
+  if (isPromise(written)) await written;
+}
+
+async function createPush(
+  context: ReceivePackContext,
+  about: Omit<UnpackAbout, "needsPack"> & { readonly streams: ServiceStreams },
+): Promise<Push> {
+  const { request, snapshot, quarantine, bands } = about;
+  const certificate =
+    request.certificate === undefined || quarantine === undefined
+      ? undefined
+      : await openCertificate(context, request.certificate, { quarantine, snapshot, statelessRpc: about.streams.statelessRpc });
+  return {
+    repository: context.repository,
+    identity: context.identity,
+    transport: context.transport,
+    address: context.address,
+    commands: request.commands,
+    options: request.options,
+    certificate,
+    quarantine,
+    snapshot,
+    get objects() {
+      return quarantine?.objects ?? snapshot.objects;
+    },
+    print: (text) => bands?.progress(text),
+    signal: context.signal,
+  };
+}
+
+async function keepAlive(bands: SerialSideBand): Promise<void> {
+  try {
+    await bands.keepAlive();
+  } catch {
+    // The next write that is awaited throws it where it is handled.
+  }
+}
+
+async function progress(bands: SerialSideBand, text: string): Promise<void> {
+  try {
+    await bands.progress(text);
+  } catch {
+    // As above.
+  }
+}

@@ -1,0 +1,25 @@
+/** What every Git service is given and gives back, and how it speaks of failures. */
+import type { ByteSink, ByteSource } from "../base/byte-streams.js";
+import { GitwharfError } from "../base/errors.js";
+import { sanitizeText } from "./wire/sanitize.js";
+
+export interface ServiceStreams {
+  readonly input: ByteSource;
+  readonly output: ByteSink;
+  /** One request and one answer (HTTP); false: a conversation on one connection. */
+  readonly statelessRpc: boolean;
+}
+
+/** What went wrong and was told to the client; for the log. */
+export interface ServiceOutcome {
+  readonly failure?: unknown;
+}
+
+/** One line that a peer may read: its own mistakes word for word, ours by code only. */
+export function describeForPeer(error: unknown): string {
+  if (error instanceof GitwharfError && error.kind === "peer") return sanitizeText(error.message);
+  if (error instanceof GitwharfError && error.kind === "operational") {
+    return error.code === "base/shutting-down" ? error.message : `the server could not do this (${error.code}); ask its operator`;
+  }
+  return "internal error; the operator finds the details in the server's log";
+}
