@@ -50,7 +50,7 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
         transport: "stdio" as const,
         address: undefined,
         authorize: () => undefined,
-        handlers: options.repositoryHooks === true ? [createRepositoryHooks({})] : [],
+        handlers: options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : [],
         collisionDetection: true,
         verifyPushCertificate: undefined,
       };

@@ -54,7 +54,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     refFormat: options.refFormat ?? "files",
   };
   const handlers: PushHandlers[] = [options.handlers ?? []].flat();
-  if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({}));
+  if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
   const open = options.authenticate === undefined && options.authorize === undefined;
