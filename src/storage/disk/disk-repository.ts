@@ -135,7 +135,7 @@ export class DiskRepository implements Repository {
       [refs, , view] = await Promise.all([this.refs.snapshot(), this.#mustExist(), early]);
     } catch (error) {
       early.then((unused) => unused.release(), () => undefined);
-      throw error;
+      throw await this.#explain(error);
     }
     if (refs.version !== this.#pairedRefs) {
       view.release();
@@ -147,17 +147,19 @@ export class DiskRepository implements Repository {
       return await this.#compose(refs, view);
     } catch (error) {
       view.release();
-      throw error;
+      throw await this.#explain(error);
     }
   }
 
   async openQuarantine(): Promise<Quarantine> {
-    const [settings, view] = await Promise.all([this.settings(), this.#takeView()]);
+    const early = this.#takeView();
+    let settings: RepositorySettings;
+    let view: ObjectsView;
     try {
-      await this.#mustExist();
+      [settings, , view] = await Promise.all([this.settings(), this.#mustExist(), early]);
     } catch (error) {
-      view.release();
-      throw error;
+      early.then((unused) => unused.release(), () => undefined);
+      throw await this.#explain(error);
     }
     view.coverLooseUntil(performance.now());
     return new DiskQuarantine({
@@ -254,6 +256,16 @@ export class DiskRepository implements Repository {
     const stamp = await readStamp(this.gitDirectory);
     if (stamp === undefined || identityOf(stamp) !== this.#parts.identity) {
       throw new GitwharfError("storage/not-found", `repository '${this.name}' was deleted`);
+    }
+  }
+
+  /** What fails because the repository has gone fails for that reason. */
+  async #explain(error: unknown): Promise<unknown> {
+    try {
+      await this.#mustExist();
+      return error;
+    } catch (gone) {
+      return gone;
     }
   }
 
