@@ -196,10 +196,11 @@ class PackedAndLoose implements ObjectDatabase {
   }
 
   #addPacks(added: readonly Pack[] | undefined): boolean {
+    if (added === undefined) return false;
     const known = new Set(this.packs);
-    const fresh = (added ?? []).filter((pack) => !known.has(pack));
+    const fresh = added.filter((pack) => !known.has(pack));
     if (fresh.length > 0) this.#lookup = new PackLookup([...this.packs, ...fresh], this.#lookup);
-    return (added?.length ?? 0) > 0;
+    return true;
   }
 }
 

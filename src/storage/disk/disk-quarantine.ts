@@ -5,7 +5,7 @@
  *     createPack ──► finish (files written, syncing begins) ──► publish (synced, linked, directory synced) ──► refs
  *                                                        └────► discard
  */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, rmdir, unlink } from "node:fs/promises";
 import { GitwharfError } from "../../base/errors.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
@@ -54,7 +54,7 @@ export class DiskQuarantine implements Quarantine {
     return this.objects.ownPacks;
   }
 
-  /** Made with the first file: undefined before. */
+  /** Made with the first pack: undefined before, and after publishing. */
   get directory(): string | undefined {
     return this.#directory;
   }
@@ -71,6 +71,8 @@ export class DiskQuarantine implements Quarantine {
       },
     });
     this.#sinks.add(sink);
+    // It will be needed: making it while the pack is on its way saves the pusher the wait. Failures show when it is.
+    this.#packDirectory().catch(() => undefined);
     return sink;
   }
 
@@ -90,6 +92,8 @@ export class DiskQuarantine implements Quarantine {
       objectFormat: this.objects.objectFormat,
       sync,
       shared,
+      // The links stand: these names may go while the directory is synced.
+      onLinked: () => this.#removeDirectory(),
     });
     if (this.#shallow.length > 0) await appendShallow(this.#shallow);
     for (const { name, file } of published) {
@@ -114,13 +118,25 @@ export class DiskQuarantine implements Quarantine {
     }
     this.#options.view.release();
     await this.#making?.catch(() => undefined);
-    if (this.#directory === undefined) return;
+    await this.#removeDirectory();
+  }
+
+  /** Idempotent. Quick for what was finished; whatever else stands there goes too. */
+  async #removeDirectory(): Promise<void> {
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    this.#directory = undefined;
+    const files = this.#finished.flatMap(({ file, endings }) => endings.map((ending) => file.path + ending));
     try {
-      await rm(this.#directory, { recursive: true, force: true });
-    } catch (cause) {
-      throw ioError("removing", this.#directory, cause);
+      await Promise.all(files.map((path) => unlink(path)));
+      await rmdir(`${directory}/pack`);
+      await rmdir(directory);
+    } catch {
+      await rm(directory, { recursive: true, force: true }).catch((cause: unknown) => {
+        throw ioError("removing", directory, cause);
+      });
     } finally {
-      this.#options.onDirectory(this.#directory, false);
+      this.#options.onDirectory(directory, false);
     }
   }
 

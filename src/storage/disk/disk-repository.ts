@@ -47,6 +47,12 @@ interface Parts {
   readonly objects: RepositoryObjects;
 }
 
+interface ObjectsAtOnce {
+  readonly view: ObjectsView;
+  readonly shallow: ReadonlySet<ObjectId>;
+  readonly shallowGeneration: number;
+}
+
 /** @throws storage/not-found, storage/unsupported, storage/bad-config, storage/io */
 export async function openDiskRepository(options: OpenDiskRepositoryOptions): Promise<DiskRepository> {
   const { path, commonDirectory, workTree } = options.location;
@@ -130,23 +136,24 @@ export class DiskRepository implements Repository {
     // At once, because mostly nothing has changed; what must come after the refs is done again when they have.
     const early = this.#takeView();
     let refs: RefSnapshot;
-    let view: ObjectsView;
+    let objects: ObjectsAtOnce;
     try {
-      [refs, , view] = await Promise.all([this.refs.snapshot(), this.#mustExist(), early]);
+      [refs, , objects] = await Promise.all([this.refs.snapshot(), this.#mustExist(), early]);
     } catch (error) {
-      early.then((unused) => unused.release(), () => undefined);
+      early.then(({ view }) => view.release(), () => undefined);
       throw await this.#explain(error);
     }
-    if (refs.version !== this.#pairedRefs) {
-      view.release();
-      view = await this.#takeView();
-      this.#pairedRefs = refs.version;
-    }
-    view.coverLooseUntil(performance.now());
     try {
-      return await this.#compose(refs, view);
+      if (refs.version !== this.#pairedRefs) {
+        const later = await this.#takeView();
+        objects.view.release();
+        objects = later;
+        this.#pairedRefs = refs.version;
+      }
+      objects.view.coverLooseUntil(performance.now());
+      return await this.#compose(refs, objects);
     } catch (error) {
-      view.release();
+      objects.view.release();
       throw await this.#explain(error);
     }
   }
@@ -156,9 +163,9 @@ export class DiskRepository implements Repository {
     let settings: RepositorySettings;
     let view: ObjectsView;
     try {
-      [settings, , view] = await Promise.all([this.settings(), this.#mustExist(), early]);
+      [settings, , { view }] = await Promise.all([this.settings(), this.#mustExist(), early]);
     } catch (error) {
-      early.then((unused) => unused.release(), () => undefined);
+      early.then(({ view }) => view.release(), () => undefined);
       throw await this.#explain(error);
     }
     view.coverLooseUntil(performance.now());
@@ -218,26 +225,25 @@ export class DiskRepository implements Repository {
     return this.#options.durability === "sync";
   }
 
-  async #takeView(): Promise<ObjectsView> {
+  async #takeView(): Promise<ObjectsAtOnce> {
     const [shallow, view] = await Promise.all([
       this.#shallow.read(),
       this.#parts.objects.takeView({ commitGraph: !this.#isShallow }),
     ]);
-    if (shallow.size > 0 === this.#isShallow) return view;
+    const shallowGeneration = this.#shallow.generation;
+    if (shallow.size > 0 === this.#isShallow) return { view, shallow, shallowGeneration };
     // A commit-graph knows parents that a shallow repository must not see.
     view.release();
     this.#isShallow = shallow.size > 0;
-    return this.#parts.objects.takeView({ commitGraph: !this.#isShallow });
+    return { view: await this.#parts.objects.takeView({ commitGraph: !this.#isShallow }), shallow, shallowGeneration };
   }
 
-  async #compose(refs: RefSnapshot, view: ObjectsView): Promise<Snapshot> {
-    const [shallow, { tips, version }] = await Promise.all([
-      this.#shallow.read(),
-      this.#tips.read(this.#parts.objects.alternates),
-    ]);
+  async #compose(refs: RefSnapshot, objects: ObjectsAtOnce): Promise<Snapshot> {
+    const { view, shallow, shallowGeneration } = objects;
+    const { tips, version } = await this.#tips.read(this.#parts.objects.alternates);
     let released = false;
     return {
-      version: [refs.version, view.serial, this.#shallow.generation, version].join("/"),
+      version: [refs.version, view.serial, shallowGeneration, version].join("/"),
       head: refs.head,
       refs,
       objects: view.reader,

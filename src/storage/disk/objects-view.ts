@@ -101,16 +101,19 @@ export class ObjectsView {
    * since the packs were listed. When they were listed after its absence was established, there is nothing to find.
    */
   #findNewPacks(oid: ObjectId): MaybePromise<readonly Pack[] | undefined> {
-    const absentAt = Math.max(...this.#directories.map(({ loose }) => loose.absentAt(oid)));
-    const stale = this.#directories.filter(({ packs }) => packs.validatedAt < absentAt);
-    if (stale.length === 0) return this.#takeNewPacks();
-    return Promise.all(stale.map(({ packs }) => packs.refresh())).then(() => this.#takeNewPacks());
+    let absentAt = Number.NEGATIVE_INFINITY;
+    for (const { loose } of this.#directories) absentAt = Math.max(absentAt, loose.absentAt(oid));
+    let stale: Promise<void>[] | undefined;
+    for (const { packs } of this.#directories) if (packs.validatedAt < absentAt) (stale ??= []).push(packs.refresh());
+    if (stale === undefined) return this.#takeNewPacks();
+    return Promise.all(stale).then(() => this.#takeNewPacks());
   }
 
   #takeNewPacks(): readonly Pack[] | undefined {
     if (this.#users <= 0) return undefined;
     let added: Pack[] | undefined;
-    for (const [i, { packs }] of this.#directories.entries()) {
+    for (let i = 0; i < this.#directories.length; i++) {
+      const { packs } = this.#directories[i] as ObjectDirectory;
       if (packs.files === this.#lists[i]) continue;
       this.#lists[i] = packs.files;
       for (const file of packs.files) {

@@ -24,6 +24,8 @@ export interface PublishPacksOptions {
   readonly objectFormat: ObjectFormat;
   readonly sync: boolean;
   readonly shared: SharedRepository;
+  /** Called when all names stand in the directory, before that is durable; awaited. */
+  readonly onLinked?: () => Promise<void>;
 }
 
 export interface PublishedPack {
@@ -36,17 +38,19 @@ const COMPARED_AT_ONCE = 1024 * 1024;
 
 /** @returns those that were moved, not those that stood there already. @throws storage/io, storage/not-found */
 export async function publishPacks(options: PublishPacksOptions): Promise<PublishedPack[]> {
-  const { finished, directory, sync, shared } = options;
+  const { finished, directory, sync, shared, onLinked } = options;
   if (finished.length === 0) return [];
   const published: PublishedPack[] = [];
   await Promise.all(
     finished.map(async (pack) => {
-      for (const ending of pack.endings) await applySharedMode(pack.file.path + ending, shared);
+      if (shared !== "umask") {
+        for (const ending of pack.endings) await applySharedMode(pack.file.path + ending, shared);
+      }
       const name = await publishOne(pack, options);
       if (name !== undefined) published.push({ name, file: pack.file });
     }),
   );
-  if (sync) await syncDirectory(directory);
+  await Promise.all([sync ? syncDirectory(directory) : undefined, onLinked?.()]);
   return published;
 }
 
