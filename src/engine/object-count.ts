@@ -11,10 +11,15 @@ import { GitwharfError } from "../base/errors.js";
 import { isPromise } from "../base/maybe-promise.js";
 import { hashBytes } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
-import type { ObjectGate } from "./fetch/filter-evaluation.js";
-import { createCommitReader } from "./fetch/commit-reader.js";
+import { entryTypeOf } from "../pack/entry-header.js";
+import { type Closure, collectClosure, hasLargePack } from "./fetch/closure.js";
+import { type CommitReader, createCommitReader } from "./fetch/commit-reader.js";
+import { type ObjectGate, OPEN_GATE } from "./fetch/filter-evaluation.js";
+import { growSeed } from "./fetch/grow-seed.js";
 import type { ObjectSpace } from "./fetch/object-space.js";
 import { OrdinalSet } from "./fetch/ordinal-set.js";
+import { BLOB, TAG, TREE } from "./fetch/pack-survey.js";
+import { type ReachableSet, toReachableSet } from "./fetch/reachable-set.js";
 import { compareManyTrees, compareTwoTrees, TreeCursor } from "./fetch/tree-cursor.js";
 import type { WorkBudget } from "./fetch/work-budget.js";
 import { peelTag } from "./peel.js";
@@ -29,6 +34,8 @@ export interface CountRequest {
   readonly gate: ObjectGate;
   /** Tag objects to add when what they name is chosen (`include-tag`), with their peeled targets. */
   readonly tagsToInclude: readonly TagToInclude[];
+  /** Sets made before, from which a clone's can be made at little cost. */
+  readonly seeds?: readonly ReachableSet[] | undefined;
   readonly budget: WorkBudget;
 }
 
@@ -45,6 +52,8 @@ export interface ObjectSelection {
   readonly uninteresting: OrdinalSet;
   /** A chosen tree or blob → what stood in its place before. */
   readonly previous: ReadonlyMap<number, number>;
+  /** Everything the wants lead to, when that is what was chosen and it was worth the trouble. */
+  readonly closure?: ReachableSet | undefined;
 }
 
 /** Remembered pairs of `previous`, 16 bytes each. */
@@ -95,13 +104,19 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
     if ((isPromise(read) ? await read : read) !== undefined) include.push(oid);
     else await counter.addWant(oid, include);
   }
-  for (const oid of include) given.add(oid);
-  const range = await walkRange(reader, { include, exclude, budget });
-  for (const commit of range.commits) {
-    if (gate.commits || given.has(commit.oid)) counter.chosen.add(space.ordinalOf(commit.oid));
+  const whole = isWhole(request) ? await countWhole(request, counter, reader, include) : undefined;
+  if (whole === undefined) {
+    for (const oid of include) given.add(oid);
+    const range = await walkRange(reader, { include, exclude, budget });
+    for (const commit of range.commits) {
+      if (gate.commits || given.has(commit.oid)) counter.chosen.add(space.ordinalOf(commit.oid));
+    }
+    if (gate.anyTrees) await counter.addTrees(range.commits, await substituteParents(range.boundary, exclude, reader));
   }
-  if (gate.anyTrees) await counter.addTrees(range.commits, await substituteParents(range.boundary, exclude, reader));
   await counter.addGivenTrees();
+  // Before tags are added that the wants do not lead to.
+  const complete = gate === OPEN_GATE && whole !== undefined;
+  const closure = complete ? toReachableSet(space, counter.chosen, whole.heads) : undefined;
   for (const tag of request.tagsToInclude) {
     const target = space.find(tag.peeled);
     if (target < 0 || !counter.chosen.has(target)) continue;
@@ -109,14 +124,70 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
     const chain = isPromise(peeled) ? await peeled : peeled;
     for (const oid of chain?.tags ?? []) counter.chosen.add(space.ordinalOf(oid));
   }
-  return counter.finish();
+  return { ...counter.finish(), closure };
+}
+
+/** A clone, whole but for a filter by type or size: what is sent depends on the objects alone, not on their paths. */
+function isWhole({ space, haves, cutAt, gate }: CountRequest): boolean {
+  const byPath = gate.sparse.length > 0 || gate.depthMax !== Number.POSITIVE_INFINITY;
+  return haves.length === 0 && cutAt.size === 0 && gate.anyTrees && !byPath && hasLargePack(space);
+}
+
+/** Surveying a pack costs about this many objects' share of looking at one commit's changes. */
+const OBJECTS_A_COMMIT = 24;
+
+/** undefined when so little of the repository is wanted that walking from commit to commit is cheaper. */
+async function countWhole(
+  request: CountRequest,
+  counter: Counter,
+  reader: CommitReader,
+  include: readonly ObjectId[],
+): Promise<{ readonly heads: readonly ObjectId[] } | undefined> {
+  const { space, gate, budget, wants } = request;
+  if (gate === OPEN_GATE) {
+    for (const seed of request.seeds ?? []) {
+      const grown = await growSeed({ space, seed, wants, commits: include, reader, budget });
+      if (grown === undefined) continue;
+      counter.chosen.addWords(0, grown.reached.words);
+      counter.takeAsOpened(grown.reached);
+      for (const commit of grown.commits) counter.chosen.add(space.ordinalOf(commit.oid));
+      await counter.addTrees(grown.commits, []);
+      return { heads: wants };
+    }
+  }
+  const largest = space.packs[0]?.index.objectCount ?? 0;
+  if (!(await leadToMany(reader, include, largest / OBJECTS_A_COMMIT, budget))) return undefined;
+  const closure = await collectClosure({ space, roots: wants, cutAt: request.cutAt, budget });
+  await counter.chooseClosure(closure, new Set(include.map((oid) => space.ordinalOf(oid))));
+  return { heads: closure.heads };
+}
+
+async function leadToMany(
+  reader: CommitReader,
+  oids: readonly ObjectId[],
+  many: number,
+  budget: WorkBudget,
+): Promise<boolean> {
+  const seen = new Set(oids);
+  const stack = [...seen];
+  for (let oid = stack.pop(); oid !== undefined && seen.size <= many; oid = stack.pop()) {
+    if (budget.spend(1)) await budget.pause();
+    const read = reader.read(oid);
+    const links = isPromise(read) ? await read : read;
+    for (const parent of links?.parents ?? []) {
+      if (seen.has(parent)) continue;
+      seen.add(parent);
+      stack.push(parent);
+    }
+  }
+  return seen.size > many;
 }
 
 /** What a commit whose parents are cut off or absent is laid beside: the newest of what the other side has. */
 async function substituteParents(
   boundary: readonly WalkedCommit[],
   haves: readonly ObjectId[],
-  reader: ReturnType<typeof createCommitReader>,
+  reader: CommitReader,
 ): Promise<readonly ObjectId[]> {
   const candidates = boundary.map(({ tree, dateSeconds }) => ({ tree, dateSeconds }));
   for (const oid of haves.slice(0, 256)) {
@@ -235,6 +306,36 @@ class Counter {
     for (const ordinal of this.#givenTrees) {
       this.#queue.push({ ordinal, olds: [], depth: -1, path: "", defaults });
       await this.#drain();
+    }
+  }
+
+  /** Trees of which everything is chosen already. */
+  takeAsOpened(trees: OrdinalSet): void {
+    this.#opened.addWords(0, trees.words);
+  }
+
+  /** @param commits those that were asked for */
+  async chooseClosure(closure: Closure, commits: ReadonlySet<number>): Promise<void> {
+    const { chosen } = this;
+    const gate = this.#gate;
+    if (gate === OPEN_GATE) {
+      chosen.addWords(0, closure.reached.words);
+      return;
+    }
+    const reached: number[] = [];
+    closure.reached.forEach((ordinal) => reached.push(ordinal));
+    for (const ordinal of reached) {
+      if (this.#budget.spend(0.05)) await this.#budget.pause();
+      let type = closure.typeOf(ordinal);
+      if (type === 0 || (type === BLOB && gate.blobSizeMax !== Number.POSITIVE_INFINITY && gate.anyBlobs)) {
+        const read = this.space.readHeader(ordinal);
+        const header = isPromise(read) ? await read : read;
+        type = entryTypeOf(header.type);
+        if (type === BLOB && header.sizeBytes >= gate.blobSizeMax) continue;
+      }
+      const passes =
+        type === BLOB ? gate.anyBlobs : type === TREE ? gate.showTrees : type === TAG ? gate.tags : gate.commits;
+      if (passes || commits.has(ordinal)) chosen.add(ordinal);
     }
   }
 

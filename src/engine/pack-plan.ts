@@ -17,7 +17,8 @@ import { createCommitReader } from "./fetch/commit-reader.js";
 import { includedTags } from "./fetch/include-tags.js";
 import type { PlanTask } from "./fetch/pack-plan-worker.js";
 import type { PlanData } from "./fetch/plan-data.js";
-import { computePlan, planDigest, type PlanRequest } from "./fetch/plan-request.js";
+import { type ComputedPlan, computePlan, planDigest, type PlanRequest } from "./fetch/plan-request.js";
+import { findSeeds, keepSeed } from "./fetch/seed-cache.js";
 import { resolveSparseBlobs } from "./fetch/sparse-name.js";
 import { BudgetExceeded, WorkBudget } from "./fetch/work-budget.js";
 import type { ObjectFilter } from "./filter.js";
@@ -151,11 +152,31 @@ async function resolveRequest(
     thinPack: options.thinPack === true,
     ofsDelta: options.ofsDelta === true,
     tags: tags.tags,
+    seeds: wantsHistory(options) ? findSeeds(snapshot.objects) : [],
   };
   return { request, tagsDigest: tags.digest };
 }
 
-async function makePlan(objects: ObjectReader, request: PlanRequest, signal: AbortSignal | undefined): Promise<PlanData> {
+/** Nothing that the client has or left out shortens what is sent. */
+function wantsHistory(options: PackPlanOptions): boolean {
+  return options.haves.length === 0 && options.filter === undefined && (options.shallow ?? []).length === 0;
+}
+
+async function makePlan(
+  objects: ObjectReader,
+  request: PlanRequest,
+  signal: AbortSignal | undefined,
+): Promise<PlanData> {
+  const { plan, closure } = await computeSomewhere(objects, request, signal);
+  if (closure !== undefined) keepSeed(objects, closure);
+  return plan;
+}
+
+async function computeSomewhere(
+  objects: ObjectReader,
+  request: PlanRequest,
+  signal: AbortSignal | undefined,
+): Promise<ComputedPlan> {
   if (!startsInWorker(objects, request)) {
     const budget = new WorkBudget({ unitsMax: INLINE_UNITS_MAX, signal });
     try {
@@ -165,12 +186,12 @@ async function makePlan(objects: ObjectReader, request: PlanRequest, signal: Abo
     }
   }
   const task: PlanTask = { objects: objects.describe(), request };
-  return runInWorker<PlanTask, PlanData>(new URL("./fetch/pack-plan-worker.js", import.meta.url), task, { signal });
+  return runInWorker<PlanTask, ComputedPlan>(new URL("./fetch/pack-plan-worker.js", import.meta.url), task, { signal });
 }
 
 function startsInWorker(objects: ObjectReader, request: PlanRequest): boolean {
-  if (request.haves.length > 0 || request.filter?.kind === "tree-depth") return false;
+  if (request.haves.length > 0 || request.cutAt.length > 0 || request.seeds.length > 0) return false;
   let count = 0;
   for (const pack of objects.packs) count += pack.index.objectCount;
-  return count > INLINE_CLONE_OBJECTS_MAX && request.cutAt.length === 0;
+  return count > INLINE_CLONE_OBJECTS_MAX;
 }

@@ -10,14 +10,18 @@ import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import type { Snapshot } from "../storage/contracts/repository.js";
 import { CommitQueue } from "./fetch/commit-queue.js";
 import { type CommitLinks, createCommitReader } from "./fetch/commit-reader.js";
-import { ObjectSpace } from "./fetch/object-space.js";
+import { collectReachable, reachableDigest, type ReachableRequest } from "./fetch/collect-reachable.js";
 import type { ReachableTask } from "./fetch/reachable-set-worker.js";
-import { collectReachable, reachableDigest, type ReachableRequest, type ReachableSet } from "./fetch/reachable-set.js";
+import { packIdentity, type ReachableSet, reachableSetBytes } from "./fetch/reachable-set.js";
+import { findSeeds, keepSeed } from "./fetch/seed-cache.js";
 import { BudgetExceeded, WorkBudget } from "./fetch/work-budget.js";
 import { peelTag } from "./peel.js";
 
 /** Sets by state of the repository; an eighth of a byte an object. */
-const sets = new LRUCache<string, Promise<ReachableSet>>({ max: 32 });
+const sets = new LRUCache<string, ReachableSet>({
+  maxSize: 32 * 1024 * 1024,
+  sizeCalculation: reachableSetBytes,
+});
 const INLINE_UNITS_MAX = 1500;
 
 /**
@@ -45,11 +49,11 @@ export async function areReachable(
     else if (await objects.has(oid)) others.push(oid);
     else unreachable.add(oid);
   }
-  const request: ReachableRequest = { tips: [...tipSet], cutAt: [...shallow] };
+  const request: ReachableRequest = { tips: [...tipSet], cutAt: [...shallow], seeds: findSeeds(objects) };
   const digest = reachableDigest(objects, request);
   const ready = sets.get(digest);
   if (others.length > 0 || ready !== undefined) {
-    const set = await (ready ?? collect(objects, request, digest, signal));
+    const set = ready ?? (await collect(objects, request, digest, signal));
     const contains = membership(objects, set);
     for (const oid of [...commits.keys(), ...others]) if (!contains(oid)) unreachable.add(oid);
   } else {
@@ -106,27 +110,30 @@ async function unreachableCommits(
 }
 
 function membership(objects: ObjectReader, set: ReachableSet): (oid: ObjectId) => boolean {
-  const space = new ObjectSpace(objects);
+  const bits = new Map(set.packs.map((pack) => [pack.identity, pack.words]));
+  const packs = objects.packs.map((pack) => ({ index: pack.index, words: bits.get(packIdentity(pack)) }));
   const outside = new Set(set.outside);
   return (oid) => {
-    const ordinal = space.find(oid);
-    if (ordinal < 0) return outside.has(oid);
-    return (((set.words[ordinal >>> 5] ?? 0) >>> (ordinal & 31)) & 1) === 1;
+    if (outside.has(oid)) return true;
+    for (const { index, words } of packs) {
+      const position = words === undefined ? -1 : index.find(oid);
+      // The bit is set in one of the packs that hold the object.
+      if (position >= 0 && (((words?.[position >>> 5] ?? 0) >>> (position & 31)) & 1) === 1) return true;
+    }
+    return false;
   };
 }
 
-function collect(
+async function collect(
   objects: ObjectReader,
   request: ReachableRequest,
   digest: string,
   signal: AbortSignal | undefined,
 ): Promise<ReachableSet> {
-  const made = collectSomewhere(objects, request, signal);
-  made.then(
-    () => sets.set(digest, made),
-    () => undefined,
-  );
-  return made;
+  const set = await collectSomewhere(objects, request, signal);
+  sets.set(digest, set);
+  keepSeed(objects, set);
+  return set;
 }
 
 async function collectSomewhere(

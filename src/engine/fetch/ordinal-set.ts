@@ -37,6 +37,19 @@ export class OrdinalSet {
     return true;
   }
 
+  /** Adds the members of another set's words, counted from `first` on, which is a multiple of 32. */
+  addWords(first: number, words: Uint32Array): void {
+    const at = first >>> 5;
+    if (at + words.length > this.#words.length) this.#grow(at + words.length);
+    for (let i = 0; i < words.length; i++) {
+      const old = this.#words[at + i] as number;
+      const merged = (old | (words[i] as number)) >>> 0;
+      if (merged === old) continue;
+      this.#words[at + i] = merged;
+      this.#size += popCount(merged) - popCount(old);
+    }
+  }
+
   delete(ordinal: number): boolean {
     if (!this.has(ordinal)) return false;
     const word = ordinal >>> 5;

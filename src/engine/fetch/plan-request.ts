@@ -11,6 +11,7 @@ import { compileFilter } from "./filter-evaluation.js";
 import { ObjectSpace } from "./object-space.js";
 import type { PlanData } from "./plan-data.js";
 import { layOutPack } from "./plan-layout.js";
+import { packIdentity, type ReachableSet } from "./reachable-set.js";
 import type { WorkBudget } from "./work-budget.js";
 
 export interface PlanRequest {
@@ -23,10 +24,18 @@ export interface PlanRequest {
   readonly thinPack: boolean;
   readonly ofsDelta: boolean;
   readonly tags: readonly TagToInclude[];
+  /** Do not change what is planned, only what it costs. */
+  readonly seeds: readonly ReachableSet[];
+}
+
+export interface ComputedPlan {
+  readonly plan: PlanData;
+  /** Of a clone: what the next one may be grown from. */
+  readonly closure: ReachableSet | undefined;
 }
 
 /** The whole computation, on whichever thread. */
-export async function computePlan(objects: ObjectReader, request: PlanRequest, budget: WorkBudget): Promise<PlanData> {
+export async function computePlan(objects: ObjectReader, request: PlanRequest, budget: WorkBudget): Promise<ComputedPlan> {
   const gate = await compileFilter(request.filter, objects, request.sparseBlobs);
   const selection = await countObjects({
     space: new ObjectSpace(objects),
@@ -35,9 +44,11 @@ export async function computePlan(objects: ObjectReader, request: PlanRequest, b
     cutAt: new Set(request.cutAt),
     gate,
     tagsToInclude: request.tags,
+    seeds: request.seeds,
     budget,
   });
-  return layOutPack(selection, { thinPack: request.thinPack, ofsDelta: request.ofsDelta, budget });
+  const plan = await layOutPack(selection, { thinPack: request.thinPack, ofsDelta: request.ofsDelta, budget });
+  return { plan, closure: selection.closure };
 }
 
 /**
@@ -50,7 +61,7 @@ export function planDigest(objects: ObjectReader, request: PlanRequest, tagsDige
   const list = (name: string, items: readonly string[]): void => {
     hash.update(`${name} ${items.length}\n${items.join("\n")}\n`);
   };
-  list("packs", objects.packs.map((pack) => `${pack.key} ${pack.index.packTrailer}`).sort());
+  list("packs", objects.packs.map(packIdentity).sort());
   list("wants", [...request.wants].sort());
   list("haves", [...request.haves].sort());
   list("cut", [...request.cutAt].sort());

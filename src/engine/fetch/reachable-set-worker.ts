@@ -1,7 +1,8 @@
 /** Collects a reachable set in a worker thread: see `reachability.ts`. */
 import type { ObjectReaderDescriptor } from "../../storage/contracts/object-reader.js";
 import { openObjectReader } from "../../storage/object-database.js";
-import { collectReachable, type ReachableRequest, type ReachableSet } from "./reachable-set.js";
+import { collectReachable, type ReachableRequest } from "./collect-reachable.js";
+import type { ReachableSet } from "./reachable-set.js";
 import { unlimitedBudget } from "./work-budget.js";
 
 export interface ReachableTask {

@@ -1,60 +1,85 @@
 /**
- * Everything that can be reached from some tips, as a set: made once for a state of the repository and asked many
- * times (a partial clone fetches its blobs one by one, and each is looked up before it is sent).
+ * Everything that some objects lead to, as bits by pack: made once for a state of the refs and used again, to answer
+ * whether an object may be asked for, and as the ground from which the next, slightly larger set is made.
+ * Plain data that crosses threads; names packs by key and keeps nothing open.
  */
-import { createHash } from "node:crypto";
-import { isPromise } from "../../base/maybe-promise.js";
 import type { ObjectId } from "../../object/object-id.js";
-import type { ObjectReader } from "../../storage/contracts/object-reader.js";
-import { countObjects } from "../object-count.js";
-import { OPEN_GATE } from "./filter-evaluation.js";
-import { ObjectSpace } from "./object-space.js";
-import type { WorkBudget } from "./work-budget.js";
+import type { Pack } from "../../pack/pack.js";
+import type { ObjectSpace } from "./object-space.js";
+import { OrdinalSet } from "./ordinal-set.js";
 
-/** Plain data: crosses threads. Bits are ordinals of the `ObjectSpace` over the same packs. */
 export interface ReachableSet {
-  readonly words: Uint32Array;
-  /** Reached objects in no pack. */
+  /** What it was made from, without those that others of them lead to (some of which may remain). */
+  readonly heads: readonly ObjectId[];
+  readonly packs: readonly PackBits[];
+  /** Reached objects that stood in no pack. */
   readonly outside: readonly ObjectId[];
 }
 
-export interface ReachableRequest {
-  readonly tips: readonly ObjectId[];
-  /** Commits whose parents are absent. */
-  readonly cutAt: readonly ObjectId[];
+export interface PackBits {
+  /** Key and checksum. */
+  readonly identity: string;
+  /** By position in the index. In shared memory: not copied when it crosses. */
+  readonly words: Uint32Array<SharedArrayBuffer>;
 }
 
-/** Tips that are absent are passed over. */
-export async function collectReachable(
-  objects: ObjectReader,
-  request: ReachableRequest,
-  budget: WorkBudget,
-): Promise<ReachableSet> {
-  const space = new ObjectSpace(objects);
-  const wants: ObjectId[] = [];
-  for (const oid of request.tips) {
-    const has = objects.has(oid);
-    if (isPromise(has) ? await has : has) wants.push(oid);
-  }
-  const { chosen } = await countObjects({
-    space,
-    wants,
-    haves: [],
-    cutAt: new Set(request.cutAt),
-    gate: OPEN_GATE,
-    tagsToInclude: [],
-    budget,
+/** Objects that are looked up one by one when the packs around them have changed. */
+const TRANSLATED_OBJECTS_MAX = 100_000;
+
+export function packIdentity(pack: Pack): string {
+  return `${pack.key} ${pack.index.packTrailer}`;
+}
+
+export function toReachableSet(space: ObjectSpace, reached: OrdinalSet, heads: readonly ObjectId[]): ReachableSet {
+  const packs = space.packs.map((pack, k) => {
+    const from = (space.firsts[k] as number) / 32;
+    const length = Math.ceil(pack.index.objectCount / 32);
+    const words = new Uint32Array(new SharedArrayBuffer(length * 4));
+    words.set(reached.words.subarray(from, from + length));
+    return { identity: packIdentity(pack), words };
   });
   const outside: ObjectId[] = [];
-  chosen.forEachBetween(space.packedCount, space.size, (ordinal) => outside.push(space.oidOf(ordinal)));
-  return { words: chosen.words, outside };
+  reached.forEachBetween(space.packedCount, space.size, (ordinal) => outside.push(space.oidOf(ordinal)));
+  return { heads, packs, outside };
 }
 
-export function reachableDigest(objects: ObjectReader, request: ReachableRequest): string {
-  const hash = createHash("sha256");
-  for (const pack of objects.packs.map((p) => `${p.key} ${p.index.packTrailer}\n`).sort()) hash.update(pack);
-  for (const oid of [...new Set(request.tips)].sort()) hash.update(oid);
-  hash.update("cut");
-  for (const oid of [...request.cutAt].sort()) hash.update(oid);
-  return hash.digest("base64");
+/**
+ * The set in the numbers of a space. undefined when one of its packs has gone, or when too many objects would have
+ * to be looked up because a larger pack has come.
+ */
+export function fromReachableSet(space: ObjectSpace, set: ReachableSet): OrdinalSet | undefined {
+  const byIdentity = new Map(set.packs.map((bits) => [bits.identity, bits]));
+  const reached = new OrdinalSet(space.packedCount);
+  let known = 0;
+  let translated = 0;
+  let inOrder = true;
+  for (const [k, pack] of space.packs.entries()) {
+    const bits = byIdentity.get(packIdentity(pack));
+    if (bits === undefined) {
+      inOrder = false;
+      continue;
+    }
+    known++;
+    const first = space.firsts[k] as number;
+    // With none but known packs before it, an object's number here is the one it had.
+    if (inOrder) {
+      reached.addWords(first, bits.words);
+      continue;
+    }
+    translated += pack.index.objectCount;
+    if (translated > TRANSLATED_OBJECTS_MAX) return undefined;
+    const positions = new OrdinalSet(0);
+    positions.addWords(0, bits.words);
+    positions.forEach((position) => reached.add(space.ordinalOf(pack.index.oidAt(position))));
+  }
+  if (known < set.packs.length) return undefined;
+  for (const oid of set.outside) reached.add(space.ordinalOf(oid));
+  return reached;
+}
+
+/** Bytes of memory that a set holds. */
+export function reachableSetBytes(set: ReachableSet): number {
+  let bytes = 512 + (set.heads.length + set.outside.length) * 100;
+  for (const { words, identity } of set.packs) bytes += words.byteLength + identity.length * 2 + 100;
+  return bytes;
 }
