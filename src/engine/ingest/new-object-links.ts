@@ -1,0 +1,72 @@
+/**
+ * What an ingest tells the connectivity check: which objects are new, and which objects outside of the pack they
+ * need.
+ */
+import { GitwharfError } from "../../base/errors.js";
+import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
+import { type ObjectId, objectIdAt } from "../../object/object-id.js";
+import { type Kind, LinkSet } from "./link-set.js";
+import type { LinkList } from "./object-examiner.js";
+import { typeName } from "./object-hasher.js";
+
+export interface NewObjectLinks {
+  /**
+   * Whether the peer sent this object. A base that was added to a thin pack stands in the pack and is not new: that
+   * the repository holds it does not mean that the peer may refer to it.
+   */
+  isNew(oid: ObjectId): boolean;
+  /**
+   * Everything outside of the pack that its objects refer to or (bases of a thin pack) are made from, each id once,
+   * with bits `1 << kind` of what it must be (1 commit, 2 tree, 3 blob, 4 tag).
+   */
+  readonly external: LinkList;
+}
+
+export const NO_LINKS: NewObjectLinks = {
+  isNew: () => false,
+  external: { oids: new Uint8Array(0), kinds: new Uint8Array(0) },
+};
+
+/**
+ * Those links that lead out of the pack; those that stay within it must find an object of the right type.
+ * @param kindOf of a new object by raw id; undefined when it is not new
+ * @throws object/malformed when an object is referred to as something that it is not
+ */
+export function externalLinks(
+  lists: readonly LinkList[],
+  kindOf: (oids: Uint8Array, at: number) => Kind | undefined,
+  objectFormat: ObjectFormat,
+): LinkList {
+  const h = hashBytes(objectFormat);
+  const external = new LinkSet(h);
+  for (const { oids, kinds } of lists) {
+    for (let i = 0; i < kinds.length; i++) {
+      const wanted = kinds[i] as number;
+      const kind = kindOf(oids, i * h);
+      if (kind === undefined) external.addKinds(oids, i * h, wanted);
+      else if (wanted !== 1 << kind) throw mismatch(oids, i * h, wanted & ~(1 << kind), kind, objectFormat);
+    }
+  }
+  const { oids, kinds } = external;
+  for (let i = 0; i < kinds.length; i++) {
+    const wanted = kinds[i] as number;
+    if ((wanted & (wanted - 1)) !== 0) throw mismatch(oids, i * h, wanted, undefined, objectFormat);
+  }
+  return { oids, kinds };
+}
+
+function mismatch(
+  oids: Uint8Array,
+  at: number,
+  wanted: number,
+  kind: Kind | undefined,
+  objectFormat: ObjectFormat,
+): GitwharfError {
+  const oid = objectIdAt(Buffer.from(oids.buffer, oids.byteOffset, oids.length), at, objectFormat);
+  const names = ([1, 2, 3, 4] as const).filter((k) => wanted & (1 << k)).map(typeName);
+  const message =
+    kind === undefined
+      ? `object ${oid} is referred to as ${names.join(" and as ")}`
+      : `object ${oid} is a ${typeName(kind)}, but another object refers to it as a ${names.join(" or ")}`;
+  return new GitwharfError("object/malformed", message, { details: { oid } });
+}
