@@ -24,6 +24,8 @@ export interface ClosureRequest {
   /** Commits whose parents are not followed. */
   readonly cutAt: ReadonlySet<ObjectId>;
   readonly budget: WorkBudget;
+  /** Packs with at least so many objects are surveyed. @default 2000 */
+  readonly surveyFrom?: number | undefined;
 }
 
 export interface Closure {
@@ -48,7 +50,7 @@ export async function collectClosure(request: ClosureRequest): Promise<Closure> 
   const surveys: PackSurvey[] = [];
   space.prepareForManyLookups();
   for (const pack of space.packs) {
-    if (pack.index.objectCount < SURVEYED_OBJECTS_MIN) break; // Largest first.
+    if (pack.index.objectCount < (request.surveyFrom ?? SURVEYED_OBJECTS_MIN)) break; // Largest first.
     surveys.push(await surveyPack(space, pack, budget));
   }
   const cut = new OrdinalSet(0);

@@ -58,7 +58,7 @@ export interface HistoryOptions {
 
 /**
  * Branches, merges, octopus merges, criss-cross, several roots, renames, reverts, removals, copies, modes, links,
- * tags of commits, of tags, of blobs and trees. Refs: `refs/heads/b<n>`, `refs/tags/…`.
+ * tags of commits, of tags, of blobs and trees. Refs: `refs/heads/b<seed>-<n>`, `refs/tags/…`.
  */
 export function importHistory(repository: TestDirectory, options: HistoryOptions): readonly ObjectId[] {
   const random = createRandom(options.seed);
@@ -77,7 +77,7 @@ export function importHistory(repository: TestDirectory, options: HistoryOptions
     const isRoot = n === 1 || random(25) === 0;
     date += options.wrongClocks === true && random(5) === 0 ? -random(50_000) : random(2000);
     // Every commit is on a branch of its own: `from` and `merge` name marks.
-    lines.push(`commit refs/heads/b${n}`, `mark :${n}`, `committer C <c@example.org> ${date} +0000`);
+    lines.push(`commit refs/heads/b${options.seed}-${n}`, `mark :${n}`, `committer C <c@example.org> ${date} +0000`);
     data(`commit ${n}\n`);
     if (!isRoot) {
       const near = (): number => Math.max(1, n - 1 - random(random(3) === 0 ? n : 5));
@@ -110,14 +110,14 @@ export function importHistory(repository: TestDirectory, options: HistoryOptions
   repository.git(["fast-import", "--quiet", "--done", "--force"], lines.join("\n"));
   const commits = repository.git(["for-each-ref", "--format=%(objectname)", "refs/heads/"]).trim().split("\n");
   const order = new Map(commits.map((oid) => [oid, oid]));
-  const byNumber = tips.map((n) => repository.git(["rev-parse", `refs/heads/b${n}`]).trim()).filter((oid) => order.has(oid));
+  const byNumber = tips.map((n) => repository.git(["rev-parse", `refs/heads/b${options.seed}-${n}`]).trim()).filter((oid) => order.has(oid));
   for (let i = 0; i < 4; i++) {
     const oid = byNumber[random(byNumber.length)] as string;
-    repository.git(["tag", "-m", `tag ${i}`, `t${i}`, oid]);
-    repository.git(["tag", "-m", `tag of tag ${i}`, `tt${i}`, `t${i}`]);
-    repository.git(["tag", `light${i}`, oid]);
+    repository.git(["tag", "-f", "-m", `tag ${i}`, `t${i}`, oid]);
+    repository.git(["tag", "-f", "-m", `tag of tag ${i}`, `tt${i}`, `t${i}`]);
+    repository.git(["tag", "-f", `light${i}`, oid]);
   }
-  repository.git(["tag", "-m", "tree", "tree", `${byNumber.at(-1)}^{tree}`]);
+  repository.git(["tag", "-f", "-m", "tree", "tree", `${byNumber.at(-1)}^{tree}`]);
   return byNumber;
 }
 
