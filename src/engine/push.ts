@@ -27,8 +27,15 @@ export interface PushCertificate {
   readonly payload: Buffer;
   readonly signature: Buffer;
   readonly pusher: string;
+  /** What the pusher signed. */
   readonly nonce: string | undefined;
+  /**
+   * What this server asked to be signed, or takes for it: within `receive.certNonceSlop` the one that another process
+   * handed out. undefined when it asks for none.
+   */
+  readonly nonceIssued: string | undefined;
   readonly nonceStatus: "OK" | "SLOP" | "BAD" | "MISSING" | "UNSOLICITED";
+  /** With SLOP: by how many seconds the signed nonce is older than the one of now. */
   readonly nonceSlopSeconds: number | undefined;
   /** The certificate as a blob of the quarantine. */
   readonly blobOid?: ObjectId;
@@ -49,17 +56,26 @@ export interface Push {
   readonly identity: Identity;
   readonly transport: "http" | "ssh" | "git" | "stdio";
   readonly address: string | undefined;
+  /** Those that nobody has refused so far. */
   readonly commands: readonly PushCommand[];
+  /** What the client asked for: `atomic`, `push-options`, `quiet`, `agent`, … with their values ("" without one). */
+  readonly capabilities: ReadonlyMap<string, string>;
   readonly options: readonly string[];
   readonly certificate: PushCertificate | undefined;
+  /** Where the pushed objects are; undefined when there are none, and once they are published. */
   readonly quarantine: Quarantine | undefined;
+  /** Commits whose parents the push leaves out, to be added to the repository's own `shallow` list. */
+  readonly newShallow: readonly ObjectId[];
   /** Refs as they were when the push began. */
   readonly snapshot: Snapshot;
   /** The repository's objects and the pushed ones. */
   readonly objects: ObjectReader;
-  /** Text for the pusher's terminal (band 2); control characters are stripped. Waits when the pusher is slow. */
+  /**
+   * Text for the pusher's terminal (band 2); control characters are stripped. Waits when the pusher is slow, and does
+   * nothing once the pusher has gone.
+   */
   print(text: string): MaybePromise<void>;
-  /** Fires when the client has gone or a limit of time was reached. */
+  /** Fires when the client has gone (after the refs have moved no longer) and when the server gives up on requests. */
   readonly signal: AbortSignal;
 }
 
@@ -80,11 +96,14 @@ export interface ProcReceiveResult {
 }
 
 export interface PushHandlers {
-  /** Before any ref moves, once a push. A refusal is for all commands. */
+  /** Before the objects are published, once a push. A refusal is for all commands. */
   preReceive?(push: Push): MaybePromise<Verdict>;
-  /** Before any ref moves, once a command. */
+  /** Before the objects are published, once a command. */
   update?(push: Push, command: PushCommand): MaybePromise<Verdict>;
-  /** For commands under the configured prefixes, in place of the ref transaction. Several results may answer one command. */
+  /**
+   * For commands under the configured prefixes, in place of the ref transaction; the objects are published by then.
+   * Several results may answer one command; a command without a result is refused.
+   */
   procReceive?(push: Push, commands: readonly PushCommand[]): MaybePromise<readonly ProcReceiveResult[]>;
   /** git's reference-transaction; false in "prepared" aborts. */
   referenceTransaction?(
@@ -92,8 +111,14 @@ export interface PushHandlers {
     state: "prepared" | "committed" | "aborted",
     commands: readonly PushCommand[],
   ): MaybePromise<boolean>;
-  /** `receive.denyCurrentBranch=updateInstead` with a push-to-checkout hook; true = the hook took care of the work tree. */
+  /**
+   * `receive.denyCurrentBranch=updateInstead`, right before the refs move: undefined when the work tree was taken care
+   * of, "absent" when this handler does not do that.
+   */
   pushToCheckout?(push: Push, command: PushCommand, workTree: string): MaybePromise<Verdict | "absent">;
-  /** After the refs moved, once a push, with the commands that succeeded. The answer no longer matters. */
+  /**
+   * After the refs moved and the pusher was told, once a push, with what has changed (where proc-receive moved other
+   * refs than were asked for: those). It runs to its end when the pusher leaves.
+   */
   postReceive?(push: Push, commands: readonly PushCommand[]): MaybePromise<void>;
 }

@@ -31,6 +31,7 @@ export const DEFAULT_REPOSITORY_SETTINGS: RepositorySettings = {
     maxInputSizeBytes: Number.POSITIVE_INFINITY,
     certNonceSeed: undefined,
     certNonceSlopSeconds: 0,
+    keepAliveSeconds: 5,
     shallowUpdate: false,
     procReceiveRefs: [],
     hideRefs: [],

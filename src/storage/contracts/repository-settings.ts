@@ -49,6 +49,8 @@ export interface RepositorySettings {
     readonly maxInputSizeBytes: number;
     readonly certNonceSeed: string | undefined;
     readonly certNonceSlopSeconds: number;
+    /** Seconds without a byte after which an empty band 2 packet is sent; 0 = never. @default 5 */
+    readonly keepAliveSeconds: number;
     readonly shallowUpdate: boolean;
     /** receive.procReceiveRefs: `[modifiers:]prefix` as written. */
     readonly procReceiveRefs: readonly string[];

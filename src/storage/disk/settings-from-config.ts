@@ -82,6 +82,7 @@ function receiveSettings({ config, fsckSkipList }: SettingsSource): RepositorySe
     maxInputSizeBytes: maxInputSizeBytes > 0 ? maxInputSizeBytes : Number.POSITIVE_INFINITY,
     certNonceSeed: config.text("receive.certnonceseed"),
     certNonceSlopSeconds: config.integer("receive.certnonceslop") ?? 0,
+    keepAliveSeconds: config.integer("receive.keepalive") ?? DEFAULTS.receive.keepAliveSeconds,
     shallowUpdate: config.boolean("receive.shallowupdate") ?? false,
     procReceiveRefs: config.all("receive.procreceiverefs").filter((prefix) => prefix !== ""),
     hideRefs: hideRefs(config, "receive"),
