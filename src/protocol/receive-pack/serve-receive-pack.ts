@@ -120,13 +120,16 @@ async function unpack(
       source: reader.rest(),
       objectFormat: context.repository.objectFormat,
       limits: context.limits,
-      ...(receive.fsckObjects ? { fsck: { severities: receive.fsckSeverities, skipList: receive.fsckSkipList } } : {}),
       collisionDetection: context.collisionDetection,
+      // git receives with warnings taken for errors.
+      fsck: receive.fsckObjects
+        ? { severities: receive.fsckSeverities, skipList: receive.fsckSkipList, strict: true }
+        : undefined,
       maxInputSizeBytes: receive.maxInputSizeBytes,
       signal: context.signal,
       ...(quiet ? {} : { onProgress: (text: string) => void progress(bands, text) }),
     });
-    for (const warning of ingest.warnings) await bands?.progress(`warning: ${warning.message}\n`);
+    for (const warning of ingest.warnings) await bands?.progress(`warning: object ${warning}\n`);
     return { ingest };
   } catch (failure) {
     if (context.signal.aborted) throw failure;
