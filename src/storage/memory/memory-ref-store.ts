@@ -1,132 +1,101 @@
 /** Refs in memory: an equal of the stores on disk, for tests and for what need not last. */
+import { randomBytes } from "node:crypto";
 import { throwIfAborted } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
-import { type ObjectId, nullObjectId } from "../../object/object-id.js";
-import type { Head, Ref, ReflogEntry, RefSnapshot, RefStore, RefTransaction, RefUpdate } from "../contracts/ref-store.js";
-import { checkNameConflict, checkNames, checkUpdate, formatResults, type Refusal, settleAtomic } from "../ref-checks.js";
-import { compareRefNames, createRefSnapshot } from "../ref-list.js";
+import { nullObjectId } from "../../object/object-id.js";
+import type { ReflogEntry, RefSnapshot, RefStore, RefTransaction, RefUpdateResult } from "../contracts/ref-store.js";
+import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from "../refs/planned-update.js";
+import { formatResults, settleAtomic } from "../refs/ref-refusal.js";
+import { createRefSnapshot } from "../refs/ref-snapshot.js";
+import { changeRefState, directValue, type RefState, type RefValue, valueIn } from "../refs/ref-state.js";
+import { formatCommitter, reflogMessage, startsReflog } from "../refs/reflog-entry.js";
+import { decide } from "../refs/transaction-hook.js";
+import { checkUpdates, oidOf } from "../refs/update-checks.js";
 
 export interface MemoryRefStoreOptions {
   readonly objectFormat: ObjectFormat;
   /** @default "main" */
   readonly defaultBranch?: string;
-  /** @default false */
+  /** Keep logs of the refs that git logs in a repository with a work tree. @default false */
   readonly reflogs?: boolean;
 }
 
-type Value = { readonly oid: ObjectId } | { readonly target: string };
-
 export function createMemoryRefStore(options: MemoryRefStoreOptions): RefStore {
-  const refs = new Map<string, Value>([["HEAD", { target: `refs/heads/${options.defaultBranch ?? "main"}` }]]);
-  const logs = new Map<string, ReflogEntry[]>();
-  let changes = 0;
-  let cached: RefSnapshot | undefined;
+  return new MemoryRefStore(options);
+}
+
+class MemoryRefStore implements RefStore {
+  readonly #options: MemoryRefStoreOptions;
+  readonly #logs = new Map<string, ReflogEntry[]>();
+  readonly #instance = randomBytes(8).toString("hex");
+  #state: RefState;
+  #changes = 0;
+  #snapshot: RefSnapshot | undefined;
   /** Transactions happen one after the other. */
-  let last: Promise<unknown> = Promise.resolve();
+  #last: Promise<unknown> = Promise.resolve();
 
-  const resolve = (name: string): ObjectId | undefined => {
-    let at = name;
-    for (let steps = 0; steps < 6; steps++) {
-      const value = refs.get(at);
-      if (value === undefined) return undefined;
-      if ("oid" in value) return value.oid;
-      at = value.target;
-    }
-    return undefined;
-  };
+  constructor(options: MemoryRefStoreOptions) {
+    this.#options = options;
+    const target = `refs/heads/${options.defaultBranch ?? "main"}`;
+    this.#state = { head: { kind: "symbolic", target }, direct: [], symbolic: new Map(), broken: new Set() };
+  }
 
-  const read = (): RefSnapshot => {
-    if (cached !== undefined) return cached;
-    const all: Ref[] = [];
-    const broken: string[] = [];
-    for (const [name, value] of refs) {
-      if (name === "HEAD") continue;
-      const oid = resolve(name);
-      if (oid === undefined) broken.push(name);
-      else all.push("target" in value ? { name, oid, symbolicTarget: value.target } : { name, oid });
-    }
-    all.sort((a, b) => compareRefNames(a.name, b.name));
-    const headValue = refs.get("HEAD");
-    const headOid = resolve("HEAD");
-    const head: Head = {
-      ...(headValue !== undefined && "target" in headValue ? { symbolicTarget: headValue.target } : {}),
-      ...(headOid === undefined ? {} : { oid: headOid }),
-    };
-    cached = createRefSnapshot({ head, all, broken, version: `memory-${changes}` });
-    return cached;
-  };
+  snapshot(): Promise<RefSnapshot> {
+    this.#snapshot ??= createRefSnapshot(this.#state, `${this.#instance}-${this.#changes}`);
+    return Promise.resolve(this.#snapshot);
+  }
 
-  const log = (name: string, update: RefUpdate, before: ObjectId | undefined, transaction: RefTransaction): void => {
-    if (options.reflogs !== true) return;
-    const { committer } = transaction;
-    const none = nullObjectId(options.objectFormat);
-    const entries = logs.get(name) ?? [];
-    logs.set(name, entries);
-    entries.push({
-      oldOid: before ?? none,
-      newOid: update.newOid ?? none,
-      committer: committer === undefined ? "" : `${committer.name} <${committer.email}> ${committer.timeSeconds} +0000`,
-      message: update.reflogMessage ?? "",
-    });
-  };
+  transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
+    const result = this.#last.then(() => this.#run(transaction));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
 
-  const apply = (update: RefUpdate, transaction: RefTransaction): void => {
-    if (update.symbolicTarget !== undefined) {
-      refs.set(update.name, { target: update.symbolicTarget });
-      return;
-    }
-    let name = update.name;
-    for (let value = refs.get(name), steps = 0; value !== undefined && "target" in value && steps < 6; steps++) {
-      if (update.newOid === null && name !== "HEAD") break;
-      name = value.target;
-      value = refs.get(name);
-    }
-    const before = resolve(name);
-    const headValue = refs.get("HEAD");
-    if (update.newOid === null) {
-      refs.delete(name);
-      logs.delete(name);
-    } else {
-      refs.set(name, { oid: update.newOid });
-      log(name, update, before, transaction);
-    }
-    if (headValue !== undefined && "target" in headValue && headValue.target === name) log("HEAD", update, before, transaction);
-  };
+  readReflog(name: string): Promise<readonly ReflogEntry[]> {
+    return Promise.resolve([...(this.#logs.get(name) ?? [])]);
+  }
 
-  const run = async (transaction: RefTransaction) => {
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async #run(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
     throwIfAborted(transaction.signal);
-    const { updates } = transaction;
-    const refusals: (Refusal | undefined)[] = checkNames(updates);
-    const snapshot = read();
-    updates.forEach((update, i) => (refusals[i] ??= checkUpdate(update, snapshot)));
-    const standing = updates.filter((_, i) => refusals[i] === undefined);
-    updates.forEach((update, i) => (refusals[i] ??= checkNameConflict(update, standing, snapshot)));
-    settleAtomic(transaction, refusals);
-    const accepted = updates.filter((_, i) => refusals[i] === undefined);
-    if (accepted.length > 0 && transaction.onState !== undefined) {
-      if (!(await transaction.onState("prepared", accepted))) {
-        await transaction.onState("aborted", accepted);
-        updates.forEach((_, i) => (refusals[i] ??= { code: "aborted", reason: "in 'prepared' phase, update aborted by the reference-transaction hook" }));
-        return formatResults(transaction, refusals);
-      }
-    }
-    for (const update of accepted) apply(update, transaction);
-    if (accepted.length > 0) {
-      changes++;
-      cached = undefined;
-      await transaction.onState?.("committed", accepted);
+    const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(this.#state, name));
+    for (const part of splitTransaction(transaction, planned)) {
+      checkUpdates(part, refusals, this.#state);
+      settleAtomic(transaction, refusals);
+      await decide(transaction, part, refusals, (accepted) => this.#apply(transaction, accepted));
     }
     return formatResults(transaction, refusals);
-  };
+  }
 
-  return {
-    snapshot: async () => read(),
-    transact(transaction) {
-      const result = last.then(() => run(transaction));
-      last = result.catch(() => undefined);
-      return result;
-    },
-    readReflog: async (name) => logs.get(name) ?? [],
-    close: async () => undefined,
-  };
+  #apply(transaction: RefTransaction, accepted: readonly PlannedUpdate[]): void {
+    const before = this.#state;
+    const changes = new Map<string, RefValue | undefined>();
+    for (const { name, update } of accepted) {
+      if (update.symbolicTarget !== undefined) changes.set(name, { kind: "symbolic", target: update.symbolicTarget });
+      else changes.set(name, update.newOid === null ? undefined : directValue(name, update.newOid));
+    }
+    this.#state = changeRefState(before, changes);
+    this.#changes++;
+    this.#snapshot = undefined;
+    if (this.#options.reflogs === true) for (const plan of accepted) this.#log(transaction, plan, before);
+  }
+
+  #log(transaction: RefTransaction, { name, update, through }: PlannedUpdate, before: RefState): void {
+    const none = nullObjectId(this.#options.objectFormat);
+    const entry: ReflogEntry = {
+      oldOid: oidOf(before, name) ?? none,
+      newOid: oidOf(this.#state, name) ?? none,
+      committer: formatCommitter(transaction.committer),
+      message: reflogMessage(update.reflogMessage),
+    };
+    const headFollows = before.head.kind === "symbolic" && before.head.target === name && !through.includes("HEAD");
+    for (const log of [name, ...through, ...(headFollows ? ["HEAD"] : [])]) {
+      if (!this.#logs.has(log) && startsReflog(log, "true")) this.#logs.set(log, []);
+      this.#logs.get(log)?.push(entry);
+    }
+    if (isDeletion(update)) this.#logs.delete(name);
+  }
 }

@@ -1,4 +1,5 @@
 /** `gitwharf/storage-contract-suites`: what any storage backend must keep, as tests. See `suite-runner.ts` for use. */
+export { type OpenedRefStore, type RefStoreBackend, refStoreSuite } from "./ref-store-suite.js";
 export { repositoryStoreSuite } from "./repository-store-suite.js";
 export { repositorySuite, type RepositorySuiteOptions } from "./repository-suite.js";
 export { type OpenedStore, type StoreBackend, type SuiteRunner } from "./suite-runner.js";

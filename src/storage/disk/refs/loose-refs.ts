@@ -1,151 +1,233 @@
 /**
- * Loose refs: one file a ref below `refs/`. The tree of directories is kept in memory; a directory is read again
- * when its stamp changed or is too young to be trusted (every writer replaces ref files by renaming, which changes
- * the directory). Specification: gitrepository-layout.
+ * All loose refs, kept in memory and looked at again cheaply: a ref changes by a rename into its directory, which
+ * changes the directory's stamp. So one `stat` a directory tells that nothing changed, and in a directory that did
+ * change one `lstat` a file tells which files are to be read again.
+ *
+ * Stamps that were young when they were read are not trusted (stamp-grain.ts). Tools that write a ref's file in
+ * place, against git's protocol, leave the directory as it was; their changes are found by looking at some files
+ * every second.
  */
-import { readdir } from "node:fs/promises";
+import * as fs from "node:fs";
 import { join } from "node:path";
-import { type ObjectFormat, hexLength } from "../../../object/object-format.js";
-import { isObjectId, type ObjectId } from "../../../object/object-id.js";
 import { checkRefName } from "../../../object/ref-name.js";
+import type { ObjectFormat } from "../../../object/object-format.js";
+import { BROKEN, type RefValue, sameRefValue } from "../../refs/ref-state.js";
 import { ioError, isAbsent } from "../file-errors.js";
-import { type FileStamp, isRacy, readStamp, sameStamp } from "../file-stamp.js";
-import { readSmallFile } from "../cached-file.js";
+import { type FileStamp, sameStamp, stampOf } from "../file-stamp.js";
+import { readLooseRef } from "./loose-ref.js";
+import { pathOfRef, type RefPaths, WORKTREE_DIRECTORIES } from "./ref-paths.js";
+import { stampGrainMs } from "./stamp-grain.js";
 
-/** What a ref file says. "broken": it exists and cannot be understood. */
-export type LooseValue = { readonly oid: ObjectId } | { readonly target: string } | "broken";
-
-const REF_FILE_BYTES_MAX = 8192;
-
-export function parseLooseRef(bytes: Buffer, format: ObjectFormat): LooseValue {
-  const text = bytes.toString("utf8");
-  if (text.startsWith("ref:")) {
-    const target = text.slice(4).trim();
-    return checkRefName(target, { oneLevel: true }) === undefined ? { target } : "broken";
-  }
-  const oid = text.slice(0, hexLength(format));
-  return isObjectId(oid, format) && /^\s*$/.test(text.slice(oid.length, oid.length + 1)) ? { oid } : "broken";
+interface LooseFile {
+  readonly stamp: FileStamp;
+  readonly young: boolean;
+  readonly value: RefValue;
 }
 
-/** undefined when there is no such file. @throws storage/io */
-export async function readLooseRef(directory: string, name: string, format: ObjectFormat): Promise<LooseValue | undefined> {
-  const path = join(directory, name);
-  try {
-    const bytes = await readSmallFile(path, REF_FILE_BYTES_MAX);
-    return bytes === undefined ? undefined : parseLooseRef(bytes, format);
-  } catch (error) {
-    const stamp = await readStamp(path);
-    if (stamp === undefined || stamp.isDirectory) return undefined;
-    throw error;
-  }
-}
-
-interface DirectoryNode {
+interface LooseDirectory {
   stamp: FileStamp | undefined;
-  racy: boolean;
-  readonly files: Map<string, { readonly stamp: FileStamp | undefined; readonly racy: boolean; readonly value: LooseValue }>;
-  readonly directories: Map<string, DirectoryNode>;
+  young: boolean;
+  /** By the full name of the ref. */
+  files: Map<string, LooseFile>;
+  /** Full names. */
+  directories: readonly string[];
+  /** Refs that a process was changing when the directory was listed. */
+  locks: ReadonlySet<string>;
 }
+
+/** Work without letting others have their turn. */
+const SLICE_MS = 4;
+/** Names are at most 4096 bytes long; deeper than this is no ref. */
+const DEPTH_MAX = 256;
+const IN_PLACE_CHECK_MS = 1000;
+const IN_PLACE_FILES = 256;
 
 export class LooseRefs {
-  readonly #root: string;
+  readonly #paths: RefPaths;
   readonly #format: ObjectFormat;
-  readonly #node: DirectoryNode = createNode();
-  #changes = 0;
+  readonly #grainMs: number;
+  readonly #directories = new Map<string, LooseDirectory>();
+  #changed = new Set<string>();
+  #sliceEndsAt = 0;
+  #inPlaceCheckedAt = 0;
+  #inPlaceCursor: Iterator<string> | undefined;
 
-  /** @param root the directory that holds `refs/` */
-  constructor(root: string, format: ObjectFormat) {
-    this.#root = root;
+  constructor(paths: RefPaths, format: ObjectFormat) {
+    this.#paths = paths;
     this.#format = format;
+    this.#grainMs = stampGrainMs(paths.commonDirectory);
   }
 
-  /** Grows when any loose ref changed. */
-  get changes(): number {
-    return this.#changes;
+  /** As of the last `refresh`. */
+  get(name: string): RefValue | undefined {
+    return this.#directories.get(parentOf(name))?.files.get(name)?.value;
   }
 
-  /** Looks what changed. Not to be run twice at once. @throws storage/io */
-  async refresh(): Promise<void> {
-    await this.#refreshDirectory("refs", this.#node);
+  /** Whether a process held the lock of a ref when its directory was last listed. */
+  isLocked(name: string): boolean {
+    return this.#directories.get(parentOf(name))?.locks.has(name) === true;
   }
 
-  forEach(visit: (name: string, value: LooseValue) => void): void {
-    const walk = (prefix: string, node: DirectoryNode): void => {
-      for (const [file, { value }] of node.files) visit(`${prefix}/${file}`, value);
-      for (const [name, below] of node.directories) walk(`${prefix}/${name}`, below);
-    };
-    walk("refs", this.#node);
+  *entries(): Iterable<readonly [string, RefValue]> {
+    for (const directory of this.#directories.values()) {
+      for (const [name, file] of directory.files) yield [name, file.value];
+    }
   }
 
-  async #refreshDirectory(name: string, node: DirectoryNode): Promise<void> {
-    const path = join(this.#root, name);
+  /**
+   * One caller at a time.
+   * @param again list these directories whatever their stamps say
+   * @returns the names of refs that have another value than before
+   * @throws storage/io
+   */
+  async refresh(again: ReadonlySet<string> = new Set()): Promise<ReadonlySet<string>> {
+    this.#changed = new Set();
+    this.#sliceEndsAt = performance.now() + SLICE_MS;
+    const waiting = ["refs"];
+    for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+      await this.#look(name, again.has(name));
+      waiting.push(...(this.#directories.get(name)?.directories ?? []));
+    }
+    if (performance.now() - this.#inPlaceCheckedAt > IN_PLACE_CHECK_MS) this.#checkInPlace();
+    return this.#changed;
+  }
+
+  async #look(name: string, again: boolean): Promise<void> {
+    if (this.#sliceIsOver()) await this.#yield();
+    const path = pathOfRef(this.#paths, name);
     const readAtMs = Date.now();
-    const stamp = await readStamp(path);
-    if (stamp === undefined || !stamp.isDirectory) {
-      if (node.files.size + node.directories.size > 0) this.#changes++;
-      node.files.clear();
-      node.directories.clear();
-      node.stamp = undefined;
+    const stamp = stampAt(path);
+    const known = this.#directories.get(name);
+    if (stamp?.isDirectory !== true) {
+      if (known !== undefined) this.#forgetDirectory(name);
       return;
     }
-    if (node.racy || !sameStamp(stamp, node.stamp)) {
-      await this.#list(name, path, node);
-      node.stamp = stamp;
-      node.racy = isRacy(stamp, readAtMs);
-    }
-    await inParallel([...node.directories], ([below, child]) => this.#refreshDirectory(`${name}/${below}`, child));
+    if (known !== undefined && !again && !known.young && sameStamp(stamp, known.stamp)) return;
+    const directory = known ?? { stamp, young: true, files: new Map(), directories: [], locks: new Set<string>() };
+    this.#directories.set(name, directory);
+    await this.#list(name, path, directory);
+    directory.stamp = stamp;
+    directory.young = this.#isYoung(stamp, readAtMs);
   }
 
-  async #list(name: string, path: string, node: DirectoryNode): Promise<void> {
-    let entries;
-    try {
-      entries = await readdir(path, { withFileTypes: true });
-    } catch (cause) {
-      if (isAbsent(cause)) return;
-      throw ioError("listing", path, cause);
+  async #list(name: string, path: string, directory: LooseDirectory): Promise<void> {
+    const files = new Map<string, LooseFile>();
+    const directories: string[] = [];
+    const locks = new Set<string>();
+    for (const entry of listDirectory(path)) {
+      const full = `${name}/${entry.name}`;
+      if (entry.name.startsWith(".")) continue;
+      if (entry.name.endsWith(".lock")) locks.add(full.slice(0, -".lock".length));
+      else if (entry.isDirectory()) directories.push(full);
+      else {
+        const file = this.#readFile(full, `${path}/${entry.name}`, directory.files.get(full));
+        if (file !== undefined) files.set(full, file);
+        if (this.#sliceIsOver()) await this.#yield();
+      }
     }
-    const directories = new Set<string>();
-    const files: string[] = [];
-    for (const entry of entries) {
-      if (entry.isDirectory()) directories.add(entry.name);
-      else if (!entry.name.endsWith(".lock") && checkRefName(`${name}/${entry.name}`) === undefined) files.push(entry.name);
+    if (name === "refs" && this.#paths.linked) {
+      for (const own of WORKTREE_DIRECTORIES) if (!directories.includes(`refs/${own}`)) directories.push(`refs/${own}`);
     }
-    for (const known of node.directories.keys()) if (!directories.has(known)) this.#forget(node.directories, known);
-    for (const found of directories) if (!node.directories.has(found)) node.directories.set(found, createNode());
-    const present = new Set(files);
-    for (const known of node.files.keys()) if (!present.has(known)) this.#forget(node.files, known);
-    await inParallel(files, (file) => this.#readFile(name, path, file, node));
+    for (const [full, file] of directory.files) if (!files.has(full)) this.#note(full, file.value, undefined);
+    directory.files = files;
+    directory.locks = locks;
+    const kept = new Set(directories);
+    for (const gone of directory.directories) if (!kept.has(gone)) this.#forgetDirectory(gone);
+    directory.directories = name.split("/").length > DEPTH_MAX ? [] : directories;
   }
 
-  async #readFile(name: string, path: string, file: string, node: DirectoryNode): Promise<void> {
+  #readFile(name: string, path: string, known: LooseFile | undefined): LooseFile | undefined {
     const readAtMs = Date.now();
-    const stamp = await readStamp(join(path, file));
-    const known = node.files.get(file);
-    if (known !== undefined && !known.racy && sameStamp(stamp, known.stamp)) return;
-    const value = await readLooseRef(this.#root, `${name}/${file}`, this.#format);
-    if (value === undefined) return this.#forget(node.files, file);
-    if (known === undefined || !sameValue(known.value, value)) this.#changes++;
-    node.files.set(file, { stamp, racy: isRacy(stamp, readAtMs), value });
+    const stamp = lstampAt(path);
+    if (stamp === undefined) return undefined;
+    if (known !== undefined && !known.young && sameStamp(stamp, known.stamp)) return known;
+    const value = this.#read(name, path);
+    if (value === undefined || value === "directory") return undefined;
+    this.#note(name, known?.value, value);
+    return { stamp, young: this.#isYoung(stamp, readAtMs), value };
   }
 
-  #forget(from: Map<string, unknown>, name: string): void {
-    if (from.delete(name)) this.#changes++;
+  #read(name: string, path: string): RefValue | "directory" | undefined {
+    // A name that git would not make: it is there, but nobody can ask for it.
+    return checkRefName(name) === undefined ? readLooseRef(path, name, this.#format) : BROKEN;
+  }
+
+  #checkInPlace(): void {
+    this.#inPlaceCheckedAt = performance.now();
+    for (let looked = 0; looked < IN_PLACE_FILES; looked++) {
+      this.#inPlaceCursor ??= this.#names();
+      const next = this.#inPlaceCursor.next();
+      if (next.done === true) {
+        this.#inPlaceCursor = undefined;
+        return;
+      }
+      const files = this.#directories.get(parentOf(next.value))?.files;
+      const known = files?.get(next.value);
+      if (files === undefined || known === undefined) continue;
+      const file = this.#readFile(next.value, pathOfRef(this.#paths, next.value), known);
+      if (file !== undefined) files.set(next.value, file);
+    }
+  }
+
+  *#names(): Iterator<string> {
+    for (const [name] of this.entries()) yield name;
+  }
+
+  #forgetDirectory(name: string): void {
+    const directory = this.#directories.get(name);
+    if (directory === undefined) return;
+    this.#directories.delete(name);
+    for (const [full, file] of directory.files) this.#note(full, file.value, undefined);
+    for (const below of directory.directories) this.#forgetDirectory(below);
+  }
+
+  #note(name: string, before: RefValue | undefined, after: RefValue | undefined): void {
+    if (!sameRefValue(before, after)) this.#changed.add(name);
+  }
+
+  #isYoung(stamp: FileStamp, readAtMs: number): boolean {
+    return readAtMs - Math.max(stamp.modifiedMs, stamp.changedMs) < this.#grainMs;
+  }
+
+  #sliceIsOver(): boolean {
+    return performance.now() >= this.#sliceEndsAt;
+  }
+
+  async #yield(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#sliceEndsAt = performance.now() + SLICE_MS;
   }
 }
 
-function createNode(): DirectoryNode {
-  return { stamp: undefined, racy: true, files: new Map(), directories: new Map() };
+export function parentOf(name: string): string {
+  return name.slice(0, name.lastIndexOf("/"));
 }
 
-function sameValue(a: LooseValue, b: LooseValue): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+function listDirectory(path: string): readonly fs.Dirent[] {
+  try {
+    return fs.readdirSync(path, { withFileTypes: true });
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw ioError("listing", path, error);
+  }
 }
 
-/** Not more than 32 at once: there may be thousands of files. */
-export async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < items.length) await run(items[next++] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(32, items.length) }, worker));
+function stampAt(path: string): FileStamp | undefined {
+  try {
+    const stats = fs.statSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? undefined : stampOf(stats);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw ioError("looking at", path, error);
+  }
+}
+
+function lstampAt(path: string): FileStamp | undefined {
+  try {
+    const stats = fs.lstatSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? undefined : stampOf(stats);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw ioError("looking at", path, error);
+  }
 }
