@@ -18,7 +18,6 @@ export function parseAuthorizationHeader(header: string | undefined): Credential
   if (scheme !== "basic" || !/^[A-Za-z0-9+/]+={0,2}$/.test(rest)) return "malformed";
   const text = Buffer.from(rest, "base64").toString("utf8");
   const colon = text.indexOf(":");
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what must not pass
   if (colon < 0 || /[\0-\x1f\x7f]/.test(text)) return "malformed";
   const user = text.slice(0, colon);
   const password = text.slice(colon + 1);

@@ -12,7 +12,6 @@ const ONE_LEVEL = /^[A-Z][A-Z_-]*$/;
 export function checkRefName(name: string, options: { readonly oneLevel?: boolean } = {}): string | undefined {
   if (name === "") return "it is empty";
   if (name.length > 4096) return "it is too long";
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
   if (/[\0-\x20\x7f~^:?*[\\]/.test(name)) return "it has a space, a control character or one of ~ ^ : ? * [ \\";
   if (name.includes("..")) return "it has two dots in a row";
   if (name.includes("@{")) return "it has '@{'";

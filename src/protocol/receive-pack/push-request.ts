@@ -126,7 +126,6 @@ async function readOptions(reader: PktLineReader, context: PushRequestContext): 
     if (packet.kind === "flush") return options;
     if (packet.kind !== "data") throw new GitwharfError("base/truncated", "the push ends before its options do");
     const option = packetText(packet.payload);
-    // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
     if (/[\0-\x1f\x7f]/.test(option)) {
       throw new GitwharfError("protocol/bad-request", "a push option contains control characters");
     }

@@ -1,5 +1,4 @@
 /** Text for a person's terminal: control characters become `?`, so that no message can drive the terminal. */
 export function formatControlText(text: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what is taken out
   return text.replace(/[\0-\x09\x0b-\x1f\x7f-\x9f]/g, "?");
 }
