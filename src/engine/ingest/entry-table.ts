@@ -12,6 +12,7 @@
  *     bases        number of the entry that a delta builds on; `EXTERNAL + k`: the k-th base that the repository
  *                  holds; -1: none, or not known yet
  *     kinds        1 to 4, of the object; 0 until the entry is resolved
+ *     clean        1: a tree in which fsck found nothing
  *     oids         raw id, once it is resolved
  */
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
@@ -30,6 +31,7 @@ export interface EntryTable {
   readonly resultSizes: Uint32Array<SharedArrayBuffer>;
   readonly bases: Int32Array<SharedArrayBuffer>;
   readonly kinds: Uint8Array<SharedArrayBuffer>;
+  readonly clean: Uint8Array<SharedArrayBuffer>;
   readonly oids: Uint8Array<SharedArrayBuffer>;
 }
 
@@ -48,6 +50,7 @@ export function createEntryTable(objectFormat: ObjectFormat, capacity: number): 
     resultSizes: new Uint32Array(new SharedArrayBuffer(capacity * 4)),
     bases: new Int32Array(new SharedArrayBuffer(capacity * 4)),
     kinds: new Uint8Array(new SharedArrayBuffer(capacity)),
+    clean: new Uint8Array(new SharedArrayBuffer(capacity)),
     oids: new Uint8Array(new SharedArrayBuffer(capacity * hashBytes(objectFormat))),
   };
 }
@@ -63,6 +66,7 @@ export function growEntryTable(table: EntryTable, capacity: number): EntryTable 
   grown.resultSizes.set(table.resultSizes);
   grown.bases.set(table.bases);
   grown.kinds.set(table.kinds);
+  grown.clean.set(table.clean);
   grown.oids.set(table.oids);
   return grown;
 }

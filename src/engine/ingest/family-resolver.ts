@@ -16,10 +16,10 @@ import { type DeltaForest, findGroup } from "./delta-forest.js";
 import { EXTERNAL, type EntryTable } from "./entry-table.js";
 import { limitExceeded } from "./limit-exceeded.js";
 import type { Kind } from "./link-set.js";
-import type { ObjectExaminer } from "./object-examiner.js";
+import type { KnownTree, ObjectExaminer } from "./object-examiner.js";
 import { placed } from "./scan-entry.js";
 import type { SpoolCache } from "./spool.js";
-import { outlineTree, type TreeOutline } from "./tree-outline.js";
+import { outlineTree } from "./tree-outline.js";
 
 /** Cells of the counters that all workers of one ingest share. */
 export const NEXT_ROOT = 0;
@@ -45,7 +45,7 @@ interface Frame {
   readonly depth: number;
   data: Buffer | undefined;
   /** Of a tree that was examined, once a child has needed it. Goes with the data. */
-  outline: TreeOutline | undefined;
+  known: KnownTree | undefined;
   child: number;
   readonly childEnd: number;
   member: number;
@@ -98,16 +98,20 @@ export class FamilyResolver {
     }
     const delta = this.#inflate(entry);
     const data = this.#apply(entry, base, delta);
-    let outline: TreeOutline | undefined;
+    let known: KnownTree | undefined;
     // An external base was not examined: what its children take over from it is new.
     if (kind === TREE && parent.node < forest.entryCount) {
-      parent.outline ??= outlineTree(base, table.objectFormat);
-      outline = examiner.examineDerived(parent.outline, delta, data, table.oids, entry);
-    } else {
-      examiner.examine(kind, data, table.oids, entry);
+      parent.known ??= {
+        starts: outlineTree(base, table.objectFormat),
+        clean: table.clean[parent.node] === 1,
+      };
+      known = examiner.examineDerived(parent.known, delta, data, table.oids, entry);
+      if (known.clean) table.clean[entry] = 1;
+    } else if (examiner.examine(kind, data, table.oids, entry)) {
+      table.clean[entry] = 1;
     }
     table.kinds[entry] = kind;
-    this.#push(entry, kind, depth, data, this.#takeGroup(entry), outline);
+    this.#push(entry, kind, depth, data, this.#takeGroup(entry), known);
   }
 
   #apply(entry: number, base: Buffer, delta: Buffer): Buffer {
@@ -135,7 +139,7 @@ export class FamilyResolver {
   }
 
   /** Nothing is pushed for a node without children. @param group -1: none */
-  #push(node: number, kind: Kind, depth: number, data: Buffer, group: number, outline?: TreeOutline): void {
+  #push(node: number, kind: Kind, depth: number, data: Buffer, group: number, known?: KnownTree): void {
     const { forest, baseBytesMax } = this.#context;
     const child = forest.childStart[node] as number;
     const childEnd = forest.childStart[node + 1] as number;
@@ -147,9 +151,11 @@ export class FamilyResolver {
       if (this.#baseBytes <= baseBytesMax) break;
       this.#baseBytes -= frame.data?.length ?? 0;
       frame.data = undefined;
-      frame.outline = undefined;
+      frame.known = undefined;
     }
-    this.#stack.push({ node, kind, depth, data, outline: outline?.slice(), child, childEnd, member, memberEnd });
+    // It is borrowed from the examiner.
+    const own = known === undefined ? undefined : { ...known, starts: known.starts.slice() };
+    this.#stack.push({ node, kind, depth, data, known: own, child, childEnd, member, memberEnd });
   }
 
   #pop(): void {

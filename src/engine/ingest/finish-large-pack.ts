@@ -19,7 +19,7 @@ import type {
 } from "./ingest-task.js";
 import type { LargePack } from "./large-pack.js";
 import type { LinkList } from "./object-examiner.js";
-import { checkFsckNotes } from "./special-blobs.js";
+import { checkSpecialBlobs } from "./special-blobs.js";
 import { duplicateError, unresolvedError } from "./pack-errors.js";
 
 /** Entries for external bases come from the worker in pieces of this size. */
@@ -38,7 +38,7 @@ export async function finishLargePack(
   sink: PackSink,
   request: IngestRequest,
 ): Promise<IngestResult> {
-  const { onProgress } = request;
+  const { quarantine, fsck, onProgress } = request;
   const { deltaCount, count } = pack;
   let forest: DeltaForest | undefined;
   let added: AddedEntries = { oids: new Uint8Array(0), offsets: [], crc32s: [], trailer: sentTrailer };
@@ -60,7 +60,7 @@ export async function finishLargePack(
     count,
     added: { oids: added.oids, offsets: added.offsets, crc32s: added.crc32s },
     externalBases: await linksToBases(forest === undefined ? [] : pack.externalOids(forest), request),
-    links: pack.links,
+    links: pack.examined.map((part) => part.links),
     trailer: added.trailer,
     packSizeBytes: sink.sizeBytes,
   };
@@ -76,7 +76,7 @@ export async function finishLargePack(
     pack: finished,
     objectCount: count,
     links: { isNew: (oid) => finished.index.find(oid) >= 0 && !notNew.has(oid), external: indexed.external },
-    warnings: await checkFsckNotes(pack.links, request),
+    warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, pack.examined, fsck),
   };
 }
 

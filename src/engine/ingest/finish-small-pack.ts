@@ -1,9 +1,7 @@
 /** A small pack that has arrived: deltas resolved, namesakes compared, completed if it is thin, indexed. */
 import { crc32 } from "node:zlib";
-import { GitwharfError } from "../../base/errors.js";
 import { createObjectHash, hashBytes } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
-import { PackIndex } from "../../pack/pack-index.js";
 import { formatPackIndex } from "../../pack/pack-index-writer.js";
 import { formatPackHeader } from "../../pack/pack-writer.js";
 import type { PackSink } from "../../storage/contracts/quarantine.js";
@@ -13,9 +11,9 @@ import type { IngestRequest, IngestResult } from "./ingest-pack.js";
 import { resolvedText, unpackedText } from "./ingest-progress.js";
 import { type Kind, LinkSet } from "./link-set.js";
 import { externalLinks } from "./new-object-links.js";
-import { checkFsckNotes } from "./special-blobs.js";
 import { duplicateError, unresolvedError } from "./pack-errors.js";
 import type { SmallPack } from "./small-pack.js";
+import { checkSpecialBlobs } from "./special-blobs.js";
 
 /** @returns undefined when a base of the repository is too large for this way */
 export async function finishSmallPack(
@@ -24,7 +22,7 @@ export async function finishSmallPack(
   sink: PackSink,
   request: IngestRequest,
 ): Promise<IngestResult | undefined> {
-  const { objects, objectFormat, limits, onProgress } = request;
+  const { objects, objectFormat, limits, quarantine, fsck, onProgress } = request;
   if (!(await pack.resolve(objects))) return undefined;
   const { count: unresolved, baseOid } = pack.unresolved;
   if (unresolved > 0) throw unresolvedError(unresolved, baseOid);
@@ -34,8 +32,8 @@ export async function finishSmallPack(
   onProgress?.(deltaCount > 0 ? resolvedText(deltaCount, externals.length) : unpackedText(count));
 
   const h = hashBytes(objectFormat);
-  const numberOf = new Map<ObjectId, number>();
-  for (let i = 0; i < count; i++) numberOf.set(pack.oidAt(i), i);
+  const newOids = new Set<ObjectId>();
+  for (let i = 0; i < count; i++) newOids.add(pack.oidAt(i));
   const own = new LinkSet(h);
   const kinds: Kind[] = [];
   for (let i = 0; i < count; i++) {
@@ -43,8 +41,8 @@ export async function finishSmallPack(
     own.add(pack.oids, i * h, pack.kindAt(i));
     if (own.size > before) kinds.push(pack.kindAt(i));
   }
-  const links = pack.takeLinks();
-  const external = externalLinks(links, (raw, at) => kinds[own.find(raw, at)], objectFormat);
+  const examined = pack.takeExamined();
+  const external = externalLinks([examined.links], (raw, at) => kinds[own.find(raw, at)], objectFormat);
 
   const { trailer, oids, offsets, crc32s } = await complete(pack, sentTrailer, sink, request);
   const { bytes, order } = formatPackIndex({ objectFormat, oids, offsets, crc32s, packTrailer: trailer });
@@ -55,8 +53,8 @@ export async function finishSmallPack(
   return {
     pack: finished,
     objectCount: count,
-    links: { isNew: (oid) => numberOf.has(oid), external },
-    warnings: await checkFsckNotes(links, request),
+    links: { isNew: (oid) => newOids.has(oid), external },
+    warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, [examined], fsck),
   };
 }
 

@@ -5,7 +5,7 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReaderDescriptor } from "../../storage/contracts/object-reader.js";
 import type { DeltaForest } from "./delta-forest.js";
 import type { EntryTable } from "./entry-table.js";
-import type { ExamineOptions, LinkList } from "./object-examiner.js";
+import type { Examined, ExamineOptions, LinkList } from "./object-examiner.js";
 import type { ScannedRange, ScanRangeOptions } from "./scan-range.js";
 
 /** Part of every task. */
@@ -50,7 +50,7 @@ export interface ResolveTask {
 export interface ResolveAnswer {
   /** No family is left. */
   readonly done: boolean;
-  readonly links: LinkList;
+  readonly found: Examined;
 }
 
 /** After the passes: is everything resolved, and which external bases must be added? */

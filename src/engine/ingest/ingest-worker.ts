@@ -105,7 +105,7 @@ async function resolve({ context, table, forest, counters, sliceMs }: ResolveTas
     externals.clear();
   }
   await existing.settle();
-  return { done, links: examiner.takeLinks() };
+  return { done, found: examiner.take() };
 }
 
 function readExternal(objects: ObjectReader, forest: ForestAnswer, number: number): GitObject {

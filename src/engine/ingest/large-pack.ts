@@ -24,7 +24,7 @@ import type {
   ScanTask,
 } from "./ingest-task.js";
 import { limitExceeded } from "./limit-exceeded.js";
-import type { LinkList } from "./object-examiner.js";
+import type { Examined } from "./object-examiner.js";
 import { noEntryAt } from "./scan-entry.js";
 
 /** A scan goes on its way when so much waits for it; it then takes some tens of milliseconds. */
@@ -37,7 +37,7 @@ export class LargePack {
   readonly context: Omit<IngestContext, "spool">;
   readonly #signal: AbortSignal | undefined;
   readonly #hashBytes: number;
-  readonly #links: LinkList[] = [];
+  readonly #examined: Examined[] = [];
   readonly #baseOids: Uint8Array[] = [];
   #table: EntryTable;
   #count = 0;
@@ -115,6 +115,7 @@ export class LargePack {
     table.types.set(scanned.types, before);
     table.sizes.set(scanned.sizes, before);
     table.resultSizes.set(scanned.resultSizes, before);
+    table.clean.set(scanned.clean, before);
     table.oids.set(scanned.oids, before * this.#hashBytes);
     for (let i = before; i < count; i++) {
       const type = table.types[i] as number;
@@ -134,7 +135,7 @@ export class LargePack {
     }
     this.#count = count;
     this.#nextOffset = scanned.end;
-    this.#links.push(scanned.links);
+    this.#examined.push(scanned.found);
     this.#baseOids.push(scanned.baseOids);
   }
 
@@ -159,7 +160,7 @@ export class LargePack {
     const work = async (): Promise<void> => {
       for (;;) {
         const answer = await this.#run<ResolveAnswer>(task);
-        this.#links.push(answer.links);
+        this.#examined.push(answer.found);
         if (answer.done) return;
       }
     };
@@ -181,9 +182,9 @@ export class LargePack {
     return forest;
   }
 
-  /** Links of all objects. */
-  get links(): readonly LinkList[] {
-    return this.#links;
+  /** What was noted about all objects. */
+  get examined(): readonly Examined[] {
+    return this.#examined;
   }
 
   externalOids(forest: DeltaForest): ObjectId[] {

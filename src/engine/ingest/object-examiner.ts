@@ -3,20 +3,21 @@
  * is computed, a namesake in the repository is compared, it is checked, and what it refers to is noted.
  */
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
-import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
-import type { FsckPolicy } from "../../object/fsck/fsck-message.js";
 import { checkObject, createFsckState, type FsckState } from "../../object/fsck/object-fsck.js";
+import type { FsckFinding, FsckPolicy } from "../../object/fsck/fsck-message.js";
+import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { ExistingObjects } from "./existing-objects.js";
 import { type Kind, LinkSet } from "./link-set.js";
 import { createObjectHasher, type ObjectHashStream, typeName } from "./object-hasher.js";
 import { addLinks, addTreeLinks } from "./object-links.js";
-import { OutlineDeriver, type TreeOutline } from "./tree-outline.js";
+import { TreeChecker, type TreeVerdict } from "./tree-check.js";
+import { OutlineDeriver, outlineTree, type TreeOutline } from "./tree-outline.js";
 
 export interface ExamineOptions {
   readonly objectFormat: ObjectFormat;
   readonly collisionDetection: boolean;
-  /** undefined: objects are not checked. */
+  /** undefined: objects are not checked beyond what a walk needs. */
   readonly fsck?: FsckPolicy | undefined;
 }
 
@@ -26,53 +27,67 @@ export interface LinkList {
   readonly oids: Uint8Array;
   /** For each, bits `1 << kind` of what it was referred to as. */
   readonly kinds: Uint8Array;
-  readonly fsck?: FsckNotes | undefined;
 }
 
-/** What the checks of single objects leave to be done or told. */
-export interface FsckNotes {
-  /** Blobs that must be looked at again, because a tree names them so that their content matters. */
-  readonly gitmodules: readonly ObjectId[];
-  readonly gitattributes: readonly ObjectId[];
-  /** The first hundred. */
+/** What was noted about some new objects. */
+export interface Examined {
+  readonly links: LinkList;
   readonly warnings: readonly string[];
+  /** Blobs whose content matters because of the name that a tree gives them. */
+  readonly namedBlobs: FsckState;
 }
 
-const WARNINGS_MAX = 100;
+/** A tree that was examined, as the ground on which trees made from it are. */
+export interface KnownTree {
+  readonly starts: TreeOutline;
+  /** fsck found nothing in it. */
+  readonly clean: boolean;
+}
+
+const TREE = 2;
+const BLOB = 3;
+/** More warnings are not kept: a peer decides how many there are. */
+export const WARNINGS_MAX = 1000;
 
 export class ObjectExaminer {
   readonly #format: ObjectFormat;
   readonly #hashBytes: number;
   readonly #hasher;
+  readonly #policy: FsckPolicy | undefined;
   readonly #existing: ExistingObjects | undefined;
   readonly #deriver: OutlineDeriver;
-  readonly #fsck: FsckPolicy | undefined;
-  readonly #state: FsckState = createFsckState();
-  readonly #warnings: string[] = [];
   #links: LinkSet;
+  #warnings: string[] = [];
+  #namedBlobs = createFsckState();
+  #treeChecker: TreeChecker | undefined;
 
   /** @param existing undefined: the caller compares with the repository's objects itself */
   constructor(options: ExamineOptions, existing: ExistingObjects | undefined) {
     this.#format = options.objectFormat;
     this.#hashBytes = hashBytes(options.objectFormat);
     this.#hasher = createObjectHasher(options.objectFormat);
+    this.#policy = options.fsck;
     this.#existing = existing;
     this.#deriver = new OutlineDeriver(options.objectFormat);
     this.#links = new LinkSet(this.#hashBytes);
+    this.#openChecker();
   }
 
   /**
    * Writes the raw id to `oids` as number `index`.
+   * @returns true for a tree in which fsck found nothing
    * @throws pack/collision, object/malformed, and what the reader of existing objects throws
    */
-  examine(kind: Kind, data: Buffer, oids: Uint8Array, index: number): void {
+  examine(kind: Kind, data: Buffer, oids: Uint8Array, index: number): boolean {
     const at = index * this.#hashBytes;
     this.#hasher.hash(kind, data, oids, at);
     this.#existing?.compare(kind, data, oids, at);
-    if (kind === 3) return;
-    this.#check(kind, data, oids, at);
+    if (kind === BLOB) return false;
     try {
+      if (kind === TREE && this.#treeChecker !== undefined) return this.#examineTree(data, oids, at);
+      if (this.#policy !== undefined) this.#judge(this.#checkWhole(kind, data, this.#oid(oids, at), this.#policy));
       addLinks(kind, data, this.#format, this.#links);
+      return false;
     } catch (error) {
       throw this.#named(error, oids, at);
     }
@@ -80,21 +95,28 @@ export class ObjectExaminer {
 
   /**
    * A tree that was made by `delta` from a tree that was examined before: the same at a fraction of the cost.
-   * @returns its own outline, borrowed until the next call
+   * @returns what is known of it, borrowed until the next call
    */
-  examineDerived(base: TreeOutline, delta: Buffer, data: Buffer, oids: Uint8Array, index: number): TreeOutline {
+  examineDerived(base: KnownTree, delta: Buffer, data: Buffer, oids: Uint8Array, index: number): KnownTree {
     const at = index * this.#hashBytes;
-    this.#hasher.hash(2, data, oids, at);
-    this.#existing?.compare(2, data, oids, at);
+    this.#hasher.hash(TREE, data, oids, at);
+    this.#existing?.compare(TREE, data, oids, at);
     try {
       const deriver = this.#deriver;
-      deriver.derive(base, delta, data);
-      const { starts, fresh } = deriver;
+      this.#reportBadTree(data, oids, at, () => deriver.derive(base.starts, delta, data));
+      const { starts, fresh, runs } = deriver;
+      const checker = this.#treeChecker;
+      let clean = true;
+      if (checker !== undefined) {
+        const facts = { data, starts, oid: () => this.#oid(oids, at) };
+        const verdict = base.clean ? checker.checkDerived(facts, fresh, runs) : checker.checkWhole(facts);
+        clean = this.#conclude(verdict);
+      }
       for (let i = 0; i < fresh.length; i++) {
         const entry = fresh[i] as number;
         addTreeLinks(data, starts[entry] as number, starts[entry + 1] as number, this.#format, this.#links);
       }
-      return starts;
+      return { starts, clean };
     } catch (error) {
       throw this.#named(error, oids, at);
     }
@@ -102,40 +124,88 @@ export class ObjectExaminer {
 
   /** For a blob that comes in pieces; the caller compares it with an existing namesake. */
   openStream(sizeBytes: number): ObjectHashStream {
-    return this.#hasher.open(3, sizeBytes);
+    return this.#hasher.open(BLOB, sizeBytes);
   }
 
-  /** Hands over the links noted so far and begins anew. */
-  takeLinks(): LinkList {
-    // Copies: a clone of a view across threads would carry all of its buffer.
-    const list = { oids: this.#links.oids.slice(), kinds: this.#links.kinds.slice(), fsck: this.#takeNotes() };
+  /** Hands over what was noted so far and begins anew. */
+  take(): Examined {
+    const examined: Examined = {
+      // Copies: a clone of a view across threads would carry all of its buffer.
+      links: { oids: this.#links.oids.slice(), kinds: this.#links.kinds.slice() },
+      warnings: this.#warnings,
+      namedBlobs: this.#namedBlobs,
+    };
     this.#links = new LinkSet(this.#hashBytes);
-    return list;
+    this.#warnings = [];
+    this.#namedBlobs = createFsckState();
+    this.#openChecker();
+    return examined;
   }
 
-  /** @throws object/malformed for a finding of severity "error" */
-  #check(kind: Kind, data: Buffer, oids: Uint8Array, at: number): void {
-    if (this.#fsck === undefined) return;
-    const oid = objectIdAt(Buffer.from(oids.buffer, oids.byteOffset, oids.length), at, this.#format);
-    const check = { type: typeName(kind), oid, data, objectFormat: this.#format, policy: this.#fsck, state: this.#state };
-    for (const finding of checkObject(check)) {
-      if (finding.severity === "error") throw new GitwharfError("object/malformed", `object ${finding.message}`, { details: { oid, id: finding.id } });
-      if (this.#warnings.length < WARNINGS_MAX) this.#warnings.push(finding.message);
+  #openChecker(): void {
+    if (this.#policy !== undefined) {
+      this.#treeChecker = new TreeChecker(this.#format, this.#policy, this.#namedBlobs);
     }
   }
 
-  #takeNotes(): FsckNotes | undefined {
-    if (this.#fsck === undefined) return undefined;
-    const { gitmodules, gitattributes } = this.#state;
-    const notes = { gitmodules: [...gitmodules], gitattributes: [...gitattributes], warnings: this.#warnings.splice(0) };
-    gitmodules.clear();
-    gitattributes.clear();
-    return notes;
+  #examineTree(data: Buffer, oids: Uint8Array, at: number): boolean {
+    const starts = this.#reportBadTree(data, oids, at, () => outlineTree(data, this.#format));
+    const facts = { data, starts, oid: () => this.#oid(oids, at) };
+    const clean = this.#treeChecker === undefined || this.#conclude(this.#treeChecker.checkWhole(facts));
+    addTreeLinks(data, 0, data.length, this.#format, this.#links);
+    return clean;
+  }
+
+  /** A tree that cannot be parsed is refused in any case; with fsck, in fsck's words. */
+  #reportBadTree<T>(data: Buffer, oids: Uint8Array, at: number, parse: () => T): T {
+    try {
+      return parse();
+    } catch (error) {
+      if (this.#policy !== undefined) this.#judge(this.#checkWhole(TREE, data, this.#oid(oids, at), this.#policy));
+      throw error;
+    }
+  }
+
+  #checkWhole(kind: Kind, data: Buffer, oid: ObjectId, policy: FsckPolicy): readonly FsckFinding[] {
+    return checkObject({
+      type: typeName(kind),
+      oid,
+      data,
+      objectFormat: this.#format,
+      policy,
+      state: this.#namedBlobs,
+    });
+  }
+
+  #conclude(verdict: TreeVerdict): boolean {
+    this.#judge(verdict.findings);
+    return verdict.clean;
+  }
+
+  #judge(findings: readonly FsckFinding[]): void {
+    judgeFindings(findings, this.#warnings);
+  }
+
+  #oid(oids: Uint8Array, at: number): ObjectId {
+    return objectIdAt(Buffer.from(oids.buffer, oids.byteOffset, oids.length), at, this.#format);
   }
 
   #named(error: unknown, oids: Uint8Array, at: number): unknown {
-    if (!isGitwharfError(error, "object/malformed")) return error;
-    const oid = objectIdAt(Buffer.from(oids.buffer, oids.byteOffset, oids.length), at, this.#format);
+    if (!isGitwharfError(error, "object/malformed") || error.details["fsck"] !== undefined) return error;
+    const oid = this.#oid(oids, at);
     return new GitwharfError("object/malformed", `object ${oid}: ${error.message}`, { cause: error, details: { oid } });
+  }
+}
+
+/**
+ * Keeps warnings, as `<oid>: <id>: <text>`.
+ * @throws object/malformed for the first error: `index-pack: <oid>: <id>: <text>`
+ */
+export function judgeFindings(findings: readonly FsckFinding[], warnings: string[]): void {
+  for (const { id, severity, message } of findings) {
+    if (severity === "error") {
+      throw new GitwharfError("object/malformed", `index-pack: ${message}`, { details: { fsck: id } });
+    }
+    if (warnings.length < WARNINGS_MAX) warnings.push(message);
   }
 }

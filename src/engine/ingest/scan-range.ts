@@ -7,7 +7,7 @@ import { hashBytes } from "../../object/object-format.js";
 import { OFS_DELTA } from "../../pack/entry-header.js";
 import type { ExistingObjects } from "./existing-objects.js";
 import type { Kind } from "./link-set.js";
-import type { LinkList, ObjectExaminer } from "./object-examiner.js";
+import type { Examined, ObjectExaminer } from "./object-examiner.js";
 import { scanEntry, type ScanOptions } from "./scan-entry.js";
 import { scanLargeEntry } from "./scan-large-entry.js";
 import type { Spool } from "./spool.js";
@@ -27,9 +27,10 @@ export interface ScannedRange {
   readonly baseOffsets: Float64Array;
   /** Raw ids of the bases of the REF_DELTA entries, in order. */
   readonly baseOids: Uint8Array;
+  readonly clean: Uint8Array;
   /** Raw ids, zeros for deltas. */
   readonly oids: Uint8Array;
-  readonly links: LinkList;
+  readonly found: Examined;
 }
 
 export interface ScanRangeOptions extends ScanOptions {
@@ -53,6 +54,7 @@ class Rows {
   readonly resultSizes: number[] = [];
   readonly baseOffsets: number[] = [];
   readonly baseOids: string[] = [];
+  readonly clean: number[] = [];
   oids: Uint8Array;
   readonly #hashBytes: number;
 
@@ -114,14 +116,14 @@ export async function scanRange(
       const { oids, count } = rows;
       const found = await scanLargeEntry(spool, entry, offset, { examiner, existing, options, oids, index: count });
       if (found === undefined) break;
-      addRow(rows, { ...entry, ...found, headLength: entry.headerLength }, offset, found.crc32);
+      addRow(rows, { ...entry, ...found, headLength: entry.headerLength, clean: false }, offset, found.crc32);
       start = found.end;
       at = 0;
       have = spool.read(window, 0, window.length, start);
       continue;
     }
-    if (entry.type < OFS_DELTA) examiner.examine(entry.type as Kind, entry.data, rows.oids, rows.count);
-    addRow(rows, entry, offset, crc32(window.subarray(at, entry.end)));
+    const clean = entry.type < OFS_DELTA && examiner.examine(entry.type as Kind, entry.data, rows.oids, rows.count);
+    addRow(rows, { ...entry, clean }, offset, crc32(window.subarray(at, entry.end)));
     at = entry.end;
   }
   return collect(rows, start + at, examiner, options);
@@ -134,6 +136,7 @@ interface EntryFacts {
   readonly baseOffset: number | undefined;
   readonly baseOid?: string | undefined;
   readonly headLength: number;
+  readonly clean: boolean;
 }
 
 function addRow(rows: Rows, entry: EntryFacts, offset: number, crc: number): void {
@@ -144,6 +147,7 @@ function addRow(rows: Rows, entry: EntryFacts, offset: number, crc: number): voi
   rows.resultSizes.push(entry.resultSizeBytes);
   rows.baseOffsets.push(entry.baseOffset ?? 0);
   if (entry.baseOid !== undefined) rows.baseOids.push(entry.baseOid);
+  rows.clean.push(entry.clean ? 1 : 0);
   rows.types.push(entry.type);
 }
 
@@ -163,7 +167,8 @@ function collect(rows: Rows, end: number, examiner: ObjectExaminer, { objectForm
     resultSizes: Uint32Array.from(rows.resultSizes),
     baseOffsets: Float64Array.from(rows.baseOffsets),
     baseOids,
+    clean: Uint8Array.from(rows.clean),
     oids: rows.oids.slice(0, count * h),
-    links: examiner.takeLinks(),
+    found: examiner.take(),
   };
 }

@@ -15,9 +15,9 @@ import type { GitObject, ObjectReader } from "../../storage/contracts/object-rea
 import { compareWithExisting } from "./existing-objects.js";
 import { limitExceeded } from "./limit-exceeded.js";
 import { type Kind, LinkSet } from "./link-set.js";
-import { type ExamineOptions, type LinkList, ObjectExaminer } from "./object-examiner.js";
+import { type Examined, type ExamineOptions, type KnownTree, ObjectExaminer } from "./object-examiner.js";
 import { noEntryAt, placed, scanEntry, type ScannedEntry } from "./scan-entry.js";
-import { outlineTree, type TreeOutline } from "./tree-outline.js";
+import { outlineTree } from "./tree-outline.js";
 
 /** A pack of more bytes goes to the workers. */
 export const SMALL_PACK_BYTES_MAX = 1024 * 1024;
@@ -41,7 +41,9 @@ interface SmallEntry extends ScannedEntry {
   kind: Kind | undefined;
   content: Buffer | undefined;
   depth: number;
-  outline: TreeOutline | undefined;
+  /** Of a tree, once another is made from it. */
+  known: KnownTree | undefined;
+  clean: boolean;
 }
 
 /** A base of the repository that a thin pack needs. */
@@ -153,7 +155,8 @@ export class SmallPack {
       kind: undefined,
       content: undefined,
       depth: 0,
-      outline: undefined,
+      known: undefined,
+      clean: false,
     });
     if (entry.type < OFS_DELTA) return;
     this.#unresolved++;
@@ -175,7 +178,7 @@ export class SmallPack {
     this.#oids = Buffer.alloc(this.#entries.length * this.#hashBytes);
     for (const entry of this.#entries) {
       if (entry.type >= OFS_DELTA) continue;
-      this.#examiner.examine(entry.type as Kind, entry.data, this.#oids, entry.number);
+      entry.clean = this.#examiner.examine(entry.type as Kind, entry.data, this.#oids, entry.number);
       await this.#settle(entry, entry.type as Kind, entry.data);
     }
     // As git does: in the order of the pack, each base that is still needed when its delta's turn comes.
@@ -213,15 +216,18 @@ export class SmallPack {
     }
   }
 
-  /** Links of all objects, bases of the thin pack included. */
-  takeLinks(): LinkList[] {
-    const bases = new LinkSet(this.#hashBytes);
+  /** What was noted about the objects, bases of the thin pack included. */
+  takeExamined(): Examined {
+    const examined = this.#examiner.take();
+    const links = new LinkSet(this.#hashBytes);
+    const { oids, kinds } = examined.links;
+    kinds.forEach((kind, i) => links.addKinds(oids, i * this.#hashBytes, kind));
     const raw = Buffer.alloc(this.#hashBytes);
     for (const { oid, type } of this.#externals) {
       raw.write(oid, "hex");
-      bases.add(raw, 0, entryTypeOf(type));
+      links.add(raw, 0, entryTypeOf(type));
     }
-    return [this.#examiner.takeLinks(), { oids: bases.oids, kinds: bases.kinds }];
+    return { ...examined, links };
   }
 
   /** The entry is resolved: whatever waits for it can be, too. */
@@ -253,10 +259,10 @@ export class SmallPack {
       throw placed(error, entry.offset);
     }
     if (kind === TREE && base !== undefined) {
-      base.outline ??= outlineTree(data, objectFormat);
-      const outline = this.#examiner.examineDerived(base.outline, entry.data, entry.content, this.#oids, entry.number);
-      entry.outline = outline.slice();
-    } else this.#examiner.examine(kind, entry.content, this.#oids, entry.number);
+      base.known ??= { starts: outlineTree(data, objectFormat), clean: base.clean };
+      const known = this.#examiner.examineDerived(base.known, entry.data, entry.content, this.#oids, entry.number);
+      entry.known = { ...known, starts: known.starts.slice() };
+    } else entry.clean = this.#examiner.examine(kind, entry.content, this.#oids, entry.number);
     entry.kind = kind;
     this.#unresolved--;
   }

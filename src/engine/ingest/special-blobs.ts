@@ -6,41 +6,33 @@ import { GitwharfError } from "../../base/errors.js";
 import type { FsckPolicy } from "../../object/fsck/fsck-message.js";
 import { checkObject } from "../../object/fsck/object-fsck.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
-import type { Quarantine } from "../../storage/contracts/quarantine.js";
-import type { LinkList } from "./object-examiner.js";
+import { type Examined, judgeFindings, WARNINGS_MAX } from "./object-examiner.js";
 
 /**
  * @param objects the quarantine's: the new objects and the repository's
- * @returns warnings, those of single objects included
+ * @returns warnings as `<oid>: <id>: <text>`, those of single objects included
  * @throws object/malformed
  */
-async function checkSpecialBlobs(objects: ObjectReader, lists: readonly LinkList[], policy: FsckPolicy): Promise<readonly string[]> {
-  const notes = lists.map((list) => list.fsck).filter((note) => note !== undefined);
+export async function checkSpecialBlobs(
+  objects: ObjectReader,
+  examined: readonly Examined[],
+  policy: FsckPolicy,
+): Promise<readonly string[]> {
+  const warnings = examined.flatMap((part) => part.warnings).slice(0, WARNINGS_MAX);
   const state = {
-    gitmodules: new Set(notes.flatMap((note) => note.gitmodules)),
-    gitattributes: new Set(notes.flatMap((note) => note.gitattributes)),
+    gitmodules: new Set(examined.flatMap(({ namedBlobs }) => [...namedBlobs.gitmodules])),
+    gitattributes: new Set(examined.flatMap(({ namedBlobs }) => [...namedBlobs.gitattributes])),
   };
-  const warnings = notes.flatMap((note) => note.warnings);
+  const { objectFormat } = objects;
   for (const oid of new Set([...state.gitmodules, ...state.gitattributes])) {
     const object = await objects.read(oid);
     // An absent one is the connectivity check's to find.
-    if (object === undefined) continue;
+    if (object === undefined || policy.skipList.has(oid)) continue;
     if (object.type !== "blob") {
-      throw new GitwharfError("object/malformed", `object ${oid}: gitmodulesBlob: non-blob found at .gitmodules or .gitattributes`);
+      const id = state.gitmodules.has(oid) ? "gitmodulesBlob" : "gitattributesBlob";
+      throw new GitwharfError("object/malformed", `index-pack: ${oid}: ${id}: non-blob found`, { details: { fsck: id } });
     }
-    const { objectFormat } = objects;
-    for (const finding of checkObject({ type: "blob", oid, data: object.data, objectFormat, policy, state })) {
-      if (finding.severity === "error") throw new GitwharfError("object/malformed", `object ${finding.message}`);
-      warnings.push(finding.message);
-    }
+    judgeFindings(checkObject({ type: "blob", oid, data: object.data, objectFormat, policy, state }), warnings);
   }
   return warnings;
-}
-
-/** Nothing when the request asks for no checks. @throws object/malformed */
-export async function checkFsckNotes(
-  lists: readonly LinkList[],
-  request: { readonly quarantine: Quarantine; readonly fsck?: FsckPolicy | undefined },
-): Promise<readonly string[]> {
-  return request.fsck === undefined ? [] : checkSpecialBlobs(request.quarantine.objects, lists, request.fsck);
 }

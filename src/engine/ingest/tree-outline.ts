@@ -26,9 +26,9 @@ export function outlineTree(data: Buffer, format: ObjectFormat): TreeOutline {
 export class OutlineDeriver {
   readonly #hashBytes: number;
   #starts = new Uint32Array(1024);
-  #fresh = new Uint32Array(1024);
+  readonly #fresh: number[] = [];
+  readonly #runs: number[] = [];
   #count = 0;
-  #freshCount = 0;
 
   constructor(format: ObjectFormat) {
     this.#hashBytes = hashBytes(format);
@@ -45,8 +45,13 @@ export class OutlineDeriver {
   }
 
   /** Numbers of the entries that are no copies, ascending. Borrowed likewise. */
-  get fresh(): Uint32Array {
-    return this.#fresh.subarray(0, this.#freshCount);
+  get fresh(): readonly number[] {
+    return this.#fresh;
+  }
+
+  /** Numbers of the entries with which a run of copies begins, ascending. Borrowed likewise. */
+  get runs(): readonly number[] {
+    return this.#runs;
   }
 
   /**
@@ -56,7 +61,8 @@ export class OutlineDeriver {
    */
   derive(base: TreeOutline, delta: Buffer, target: Buffer): void {
     this.#count = 0;
-    this.#freshCount = 0;
+    this.#fresh.length = 0;
+    this.#runs.length = 0;
     const end = delta.length;
     let at = deltaSizes(delta).headerLength;
     let written = 0;
@@ -99,6 +105,7 @@ export class OutlineDeriver {
         const last = lastAtOrBefore(base, from + size);
         if (last > first) {
           this.#reserve(last - first);
+          this.#runs.push(this.#count);
           const shift = next - source;
           const starts = this.#starts;
           let count = this.#count;
@@ -116,12 +123,7 @@ export class OutlineDeriver {
 
   #parse(target: Buffer, at: number): number {
     this.#reserve(1);
-    if (this.#freshCount === this.#fresh.length) {
-      const grown = new Uint32Array(this.#fresh.length * 2);
-      grown.set(this.#fresh);
-      this.#fresh = grown;
-    }
-    this.#fresh[this.#freshCount++] = this.#count;
+    this.#fresh.push(this.#count);
     this.#starts[this.#count++] = at;
     return entryEnd(target, at, this.#hashBytes);
   }
