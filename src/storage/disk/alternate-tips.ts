@@ -73,7 +73,6 @@ export class AlternateTips {
       commonDirectory: gitDirectory,
       objectFormat,
       refFormat,
-      logAllRefUpdates: async () => "false",
       durability: "none",
     });
   }

@@ -10,12 +10,14 @@
  *  3. Objects are durable and visible before a ref names them (`DiskQuarantine.publish`).
  */
 import { GitwharfError } from "../../base/errors.js";
+import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefSnapshot, RefStore } from "../contracts/ref-store.js";
 import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
+import { peelTag } from "../peel-tag.js";
 import { AlternateTips } from "./alternate-tips.js";
 import { CachedFile } from "./cached-file.js";
 import { DiskQuarantine } from "./disk-quarantine.js";
@@ -102,6 +104,8 @@ export class DiskRepository implements Repository {
       objectFormat,
       refFormat,
       logAllRefUpdates: async () => (await this.settings()).core.logAllRefUpdates,
+      sharedRepository: async () => (await this.settings()).core.sharedRepository,
+      peel: (oid) => this.#peel(oid),
       durability: options.durability,
     });
     this.#shallow = new CachedFile(`${commonDirectory}/shallow`, {
@@ -265,6 +269,14 @@ export class DiskRepository implements Repository {
     }
   }
 
+  /** For packed-refs, which tell what tags stand for. Thousands are asked for at once: the view at hand mostly knows. */
+  #peel(oid: ObjectId): MaybePromise<ObjectId | undefined> {
+    const view = this.#parts.objects.current;
+    if (view?.reader.locate(oid) === undefined) return this.#takeView().then(({ view: taken }) => peelIn(taken, oid));
+    view.retain();
+    return peelIn(view, oid);
+  }
+
   /** What fails because the repository has gone fails for that reason. */
   async #explain(error: unknown): Promise<unknown> {
     try {
@@ -282,7 +294,6 @@ export class DiskRepository implements Repository {
       commonDirectory,
       objectFormat: this.objectFormat,
       refFormat: this.#parts.format.refFormat,
-      logAllRefUpdates: async () => "false",
       durability: "none",
     });
     try {
@@ -291,4 +302,12 @@ export class DiskRepository implements Repository {
       await store.close();
     }
   }
+}
+
+/** @param view taken over */
+function peelIn(view: ObjectsView, oid: ObjectId): MaybePromise<ObjectId | undefined> {
+  const peeled = peelTag(view.reader, oid);
+  if (isPromise(peeled)) return peeled.finally(() => view.release());
+  view.release();
+  return peeled;
 }

@@ -1,16 +1,10 @@
 /** The ref store that a repository on disk has: files or reftable. */
 import { GitwharfError } from "../../base/errors.js";
-import type { ObjectFormat } from "../../object/object-format.js";
 import type { RefStore } from "../contracts/ref-store.js";
-import { openFilesRefStore } from "./refs/files-ref-store.js";
+import { type FilesRefStoreOptions, openFilesRefStore } from "./refs/files-ref-store.js";
 
-export interface OpenRefStoreOptions {
-  readonly gitDirectory: string;
-  readonly commonDirectory: string;
-  readonly objectFormat: ObjectFormat;
+export interface OpenRefStoreOptions extends FilesRefStoreOptions {
   readonly refFormat: "files" | "reftable";
-  readonly logAllRefUpdates: () => Promise<"always" | "true" | "false">;
-  readonly durability: "sync" | "none";
 }
 
 export function openRefStore(options: OpenRefStoreOptions): RefStore {

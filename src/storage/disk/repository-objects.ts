@@ -48,6 +48,11 @@ export class RepositoryObjects {
     return this.#alternates;
   }
 
+  /** The view that was taken last, as it was then. */
+  get current(): ObjectsView | undefined {
+    return this.#view;
+  }
+
   get residentBytes(): number {
     return this.#view?.residentBytes ?? 0;
   }
