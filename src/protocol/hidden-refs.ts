@@ -1,23 +1,32 @@
 /**
- * Refs that are neither shown nor given out: `transfer.hideRefs`, `uploadpack.hideRefs`, `receive.hideRefs`.
- * Specification: git-config. The last pattern that matches wins; `!` shows again; `^` is for full names, which
- * without namespaces is every name.
+ * Refs that are neither shown nor given out: `transfer.hideRefs` with `uploadpack.hideRefs` or `receive.hideRefs`.
+ * Specification: git-config. A pattern is a full name or a directory of names. The last one that matches wins; `!`
+ * in front shows again; `^` in front is for names before a namespace is taken off: here, every name.
  */
 export type IsHiddenRef = (name: string) => boolean;
 
+const hidesNothing: IsHiddenRef = () => false;
+
+interface Rule {
+  readonly hides: boolean;
+  readonly name: string;
+  readonly directory: string;
+}
+
+/** @param patterns as configured, `transfer.hideRefs` and the service's own together in the order of the files */
 export function compileHiddenRefs(patterns: readonly string[]): IsHiddenRef {
-  const rules = patterns
-    .map((pattern) => {
-      const shows = pattern.startsWith("!");
-      const prefix = pattern.slice(shows ? 1 : 0).replace(/^\^/, "").replace(/\/+$/, "");
-      return { hides: !shows, prefix };
-    })
-    .toReversed();
-  if (rules.length === 0) return () => false;
+  const rules = patterns.map(parsePattern).filter((rule) => rule.name !== "").toReversed();
+  if (!rules.some((rule) => rule.hides)) return hidesNothing;
   return (name) => {
-    for (const { hides, prefix } of rules) {
-      if (name === prefix || name.startsWith(`${prefix}/`)) return hides;
+    for (const rule of rules) {
+      if (name === rule.name || name.startsWith(rule.directory)) return rule.hides;
     }
     return false;
   };
+}
+
+function parsePattern(pattern: string): Rule {
+  const shows = pattern.startsWith("!");
+  const name = pattern.slice(shows ? 1 : 0).replace(/^\^/, "").replace(/\/+$/, "");
+  return { hides: !shows, name, directory: `${name}/` };
 }

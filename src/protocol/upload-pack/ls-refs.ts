@@ -1,73 +1,76 @@
-/**
- * The v2 command `ls-refs`. Specification: gitprotocol-v2 "ls-refs". Answers are rendered once per snapshot.
- */
-import { LRUCache } from "lru-cache";
-import { GitwharfError } from "../../base/errors.js";
+/** The v2 command `ls-refs`. Specification: gitprotocol-v2 "ls-refs". Answers are rendered once for each state. */
+import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import type { Ref } from "../../storage/contracts/ref-store.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
-import { encodePktLine, FLUSH } from "../wire/pkt-line.js";
+import type { LsRefsArguments } from "../wire/ls-refs-arguments.js";
+import { formatLsRefsLine } from "../wire/ls-refs-line.js";
+import { formatPktText } from "../wire/pkt-line.js";
+import { renderedReply } from "./rendered-replies.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
-import { peeledOf, visibleRefs } from "./visible-refs.js";
+import { headAsRef, peeledOf, visibleRefs, type VisibleRefs } from "./visible-refs.js";
 
-export interface LsRefsRequest {
-  peel: boolean;
-  symrefs: boolean;
-  unborn: boolean;
-  readonly prefixes: string[];
+/** The whole answer, the final flush included. Nobody changes it: it is shared. */
+export function renderLsRefs(
+  context: UploadPackContext,
+  snapshot: Snapshot,
+  request: LsRefsArguments,
+): MaybePromise<Buffer> {
+  const refs = visibleRefs(context, snapshot.refs);
+  const asked = {
+    peel: request.peel,
+    symrefs: request.symrefs,
+    unborn: request.unborn && context.settings.lsRefs.unborn !== "ignore",
+    prefixes: distinctPrefixes(request.prefixes),
+  };
+  const { peel, symrefs, unborn, prefixes } = asked;
+  const key = `ls-refs\n${context.repository.id}\n${refs.key}\n${snapshot.refs.version}\n${peel} ${symrefs} ${unborn} ${prefixes.length}\n${prefixes.join("\n")}`;
+  return renderedReply(key, () => render(snapshot, refs, asked));
 }
 
-/** More prefixes are as good as none: the client sorts the answer out itself (git has the same bound). */
-const PREFIXES_MAX = 65_536;
+type Asked = Pick<LsRefsArguments, "peel" | "symrefs" | "unborn" | "prefixes">;
 
-const rendered = new LRUCache<string, Buffer>({ maxSize: 64 * 1024 * 1024, sizeCalculation: (b) => b.length + 256 });
-
-/** @throws protocol/bad-request for an argument that does not exist */
-export function parseLsRefs(lines: readonly string[], context: UploadPackContext): LsRefsRequest {
-  const request: LsRefsRequest = { peel: false, symrefs: false, unborn: false, prefixes: [] };
-  for (const line of lines) {
-    if (line === "peel") request.peel = true;
-    else if (line === "symrefs") request.symrefs = true;
-    else if (line === "unborn") request.unborn = context.settings.lsRefs.unborn !== "ignore";
-    else if (line.startsWith("ref-prefix ")) request.prefixes.push(line.slice("ref-prefix ".length));
-    else throw new GitwharfError("protocol/bad-request", `unexpected line: '${line.slice(0, 100)}'`);
+async function render(snapshot: Snapshot, refs: VisibleRefs, asked: Asked): Promise<Buffer> {
+  const { objects } = snapshot;
+  let text = "";
+  const add = (ref: Ref, peeled: string | undefined): void => {
+    const symrefTarget = asked.symrefs ? ref.symbolicTarget : undefined;
+    text += formatPktText(formatLsRefsLine({ name: ref.name, oid: ref.oid, symrefTarget, peeled })) ?? "";
+  };
+  for (const ref of selected(refs, asked.prefixes)) {
+    const peeled = asked.peel ? peeledOf(objects, ref) : undefined;
+    add(ref, isPromise(peeled) ? await peeled : peeled);
   }
-  if (request.prefixes.length > PREFIXES_MAX) request.prefixes.length = 0;
-  return request;
+  return Buffer.from(`${unbornHead(refs, asked)}${text}0000`);
 }
 
-/** The whole answer, the final flush included. */
-export async function renderLsRefs(context: UploadPackContext, snapshot: Snapshot, request: LsRefsRequest): Promise<Buffer> {
-  const { hideRefs } = context.settings.uploadPack;
-  const key = JSON.stringify([context.repository.id, snapshot.refs.version, hideRefs, request]);
-  const cached = rendered.get(key);
-  if (cached !== undefined) return cached;
-  const refs = visibleRefs(snapshot, hideRefs);
-  const { prefixes } = request;
-  const wanted = (name: string): boolean => prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
-  const lines: Buffer[] = [];
-  const { head } = refs;
-  if (wanted("HEAD")) {
-    const symref = request.symrefs && head.symbolicTarget !== undefined ? ` symref-target:${head.symbolicTarget}` : "";
-    if (head.oid !== undefined) {
-      const peeled = request.peel ? await peeledOf(snapshot, { name: "HEAD", oid: head.oid }) : undefined;
-      lines.push(encodePktLine(`${head.oid} HEAD${symref}${peeled === undefined ? "" : ` peeled:${peeled}`}\n`));
-    } else if (request.unborn && head.symbolicTarget !== undefined) {
-      // `unborn` says where HEAD points only to those who asked for symrefs.
-      lines.push(encodePktLine(`unborn HEAD${symref}\n`));
-    }
-  }
-  for (const ref of selected(refs.all, prefixes)) {
-    const symref = request.symrefs && ref.symbolicTarget !== undefined ? ` symref-target:${ref.symbolicTarget}` : "";
-    const peeled = request.peel ? await peeledOf(snapshot, ref) : undefined;
-    lines.push(encodePktLine(`${ref.oid} ${ref.name}${symref}${peeled === undefined ? "" : ` peeled:${peeled}`}\n`));
-  }
-  lines.push(FLUSH);
-  const bytes = Buffer.concat(lines);
-  rendered.set(key, bytes);
-  return bytes;
+/** A branch that HEAD names and that has no commit yet: told to those who ask for symbolic refs. */
+function unbornHead(refs: VisibleRefs, asked: Asked): string {
+  const { oid, symbolicTarget } = refs.head;
+  if (oid !== undefined || symbolicTarget === undefined || !asked.unborn || !asked.symrefs) return "";
+  if (!headIsAsked(asked.prefixes)) return "";
+  return formatPktText(formatLsRefsLine({ name: "HEAD", oid: undefined, symrefTarget: symbolicTarget })) ?? "";
 }
 
-function selected(all: readonly Ref[], prefixes: readonly string[]): readonly Ref[] {
-  if (prefixes.length === 0) return all;
-  return all.filter((ref) => prefixes.some((prefix) => ref.name.startsWith(prefix)));
+function headIsAsked(prefixes: readonly string[]): boolean {
+  return prefixes.length === 0 || prefixes.some((prefix) => "HEAD".startsWith(prefix));
+}
+
+/** HEAD, then refs in order of their names. */
+function* selected(refs: VisibleRefs, prefixes: readonly string[]): Generator<Ref, void, void> {
+  const head = headIsAsked(prefixes) ? headAsRef(refs) : undefined;
+  if (head !== undefined) yield head;
+  if (prefixes.length === 0) yield* refs.all;
+  else for (const prefix of prefixes) yield* refs.startingWith(prefix);
+}
+
+/** In order, without those that another one covers: so every ref is found once, by binary search. */
+function distinctPrefixes(prefixes: readonly string[]): string[] {
+  if (prefixes.length === 0) return [];
+  const distinct: string[] = [];
+  for (const prefix of prefixes.toSorted()) {
+    const last = distinct.at(-1);
+    if (last === undefined || !prefix.startsWith(last)) distinct.push(prefix);
+  }
+  // The empty prefix covers everything, which is what none at all asks for.
+  return distinct[0] === "" ? [] : distinct;
 }

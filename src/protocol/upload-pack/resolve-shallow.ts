@@ -3,40 +3,71 @@ import { GitwharfError } from "../../base/errors.js";
 import { computeShallow, INFINITE_DEPTH, type ShallowBoundary } from "../../engine/shallow.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
-import { compileHiddenRefs } from "../hidden-refs.js";
-import type { FetchRequest } from "./fetch-request.js";
+import { deepens, type FetchRequest } from "../wire/fetch-request.js";
+import { quoteLine } from "../wire/request-line.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
 import type { VisibleRefs } from "./visible-refs.js";
 
+export interface ShallowAbout {
+  readonly context: UploadPackContext;
+  readonly snapshot: Snapshot;
+  readonly refs: VisibleRefs;
+  readonly request: FetchRequest;
+}
+
 /** undefined when the fetch does not deepen. @throws protocol/bad-request */
-export async function resolveShallow(
-  context: UploadPackContext,
-  snapshot: Snapshot,
-  refs: VisibleRefs,
-  request: FetchRequest,
-): Promise<ShallowBoundary | undefined> {
-  const deepens = request.depth !== undefined || request.since !== undefined || request.not.length > 0;
-  if (!deepens && snapshot.shallow.size === 0) return undefined;
-  const isHidden = compileHiddenRefs(context.settings.uploadPack.hideRefs);
+export async function resolveShallow(about: ShallowAbout): Promise<ShallowBoundary | undefined> {
+  const { request, refs } = about;
+  if (!deepens(request)) return undefined;
+  return boundaryOf(about, {
+    depth: request.depth,
+    since: request.since,
+    not: request.not.size === 0 ? undefined : [...request.not].map((name) => resolveDeepenNot(refs, name)),
+  });
+}
+
+/** v2 tells everyone the boundary of a repository that is shallow itself. */
+export function ownShallow(about: ShallowAbout): Promise<ShallowBoundary> {
+  return boundaryOf(about, { depth: INFINITE_DEPTH, since: undefined, not: undefined });
+}
+
+function boundaryOf(
+  { context, snapshot, refs, request }: ShallowAbout,
+  to: { readonly depth: number | undefined; readonly since: number | undefined; readonly not: readonly ObjectId[] | undefined },
+): Promise<ShallowBoundary> {
   return computeShallow({
     snapshot,
     wants: [...request.wants],
-    // A shallow repository shows its own boundary to everyone.
-    depth: deepens ? request.depth : INFINITE_DEPTH,
-    since: request.since,
-    not: request.not.length === 0 ? undefined : request.not.map((name) => resolveName(refs, name)),
+    ...to,
     relative: request.relative,
-    clientShallow: request.clientShallow,
-    isVisibleRef: (ref) => !isHidden(ref.name),
+    clientShallow: [...request.clientShallow],
+    isVisibleRef: refs.isVisible,
     signal: context.signal,
   });
 }
 
-/** `deepen-not` takes what a person types: a full name, a branch or a tag. */
-function resolveName(refs: VisibleRefs, name: string): ObjectId {
-  for (const full of [name, `refs/${name}`, `refs/tags/${name}`, `refs/heads/${name}`]) {
+/** Where a name that a person typed is looked for, in git's order. */
+const EXPANSIONS: readonly ((name: string) => string)[] = [
+  (name) => name,
+  (name) => `refs/${name}`,
+  (name) => `refs/tags/${name}`,
+  (name) => `refs/heads/${name}`,
+  (name) => `refs/remotes/${name}`,
+  (name) => `refs/remotes/${name}/HEAD`,
+];
+
+/** @throws protocol/bad-request when it names no ref that the caller sees, or more than one */
+function resolveDeepenNot(refs: VisibleRefs, name: string): ObjectId {
+  const found: ObjectId[] = [];
+  for (const expand of EXPANSIONS) {
+    const full = expand(name);
     const oid = full === "HEAD" ? refs.head.oid : refs.get(full)?.oid;
-    if (oid !== undefined) return oid;
+    if (oid !== undefined) found.push(oid);
   }
-  throw new GitwharfError("protocol/bad-request", `git upload-pack: ambiguous deepen-not: ${name.slice(0, 120)}`);
+  const [oid] = found;
+  if (oid === undefined || found.length > 1) {
+    const what = oid === undefined ? "deepen-not is not a ref" : "ambiguous deepen-not";
+    throw new GitwharfError("protocol/bad-request", `git upload-pack: ${what}: deepen-not ${quoteLine(name)}`);
+  }
+  return oid;
 }

@@ -1,71 +1,113 @@
-/** Plans the pack and sends it, keeping the connection alive while nothing is there to send yet. */
-import type { ByteSink } from "../../base/byte-streams.js";
+/** Plans the pack and sends it, with signs of life while there is nothing to send. */
 import { isPromise } from "../../base/maybe-promise.js";
-import type { ShallowBoundary } from "../../engine/shallow.js";
-import { planPack } from "../../engine/pack-plan.js";
+import type { ObjectFilter } from "../../engine/filter.js";
+import { planPack, type PackPlan } from "../../engine/pack-plan.js";
 import { streamPack } from "../../engine/pack-stream.js";
+import type { ShallowBoundary } from "../../engine/shallow.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
-import { compileHiddenRefs } from "../hidden-refs.js";
-import type { SerialSideBand } from "../wire/side-band.js";
-import type { FetchRequest } from "./fetch-request.js";
+import { describeForPeer } from "../service.js";
+import type { FetchRequest } from "../wire/fetch-request.js";
+import type { SideBandWriter } from "../wire/side-band.js";
+import type { GatheringSink } from "./gathering-sink.js";
+import { withKeepAlive } from "./keep-alive.js";
+import { PackPhaseFailure } from "./pack-phase-failure.js";
+import { countedText, totalText } from "./progress-text.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
+import type { VisibleRefs } from "./visible-refs.js";
 
 export interface SendPackOptions {
   readonly context: UploadPackContext;
   readonly snapshot: Snapshot;
+  readonly refs: VisibleRefs;
   readonly request: FetchRequest;
+  readonly filter: ObjectFilter | undefined;
   readonly commons: readonly ObjectId[];
   readonly boundary: ShallowBoundary | undefined;
-  /** Side-band, or the bare stream for clients without it. */
-  readonly output: { readonly bands: SerialSideBand } | { readonly sink: ByteSink };
+  readonly output: GatheringSink;
+  /** Over `output`; undefined for clients without side-band: they get the bare stream. */
+  readonly bands: SideBandWriter | undefined;
 }
 
+/**
+ * The pack, and the flush behind it where there is side-band.
+ * @throws PackPhaseFailure after the client was told on band 3; without side-band, and when the client has left,
+ *   whatever it was
+ */
 export async function sendPack(options: SendPackOptions): Promise<void> {
-  const { context, snapshot, request, output } = options;
-  const bands = "bands" in output ? output.bands : undefined;
-  const isHidden = compileHiddenRefs(context.settings.uploadPack.hideRefs);
-  const quiet = bands === undefined || request.noProgress;
-  const planning = planPack({
-    snapshot,
-    wants: [...request.wants],
-    haves: options.commons,
-    clientShallow: request.clientShallow,
-    shallow: options.boundary?.shallow,
-    unshallow: options.boundary?.unshallow,
-    filter: request.filter,
-    thinPack: request.thinPack,
-    ofsDelta: request.ofsDelta,
-    includeTag: request.includeTag,
-    isVisibleRef: (ref) => !isHidden(ref.name),
-    limits: context.limits,
-    signal: context.signal,
-    onProgress: quiet ? undefined : (text) => void report(bands, text),
-  });
-  const seconds = context.settings.uploadPack.keepAliveSeconds;
-  const timer =
-    bands !== undefined && seconds > 0 ? setInterval(() => void report(bands, undefined), seconds * 1000) : undefined;
+  const { context, bands, output } = options;
+  // Stops the planning when writing to the client fails.
+  const own = new AbortController();
+  const signal = AbortSignal.any([context.signal, own.signal]);
+  const work = { current: undefined as Promise<unknown> | undefined };
+  const seconds = bands === undefined ? 0 : context.settings.uploadPack.keepAliveSeconds;
+  const beat = async (): Promise<void> => {
+    await bands?.keepAlive();
+    await output.flush();
+  };
+  const waitFor = <T>(promise: Promise<T>): Promise<T> => {
+    work.current = promise;
+    return withKeepAlive(promise, { seconds, beat });
+  };
   try {
-    const plan = await planning;
+    const plan = await waitFor(plannedPack(options, signal));
     try {
-      await bands?.settled();
-      for await (const chunk of streamPack(plan, { signal: context.signal })) {
-        const written = "bands" in output ? output.bands.data(chunk) : output.sink.write(chunk);
-        if (isPromise(written)) await written;
-      }
+      await sendPlanned(options, { plan, signal, waitFor });
     } finally {
       plan.release();
     }
-  } finally {
-    clearInterval(timer);
+    await bands?.flush();
+  } catch (error) {
+    own.abort();
+    // Nothing may be read from the snapshot once this has ended.
+    await work.current?.catch(() => undefined);
+    if (bands === undefined || context.signal.aborted) throw error;
+    await bands.fatal(`${describeForPeer(error)}\n`);
+    throw new PackPhaseFailure(error);
   }
 }
 
-/** A message beside the main stream. A write that fails is found again by the next one that is awaited. */
-async function report(bands: SerialSideBand, text: string | undefined): Promise<void> {
+function plannedPack(options: SendPackOptions, signal: AbortSignal): Promise<PackPlan> {
+  const { context, snapshot, refs, request, boundary } = options;
+  return planPack({
+    snapshot,
+    wants: [...request.wants],
+    haves: options.commons,
+    clientShallow: [...request.clientShallow],
+    shallow: boundary?.shallow,
+    unshallow: boundary?.unshallow,
+    filter: options.filter,
+    thinPack: request.thinPack,
+    ofsDelta: request.ofsDelta,
+    includeTag: request.includeTag,
+    isVisibleRef: refs.isVisible,
+    limits: context.limits,
+    signal,
+  });
+}
+
+async function sendPlanned(
+  options: SendPackOptions,
+  about: {
+    readonly plan: PackPlan;
+    readonly signal: AbortSignal;
+    readonly waitFor: <T>(promise: Promise<T>) => Promise<T>;
+  },
+): Promise<void> {
+  const { bands, output, request } = options;
+  const { plan, waitFor } = about;
+  const talks = bands !== undefined && !request.noProgress;
+  if (talks) await bands.progress(countedText(plan));
+  const chunks = streamPack(plan, { signal: about.signal });
   try {
-    await (text === undefined ? bands.keepAlive() : bands.progress(text));
-  } catch {
-    // `settled` and the next `data` throw it where it is handled.
+    for (;;) {
+      const next = await waitFor(chunks.next());
+      if (next.done === true) break;
+      const written = bands === undefined ? output.write(next.value) : bands.data(next.value);
+      if (isPromise(written)) await written;
+    }
+  } finally {
+    await chunks.return();
   }
+  if (talks) await bands.progress(totalText(plan));
 }

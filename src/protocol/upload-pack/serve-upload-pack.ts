@@ -4,6 +4,7 @@
  */
 import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
 import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
+import { createGatheringSink } from "./gathering-sink.js";
 import { PackPhaseFailure } from "./pack-phase-failure.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
 import { serveUploadPackV0 } from "./upload-pack-v0.js";
@@ -18,16 +19,19 @@ export async function serveUploadPack(context: UploadPackContext, streams: Servi
     totalBytesMax: context.limits.requestBytesMax,
     limitName: "requestBytesMax",
   });
+  const output = createGatheringSink(streams.output);
+  const { statelessRpc } = streams;
   try {
-    if (context.version === 2) await serveUploadPackV2(context, reader, streams);
-    else await serveUploadPackV0(context, reader, streams);
+    if (context.version === 2) await serveUploadPackV2({ context, reader, output }, { statelessRpc });
+    else await serveUploadPackV0({ context, reader, output, statelessRpc });
+    await output.flush();
     return {};
   } catch (error) {
     if (context.signal.aborted) throw error;
     // Band 3 has carried the message of a failure in the pack phase.
-    if (error instanceof PackPhaseFailure) return { failure: error.cause };
-    await streams.output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
-    return { failure: error };
+    if (!(error instanceof PackPhaseFailure)) await output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
+    await output.flush();
+    return { failure: error instanceof PackPhaseFailure ? error.cause : error };
   } finally {
     await reader.close();
   }

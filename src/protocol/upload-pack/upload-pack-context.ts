@@ -1,8 +1,9 @@
 /** What upload-pack is told by its transport. */
 import type { Limits } from "../../base/limits.js";
 import type { Identity } from "../../engine/push.js";
-import type { Repository } from "../../storage/contracts/repository.js";
+import type { Repository, Snapshot } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
+import type { IsHiddenRef } from "../hidden-refs.js";
 
 export interface UploadPackContext {
   readonly repository: Repository;
@@ -15,4 +16,31 @@ export interface UploadPackContext {
   /** Fires when the client leaves or the server gives up. */
   readonly signal: AbortSignal;
   readonly sessionId: string;
+  /**
+   * Answers come from this instant instead of from one of their own. For v0 and v1 on one connection: the wants are
+   * then of the very refs that were advertised. Released by who took it.
+   */
+  readonly snapshot?: Snapshot | undefined;
+  /**
+   * Hides refs from this caller, besides what the settings hide. Replies are cached by the identity of the function:
+   * hand in the same one for all callers who see the same refs.
+   */
+  readonly isHiddenRef?: IsHiddenRef | undefined;
+}
+
+/** The context's snapshot, or one of its own. @returns what to release */
+export async function takeSnapshot(context: UploadPackContext): Promise<Snapshot> {
+  const { snapshot } = context;
+  if (snapshot === undefined) return context.repository.snapshot();
+  return {
+    version: snapshot.version,
+    head: snapshot.head,
+    refs: snapshot.refs,
+    objects: snapshot.objects,
+    shallow: snapshot.shallow,
+    alternateTips: snapshot.alternateTips,
+    release() {
+      // It is its owner's.
+    },
+  };
 }

@@ -1,51 +1,133 @@
 /** The refs that a fetch may see: those of a snapshot without the hidden ones, peeled where the store does not know. */
-import { isPromise } from "../../base/maybe-promise.js";
+import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import { peelTag } from "../../engine/peel.js";
 import type { ObjectId } from "../../object/object-id.js";
-import type { Head, Ref } from "../../storage/contracts/ref-store.js";
-import type { Snapshot } from "../../storage/contracts/repository.js";
-import { compileHiddenRefs } from "../hidden-refs.js";
+import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import type { Head, Ref, RefSnapshot } from "../../storage/contracts/ref-store.js";
+import { compileHiddenRefs, type IsHiddenRef } from "../hidden-refs.js";
+import type { UploadPackContext } from "./upload-pack-context.js";
 
 export interface VisibleRefs {
+  /** Names what is visible of these refs, for keys of caches. */
+  readonly key: string;
+  /** Empty when HEAD or the branch that it names is hidden. */
   readonly head: Head;
   /** Sorted by name, HEAD not among them. */
   readonly all: readonly Ref[];
   get(name: string): Ref | undefined;
   startingWith(prefix: string): readonly Ref[];
-  /** Ids that refs and HEAD name. */
+  /** undefined: every ref is visible. */
+  readonly isVisible: ((ref: Ref) => boolean) | undefined;
+  /** Ids that visible refs and HEAD name. */
   tips(): ReadonlySet<ObjectId>;
+  /** Ids that any ref or HEAD names, hidden or not: what `uploadpack.allowTipSHA1InWant` gives out. */
+  allTips(): ReadonlySet<ObjectId>;
 }
 
-export function visibleRefs(snapshot: Snapshot, hideRefs: readonly string[]): VisibleRefs {
-  const isHidden = compileHiddenRefs(hideRefs);
-  const { refs } = snapshot;
-  const show = (all: readonly Ref[]): readonly Ref[] => (hideRefs.length === 0 ? all : all.filter((ref) => !isHidden(ref.name)));
-  const hiddenHead = refs.head.symbolicTarget !== undefined && isHidden(refs.head.symbolicTarget);
-  const head = hiddenHead ? {} : refs.head;
+/** One list for all requests that see the same refs: it costs as much as there are refs to make one. */
+const known = new WeakMap<RefSnapshot, Map<string, VisibleRefs>>();
+/** Visibilities kept for one state of the refs. */
+const VISIBILITIES_MAX = 16;
+
+export function visibleRefs(context: UploadPackContext, refs: RefSnapshot): VisibleRefs {
+  const { hideRefs } = context.settings.uploadPack;
+  const key = `${hideRefs.length} ${hideRefs.join("\n")}\n${functionKey(context.isHiddenRef)}`;
+  let views = known.get(refs);
+  if (views === undefined) known.set(refs, (views = new Map()));
+  let view = views.get(key);
+  if (view === undefined) {
+    if (views.size >= VISIBILITIES_MAX) views.clear();
+    view = createVisibleRefs(refs, key, isHiddenFor(context));
+    views.set(key, view);
+  }
+  return view;
+}
+
+/** Longer names do not fit a line beside all that may stand there: such refs are not shown. */
+const NAME_CHARACTERS_MAX = 4096;
+
+function isTooLong({ name, symbolicTarget }: Ref): boolean {
+  return name.length > NAME_CHARACTERS_MAX || (symbolicTarget?.length ?? 0) > NAME_CHARACTERS_MAX;
+}
+
+let functions = 0;
+const functionKeys = new WeakMap<IsHiddenRef, number>();
+
+function functionKey(isHidden: IsHiddenRef | undefined): number {
+  if (isHidden === undefined) return 0;
+  let key = functionKeys.get(isHidden);
+  if (key === undefined) functionKeys.set(isHidden, (key = ++functions));
+  return key;
+}
+
+function isHiddenFor({ settings, isHiddenRef }: UploadPackContext): IsHiddenRef | undefined {
+  const { hideRefs } = settings.uploadPack;
+  if (hideRefs.length === 0) return isHiddenRef;
+  const configured = compileHiddenRefs(hideRefs);
+  return isHiddenRef === undefined ? configured : (name) => configured(name) || isHiddenRef(name);
+}
+
+function createVisibleRefs(refs: RefSnapshot, key: string, isHidden: IsHiddenRef | undefined): VisibleRefs {
+  // A symbolic ref would tell the name of the hidden one that it leads to.
+  const isVisible =
+    isHidden === undefined
+      ? undefined
+      : (ref: Ref): boolean =>
+          !isHidden(ref.name) && (ref.symbolicTarget === undefined || !isHidden(ref.symbolicTarget));
+  const show = (some: readonly Ref[]): readonly Ref[] => {
+    const fit = some.some(isTooLong) ? some.filter((ref) => !isTooLong(ref)) : some;
+    return isVisible === undefined ? fit : fit.filter(isVisible);
+  };
+  const { symbolicTarget } = refs.head;
+  const headIsHidden = isHidden !== undefined && (isHidden("HEAD") || (symbolicTarget !== undefined && isHidden(symbolicTarget)));
+  const head = headIsHidden || (symbolicTarget?.length ?? 0) > NAME_CHARACTERS_MAX ? {} : refs.head;
   let all: readonly Ref[] | undefined;
-  let tips: Set<ObjectId> | undefined;
+  let tips: ReadonlySet<ObjectId> | undefined;
+  let allTips: ReadonlySet<ObjectId> | undefined;
+  const tipsOf = (some: readonly Ref[], itsHead: Head): ReadonlySet<ObjectId> => {
+    const oids = new Set<ObjectId>();
+    for (const ref of some) oids.add(ref.oid);
+    if (itsHead.oid !== undefined) oids.add(itsHead.oid);
+    return oids;
+  };
   return {
+    key,
     head,
+    isVisible,
     get all() {
-      all ??= show(refs.all);
-      return all;
+      return (all ??= show(refs.all));
     },
-    get: (name) => (isHidden(name) ? undefined : refs.get(name)),
+    get(name) {
+      const ref = refs.get(name);
+      return ref !== undefined && (isVisible === undefined || isVisible(ref)) ? ref : undefined;
+    },
     startingWith: (prefix) => show(refs.startingWith(prefix)),
     tips() {
-      if (tips === undefined) {
-        tips = new Set(this.all.map((ref) => ref.oid));
-        if (head.oid !== undefined) tips.add(head.oid);
-      }
-      return tips;
+      return (tips ??= tipsOf(this.all, head));
+    },
+    allTips() {
+      return (allTips ??= tipsOf(refs.all, refs.head));
     },
   };
 }
 
-/** What an annotated tag leads to; undefined for a ref that names no tag. */
-export async function peeledOf(snapshot: Snapshot, ref: Ref): Promise<ObjectId | undefined> {
+/** What an annotated tag leads to; undefined for a ref that names no tag, or one whose object is absent. */
+export function peeledOf(objects: ObjectReader, ref: Ref): MaybePromise<ObjectId | undefined> {
   if (ref.peelKnown === true || ref.peeled !== undefined) return ref.peeled;
-  const result = peelTag(snapshot.objects, ref.oid);
-  const peeled = isPromise(result) ? await result : result;
-  return peeled === undefined || peeled.tags.length === 0 ? undefined : peeled.oid;
+  const read = peelTag(objects, ref.oid);
+  const end = (peeled: Awaited<typeof read>): ObjectId | undefined =>
+    peeled === undefined || peeled.tags.length === 0 ? undefined : peeled.oid;
+  return isPromise(read) ? read.then(end) : end(read);
+}
+
+/** HEAD as a ref among others; undefined when it is unborn or hidden. */
+export function headAsRef(refs: VisibleRefs): Ref | undefined {
+  const { oid, symbolicTarget } = refs.head;
+  if (oid === undefined) return undefined;
+  const branch = symbolicTarget === undefined ? undefined : refs.get(symbolicTarget);
+  const peel =
+    branch?.oid === oid && branch.peelKnown === true
+      ? { peelKnown: true, ...(branch.peeled === undefined ? {} : { peeled: branch.peeled }) }
+      : {};
+  return { name: "HEAD", oid, ...(symbolicTarget === undefined ? {} : { symbolicTarget }), ...peel };
 }

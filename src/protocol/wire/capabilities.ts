@@ -1,11 +1,11 @@
 /** Capability lists: `name` or `name=value`, separated by spaces. Specification: gitprotocol-capabilities. */
 import { GitwharfError } from "../../base/errors.js";
 
+/** A capability without a value has the empty one. */
 export type Capabilities = ReadonlyMap<string, string>;
 
-/** @throws protocol/bad-request for control characters in it */
+/** Of a name that stands twice, the last. @throws protocol/bad-request for control characters in it */
 export function parseCapabilities(text: string): Capabilities {
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
   if (/[\0-\x1f\x7f]/.test(text)) {
     throw new GitwharfError("protocol/bad-request", "the capabilities of the request contain control characters");
   }
@@ -17,4 +17,8 @@ export function parseCapabilities(text: string): Capabilities {
     else capabilities.set(item.slice(0, equals), item.slice(equals + 1));
   }
   return capabilities;
+}
+
+export function formatCapabilities(capabilities: Capabilities): string {
+  return [...capabilities].map(([name, value]) => (value === "" ? name : `${name}=${value}`)).join(" ");
 }

@@ -9,6 +9,7 @@
  */
 import type { ByteSource } from "../../base/byte-streams.js";
 import { GitwharfError } from "../../base/errors.js";
+import type { MaybePromise } from "../../base/maybe-promise.js";
 
 /** Longest pkt-line, its length included. */
 export const PKT_LINE_BYTES_MAX = 65_520;
@@ -25,6 +26,11 @@ export type Packet =
   /** The stream ended where a packet could begin. */
   | { readonly kind: "eof" };
 
+const FLUSH_PACKET: Packet = { kind: "flush" };
+const DELIM_PACKET: Packet = { kind: "delim" };
+const RESPONSE_END_PACKET: Packet = { kind: "response-end" };
+const EOF_PACKET: Packet = { kind: "eof" };
+
 /** The four digits before a payload of so many bytes (0 to 65,516). */
 export function formatPktLength(payloadBytes: number): string {
   return (payloadBytes + 4).toString(16).padStart(4, "0");
@@ -39,6 +45,15 @@ export function encodePktLine(payload: string | Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(formatPktLength(bytes.length)), bytes]);
 }
 
+/**
+ * A pkt-line as text, to be joined with others and turned into bytes once.
+ * @returns undefined when it is too long for one pkt-line
+ */
+export function formatPktText(text: string): string | undefined {
+  const bytes = Buffer.byteLength(text);
+  return bytes + 4 > PKT_LINE_BYTES_MAX ? undefined : formatPktLength(bytes) + text;
+}
+
 /** The text of a data packet without its newline. */
 export function packetText(payload: Buffer): string {
   const end = payload.at(-1) === 0x0a ? payload.length - 1 : payload.length;
@@ -46,15 +61,16 @@ export function packetText(payload: Buffer): string {
 }
 
 export interface PktLineLimits {
-  /** Bytes of all packets together. */
+  /** Bytes of all packets of one request together. */
   readonly totalBytesMax: number;
   /** The name of the limit, for the message. */
   readonly limitName: string;
 }
 
 /**
- * Reads packets out of a stream, pulled one by one. What it holds is one chunk of the source and one packet.
- * Whoever needs the raw bytes behind the packets takes `rest()`; then `next` is over.
+ * Reads packets out of a stream, pulled one by one; how the stream is cut into chunks makes no difference. What it
+ * holds is one packet and the chunks that it came in. Whoever needs the raw bytes behind the packets takes
+ * `rest()`; then `next` is over.
  */
 export class PktLineReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
@@ -64,38 +80,25 @@ export class PktLineReader {
   #ended = false;
   /** Bytes of packets so far: where the next one begins. */
   #position = 0;
+  /** `#position` where the request began that the limit counts. */
+  #requestStart = 0;
 
   constructor(source: ByteSource, limits: PktLineLimits) {
     this.#iterator = source[Symbol.asyncIterator]();
     this.#limits = limits;
   }
 
-  /** @throws protocol/bad-line, base/truncated, base/limit-exceeded, and what the source throws */
-  async next(): Promise<Packet> {
-    if (!(await this.#fill(4))) {
-      if (this.#at === this.#buffer.length) return { kind: "eof" };
-      throw this.#truncated();
-    }
-    const length = parseLength(this.#buffer, this.#at);
-    if (length === undefined || length === 3 || length > PKT_LINE_BYTES_MAX) {
-      const shown = JSON.stringify(this.#buffer.toString("latin1", this.#at, this.#at + 4));
-      throw new GitwharfError("protocol/bad-line", `bad line length ${shown} at byte ${this.#position} of the request`);
-    }
-    this.#position += Math.max(length, 4);
-    if (this.#position > this.#limits.totalBytesMax) {
-      throw new GitwharfError(
-        "base/limit-exceeded",
-        `the request has more than ${this.#limits.totalBytesMax} bytes, the server's limit (${this.#limits.limitName})`,
-      );
-    }
-    if (length < 4) {
-      this.#at += 4;
-      return { kind: length === 0 ? "flush" : length === 1 ? "delim" : "response-end" };
-    }
-    if (!(await this.#fill(length))) throw this.#truncated();
-    const payload = this.#buffer.subarray(this.#at + 4, this.#at + length);
-    this.#at += length;
-    return { kind: "data", payload };
+  /**
+   * At once when the packet has arrived already. A payload is a view of what the source gave, and the caller's.
+   * @throws protocol/bad-line, base/truncated, base/limit-exceeded, and what the source throws
+   */
+  next(): MaybePromise<Packet> {
+    return this.#take() ?? this.#takeLater();
+  }
+
+  /** From here on bytes count for a new request (a connection carries several). */
+  beginRequest(): void {
+    this.#requestStart = this.#position;
   }
 
   /** The bytes that follow the last packet, as they come. */
@@ -124,19 +127,59 @@ export class PktLineReader {
     await this.#iterator.return?.();
   }
 
-  async #fill(count: number): Promise<boolean> {
-    while (this.#buffer.length - this.#at < count) {
-      if (this.#ended) return false;
-      const next = await this.#iterator.next();
-      if (next.done === true) {
-        this.#ended = true;
-        return false;
-      }
-      const chunk = Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length);
-      this.#buffer = this.#at === this.#buffer.length ? chunk : Buffer.concat([this.#buffer.subarray(this.#at), chunk]);
-      this.#at = 0;
+  /** The next packet, when all of it is there. */
+  #take(): Packet | undefined {
+    if (this.#buffer.length - this.#at < 4) return undefined;
+    const length = this.#length();
+    if (this.#buffer.length - this.#at < length) return undefined;
+    const start = this.#at + 4;
+    const bytes = Math.max(length, 4);
+    this.#at += bytes;
+    this.#position += bytes;
+    if (length >= 4) return { kind: "data", payload: this.#buffer.subarray(start, this.#at) };
+    return length === 0 ? FLUSH_PACKET : length === 1 ? DELIM_PACKET : RESPONSE_END_PACKET;
+  }
+
+  async #takeLater(): Promise<Packet> {
+    if (!(await this.#fill(4))) {
+      if (this.#at === this.#buffer.length) return EOF_PACKET;
+      throw this.#truncated();
     }
-    return true;
+    if (!(await this.#fill(this.#length()))) throw this.#truncated();
+    return this.#take() as Packet;
+  }
+
+  /** What the four digits at hand say, checked against format and limit. */
+  #length(): number {
+    const length = parseLength(this.#buffer, this.#at);
+    if (length === undefined || length === 3 || length > PKT_LINE_BYTES_MAX) {
+      const shown = JSON.stringify(this.#buffer.toString("latin1", this.#at, this.#at + 4));
+      throw new GitwharfError("protocol/bad-line", `bad line length ${shown} at byte ${this.#position} of the request`);
+    }
+    if (this.#position - this.#requestStart + Math.max(length, 4) > this.#limits.totalBytesMax) {
+      throw new GitwharfError(
+        "base/limit-exceeded",
+        `the request has more than ${this.#limits.totalBytesMax} bytes, the server's limit (${this.#limits.limitName})`,
+      );
+    }
+    return length;
+  }
+
+  /** Pulls until so many bytes are at hand, and joins the chunks once. */
+  async #fill(bytes: number): Promise<boolean> {
+    const chunks: Buffer[] = [this.#buffer.subarray(this.#at)];
+    let have = this.#buffer.length - this.#at;
+    while (have < bytes && !this.#ended) {
+      const next = await this.#iterator.next();
+      if (next.done === true) this.#ended = true;
+      else if (next.value.length > 0) {
+        chunks.push(Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length));
+        have += next.value.length;
+      }
+    }
+    this.#buffer = chunks.length === 2 && chunks[0]?.length === 0 ? (chunks[1] as Buffer) : Buffer.concat(chunks);
+    this.#at = 0;
+    return have >= bytes;
   }
 
   #truncated(): GitwharfError {

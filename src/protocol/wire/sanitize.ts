@@ -3,6 +3,5 @@
  * no message can drive the terminal. `remote: ` is never added: the client does that.
  */
 export function sanitizeText(text: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what is taken out
   return text.replace(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g, "?");
 }

@@ -1,17 +1,59 @@
 /**
  * Side-band: three channels in one stream. Specification: gitprotocol-pack, "Packfile Data".
  *
- * Band 1 carries the pack or the report, band 2 text for the person, band 3 a last message before the end. Frames
- * hold at most 65,515 bytes of data (`side-band-64k`) or 995 (`side-band`), which is what git sends; the prose of the
- * specification allows four more.
+ *     OFFSET  SIZE       MEANING
+ *     0       4          pkt-line length
+ *     4       1          band: 1 the pack or the report, 2 text for the person, 3 a last message before the end
+ *     5       length-5   data
+ *
+ * Example: `000a\x02hello` prints "hello". Frames hold at most 65,515 bytes of data (`side-band-64k`) or 995
+ * (`side-band`), which is what git sends; the prose of the specification allows four more.
  */
 import type { ByteSink } from "../../base/byte-streams.js";
+import { GitwharfError } from "../../base/errors.js";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import { FLUSH, formatPktLength } from "./pkt-line.js";
 import { sanitizeText } from "./sanitize.js";
 
 export const SIDE_BAND_64K_BYTES_MAX = 65_515;
 export const SIDE_BAND_BYTES_MAX = 995;
+
+export type Band = 1 | 2 | 3;
+
+/** Frames handed to the sink at once: a reader that is slow is noticed after so many. */
+const FRAMES_PER_WRITE = 64;
+
+/** Frames around bytes, without copying them: head, piece, head, piece … Nothing for no bytes. */
+export function* frameSideBand(
+  band: Band,
+  chunks: readonly Uint8Array[],
+  dataBytesMax: number,
+): Generator<readonly [head: Buffer, piece: Uint8Array], void, void> {
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; at += dataBytesMax) {
+      const piece = at === 0 && chunk.length <= dataBytesMax ? chunk : chunk.subarray(at, at + dataBytesMax);
+      yield [frameHead(band, piece.length), piece];
+    }
+  }
+}
+
+const fullHeads = new Map<number, Buffer>();
+
+function frameHead(band: Band, dataBytes: number): Buffer {
+  const isFull = band === 1 && (dataBytes === SIDE_BAND_64K_BYTES_MAX || dataBytes === SIDE_BAND_BYTES_MAX);
+  const known = isFull ? fullHeads.get(dataBytes) : undefined;
+  if (known !== undefined) return known;
+  const head = Buffer.from(`${formatPktLength(dataBytes + 1)}${String.fromCharCode(band)}`, "latin1");
+  if (isFull) fullHeads.set(dataBytes, head);
+  return head;
+}
+
+/** A data packet of a side-band stream. @throws protocol/bad-request when it names no band */
+export function parseSideBand(payload: Buffer): { readonly band: Band; readonly data: Buffer } {
+  const band = payload[0];
+  if (band === 1 || band === 2 || band === 3) return { band, data: payload.subarray(1) };
+  throw new GitwharfError("protocol/bad-request", `a side-band packet is for band ${band ?? "nothing"}, not 1, 2 or 3`);
+}
 
 export interface SideBandWriter {
   /** Band 1; framed without copying. Await it before writing more. */
@@ -28,34 +70,31 @@ export interface SideBandWriter {
 /** @param options.dataBytesMax per frame: 65,515 or 995 */
 export function createSideBandWriter(sink: ByteSink, options: { readonly dataBytesMax: number }): SideBandWriter {
   const { dataBytesMax } = options;
-  const heads = new Map<number, Buffer>();
-  const head = (band: number, bytes: number): Buffer => {
-    const key = band * 0x20000 + bytes;
-    let known = heads.get(key);
-    if (known === undefined) {
-      known = Buffer.concat([Buffer.from(formatPktLength(bytes + 1)), Buffer.from([band])]);
-      if (heads.size < 64) heads.set(key, known);
-    }
-    return known;
-  };
-  const framed = (band: number, chunks: readonly Uint8Array[]): Uint8Array[] => {
-    const out: Uint8Array[] = [];
-    for (const chunk of chunks) {
-      for (let at = 0; at < chunk.length; at += dataBytesMax) {
-        const piece = chunk.subarray(at, at + dataBytesMax);
-        out.push(head(band, piece.length), piece);
-      }
-    }
-    return out;
-  };
-  const write = (band: number, chunks: readonly Uint8Array[]): MaybePromise<void> => {
-    const frames = framed(band, chunks);
+  const write = (band: Band, chunks: readonly Uint8Array[]): MaybePromise<void> => {
+    const frames: Uint8Array[] = [];
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.length;
+    if (bytes > FRAMES_PER_WRITE * dataBytesMax) return writeMany(band, chunks);
+    for (const [head, piece] of frameSideBand(band, chunks, dataBytesMax)) frames.push(head, piece);
     return frames.length === 0 ? undefined : sink.write(...frames);
+  };
+  const writeMany = async (band: Band, chunks: readonly Uint8Array[]): Promise<void> => {
+    let frames: Uint8Array[] = [];
+    const send = async (): Promise<void> => {
+      const written = sink.write(...frames);
+      frames = [];
+      if (isPromise(written)) await written;
+    };
+    for (const [head, piece] of frameSideBand(band, chunks, dataBytesMax)) {
+      frames.push(head, piece);
+      if (frames.length >= FRAMES_PER_WRITE * 2) await send();
+    }
+    if (frames.length > 0) await send();
   };
   return {
     data: (...chunks) => write(1, chunks),
     progress: (text) => write(2, [Buffer.from(sanitizeText(text))]),
-    keepAlive: () => sink.write(head(2, 0)),
+    keepAlive: () => sink.write(frameHead(2, 0)),
     fatal: (text) => write(3, [Buffer.from(sanitizeText(text))]),
     flush: () => sink.write(FLUSH),
   };
@@ -68,7 +107,7 @@ export interface SerialSideBand extends SideBandWriter {
 
 /**
  * The same for writers that do not know of each other (progress callbacks, timers): writes happen one after the
- * other. Progress that is not awaited is dropped while the reader is slow, instead of piling up.
+ * other. A keep-alive is dropped while the reader is slow, instead of piling up.
  */
 export function serializeSideBand(writer: SideBandWriter): SerialSideBand {
   let last: Promise<void> | undefined;
