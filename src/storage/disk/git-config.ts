@@ -3,9 +3,12 @@
  * Specification: git-config ("Syntax", "Values").
  *
  * Differs from git: `include.path` and `includeIf` are not followed, and no system or user file is read: what a
- * server does depends on the repository's own file alone.
+ * server does depends on the repository's own file alone. Tabs inside a value stay (git before 2.45 made them spaces).
  */
 import { GitwharfError } from "../../base/errors.js";
+
+/** A longer section header is malformed. */
+const SECTION_CHARACTERS_MAX = 64 * 1024;
 
 export interface ConfigEntry {
   /** `section.key` or `section.subsection.key`; section and key in lower case, the subsection as written. */
@@ -26,7 +29,7 @@ class ConfigParser {
   readonly #text: string;
   readonly #source: string;
   #at = 0;
-  #section = "";
+  #section: string | undefined;
   #subsection: string | undefined;
 
   constructor(text: string, source: string) {
@@ -38,7 +41,7 @@ class ConfigParser {
     const entries: ConfigEntry[] = [];
     while (this.#at < this.#text.length) {
       const c = this.#text[this.#at] as string;
-      if (/\s/.test(c)) this.#at++;
+      if (c === "\n" || isBlank(c)) this.#at++;
       else if (c === "#" || c === ";") this.#skipLine();
       else if (c === "[") this.#readSection();
       else entries.push(this.#readEntry());
@@ -47,39 +50,35 @@ class ConfigParser {
   }
 
   #readSection(): void {
-    const rest = this.#text.slice(this.#at, this.#at + 4096);
-    const match = /^\[([A-Za-z0-9.-]+)(?:[ \t]+"((?:[^"\\\n]|\\[^\n])*)")?[ \t]*\]/.exec(rest);
+    const rest = this.#text.slice(this.#at, this.#at + SECTION_CHARACTERS_MAX);
+    const match = /^\[([A-Za-z0-9.-]+)(?:[ \t\r]+"((?:[^"\\\n]|\\[^\n])*)")?\]/.exec(rest);
     if (match === null) throw this.#bad("a section header is malformed");
     this.#at += match[0].length;
     const [, name = "", quoted] = match;
-    if (quoted !== undefined) {
-      this.#section = name.toLowerCase();
-      this.#subsection = quoted.replace(/\\(.)/g, "$1");
-      return;
-    }
     // `[section.subsection]` is an old spelling in which the subsection is case-insensitive.
-    const dot = name.indexOf(".");
-    this.#section = (dot < 0 ? name : name.slice(0, dot)).toLowerCase();
-    this.#subsection = dot < 0 ? undefined : name.slice(dot + 1).toLowerCase();
+    const [section = "", ...old] = name.toLowerCase().split(".");
+    this.#section = section;
+    this.#subsection = old.length > 0 ? old.join(".") : undefined;
+    if (quoted === undefined) return;
+    const text = quoted.replace(/\\(.)/g, "$1");
+    this.#subsection = this.#subsection === undefined ? text : `${this.#subsection}.${text}`;
   }
 
   #readEntry(): ConfigEntry {
-    const match = /^([A-Za-z][A-Za-z0-9-]*)[ \t]*/.exec(this.#text.slice(this.#at, this.#at + 4096));
-    if (match === null) throw this.#bad("a line is neither a section, a setting nor a comment");
-    if (this.#section === "") throw this.#bad("a setting stands before the first section");
-    this.#at += match[0].length;
-    const key = (match[1] as string).toLowerCase();
+    const start = this.#at;
+    while (isKeyCharacter(this.#text[this.#at])) this.#at++;
+    const key = this.#text.slice(start, this.#at).toLowerCase();
+    if (!/^[a-z]/.test(key)) throw this.#bad("a line is neither a section, a setting nor a comment");
+    while (this.#text[this.#at] === " " || this.#text[this.#at] === "\t") this.#at++;
     const c = this.#text[this.#at];
     let value: string | undefined;
     if (c === "=") {
       this.#at++;
       value = this.#readValue();
-    } else if (c !== undefined && c !== "\n") {
-      if (c !== "#" && c !== ";") throw this.#bad(`setting '${key}' has no '='`);
-      this.#skipLine();
-    }
-    const name = [this.#section, this.#subsection, key].filter((part) => part !== undefined).join(".");
-    return { name, section: this.#section, subsection: this.#subsection, key, value };
+    } else if (c !== undefined && c !== "\n") throw this.#bad(`setting '${key}' has no '='`);
+    const section = this.#section;
+    const name = [section, this.#subsection, key].filter((part) => part !== undefined).join(".");
+    return { name, section: section ?? "", subsection: this.#subsection, key, value };
   }
 
   #readValue(): string {
@@ -90,7 +89,7 @@ class ConfigParser {
     for (; this.#at < this.#text.length; this.#at++) {
       const c = this.#text[this.#at] as string;
       if (c === "\n") break;
-      if (!quoted && (c === " " || c === "\t")) {
+      if (!quoted && isBlank(c)) {
         if (value !== "") spaces += c;
         continue;
       }
@@ -106,9 +105,7 @@ class ConfigParser {
       }
       if (c === "\\") {
         this.#at++;
-        const escape = this.#text[this.#at];
-        if (escape === "\n") continue;
-        value += spaces + this.#unescape(escape);
+        value += spaces + this.#unescape(this.#text[this.#at]);
       } else value += spaces + c;
       spaces = "";
     }
@@ -118,6 +115,10 @@ class ConfigParser {
 
   #unescape(escape: string | undefined): string {
     switch (escape) {
+      // The value goes on in the next line.
+      case "\n":
+      case undefined:
+        return "";
       case "n":
         return "\n";
       case "t":
@@ -141,6 +142,14 @@ class ConfigParser {
     const line = this.#text.slice(0, this.#at).split("\n").length;
     return new GitwharfError("storage/bad-config", `${this.#source} line ${line}: ${why}`);
   }
+}
+
+function isBlank(c: string): boolean {
+  return c === " " || c === "\t" || c === "\r";
+}
+
+function isKeyCharacter(c: string | undefined): boolean {
+  return c !== undefined && /^[A-Za-z0-9-]$/.test(c);
 }
 
 /** The settings of one repository by name; of a name that is given several times the last counts. */
