@@ -26,7 +26,7 @@ export async function readLooseObject(path: string): Promise<GitObject | undefin
   const bytes = await readHead(path, Number.POSITIVE_INFINITY);
   if (bytes === undefined) return undefined;
   return naming(path, () => {
-    const header = parseLooseHeader(bytes);
+    const header = headerOf(bytes);
     return header.sizeBytes > INLINE_INFLATE_BYTES ? inflateAside(path, bytes, header) : parseLooseObject(bytes);
   });
 }
@@ -34,7 +34,7 @@ export async function readLooseObject(path: string): Promise<GitObject | undefin
 /** Reads only the beginning of the file. undefined when there is no such file. */
 export async function readLooseHeader(path: string): Promise<ObjectHeader | undefined> {
   const bytes = await readHead(path, HEADER_READ_BYTES);
-  return bytes === undefined ? undefined : naming(path, () => parseLooseHeader(bytes));
+  return bytes === undefined ? undefined : naming(path, () => headerOf(bytes));
 }
 
 /** For worker threads: the thread waits for the disk. */
@@ -45,7 +45,12 @@ export function readLooseObjectBlocking(path: string): GitObject | undefined {
 
 export function readLooseHeaderBlocking(path: string): ObjectHeader | undefined {
   const bytes = readFileBlocking(path);
-  return bytes === undefined ? undefined : naming(path, () => parseLooseHeader(bytes));
+  return bytes === undefined ? undefined : naming(path, () => headerOf(bytes));
+}
+
+function headerOf(bytes: Buffer): ObjectHeader {
+  const { type, sizeBytes } = parseLooseHeader(bytes);
+  return { type, sizeBytes };
 }
 
 function readFileBlocking(path: string): Buffer | undefined {
