@@ -6,7 +6,7 @@ import { hashObject } from "../../object/object-id.js";
 import { formatEntry, formatPackHeader } from "../../pack/pack-writer.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
-import { checkNonce } from "./certificate-nonce.js";
+import { checkNonce, formatNonce } from "./certificate-nonce.js";
 import type { RawCertificate } from "./push-request.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
 
@@ -18,15 +18,19 @@ export async function openCertificate(
   const { receive } = context.settings;
   const whole = Buffer.concat([raw.payload, raw.signature]);
   await storeBlob(context, about, whole);
+  const nonce = {
+    seed: receive.certNonceSeed ?? "",
+    repositoryId: context.repository.name,
+    nowSeconds: Math.floor(Date.now() / 1000),
+  };
   const certificate: PushCertificate = {
     payload: raw.payload,
     signature: raw.signature,
     pusher: raw.pusher,
     nonce: raw.nonce,
+    nonceIssued: formatNonce(nonce),
     ...checkNonce(raw.nonce, {
-      seed: receive.certNonceSeed ?? "",
-      repositoryId: context.repository.name,
-      nowSeconds: Math.floor(Date.now() / 1000),
+      ...nonce,
       slopSeconds: receive.certNonceSlopSeconds,
       statelessRpc: about.statelessRpc,
     }),

@@ -174,6 +174,8 @@ async function createPush(
     address: context.address,
     commands: request.commands,
     options: request.options,
+    capabilities: request.capabilities,
+    newShallow: request.shallow.filter((oid) => !snapshot.shallow.has(oid)),
     certificate,
     quarantine,
     snapshot,
