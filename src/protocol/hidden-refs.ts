@@ -15,7 +15,10 @@ interface Rule {
 
 /** @param patterns as configured, `transfer.hideRefs` and the service's own together in the order of the files */
 export function compileHiddenRefs(patterns: readonly string[]): IsHiddenRef {
-  const rules = patterns.map(parsePattern).filter((rule) => rule.name !== "").toReversed();
+  const rules = patterns
+    .map(parsePattern)
+    .filter((rule) => rule.name !== "")
+    .toReversed();
   if (!rules.some((rule) => rule.hides)) return hidesNothing;
   return (name) => {
     for (const rule of rules) {
@@ -27,6 +30,9 @@ export function compileHiddenRefs(patterns: readonly string[]): IsHiddenRef {
 
 function parsePattern(pattern: string): Rule {
   const shows = pattern.startsWith("!");
-  const name = pattern.slice(shows ? 1 : 0).replace(/^\^/, "").replace(/\/+$/, "");
+  const name = pattern
+    .slice(shows ? 1 : 0)
+    .replace(/^\^/, "")
+    .replace(/\/+$/, "");
   return { hides: !shows, name, directory: `${name}/` };
 }

@@ -6,7 +6,11 @@
  */
 import { isPromise } from "../base/maybe-promise.js";
 import { type CommandRequest, readArguments } from "./wire/command-request.js";
-import { createObjectInfoArguments, formatObjectInfoLine, takeObjectInfoArgument } from "./wire/object-info-line.js";
+import {
+  createObjectInfoArguments,
+  formatObjectInfoLine,
+  takeObjectInfoArgument,
+} from "./wire/object-info-line.js";
 import { encodePktLine, FLUSH } from "./wire/pkt-line.js";
 import { refusedWants } from "./upload-pack/check-wants.js";
 import { takeSnapshot } from "./upload-pack/upload-pack-context.js";

@@ -19,7 +19,9 @@ export interface ServiceOutcome {
 export function describeForPeer(error: unknown): string {
   if (error instanceof GitwharfError && error.kind === "peer") return sanitizeText(error.message);
   if (error instanceof GitwharfError && error.kind === "operational") {
-    return error.code === "base/shutting-down" ? error.message : `the server could not do this (${error.code}); ask its operator`;
+    return error.code === "base/shutting-down"
+      ? error.message
+      : `the server could not do this (${error.code}); ask its operator`;
   }
   return "internal error; the operator finds the details in the server's log";
 }

@@ -48,6 +48,7 @@ async function renderRest(snapshot: Snapshot, refs: VisibleRefs, first: Ref | un
     const line = { name: ref.name, oid: ref.oid, peeled: isPromise(read) ? await read : read };
     text += ref === first ? formatPeeledRef(line) : formatAdvertisedRef(line);
   }
-  for (const oid of snapshot.shallow) text += formatPktText(formatShallowLine({ kind: "shallow", oid })) ?? "";
+  for (const oid of snapshot.shallow)
+    text += formatPktText(formatShallowLine({ kind: "shallow", oid })) ?? "";
   return Buffer.from(`${text}0000`);
 }

@@ -8,7 +8,10 @@ import type { RepositorySettings } from "../../storage/contracts/repository-sett
 import type { UploadPackContext } from "./upload-pack-context.js";
 
 /** @throws protocol/bad-request, base/limit-exceeded, protocol/unsupported for a filter that is not allowed */
-export function allowedFilter(context: UploadPackContext, spec: string | undefined): ObjectFilter | undefined {
+export function allowedFilter(
+  context: UploadPackContext,
+  spec: string | undefined,
+): ObjectFilter | undefined {
   if (spec === undefined) return undefined;
   const { settings, limits } = context;
   if (!settings.uploadPack.allowFilter) {

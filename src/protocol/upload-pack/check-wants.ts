@@ -31,11 +31,15 @@ export interface WantsRequest {
 export async function checkWants(request: WantsRequest, wants: Iterable<ObjectId>): Promise<void> {
   const refused = await refusedWants(request, wants);
   const [first] = refused;
-  if (first !== undefined) throw new GitwharfError("protocol/not-our-ref", `upload-pack: not our ref ${first}`);
+  if (first !== undefined)
+    throw new GitwharfError("protocol/not-our-ref", `upload-pack: not our ref ${first}`);
 }
 
 /** The ones that the caller may not have, in order. */
-export async function refusedWants(request: WantsRequest, wants: Iterable<ObjectId>): Promise<readonly ObjectId[]> {
+export async function refusedWants(
+  request: WantsRequest,
+  wants: Iterable<ObjectId>,
+): Promise<readonly ObjectId[]> {
   const { context, snapshot, refs } = request;
   const { allowAnySha1InWant, allowTipSha1InWant, allowReachableSha1InWant } = context.settings.uploadPack;
   const tips = refs.tips();

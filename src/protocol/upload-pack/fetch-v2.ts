@@ -57,7 +57,10 @@ export async function answerFetch(conversation: V2Conversation, command: Command
         await output.flush();
       };
       try {
-        answer = await withKeepAlive(preparing, { seconds: context.settings.uploadPack.keepAliveSeconds, beat });
+        answer = await withKeepAlive(preparing, {
+          seconds: context.settings.uploadPack.keepAliveSeconds,
+          beat,
+        });
       } catch (error) {
         await preparing.catch(() => undefined);
         if (context.signal.aborted) throw error;
@@ -106,7 +109,8 @@ async function prepareAnswer(about: FetchAbout): Promise<Answer> {
     lines.push(line("acknowledgments\n"));
     if (commons.length === 0) lines.push(line(formatAcknowledgment({ kind: "nak" })));
     for (const oid of commons) lines.push(line(formatAcknowledgment({ kind: "ack", oid })));
-    if (request.waitForDone || !(await negotiation.isReady())) return { lines: [...lines, FLUSH], pack: undefined };
+    if (request.waitForDone || !(await negotiation.isReady()))
+      return { lines: [...lines, FLUSH], pack: undefined };
     lines.push(line(formatAcknowledgment({ kind: "ready" })), DELIM);
   }
   const boundary = await shallowInfo(about);

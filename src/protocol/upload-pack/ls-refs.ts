@@ -48,7 +48,9 @@ function unbornHead(refs: VisibleRefs, asked: Asked): string {
   const { oid, symbolicTarget } = refs.head;
   if (oid !== undefined || symbolicTarget === undefined || !asked.unborn || !asked.symrefs) return "";
   if (!headIsAsked(asked.prefixes)) return "";
-  return formatPktText(formatLsRefsLine({ name: "HEAD", oid: undefined, symrefTarget: symbolicTarget })) ?? "";
+  return (
+    formatPktText(formatLsRefsLine({ name: "HEAD", oid: undefined, symrefTarget: symbolicTarget })) ?? ""
+  );
 }
 
 function headIsAsked(prefixes: readonly string[]): boolean {

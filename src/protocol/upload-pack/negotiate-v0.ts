@@ -36,7 +36,10 @@ interface Round {
 }
 
 /** @returns undefined when no pack follows: stateless RPC goes on in another request */
-export async function negotiateV0(conversation: V0Conversation, about: NegotiationAbout): Promise<Negotiated | undefined> {
+export async function negotiateV0(
+  conversation: V0Conversation,
+  about: NegotiationAbout,
+): Promise<Negotiated | undefined> {
   const { context, output, statelessRpc } = conversation;
   const { request, capabilities } = about;
   const detailed = capabilities.has("multi_ack_detailed");
@@ -48,7 +51,8 @@ export async function negotiateV0(conversation: V0Conversation, about: Negotiati
     clientShallow: [...request.clientShallow],
     signal: context.signal,
   });
-  const say = (acknowledgment: Acknowledgment) => output.write(encodePktLine(formatAcknowledgment(acknowledgment)));
+  const say = (acknowledgment: Acknowledgment) =>
+    output.write(encodePktLine(formatAcknowledgment(acknowledgment)));
   const budget = new WorkBudget({ signal: context.signal });
   let lastCommon = "";
   let sentReady = false;
@@ -114,7 +118,10 @@ async function readRound(conversation: V0Conversation, before: number): Promise<
     const line = packetText(packet.payload);
     if (line === "done") return { haves, end: "done" };
     if (!line.startsWith("have ")) {
-      throw new GitwharfError("protocol/bad-request", `git upload-pack: expected SHA1 list, got '${quoteLine(line)}'`);
+      throw new GitwharfError(
+        "protocol/bad-request",
+        `git upload-pack: expected SHA1 list, got '${quoteLine(line)}'`,
+      );
     }
     haves.push(objectIdInLine(line, 5, repository.objectFormat));
     checkCount(before + haves.length, limits.havesMax, { limit: "havesMax", what: "haves" });

@@ -33,7 +33,11 @@ export function ownShallow(about: ShallowAbout): Promise<ShallowBoundary> {
 
 function boundaryOf(
   { context, snapshot, refs, request }: ShallowAbout,
-  to: { readonly depth: number | undefined; readonly since: number | undefined; readonly not: readonly ObjectId[] | undefined },
+  to: {
+    readonly depth: number | undefined;
+    readonly since: number | undefined;
+    readonly not: readonly ObjectId[] | undefined;
+  },
 ): Promise<ShallowBoundary> {
   return computeShallow({
     snapshot,
@@ -67,7 +71,10 @@ function resolveDeepenNot(refs: VisibleRefs, name: string): ObjectId {
   const [oid] = found;
   if (oid === undefined || found.length > 1) {
     const what = oid === undefined ? "deepen-not is not a ref" : "ambiguous deepen-not";
-    throw new GitwharfError("protocol/bad-request", `git upload-pack: ${what}: deepen-not ${quoteLine(name)}`);
+    throw new GitwharfError(
+      "protocol/bad-request",
+      `git upload-pack: ${what}: deepen-not ${quoteLine(name)}`,
+    );
   }
   return oid;
 }

@@ -14,7 +14,10 @@ import { serveUploadPackV2 } from "./upload-pack-v2.js";
  * The advertisement has been sent already (by the transport in stateless RPC, else by the caller).
  * @throws base/aborted when the client has left: nothing can be told any more
  */
-export async function serveUploadPack(context: UploadPackContext, streams: ServiceStreams): Promise<ServiceOutcome> {
+export async function serveUploadPack(
+  context: UploadPackContext,
+  streams: ServiceStreams,
+): Promise<ServiceOutcome> {
   const reader = new PktLineReader(streams.input, {
     totalBytesMax: context.limits.requestBytesMax,
     limitName: "requestBytesMax",
@@ -29,7 +32,8 @@ export async function serveUploadPack(context: UploadPackContext, streams: Servi
   } catch (error) {
     if (context.signal.aborted) throw error;
     // Band 3 has carried the message of a failure in the pack phase.
-    if (!(error instanceof PackPhaseFailure)) await output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
+    if (!(error instanceof PackPhaseFailure))
+      await output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
     await output.flush();
     return { failure: error instanceof PackPhaseFailure ? error.cause : error };
   } finally {

@@ -25,6 +25,7 @@ export async function shownHaves(
     if (isPromise(has) ? await has : has) present.push(oid);
   }
   const shown = new Set(present);
-  for (const oid of await areReachable(snapshot, present, [...refs.tips()], context.signal)) shown.delete(oid);
+  for (const oid of await areReachable(snapshot, present, [...refs.tips()], context.signal))
+    shown.delete(oid);
   return shown;
 }

@@ -51,7 +51,11 @@ async function readUploadRequest(conversation: V0Conversation): Promise<UploadRe
   return request;
 }
 
-async function answer(conversation: V0Conversation, snapshot: Snapshot, { fetch, capabilities = new Map() }: UploadRequest): Promise<void> {
+async function answer(
+  conversation: V0Conversation,
+  snapshot: Snapshot,
+  { fetch, capabilities = new Map() }: UploadRequest,
+): Promise<void> {
   const { context, output, statelessRpc } = conversation;
   const refs = visibleRefs(context, snapshot.refs);
   const filter = allowedFilter(context, fetch.filterSpec);

@@ -54,7 +54,10 @@ async function runCommand(conversation: V2Conversation, request: CommandRequest)
   throw new GitwharfError("protocol/bad-request", `invalid command '${quoteLine(request.command)}'`);
 }
 
-async function answerLsRefs({ context, reader, output }: V2Conversation, request: CommandRequest): Promise<void> {
+async function answerLsRefs(
+  { context, reader, output }: V2Conversation,
+  request: CommandRequest,
+): Promise<void> {
   const asked = createLsRefsArguments();
   await readArguments(reader, request, (line) => takeLsRefsArgument(asked, line));
   const snapshot = await takeSnapshot(context);

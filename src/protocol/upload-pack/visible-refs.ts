@@ -79,7 +79,9 @@ function createVisibleRefs(refs: RefSnapshot, key: string, isHidden: IsHiddenRef
     return isVisible === undefined ? fit : fit.filter(isVisible);
   };
   const { symbolicTarget } = refs.head;
-  const headIsHidden = isHidden !== undefined && (isHidden("HEAD") || (symbolicTarget !== undefined && isHidden(symbolicTarget)));
+  const headIsHidden =
+    isHidden !== undefined &&
+    (isHidden("HEAD") || (symbolicTarget !== undefined && isHidden(symbolicTarget)));
   const head = headIsHidden || (symbolicTarget?.length ?? 0) > NAME_CHARACTERS_MAX ? {} : refs.head;
   let all: readonly Ref[] | undefined;
   let tips: ReadonlySet<ObjectId> | undefined;

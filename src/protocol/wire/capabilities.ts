@@ -7,7 +7,10 @@ export type Capabilities = ReadonlyMap<string, string>;
 /** Of a name that stands twice, the last. @throws protocol/bad-request for control characters in it */
 export function parseCapabilities(text: string): Capabilities {
   if (/[\0-\x1f\x7f]/.test(text)) {
-    throw new GitwharfError("protocol/bad-request", "the capabilities of the request contain control characters");
+    throw new GitwharfError(
+      "protocol/bad-request",
+      "the capabilities of the request contain control characters",
+    );
   }
   const capabilities = new Map<string, string>();
   for (const item of text.split(" ")) {

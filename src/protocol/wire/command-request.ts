@@ -22,7 +22,13 @@ export interface CommandHead {
 const SERVER_OPTIONS_MAX = 1000;
 
 export function createCommandHead(): CommandHead {
-  return { command: undefined, objectFormat: undefined, agent: undefined, sessionId: undefined, serverOptions: [] };
+  return {
+    command: undefined,
+    objectFormat: undefined,
+    agent: undefined,
+    sessionId: undefined,
+    serverOptions: [],
+  };
 }
 
 /**
@@ -36,7 +42,9 @@ export function takeCommandLine(head: CommandHead, line: string, advertised: Rea
   const value = equals < 0 ? "" : line.slice(equals + 1);
   if (name === "command") {
     if (head.command !== undefined) {
-      throw bad(`command '${quoteLine(value)}' requested after already requesting command '${quoteLine(head.command)}'`);
+      throw bad(
+        `command '${quoteLine(value)}' requested after already requesting command '${quoteLine(head.command)}'`,
+      );
     }
     head.command = value;
     return;
@@ -48,7 +56,10 @@ export function takeCommandLine(head: CommandHead, line: string, advertised: Rea
   else if (name === "server-option") {
     head.serverOptions.push(value);
     if (head.serverOptions.length > SERVER_OPTIONS_MAX) {
-      throw new GitwharfError("base/limit-exceeded", `the request has more than ${SERVER_OPTIONS_MAX} server options`);
+      throw new GitwharfError(
+        "base/limit-exceeded",
+        `the request has more than ${SERVER_OPTIONS_MAX} server options`,
+      );
     }
   }
 }

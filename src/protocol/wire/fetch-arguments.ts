@@ -1,10 +1,5 @@
 /** The arguments of the v2 command `fetch`, one a line. Specification: gitprotocol-v2 "fetch". */
-import {
-  createFetchRequest,
-  type FetchRequest,
-  formatSharedLines,
-  takeSharedLine,
-} from "./fetch-request.js";
+import { createFetchRequest, type FetchRequest, formatSharedLines, takeSharedLine } from "./fetch-request.js";
 import { checkCount, type RequestLineContext, unexpectedLine } from "./request-line.js";
 
 export interface FetchArgumentContext extends RequestLineContext {

@@ -20,12 +20,17 @@ export function createObjectInfoArguments(): ObjectInfoArguments {
 }
 
 /** @throws protocol/bad-request, base/limit-exceeded */
-export function takeObjectInfoArgument(request: ObjectInfoArguments, line: string, context: RequestLineContext): void {
+export function takeObjectInfoArgument(
+  request: ObjectInfoArguments,
+  line: string,
+  context: RequestLineContext,
+): void {
   if (line === "size") request.size = true;
   else if (line.startsWith("oid ")) {
     request.oids.push(objectIdInLine(line, 4, context.objectFormat));
     checkCount(request.oids.length, context.limits.wantsMax, { limit: "wantsMax", what: "object ids" });
-  } else throw new GitwharfError("protocol/bad-request", `object-info: unexpected line: '${quoteLine(line)}'`);
+  } else
+    throw new GitwharfError("protocol/bad-request", `object-info: unexpected line: '${quoteLine(line)}'`);
 }
 
 export function formatObjectInfoArguments(request: ObjectInfoArguments): string[] {

@@ -154,7 +154,10 @@ export class PktLineReader {
     const length = parseLength(this.#buffer, this.#at);
     if (length === undefined || length === 3 || length > PKT_LINE_BYTES_MAX) {
       const shown = JSON.stringify(this.#buffer.toString("latin1", this.#at, this.#at + 4));
-      throw new GitwharfError("protocol/bad-line", `bad line length ${shown} at byte ${this.#position} of the request`);
+      throw new GitwharfError(
+        "protocol/bad-line",
+        `bad line length ${shown} at byte ${this.#position} of the request`,
+      );
     }
     if (this.#position - this.#requestStart + Math.max(length, 4) > this.#limits.totalBytesMax) {
       throw new GitwharfError(
@@ -177,13 +180,17 @@ export class PktLineReader {
         have += next.value.length;
       }
     }
-    this.#buffer = chunks.length === 2 && chunks[0]?.length === 0 ? (chunks[1] as Buffer) : Buffer.concat(chunks);
+    this.#buffer =
+      chunks.length === 2 && chunks[0]?.length === 0 ? (chunks[1] as Buffer) : Buffer.concat(chunks);
     this.#at = 0;
     return have >= bytes;
   }
 
   #truncated(): GitwharfError {
-    return new GitwharfError("base/truncated", `the request ends in the line that begins at byte ${this.#position}`);
+    return new GitwharfError(
+      "base/truncated",
+      `the request ends in the line that begins at byte ${this.#position}`,
+    );
   }
 }
 

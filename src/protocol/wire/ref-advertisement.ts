@@ -62,7 +62,10 @@ export function parseRefAdvertisement(payloads: readonly Buffer[], format: Objec
     const oid = line.slice(0, Math.max(0, space));
     const name = line.slice(space + 1);
     if (!isObjectId(oid, format)) {
-      throw new GitwharfError("protocol/bad-request", `'${quoteLine(line)}' is no line of a ref advertisement`);
+      throw new GitwharfError(
+        "protocol/bad-request",
+        `'${quoteLine(line)}' is no line of a ref advertisement`,
+      );
     }
     const last = refs.at(-1);
     if (name === "capabilities^{}") return;

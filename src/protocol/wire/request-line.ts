@@ -25,11 +25,18 @@ export function numberInLine(line: string, start: number, least: number): number
   const text = line.slice(start);
   const number = Number(text);
   if (/^[0-9]{1,15}$/.test(text) && number >= least) return number;
-  throw new GitwharfError("protocol/bad-request", `'${quoteLine(line)}' should end in a number from ${least} up`);
+  throw new GitwharfError(
+    "protocol/bad-request",
+    `'${quoteLine(line)}' should end in a number from ${least} up`,
+  );
 }
 
 /** @throws base/limit-exceeded when the count is one past the limit */
-export function checkCount(count: number, max: number, about: { readonly limit: keyof Limits; readonly what: string }): void {
+export function checkCount(
+  count: number,
+  max: number,
+  about: { readonly limit: keyof Limits; readonly what: string },
+): void {
   if (count <= max) return;
   throw new GitwharfError(
     "base/limit-exceeded",

@@ -52,7 +52,10 @@ function frameHead(band: Band, dataBytes: number): Buffer {
 export function parseSideBand(payload: Buffer): { readonly band: Band; readonly data: Buffer } {
   const band = payload[0];
   if (band === 1 || band === 2 || band === 3) return { band, data: payload.subarray(1) };
-  throw new GitwharfError("protocol/bad-request", `a side-band packet is for band ${band ?? "nothing"}, not 1, 2 or 3`);
+  throw new GitwharfError(
+    "protocol/bad-request",
+    `a side-band packet is for band ${band ?? "nothing"}, not 1, 2 or 3`,
+  );
 }
 
 export interface SideBandWriter {
@@ -68,7 +71,10 @@ export interface SideBandWriter {
 }
 
 /** @param options.dataBytesMax per frame: 65,515 or 995 */
-export function createSideBandWriter(sink: ByteSink, options: { readonly dataBytesMax: number }): SideBandWriter {
+export function createSideBandWriter(
+  sink: ByteSink,
+  options: { readonly dataBytesMax: number },
+): SideBandWriter {
   const { dataBytesMax } = options;
   const write = (band: Band, chunks: readonly Uint8Array[]): MaybePromise<void> => {
     const frames: Uint8Array[] = [];

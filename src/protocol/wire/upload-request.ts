@@ -21,7 +21,11 @@ export function createUploadRequest(): UploadRequest {
 }
 
 /** @throws protocol/bad-request, protocol/unsupported (object format), base/limit-exceeded */
-export function takeUploadRequestLine(request: UploadRequest, line: string, context: RequestLineContext): void {
+export function takeUploadRequestLine(
+  request: UploadRequest,
+  line: string,
+  context: RequestLineContext,
+): void {
   let rest = line;
   if (line.startsWith("want ")) {
     // Ids of the wrong format are refused by the capability that names it, which stands behind the first of them.
