@@ -12,10 +12,11 @@ import { isPromise } from "../base/maybe-promise.js";
 import { hashBytes } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
 import { entryTypeOf } from "../pack/entry-header.js";
+import { closeOverBitmap, openBitmap, typesOfBitmap } from "./fetch/bitmap-closure.js";
 import { type Closure, collectClosure, hasLargePack } from "./fetch/closure.js";
 import { type CommitReader, createCommitReader } from "./fetch/commit-reader.js";
 import { type ObjectGate, OPEN_GATE } from "./fetch/filter-evaluation.js";
-import { growSeed } from "./fetch/grow-seed.js";
+import { type GrownSet, growSeed } from "./fetch/grow-seed.js";
 import type { ObjectSpace } from "./fetch/object-space.js";
 import { OrdinalSet } from "./fetch/ordinal-set.js";
 import { BLOB, TAG, TREE } from "./fetch/pack-survey.js";
@@ -52,6 +53,8 @@ export interface ObjectSelection {
   readonly uninteresting: OrdinalSet;
   /** A chosen tree or blob → what stood in its place before. */
   readonly previous: ReadonlyMap<number, number>;
+  /** git's hash of the name, of trees and blobs that stand in no pack: equal for equal last characters. */
+  readonly nameHashes: ReadonlyMap<number, number>;
   /** Everything the wants lead to, when that is what was chosen and it was worth the trouble. */
   readonly closure?: ReachableSet | undefined;
 }
@@ -108,10 +111,15 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
   if (whole === undefined) {
     for (const oid of include) given.add(oid);
     const range = await walkRange(reader, { include, exclude, budget });
-    for (const commit of range.commits) {
-      if (gate.commits || given.has(commit.oid)) counter.chosen.add(space.ordinalOf(commit.oid));
+    const isLong = exclude.length > 0 && range.commits.length >= BITMAP_COMMITS_MIN;
+    if (!isLong || !(await countByBitmaps(request, counter, reader, { include, exclude }))) {
+      for (const commit of range.commits) {
+        if (gate.commits || given.has(commit.oid)) counter.chosen.add(space.ordinalOf(commit.oid));
+      }
+      if (gate.anyTrees) {
+        await counter.addTrees(range.commits, await substituteParents(range.boundary, exclude, reader));
+      }
     }
-    if (gate.anyTrees) await counter.addTrees(range.commits, await substituteParents(range.boundary, exclude, reader));
   }
   await counter.addGivenTrees();
   // Before tags are added that the wants do not lead to.
@@ -148,18 +156,53 @@ async function countWhole(
     for (const seed of request.seeds ?? []) {
       const grown = await growSeed({ space, seed, wants, commits: include, reader, budget });
       if (grown === undefined) continue;
-      counter.chosen.addWords(0, grown.reached.words);
-      counter.takeAsOpened(grown.reached);
-      for (const commit of grown.commits) counter.chosen.add(space.ordinalOf(commit.oid));
-      await counter.addTrees(grown.commits, []);
+      await counter.grow(grown);
+      return { heads: wants };
+    }
+  }
+  const asked = new Set(include.map((oid) => space.ordinalOf(oid)));
+  const bitmap = await openBitmap(space);
+  if (bitmap !== undefined) {
+    const grown = await closeOverBitmap({ space, bitmap, commits: include, reader, budget });
+    if (grown !== undefined) {
+      const all = gate === OPEN_GATE ? counter : new Counter(space, OPEN_GATE, budget);
+      await all.grow(grown);
+      if (all !== counter) {
+        const closure = { reached: all.chosen, heads: wants, typeOf: typesOfBitmap(space, bitmap) };
+        await counter.chooseClosure(closure, asked);
+      }
       return { heads: wants };
     }
   }
   const largest = space.packs[0]?.index.objectCount ?? 0;
   if (!(await leadToMany(reader, include, largest / OBJECTS_A_COMMIT, budget))) return undefined;
   const closure = await collectClosure({ space, roots: wants, cutAt: request.cutAt, budget });
-  await counter.chooseClosure(closure, new Set(include.map((oid) => space.ordinalOf(oid))));
+  await counter.chooseClosure(closure, asked);
   return { heads: closure.heads };
+}
+
+/** Commits between two histories from which on bitmaps of both are laid over each other instead. */
+const BITMAP_COMMITS_MIN = 500;
+
+/** All that the wants lead to, less all that the haves lead to. False when there are no bitmaps to help. */
+async function countByBitmaps(
+  request: CountRequest,
+  counter: Counter,
+  reader: CommitReader,
+  sides: { readonly include: readonly ObjectId[]; readonly exclude: readonly ObjectId[] },
+): Promise<boolean> {
+  const { space, gate, budget, cutAt } = request;
+  if (gate !== OPEN_GATE || cutAt.size > 0 || !hasLargePack(space)) return false;
+  const bitmap = await openBitmap(space);
+  if (bitmap === undefined) return false;
+  const theirs = await closeOverBitmap({ space, bitmap, commits: sides.exclude, reader, budget });
+  const wanted = await closeOverBitmap({ space, bitmap, commits: sides.include, reader, budget });
+  if (theirs === undefined || wanted === undefined) return false;
+  const known = new Counter(space, gate, budget);
+  await known.grow(theirs);
+  await counter.grow(wanted);
+  counter.leaveOut(known.chosen);
+  return true;
 }
 
 async function leadToMany(
@@ -226,6 +269,7 @@ class Counter {
   readonly #budget: WorkBudget;
   readonly #uninteresting: OrdinalSet;
   readonly #previous = new Map<number, number>();
+  readonly #nameHashes = new Map<number, number>();
   readonly #hashBytes: number;
   /** Chosen whatever the filter or the other side says. */
   readonly #given = new OrdinalSet(0);
@@ -309,9 +353,25 @@ class Counter {
     }
   }
 
-  /** Trees of which everything is chosen already. */
-  takeAsOpened(trees: OrdinalSet): void {
-    this.#opened.addWords(0, trees.words);
+  /** Chooses a closed set and what some commits beyond it add to it. */
+  async grow({ reached, commits }: GrownSet): Promise<void> {
+    this.chosen.addWords(0, reached.words);
+    this.#opened.addWords(0, reached.words);
+    for (const commit of commits) this.chosen.add(this.space.ordinalOf(commit.oid));
+    await this.addTrees(commits, []);
+  }
+
+  /** @param known everything that the other side has */
+  leaveOut(known: OrdinalSet): void {
+    this.#uninteresting.addWords(0, known.words);
+    this.#dropUninteresting();
+  }
+
+  #dropUninteresting(): void {
+    this.#uninteresting.forEach((ordinal) => {
+      if (this.#given.has(ordinal)) this.#uninteresting.delete(ordinal);
+      else this.chosen.delete(ordinal);
+    });
   }
 
   /** @param commits those that were asked for */
@@ -340,12 +400,14 @@ class Counter {
   }
 
   finish(): ObjectSelection {
-    const { chosen } = this;
-    this.#uninteresting.forEach((ordinal) => {
-      if (this.#given.has(ordinal)) this.#uninteresting.delete(ordinal);
-      else chosen.delete(ordinal);
-    });
-    return { space: this.space, chosen, uninteresting: this.#uninteresting, previous: this.#previous };
+    this.#dropUninteresting();
+    return {
+      space: this.space,
+      chosen: this.chosen,
+      uninteresting: this.#uninteresting,
+      previous: this.#previous,
+      nameHashes: this.#nameHashes,
+    };
   }
 
   /** Everything below a tree that the other side has. */
@@ -419,7 +481,17 @@ class Counter {
       return;
     }
     this.chosen.add(ordinal);
-    if (old !== undefined) this.#remember(ordinal, this.space.findPackedBytes(old.data, old.oidAt));
+    this.#noteName(ordinal, entry);
+    if (old !== undefined) this.#remember(ordinal, this.space.ordinalOfBytes(old.data, old.oidAt));
+  }
+
+  #noteName(ordinal: number, entry: TreeCursor): void {
+    if (ordinal < this.space.packedCount || this.#nameHashes.size >= PREVIOUS_MAX) return;
+    let hash = 0;
+    for (let at = entry.nameStart; at < entry.nameEnd; at++) {
+      hash = ((hash >>> 2) + ((entry.data[at] as number) << 24)) >>> 0;
+    }
+    this.#nameHashes.set(ordinal, hash);
   }
 
   #remember(ordinal: number, previous: number | undefined): void {
@@ -441,6 +513,7 @@ class Counter {
       oldTrees.push({ ordinal: this.space.ordinalOfBytes(old.data, old.oidAt), uninteresting });
     }
     const ordinal = this.space.ordinalOfBytes(entry.data, entry.oidAt);
+    this.#noteName(ordinal, entry);
     const { sparse } = this.#gate;
     if (sparse.length === 0) {
       this.#meetTree(ordinal, oldTrees, parent.depth + 1, "", parent.defaults);

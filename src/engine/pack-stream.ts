@@ -14,12 +14,12 @@ import type { PackPlan } from "./pack-plan.js";
 
 export interface PackStreamOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Bytes read at a time; at least 64 KiB. @default 512 KiB */
+  /** Bytes read at a time; at least 64 KiB. @default 1 MiB */
   readonly chunkBytes?: number | undefined;
 }
 
 const BLOCK_BYTES = 64 * 1024;
-const CHUNK_BYTES = 8 * BLOCK_BYTES;
+const CHUNK_BYTES = 16 * BLOCK_BYTES;
 /** Pieces from this size on are passed on without being copied. */
 const RUN_BYTES = 16 * 1024;
 const deflateAsync = promisify(deflateWithCallback);

@@ -9,6 +9,7 @@ import { inflateSync } from "node:zlib";
 import { FileRange } from "../../base/byte-range.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId, ObjectType } from "../../object/object-id.js";
+import { PackBitmap } from "../../pack/bitmap.js";
 import { CommitGraph } from "../../pack/commit-graph.js";
 import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
@@ -47,7 +48,11 @@ export function openGitDirectory(gitDirectory: string, options: { blocking?: boo
       fds.push(fd);
       const sizeBytes = fstatSync(fd).size;
       const bytes = new FileRange({ fd, sizeBytes, cacheKey: path }, { blocking: options.blocking ?? false });
-      packs.push(new Pack({ key: path, index: PackIndex.parse(shared(`${path}.idx`), objectFormat), bytes }));
+      const index = PackIndex.parse(shared(`${path}.idx`), objectFormat);
+      const bitmap = existsSync(`${path}.bitmap`) ? readFileSync(`${path}.bitmap`) : undefined;
+      const openBitmap = async (): Promise<PackBitmap | undefined> =>
+        bitmap === undefined ? undefined : PackBitmap.parse(bitmap, index);
+      packs.push(new Pack({ key: path, index, bytes, openBitmap }));
     }
   }
   const readLoose = (oid: ObjectId): GitObject | undefined => {
@@ -77,6 +82,7 @@ export function openGitDirectory(gitDirectory: string, options: { blocking?: boo
     },
     commitGraph: layers.length > 0 ? CommitGraph.parse(layers, objectFormat) : undefined,
     commitGraphLayers: layers,
+    bitmapPathOf: (pack) => (existsSync(`${pack.key}.bitmap`) ? `${pack.key}.bitmap` : undefined),
   });
   const all: Ref[] = git("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)")
     .split("\n")

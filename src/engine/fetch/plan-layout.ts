@@ -5,9 +5,9 @@
  */
 import { isPromise } from "../../base/maybe-promise.js";
 import { hashBytes } from "../../object/object-format.js";
-import { OFS_DELTA, REF_DELTA } from "../../pack/entry-header.js";
+import { objectTypeOf, OFS_DELTA, REF_DELTA } from "../../pack/entry-header.js";
 import type { Pack } from "../../pack/pack.js";
-import { encodeEntries, type NewEntry } from "../delta-search.js";
+import { encodeEntries, type NewEntry, type ObjectToEncode } from "../delta-search.js";
 import type { ObjectSelection } from "../object-count.js";
 import { ENTRY_HEAD_BYTES_MAX, writeDistance, writeTypeAndSize } from "./entry-encoding.js";
 import { type PlanData, SegmentBuilder } from "./plan-data.js";
@@ -22,6 +22,10 @@ export interface LayoutOptions {
 }
 
 const PACK_HEADER_BYTES = 12;
+/** In a pack of so many rows, objects stored whole become deltas on what the other side has. */
+const SHRUNK_ROWS_MAX = 1000;
+/** Stored bytes from which on that pays. */
+const SHRUNK_BYTES_MIN = 1024;
 /** Whole objects of this size and more are deflated when the pack is streamed. */
 const DEFERRED_BYTES_MIN = 1024 * 1024;
 
@@ -107,10 +111,15 @@ class Layout {
     const { thinPack, budget } = this.#options;
     const entries = this.#entries;
     const again: number[] = [];
+    const wholeRows: number[] = [];
+    const shrinks = thinPack && entries.count <= SHRUNK_ROWS_MAX;
     let forward = false;
     for (let row = 0; row < entries.count; row++) {
       const base = entries.bases[row] as number;
       if (base >= row) forward = true;
+      if (shrinks && base === NO_BASE && entries.types[row] !== 1) {
+        if ((entries.ends[row] as number) - (entries.starts[row] as number) >= SHRUNK_BYTES_MIN) wholeRows.push(row);
+      }
       if (base !== BASE_ELSEWHERE) continue;
       const ordinal = entries.baseOrdinals[row] as number;
       if (ordinal >= 0 && thinPack && uninteresting.has(ordinal)) continue;
@@ -122,26 +131,36 @@ class Layout {
     for (const row of again) entries.bases[row] = NO_BASE;
     const outside: number[] = [];
     chosen.forEachBetween(space.packedCount, space.size, (ordinal) => outside.push(ordinal));
-    const small: number[] = [];
-    const rows: number[] = [];
     const usedAsBase = again.length > 0 ? basesOf(entries) : undefined;
-    for (const [i, ordinal] of [...ordinals, ...outside].entries()) {
+    const rowsAgain = new Map(ordinals.map((ordinal, i) => [ordinal, again[i] as number]));
+    const objects: ObjectToEncode[] = [];
+    const defer = (ordinal: number): void => {
+      this.#deferred.push(ordinal);
+      const row = rowsAgain.get(ordinal);
+      if (row !== undefined) this.#isDeferred.add(row);
+    };
+    for (const ordinal of [...ordinals, ...outside]) {
       const read = space.readHeader(ordinal);
       const header = isPromise(read) ? await read : read;
       if (budget.spend(0.5)) await budget.pause();
-      const row = again[i];
-      if (header.sizeBytes >= DEFERRED_BYTES_MIN && (row === undefined || usedAsBase?.has(row) !== true)) {
-        this.#deferred.push(ordinal);
-        if (row !== undefined) this.#isDeferred.add(row);
-        continue;
-      }
-      small.push(ordinal);
-      rows.push(row ?? -1);
+      const row = rowsAgain.get(ordinal);
+      const needed = row !== undefined && usedAsBase?.has(row) === true;
+      if (header.sizeBytes >= DEFERRED_BYTES_MIN && !needed) defer(ordinal);
+      else objects.push({ ordinal, header, needed });
     }
-    const encoded = await encodeEntries({ selection: this.#selection, ordinals: small, thin: thinPack, budget });
-    for (const [i, entry] of encoded.entries()) {
-      let row = rows[i] as number;
-      if (row < 0) {
+    for (const row of wholeRows) {
+      const sizeBytes = entries.sizes[row] as number;
+      const type = objectTypeOf(entries.types[row] as number);
+      if (type === undefined || sizeBytes >= DEFERRED_BYTES_MIN) continue;
+      const ordinal = entries.ordinalOf(row);
+      rowsAgain.set(ordinal, row);
+      objects.push({ ordinal, header: { type, sizeBytes }, needed: false, optional: true });
+    }
+    const made = await encodeEntries({ selection: this.#selection, objects, thin: thinPack, budget });
+    for (const ordinal of made.left) defer(ordinal);
+    for (const entry of made.entries) {
+      let row = rowsAgain.get(entry.ordinal);
+      if (row === undefined) {
         row = this.#rowCount++;
         this.#rowsOutside.set(entry.ordinal, row);
       }
@@ -158,12 +177,10 @@ class Layout {
     header.writeUInt32BE(2, 4);
     header.writeUInt32BE(chosen.size, 8);
     segments.literal(header);
-    let wholeCount = 0;
     for (const k of this.#whole) {
       const pack = space.packs[k] as Pack;
       this.#wholeStarts.set(k, segments.position);
       segments.copy(k, PACK_HEADER_BYTES, pack.bytes.sizeBytes - hashBytes(space.objectFormat));
-      wholeCount += pack.index.objectCount;
     }
     const chain: number[] = [];
     for (let row = 0; row < this.#rowCount; row++) {
@@ -181,7 +198,7 @@ class Layout {
       objectFormat: space.objectFormat,
       objectCount: chosen.size,
       deltaCount: this.#deltaCount,
-      reusedCount: wholeCount + this.#entries.count - [...this.#anew.keys()].filter((r) => r < this.#entries.count).length,
+      reusedCount: chosen.size - this.#anew.size - this.#deferred.length,
       reusedDeltaCount: this.#reusedDeltaCount,
       sizeBytes: segments.position + hashBytes(space.objectFormat),
       packKeys: space.packs.map((pack) => pack.key),
