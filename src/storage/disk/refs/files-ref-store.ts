@@ -16,13 +16,15 @@ import { formatResults } from "../../refs/ref-refusal.js";
 import { createRefSnapshot } from "../../refs/ref-snapshot.js";
 import { BROKEN, changeRefState, type RefState, type RefValue, sameRefValue, valueIn } from "../../refs/ref-state.js";
 import { oneAtATime } from "../one-at-a-time.js";
-import { type FilesRefs, type FilesSettings, FilesTransaction, PACK_FROM } from "./files-transaction.js";
+import { type FilesRefs, type FilesSettings, packedValue, readLooseNow } from "./files-refs.js";
+import { FilesTransaction } from "./files-transaction.js";
 import { readLooseRef } from "./loose-ref.js";
 import { LooseRefs } from "./loose-refs.js";
-import { packedRef } from "./packed-refs.js";
+import { PACK_FROM } from "./packed-only.js";
+import type { PackedRefs } from "./packed-refs.js";
 import { PackedRefsFile } from "./packed-refs-file.js";
 import { readReflogFile } from "./reflog-file.js";
-import { pathOfRef, pathOfReflog, type RefPaths, refPaths } from "./ref-paths.js";
+import { pathOfReflog, type RefPaths, refPaths } from "./ref-paths.js";
 
 export interface FilesRefStoreOptions {
   /** Where HEAD is. */
@@ -68,6 +70,8 @@ class FilesRefStore implements RefStore, FilesRefs {
   readonly #lookShared: () => Promise<void>;
   readonly #instance = randomBytes(8).toString("hex");
   #state: RefState | undefined;
+  /** A transaction of ours may have changed packed-refs without a look. */
+  #packedInState: PackedRefs | undefined;
   #changes = 0;
   #snapshot: RefSnapshot | undefined;
   #looking: Promise<unknown> = Promise.resolve();
@@ -128,12 +132,7 @@ class FilesRefStore implements RefStore, FilesRefs {
       return (name) => valueIn(state, name);
     }
     this.packed.refresh();
-    return (name) => {
-      const value = readLooseRef(pathOfRef(this.paths, name), name, this.objectFormat);
-      if (value !== undefined && value !== "directory") return value;
-      const ref = packedRef(this.packed.current, name);
-      return ref === undefined ? undefined : { kind: "direct", ref };
-    };
+    return (name) => readLooseNow(this, name) ?? packedValue(this, name);
   }
 
   /** Reads until a look finds nothing new: what it saw was then all there at one instant. */
@@ -143,9 +142,8 @@ class FilesRefStore implements RefStore, FilesRefs {
       const before = this.#state;
       // Loose before packed: a ref that pack-refs moves meanwhile is then seen at least once.
       const changed = await this.loose.refresh(force);
-      const packedChanged = this.packed.refresh();
-      const head = this.#readHead();
-      this.#state = this.#combine(head, changed, packedChanged);
+      this.packed.refresh();
+      this.#state = this.#combine(this.#readHead(), changed);
       if (this.#state === before || looks === LOOKS_MAX) return this.#state;
       this.#changes++;
       this.#snapshot = undefined;
@@ -153,19 +151,17 @@ class FilesRefStore implements RefStore, FilesRefs {
     }
   }
 
-  #combine(head: RefValue, changed: ReadonlySet<string>, packedChanged: boolean): RefState {
+  #combine(head: RefValue, changed: ReadonlySet<string>): RefState {
     const { loose, packed } = this;
     const changes = new Map<string, RefValue | undefined>();
     let state = this.#state;
-    if (state === undefined || packedChanged) {
+    if (state === undefined || this.#packedInState !== packed.current) {
+      this.#packedInState = packed.current;
       const { refs, broken } = packed.current;
       state = { head, direct: refs, symbolic: new Map(), broken: new Set(broken) };
       for (const [name, value] of loose.entries()) changes.set(name, value);
     } else {
-      for (const name of changed) {
-        const ref = packedRef(packed.current, name);
-        changes.set(name, loose.get(name) ?? (ref === undefined ? undefined : { kind: "direct", ref }));
-      }
+      for (const name of changed) changes.set(name, loose.get(name) ?? packedValue(this, name));
     }
     if (!sameRefValue(state.head, head)) changes.set("HEAD", head);
     return changeRefState(state, changes);

@@ -31,19 +31,16 @@ export class PackedRefsFile {
   }
 
   /**
-   * Reads the file if it may have changed.
-   * @returns true when it says something else than before
+   * Reads the file if it may have changed. `current` stays the same object while the file says the same.
    * @throws storage/io, storage/bad-ref, storage/unsupported when it is larger than 400 MiB
    */
-  refresh(): boolean {
+  refresh(): void {
     const readAtMs = Date.now();
     const stamp = this.#look();
-    if (!this.#young && sameStamp(stamp, this.#stamp)) return false;
+    if (!this.#young && sameStamp(stamp, this.#stamp)) return;
     const bytes = stamp === undefined ? undefined : this.#read(stamp);
-    const changed = this.#differs(bytes);
-    if (changed) this.#current = this.#parse(bytes);
+    if (this.#differs(bytes)) this.#current = this.#parse(bytes);
     this.#remember(stamp, readAtMs);
-    return changed;
   }
 
   /** Takes over what was just written in place of the file, while its lock is still held. */
@@ -82,9 +79,8 @@ export class PackedRefsFile {
   }
 
   #differs(bytes: Buffer | undefined): boolean {
-    const { text } = this.#current;
-    if (bytes === undefined) return text !== "";
-    return bytes.length !== text.length || bytes.toString("latin1") !== text;
+    const known = this.#current.bytes;
+    return bytes === undefined ? known.length > 0 : !known.equals(bytes);
   }
 
   #parse(bytes: Buffer | undefined): PackedRefs {

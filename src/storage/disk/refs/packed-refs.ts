@@ -23,9 +23,9 @@ export interface PackedRefs {
   readonly refs: readonly Ref[];
   /** Names that are none, and refs whose id is all zeros. They stay in the file. */
   readonly broken: readonly string[];
-  /** The file, a character a byte. */
-  readonly text: string;
-  /** Where the lines of each of `refs` begin in `text`; undefined when the file is not in order. */
+  /** The file. Not to be changed. */
+  readonly bytes: Buffer;
+  /** Where the lines of each of `refs` begin in `bytes`; undefined when the file is not in order. */
   readonly starts: Float64Array | undefined;
   readonly traits: PackedTraits;
 }
@@ -44,6 +44,7 @@ export interface PackedChange {
 
 const CARET = 0x5e;
 const HASH = 0x23;
+const NEWLINE = 0x0a;
 const NO_STARTS = new Float64Array(0);
 /** Nearly all names are of this form, which needs no further look unless `.lock` is in it. */
 const PLAIN_NAME = /^refs(?:\/[\w+=@-]+(?:\.[\w+=@-]+)*)+$/;
@@ -51,12 +52,12 @@ const PLAIN_NAME = /^refs(?:\/[\w+=@-]+(?:\.[\w+=@-]+)*)+$/;
 export const NO_PACKED_REFS: PackedRefs = {
   refs: [],
   broken: [],
-  text: "",
+  bytes: Buffer.alloc(0),
   starts: NO_STARTS,
   traits: { peeled: true, fullyPeeled: true },
 };
 
-/** @throws storage/bad-ref at a line that is none */
+/** @param bytes kept. @throws storage/bad-ref at a line that is none */
 export function parsePackedRefs(bytes: Buffer, format: ObjectFormat): PackedRefs {
   if (bytes.length === 0) return NO_PACKED_REFS;
   const text = bytes.toString("latin1");
@@ -93,7 +94,7 @@ export function parsePackedRefs(bytes: Buffer, format: ObjectFormat): PackedRefs
     else if (traits.fullyPeeled || (traits.peeled && name.startsWith("refs/tags/"))) refs.push({ name, oid, peelKnown: true });
     else refs.push({ name, oid });
   }
-  const common = { broken, text, traits };
+  const common = { broken, bytes, traits };
   if (inOrder) return { ...common, refs, starts: Float64Array.from(starts) };
   return { ...common, refs: sortRefs(refs), starts: undefined };
 }
@@ -123,10 +124,6 @@ function decode(latin1: string): string {
   return Buffer.from(latin1, "latin1").toString("utf8");
 }
 
-function encode(text: string): string {
-  return Buffer.from(text, "utf8").toString("latin1");
-}
-
 function badLine(text: string, at: number): GitwharfError {
   const line = text.slice(0, at).split("\n").length;
   return new GitwharfError("storage/bad-ref", `line ${line} of packed-refs is malformed; restore the file, or remove the line`);
@@ -143,52 +140,86 @@ export function packedRef({ refs }: PackedRefs, name: string): Ref | undefined {
  */
 export function changePackedRefs(packed: PackedRefs, changes: ReadonlyMap<string, PackedChange | null>): PackedRefs {
   const from = packed.starts === undefined ? inOrder(packed) : packed;
-  const starts = from.starts ?? NO_STARTS;
   const traits = weaken(from.traits, changes);
-  const refs: Ref[] = [];
-  const newStarts: number[] = [];
-  const pieces: string[] = [];
-  let length = 0;
-  const push = (piece: string): void => {
-    pieces.push(piece);
-    length += piece.length;
-  };
-  push(formatHeader(traits));
-  let at = 0;
-  let textAt = from.text.charCodeAt(0) === HASH ? from.text.indexOf("\n") + 1 : 0;
-  const copyTo = (to: number): void => {
-    const textTo = starts[to] ?? from.text.length;
-    const shift = length - textAt;
-    for (; at < to; at++) {
-      refs.push(from.refs[at] as Ref);
-      newStarts.push((starts[at] as number) + shift);
-    }
-    if (textTo > textAt) push(from.text.slice(textAt, textTo));
-    textAt = textTo;
-  };
+  const made = new PackedRefsBuilder(from, changes.size, formatHeader(traits));
   for (const name of [...changes.keys()].sort(compareRefNames)) {
-    copyTo(lowerBound(from.refs, name, at));
-    if (from.refs[at]?.name === name) {
-      textAt = endOfRecord(from.text, textAt);
-      at++;
-    }
+    made.copyBefore(name);
+    made.skip(name);
     const change = changes.get(name);
-    if (change === null || change === undefined) continue;
-    refs.push(toRef(name, change));
-    newStarts.push(length);
-    push(`${change.oid} ${encode(name)}\n${change.peeled === undefined ? "" : `^${change.peeled}\n`}`);
+    if (change !== null && change !== undefined) made.add(name, change);
   }
-  copyTo(from.refs.length);
-  return { refs, broken: from.broken, text: pieces.join(""), starts: Float64Array.from(newStarts), traits };
+  return { ...made.finish(), broken: from.broken, traits };
 }
 
-function endOfRecord(text: string, start: number): number {
-  const end = text.indexOf("\n", start) + 1;
-  return text.charCodeAt(end) === CARET ? text.indexOf("\n", end) + 1 : end;
+/** Copies runs of lines from the old file between the lines that change. */
+class PackedRefsBuilder {
+  readonly #from: PackedRefs;
+  readonly #fromStarts: Float64Array;
+  readonly #refs: Ref[];
+  readonly #starts: Float64Array;
+  readonly #pieces: Buffer[];
+  #count = 0;
+  #length: number;
+  /** The next ref of the old file, and where the copying stands in its bytes. */
+  #at = 0;
+  #bytesAt: number;
+
+  constructor(from: PackedRefs, changeCount: number, header: string) {
+    this.#from = from;
+    this.#fromStarts = from.starts ?? NO_STARTS;
+    this.#refs = new Array<Ref>(from.refs.length + changeCount);
+    this.#starts = new Float64Array(from.refs.length + changeCount);
+    this.#pieces = [Buffer.from(header)];
+    this.#length = header.length;
+    this.#bytesAt = from.bytes[0] === HASH ? from.bytes.indexOf(NEWLINE) + 1 : 0;
+  }
+
+  copyBefore(name: string): void {
+    this.#copyTo(lowerBound(this.#from.refs, name, this.#at));
+  }
+
+  skip(name: string): void {
+    if (this.#from.refs[this.#at]?.name !== name) return;
+    this.#bytesAt = endOfRecord(this.#from.bytes, this.#bytesAt);
+    this.#at++;
+  }
+
+  add(name: string, change: PackedChange): void {
+    this.#refs[this.#count] = toRef(name, change);
+    this.#starts[this.#count++] = this.#length;
+    this.#push(Buffer.from(`${change.oid} ${name}\n${change.peeled === undefined ? "" : `^${change.peeled}\n`}`));
+  }
+
+  finish(): Pick<PackedRefs, "refs" | "bytes" | "starts"> {
+    this.#copyTo(this.#from.refs.length);
+    this.#refs.length = this.#count;
+    return { refs: this.#refs, bytes: Buffer.concat(this.#pieces), starts: this.#starts.subarray(0, this.#count) };
+  }
+
+  #copyTo(to: number): void {
+    const { refs, bytes } = this.#from;
+    const bytesTo = to < refs.length ? (this.#fromStarts[to] ?? 0) : bytes.length;
+    const shift = this.#length - this.#bytesAt;
+    let count = this.#count;
+    for (let at = this.#at; at < to; at++) {
+      this.#refs[count] = refs[at] as Ref;
+      this.#starts[count++] = (this.#fromStarts[at] as number) + shift;
+    }
+    this.#count = count;
+    this.#at = to;
+    if (bytesTo > this.#bytesAt) this.#push(bytes.subarray(this.#bytesAt, bytesTo));
+    this.#bytesAt = bytesTo;
+  }
+
+  #push(piece: Buffer): void {
+    this.#pieces.push(piece);
+    this.#length += piece.length;
+  }
 }
 
-export function packedRefsBytes(packed: PackedRefs): Buffer {
-  return Buffer.from(packed.text, "latin1");
+function endOfRecord(bytes: Buffer, start: number): number {
+  const end = bytes.indexOf(NEWLINE, start) + 1;
+  return bytes[end] === CARET ? bytes.indexOf(NEWLINE, end) + 1 : end;
 }
 
 function toRef(name: string, { oid, peeled, peelKnown }: PackedChange): Ref {

@@ -40,6 +40,14 @@ export function removeEmptyParents(path: string, stopAt: string): void {
   }
 }
 
+export function isDirectory(path: string): boolean {
+  try {
+    return fs.statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  } catch {
+    return false;
+  }
+}
+
 /** Waits until the names in these directories are on the disk. Directories that are gone need not wait. @throws storage/io */
 export async function syncDirectories(paths: Iterable<string>): Promise<void> {
   await Promise.all(Array.from(new Set(paths), syncOne));

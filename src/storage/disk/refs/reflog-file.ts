@@ -8,7 +8,7 @@ import { readSmallFile } from "../cached-file.js";
 import { syncDescriptor } from "../descriptor.js";
 import { errorCode, ioError, isAbsent } from "../file-errors.js";
 import { applyMode, type LockOptions, makeDirectories } from "./lock-file.js";
-import { clearEmptyDirectory } from "./ref-directories.js";
+import { clearEmptyDirectory, isDirectory } from "./ref-directories.js";
 
 const SIZE_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -73,7 +73,6 @@ export function removeReflogFile(path: string): void {
   try {
     fs.unlinkSync(path);
   } catch (error) {
-    const code = errorCode(error);
-    if (!isAbsent(error) && code !== "EISDIR" && code !== "EPERM") throw ioError("removing", path, error);
+    if (!isAbsent(error) && !isDirectory(path)) throw ioError("removing", path, error);
   }
 }
