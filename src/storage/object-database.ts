@@ -6,7 +6,7 @@ import { LRUCache } from "lru-cache";
 import { openByteRange } from "../base/byte-range.js";
 import { isGitwharfError } from "../base/errors.js";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.js";
-import type { ObjectFormat } from "../object/object-format.js";
+import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
 import { CommitGraph } from "../pack/commit-graph.js";
 import { Pack } from "../pack/pack.js";
@@ -95,7 +95,7 @@ class PackedAndLoose implements ObjectDatabase {
   readHeader(oid: ObjectId): MaybePromise<ObjectHeader | undefined> {
     return this.#find(
       oid,
-      ({ pack, position }) => pack.readObjectHeader(position),
+      ({ pack, position }) => pack.readObjectHeader(position, this.#external),
       (loose) => loose.readHeader(oid),
     );
   }
@@ -205,31 +205,54 @@ class PackedAndLoose implements ObjectDatabase {
 }
 
 /** Packs that this worker thread has opened before: their caches stay warm. */
-const opened = new LRUCache<string, Pack>({ max: 128 });
+const opened = new LRUCache<string, Pack>({
+  maxSize: 128 * 1024 * 1024,
+  sizeCalculation: ({ index, bytes }) =>
+    index.bytes.byteLength + (bytes.describe().kind === "memory" ? bytes.sizeBytes : 0) + 1024,
+});
+
+/** Readers over many packs, whose tables take a while to build. */
+const readers = new LRUCache<string, ObjectReader>({ max: 4 });
+const MANY_PACKS = 16;
 
 /**
  * Opens described objects in a worker thread, which then waits for the disk: every answer is there at once.
  * Valid while the snapshot or quarantine that was described is not released.
  */
 export function openObjectReader(descriptor: ObjectReaderDescriptor, options: { readonly blocking: true }): ObjectReader {
+  const key = descriptor.packs.length > MANY_PACKS ? keyOfDescriptor(descriptor) : undefined;
+  const known = key === undefined ? undefined : readers.get(key);
+  if (known !== undefined) return known;
   const { objectFormat, looseDirectories, commitGraph } = descriptor;
   const packs = descriptor.packs.map((pack) => openPack(pack, objectFormat, options));
-  const known = packs.map(({ name }) => name);
-  return createObjectDatabase({
+  const names = packs.map(({ name }) => name);
+  const reader = createObjectDatabase({
     objectFormat,
     packs,
     loose: looseDirectories.length === 0 ? undefined : createBlockingLooseObjects(looseDirectories),
     commitGraph: commitGraph.length === 0 ? undefined : CommitGraph.parse(commitGraph, objectFormat),
     commitGraphLayers: commitGraph,
-    findNewPacks: looseDirectories.length === 0 ? undefined : createNewPackFinder(looseDirectories, objectFormat, known),
+    findNewPacks: looseDirectories.length === 0 ? undefined : createNewPackFinder(looseDirectories, objectFormat, names),
   });
+  if (key !== undefined) readers.set(key, reader);
+  return reader;
+}
+
+function keyOfDescriptor({ objectFormat, packs, looseDirectories, commitGraph }: ObjectReaderDescriptor): string {
+  // The last bytes of a commit-graph are its checksum.
+  const graphs = commitGraph.map((layer) => Buffer.from(layer).subarray(-hashBytes(objectFormat)).toString("hex"));
+  return [objectFormat, ...packs.map(keyOfPack), "", ...looseDirectories, "", ...graphs].join("\n");
+}
+
+/** A descriptor's number is part of it: the same pack may have been closed and opened again since. */
+function keyOfPack({ key, bytes, bitmapPath = "" }: PackDescriptor): string {
+  return bytes.kind === "file" ? `${key}:${bytes.fd}:${bytes.cacheKey}:${bitmapPath}` : `${key}:${bitmapPath}`;
 }
 
 function openPack(descriptor: PackDescriptor, objectFormat: ObjectFormat, options: { readonly blocking: true }): Pack {
   const { key, name, index, bytes, bitmapPath } = descriptor;
-  // A descriptor's number is part of the key: the same pack may have been closed and opened again since.
-  const cacheKey = bytes.kind === "file" ? `${key}:${bytes.fd}:${bytes.cacheKey}` : undefined;
-  const known = cacheKey === undefined ? undefined : opened.get(cacheKey);
+  const cacheKey = keyOfPack(descriptor);
+  const known = opened.get(cacheKey);
   if (known !== undefined) return known;
   const parsed = PackIndex.parse(index, objectFormat);
   const pack = new Pack({
@@ -239,6 +262,6 @@ function openPack(descriptor: PackDescriptor, objectFormat: ObjectFormat, option
     bytes: openByteRange(bytes, options),
     ...(bitmapPath === undefined ? {} : { openBitmap: async () => readBitmapBlocking(bitmapPath, parsed) }),
   });
-  if (cacheKey !== undefined) opened.set(cacheKey, pack);
+  opened.set(cacheKey, pack);
   return pack;
 }

@@ -58,7 +58,7 @@ export class OverlayReader implements ObjectReader {
 
   readHeader(oid: ObjectId): MaybePromise<ObjectHeader | undefined> {
     const own = this.#lookup.locate(oid);
-    return own === undefined ? this.#base.readHeader(oid) : own.pack.readObjectHeader(own.position);
+    return own === undefined ? this.#base.readHeader(oid) : own.pack.readObjectHeader(own.position, this.#external);
   }
 
   has(oid: ObjectId): MaybePromise<boolean> {

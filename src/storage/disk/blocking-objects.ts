@@ -58,7 +58,7 @@ export function createNewPackFinder(
     const added: Pack[] = [];
     for (const directory of directories) {
       const path = `${directory}/pack`;
-      const modifiedMs = fs.statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+      const modifiedMs = modifiedMsOf(path);
       if (modified.get(path) === modifiedMs && Date.now() - modifiedMs > 2100) continue;
       modified.set(path, modifiedMs);
       for (const name of namesIn(path)) {
@@ -96,6 +96,14 @@ export function readBitmapBlocking(path: string, index: PackIndex): PackBitmap |
     return PackBitmap.parse(fs.readFileSync(path), index);
   } catch {
     return undefined;
+  }
+}
+
+function modifiedMsOf(path: string): number {
+  try {
+    return fs.statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  } catch (cause) {
+    throw ioError("looking at", path, cause);
   }
 }
 

@@ -2,11 +2,10 @@
  * The commit-graph of one `objects` directory: `info/commit-graph`, or the chain of layers under
  * `info/commit-graphs/`. It only speeds things up: one that cannot be read is one that does not exist.
  */
-import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { GitwharfError } from "../../base/errors.js";
 import { isObjectId } from "../../object/object-id.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { CommitGraph } from "../../pack/commit-graph.js";
-import { isAbsent } from "./file-errors.js";
 import { type FileStamp, readStamp, sameStamp } from "./file-stamp.js";
 import { oneAtATime } from "./one-at-a-time.js";
 import { readShared } from "./pack-file.js";
@@ -57,9 +56,8 @@ export class CommitGraphFiles {
     try {
       const layers = await readLayers();
       return { graph: CommitGraph.parse(layers, this.#objectFormat), layers };
-    } catch (error) {
-      if (isAbsent(error) || isGitwharfError(error)) return undefined;
-      throw error;
+    } catch {
+      return undefined;
     }
   }
 

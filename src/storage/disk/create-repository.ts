@@ -35,7 +35,7 @@ export async function createRepositoryAt(root: string, name: string, options: Re
     await writeRepositoryLayout(hidden, options);
     await rename(hidden, path);
   } catch (cause) {
-    await rm(hidden, { recursive: true, force: true });
+    await rm(hidden, { recursive: true, force: true }).catch(() => undefined);
     const code = errorCode(cause);
     if (code === "ENOTEMPTY" || code === "EEXIST" || code === "ENOTDIR") throw exists;
     throw ioError("making", path, cause);

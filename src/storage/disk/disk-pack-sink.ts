@@ -20,6 +20,8 @@ import { DescriptorRange, PackFile } from "./pack-file.js";
 
 /** A pack of this size goes to a file. */
 const MEMORY_BYTES_MAX = 1024 * 1024;
+/** So much is handed to the disk at once while more arrives, so that little is left to wait for at the end. */
+const SYNC_AHEAD_BYTES = 16 * 1024 * 1024;
 /** As git makes packs and indexes: nobody changes them. */
 const PACK_MODE = 0o444;
 
@@ -51,6 +53,8 @@ export class DiskPackSink implements PackSink {
   #path: string | undefined;
   #spilling: Promise<void> | undefined;
   #sizeBytes = 0;
+  #syncAhead: Promise<void> | undefined;
+  #syncedBytes = 0;
   /** Grows with every change, so that no cache takes new bytes for old. */
   #change = 0;
   #state: "open" | "finished" | "aborted" = "open";
@@ -72,7 +76,9 @@ export class DiskPackSink implements PackSink {
       this.#memory.append(bytes);
       return;
     }
-    await this.#write(await this.#spilled(), bytes, at);
+    const fd = await this.#spilled();
+    await this.#write(fd, bytes, at);
+    if (this.#options.sync && at - this.#syncedBytes >= SYNC_AHEAD_BYTES) this.#startSyncAhead(fd, at);
   }
 
   async overwrite(offset: number, bytes: Uint8Array): Promise<void> {
@@ -116,7 +122,7 @@ export class DiskPackSink implements PackSink {
     const written = side.map(([ending, bytes]) => this.#writeFile(`${path}${ending}`, bytes, syncs));
     if (memory !== undefined) written.push(this.#writeFile(`${path}.pack`, memory.bytes(), syncs));
     else if (fd !== undefined) {
-      if (this.#options.sync) syncs.push(this.#doing(syncDescriptor(fd)));
+      if (this.#options.sync) syncs.push(this.#doing(this.#syncRest(fd)));
       written.push(this.#rename(`${path}.pack`));
     }
     // Failures of the syncing are told by `synced`; until then nobody may be listening.
@@ -136,6 +142,7 @@ export class DiskPackSink implements PackSink {
     this.#state = "aborted";
     this.#memory = undefined;
     await this.#spilling?.catch(() => undefined);
+    await this.#syncAhead?.catch(() => undefined);
     if (this.#fd !== undefined) await closeDescriptor(this.#fd);
     // The file itself goes with the quarantine directory.
     this.#fd = undefined;
@@ -169,6 +176,19 @@ export class DiskPackSink implements PackSink {
     this.#path = path;
     this.#fd = fd;
     await this.#write(fd, memory.bytes(), 0);
+  }
+
+  #startSyncAhead(fd: number, sizeBytes: number): void {
+    this.#syncedBytes = sizeBytes;
+    // An error that the disk reports once must not be lost: it is thrown when the rest is synced.
+    const before = this.#syncAhead ?? Promise.resolve();
+    this.#syncAhead = before.then(() => syncDescriptor(fd));
+    this.#syncAhead.catch(() => undefined);
+  }
+
+  async #syncRest(fd: number): Promise<void> {
+    await this.#syncAhead;
+    await syncDescriptor(fd);
   }
 
   async #rename(path: string): Promise<void> {

@@ -113,7 +113,7 @@ export class DiskRepository implements Repository {
       sizeBytesMax: SHALLOW_BYTES_MAX,
     });
     this.#tips = new AlternateTips(objectFormat);
-    this.#sweeping = removeStaleQuarantines(this.#objectsDirectory, { inUse: this.#quarantines });
+    this.#sweeping = removeStaleQuarantines(this.#objectsDirectory, { inUse: this.#quarantines }).catch(() => undefined);
   }
 
   /** Memory that it keeps between requests, in bytes, about. */
@@ -230,10 +230,15 @@ export class DiskRepository implements Repository {
   }
 
   async #takeView(): Promise<ObjectsAtOnce> {
-    const [shallow, view] = await Promise.all([
-      this.#shallow.read(),
-      this.#parts.objects.takeView({ commitGraph: !this.#isShallow }),
-    ]);
+    const taking = this.#parts.objects.takeView({ commitGraph: !this.#isShallow });
+    let shallow: ReadonlySet<ObjectId>;
+    let view: ObjectsView;
+    try {
+      [shallow, view] = await Promise.all([this.#shallow.read(), taking]);
+    } catch (error) {
+      taking.then((unused) => unused.release(), () => undefined);
+      throw error;
+    }
     const shallowGeneration = this.#shallow.generation;
     if (shallow.size > 0 === this.#isShallow) return { view, shallow, shallowGeneration };
     // A commit-graph knows parents that a shallow repository must not see.

@@ -66,8 +66,9 @@ export class LooseDirectory {
   }
 
   async *list(): AsyncIterable<ObjectId> {
-    for (let i = 0; i < 256; i++) {
-      const shard = i.toString(16).padStart(2, "0");
+    await this.#fan.refresh();
+    for (const shard of this.#fan.names) {
+      if (!/^[0-9a-f]{2}$/.test(shard)) continue;
       let names: string[];
       try {
         names = await fs.readdir(`${this.path}/${shard}`);

@@ -5,7 +5,7 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import { isGitwharfError } from "../../base/errors.js";
 import { DirectoryListing } from "./directory-listing.js";
 import { oneAtATime } from "./one-at-a-time.js";
-import { openPackFile, type PackFile } from "./pack-file.js";
+import { openPackFile, type PackFile, RESIDENT_PACK_BYTES_MAX } from "./pack-file.js";
 
 /** Small packs of one directory that are kept in memory whole. */
 const RESIDENT_BYTES_MAX = 32 * 1024 * 1024;
@@ -59,9 +59,12 @@ export class PackDirectory {
     return this.#broken;
   }
 
-  /** Takes over a pack that was just published here: it needs not be opened again. */
+  /** Takes over a pack that was just published here: it needs not be opened again, unless it takes too much memory. */
   adopt(name: string, file: PackFile): void {
-    if (this.#closed || this.#entries.has(name)) {
+    const tooLarge =
+      file.isResident &&
+      (file.pack.bytes.sizeBytes > RESIDENT_PACK_BYTES_MAX || this.#residentBytes() > RESIDENT_BYTES_MAX);
+    if (this.#closed || tooLarge || this.#entries.has(name)) {
       file.release();
       return;
     }
@@ -100,8 +103,7 @@ export class PackDirectory {
       const entry = this.#entries.get(stem);
       if (entry === undefined || (names.has(`${stem}.bitmap`) && !entry.hasBitmap)) wanted.push(stem);
     }
-    let resident = 0;
-    for (const { file } of this.#entries.values()) resident += file.residentBytes;
+    let resident = this.#residentBytes();
     let complete = true;
     this.#broken = new Map();
     const openNext = async (): Promise<void> => {
@@ -110,7 +112,7 @@ export class PackDirectory {
         const file = await this.#openOne(stem, hasBitmap, resident < RESIDENT_BYTES_MAX);
         if (file === "gone") complete = false;
         else if (file !== "broken") {
-          resident += file.residentBytes;
+          if (file.isResident) resident += file.pack.bytes.sizeBytes;
           this.#replace(stem, { file, hasBitmap });
         }
       }
@@ -135,6 +137,13 @@ export class PackDirectory {
       this.#broken.set(stem, error.message);
       return "broken";
     }
+  }
+
+  /** Of packs that are in memory whole; the indexes of all packs come to it. */
+  #residentBytes(): number {
+    let sum = 0;
+    for (const { file } of this.#entries.values()) if (file.isResident) sum += file.pack.bytes.sizeBytes;
+    return sum;
   }
 
   #replace(stem: string, entry: Entry): void {

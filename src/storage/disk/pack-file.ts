@@ -46,6 +46,11 @@ export class PackFile {
     this.residentBytes = file.pack.index.bytes.byteLength + (this.#range === undefined ? file.pack.bytes.sizeBytes : 0);
   }
 
+  /** Whether its bytes are in memory whole. */
+  get isResident(): boolean {
+    return this.#range === undefined;
+  }
+
   retain(): void {
     if (this.#users === 0) throw new GitwharfError("base/invariant", `${this.path} is used after its release`);
     this.#users++;

@@ -92,7 +92,8 @@ function packBytes(pack: Pack, snapshot: Snapshot): RepositoryFile {
 
 async function openLoose(oid: string, snapshot: Snapshot): Promise<RepositoryFile | undefined> {
   for (const directory of snapshot.objects.describe().looseDirectories) {
-    const fd = await openRegularFile(looseObjectPath(directory, oid), directory);
+    const path = looseObjectPath(directory, oid);
+    const fd = await openRegularFile(path, directory);
     if (fd === undefined) continue;
     const stats = await statDescriptor(fd);
     let closed = false;
@@ -102,7 +103,9 @@ async function openLoose(oid: string, snapshot: Snapshot): Promise<RepositoryFil
       async *read({ start, end }) {
         for (let at = start; at < end; at += CHUNK_BYTES) {
           const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - at));
-          const n = await readDescriptor(fd, chunk, at);
+          const n = await readDescriptor(fd, chunk, at).catch((cause: unknown) => {
+            throw ioError("reading", path, cause);
+          });
           if (n > 0) yield chunk.subarray(0, n);
           if (n < chunk.length) return;
         }

@@ -2,6 +2,7 @@
  * `core.sharedRepository`: which permissions the files of a repository get.
  */
 import * as fs from "node:fs/promises";
+import { ioError } from "./file-errors.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 
 export type SharedRepository = RepositorySettings["core"]["sharedRepository"];
@@ -19,10 +20,14 @@ export function sharedMode(mode: number, shared: SharedRepository, isDirectory: 
   return (searchable & 0o060) !== 0 ? searchable | 0o2000 : searchable;
 }
 
-/** Changes the mode of something just made, where the repository is shared. */
+/** Changes the mode of something just made, where the repository is shared. @throws storage/io */
 export async function applySharedMode(path: string, shared: SharedRepository): Promise<void> {
   if (shared === "umask") return;
-  const stats = await fs.stat(path);
-  const mode = sharedMode(stats.mode & 0o7777, shared, stats.isDirectory());
-  if (mode !== (stats.mode & 0o7777)) await fs.chmod(path, mode);
+  try {
+    const stats = await fs.stat(path);
+    const mode = sharedMode(stats.mode & 0o7777, shared, stats.isDirectory());
+    if (mode !== (stats.mode & 0o7777)) await fs.chmod(path, mode);
+  } catch (cause) {
+    throw ioError("setting the mode of", path, cause);
+  }
 }

@@ -1,0 +1,95 @@
+/** What is synced when, told by the calls that reach the file system. */
+import fs, { mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import { tmpdir } from "node:os";
+import { basename, join, relative } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { finishPack, sampleCommit, sampleObject } from "../contracts/suites/sample-objects.js";
+import { createDiskRepositoryStore } from "./disk-repository-store.js";
+
+let directory: string;
+let calls: string[];
+let restore: () => void;
+
+/** `fsync` and `link`, with paths below the test's directory, as they end. */
+function record(): () => void {
+  const { fsync } = fs;
+  const { link } = fs.promises;
+  const name = (path: string): string => relative(directory, path).replace(/tmp_objdir-incoming-\w+/, "QUARANTINE");
+  fs.fsync = ((fd: number, done: (error: NodeJS.ErrnoException | null) => void) => {
+    const path = name(readlinkSync(`/proc/self/fd/${fd}`));
+    fsync(fd, (error) => {
+      calls.push(`sync ${path}`);
+      done(error);
+    });
+  }) as typeof fsync;
+  fs.promises.link = async (from, to) => {
+    await link(from, to);
+    calls.push(`link ${name(String(to))}`);
+  };
+  syncBuiltinESMExports();
+  return () => {
+    fs.fsync = fsync;
+    fs.promises.link = link;
+    syncBuiltinESMExports();
+  };
+}
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "gitwharf-durability-"));
+  calls = [];
+  restore = record();
+});
+
+afterEach(() => {
+  restore();
+  rmSync(directory, { recursive: true });
+});
+
+async function pushOnce(durability: "sync" | "none", sizeBytes: number): Promise<string> {
+  const store = createDiskRepositoryStore({ directory, durability });
+  const repository = await store.create("app");
+  calls = [];
+  const { objects } = sampleCommit("sha1", "one");
+  const noise = Buffer.from(Array.from({ length: sizeBytes }, (_, i) => (i * i * 31) >> 5));
+  const quarantine = await repository.openQuarantine();
+  const pack = await finishPack(await quarantine.createPack(), "sha1", [...objects, sampleObject("sha1", "blob", noise)]);
+  await quarantine.publish();
+  calls.push("published");
+  await quarantine.discard();
+  await repository.close();
+  await store.close();
+  return pack.name;
+}
+
+describe("publishing", () => {
+  it.each([10, 3_000_000])("syncs content, then links, then syncs the directory (%i bytes)", async (sizeBytes) => {
+    const name = await pushOnce("sync", sizeBytes);
+    const first = calls.indexOf(`link app.git/objects/pack/${name}.pack`);
+    expect(calls.slice(0, first).map((call) => basename(call)).sort()).toEqual([`${name}.idx`, `${name}.pack`]);
+    expect(calls.slice(0, first).every((call) => call.startsWith("sync app.git/objects/QUARANTINE/pack/"))).toBe(true);
+    expect(calls.slice(first)).toEqual([
+      `link app.git/objects/pack/${name}.pack`,
+      `link app.git/objects/pack/${name}.idx`,
+      "sync app.git/objects/pack",
+      "published",
+    ]);
+  });
+
+  it("waits for nothing when it need not be durable", async () => {
+    await pushOnce("none", 10);
+    expect(calls.filter((call) => call.startsWith("sync"))).toEqual([]);
+  });
+});
+
+describe("making a repository", () => {
+  it("syncs its files and the directories on the way", async () => {
+    const store = createDiskRepositoryStore({ directory });
+    await (await store.create("group/app")).close();
+    await store.close();
+    const synced = calls.map((call) => call.replace(/\.gitwharf-new-[^/]+/, "NEW"));
+    for (const path of ["group/NEW/HEAD", "group/NEW/config", "group/NEW", "group/NEW/objects", "group/NEW/refs", "group", ""]) {
+      expect(synced).toContain(`sync ${path}`);
+    }
+  });
+});
