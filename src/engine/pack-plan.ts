@@ -5,6 +5,7 @@
  * A small fetch is planned where it is asked for. One that turns out large is begun again in a worker thread, and a
  * clone of anything but a small repository starts there.
  */
+import { invariant } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { isPromise } from "../base/maybe-promise.js";
 import { runInWorker } from "../base/worker-pool.js";
@@ -13,6 +14,7 @@ import type { Pack } from "../pack/pack.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import type { Ref } from "../storage/contracts/ref-store.js";
 import type { Snapshot } from "../storage/contracts/repository.js";
+import { noteBasesFirst } from "./fetch/bases-first.js";
 import { createCommitReader } from "./fetch/commit-reader.js";
 import { includedTags } from "./fetch/include-tags.js";
 import type { PlanTask } from "./fetch/pack-plan-worker.js";
@@ -87,27 +89,46 @@ export async function planPack(options: PackPlanOptions): Promise<PackPlan> {
   const { request, tagsDigest } = await resolveRequest(options);
   const cache = options.cache ?? sharedCache;
   const key = planDigest(objects, request, tagsDigest);
-  const cached = await cache.get(key, options.signal, () => makePlan(objects, request, options.signal));
+  const make = (): Promise<PlanData> => makePlan(objects, request, options.signal);
+  let cached: CachedPlan = await cache.get(key, options.signal, make);
+  let packs = findPacks(cached.data, objects);
+  if (packs === undefined) {
+    // It was made by one who met a pack that came into being meanwhile: our own view decides.
+    const own = await make();
+    cached = { data: own, trailer: own.trailer };
+    packs = findPacks(own, objects);
+  }
+  invariant(packs !== undefined, "a plan names only packs of the snapshot that it was made from");
   const { data } = cached;
   options.onProgress?.(`Enumerating objects: ${data.objectCount}, done.\n`);
   options.onProgress?.(
     `Total ${data.objectCount} (delta ${data.deltaCount}), reused ${data.reusedCount} ` +
       `(delta ${data.reusedDeltaCount}), pack-reused 0\n`,
   );
-  return bind(cached, objects);
+  return bind(cached, packs, objects);
 }
 
-function bind(cached: CachedPlan, objects: ObjectReader): PackPlan {
-  const { data } = cached;
+/** undefined when one of them is not in this view. */
+function findPacks(data: PlanData, objects: ObjectReader): readonly Pack[] | undefined {
   const byKey = new Map(objects.packs.map((pack) => [pack.key, pack]));
+  const packs: Pack[] = [];
+  for (const key of data.packKeys) {
+    const pack = byKey.get(key);
+    if (pack === undefined) return undefined;
+    packs.push(pack);
+  }
+  return packs;
+}
+
+function bind(cached: CachedPlan, packs: readonly Pack[], objects: ObjectReader): PackPlan {
+  const { data } = cached;
   return {
     objectCount: data.objectCount,
     reusedCount: data.reusedCount,
     deltaCount: data.deltaCount,
     sizeBytesEstimate: data.sizeBytes,
     data,
-    // The digest names the packs: every key is there.
-    packs: data.packKeys.map((key) => byKey.get(key) as Pack),
+    packs,
     objects,
     get trailer() {
       return cached.trailer;
@@ -169,6 +190,7 @@ async function makePlan(
 ): Promise<PlanData> {
   const { plan, closure } = await computeSomewhere(objects, request, signal);
   if (closure !== undefined) keepSeed(objects, closure);
+  for (const identity of plan.wholePacks) noteBasesFirst(identity, true);
   return plan;
 }
 

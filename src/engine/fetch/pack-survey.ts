@@ -15,7 +15,9 @@ import { parseTagLinks } from "../../object/tag.js";
 import { OFS_DELTA, parseEntryHeader, REF_DELTA } from "../../pack/entry-header.js";
 import { inflatePrefix, tryInflateAt } from "../../pack/inflate.js";
 import type { Pack } from "../../pack/pack.js";
+import { noteBasesFirst } from "./bases-first.js";
 import type { ObjectSpace } from "./object-space.js";
+import { packIdentity } from "./reachable-set.js";
 import { TreeScratch } from "./tree-scratch.js";
 import type { WorkBudget } from "./work-budget.js";
 
@@ -81,6 +83,8 @@ export async function surveyPack(space: ObjectSpace, pack: Pack, budget: WorkBud
     rankOfPosition,
   };
   await scanEntries(space, survey, builder, budget);
+  // What `bases-first.ts` would find by reading the pack once more.
+  noteBasesFirst(packIdentity(pack), survey.bases.every((base, rank) => base < rank && base !== BASE_OUTSIDE));
   spreadTypes(survey);
   await surveyTrees(space, survey, builder, budget);
   survey.links = builder.links;

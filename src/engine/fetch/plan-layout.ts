@@ -10,8 +10,10 @@ import type { Pack } from "../../pack/pack.js";
 import { encodeEntries, type NewEntry, type ObjectToEncode } from "../delta-search.js";
 import type { ObjectSelection } from "../object-count.js";
 import { ENTRY_HEAD_BYTES_MAX, writeDistance, writeTypeAndSize } from "./entry-encoding.js";
+import { hasBasesFirst } from "./bases-first.js";
 import { type PlanData, SegmentBuilder } from "./plan-data.js";
 import { BASE_ELSEWHERE, NO_BASE, type PlanEntries, readEntries } from "./plan-entries.js";
+import { packIdentity } from "./reachable-set.js";
 import type { WorkBudget } from "./work-budget.js";
 
 export interface LayoutOptions {
@@ -31,7 +33,7 @@ const DEFERRED_BYTES_MIN = 1024 * 1024;
 
 export async function layOutPack(selection: ObjectSelection, options: LayoutOptions): Promise<PlanData> {
   const { space, chosen } = selection;
-  const whole = options.ofsDelta ? wholePacks(selection) : new Set<number>();
+  const whole = options.ofsDelta ? await wholePacks(selection, options.budget) : new Set<number>();
   for (const k of whole) {
     const pack = space.packs[k] as Pack;
     if (pack.index.objectCount === chosen.size) return verbatim(selection, pack);
@@ -42,13 +44,14 @@ export async function layOutPack(selection: ObjectSelection, options: LayoutOpti
   return layout.write();
 }
 
-/** Packs of which every object is sent and none stands in an earlier pack. */
-function wholePacks({ space, chosen }: ObjectSelection): Set<number> {
+/** Packs of which every object is sent, none stands in an earlier pack, and which may be sent as they are. */
+async function wholePacks({ space, chosen }: ObjectSelection, budget: WorkBudget): Promise<Set<number>> {
   const whole = new Set<number>();
   for (const [k, pack] of space.packs.entries()) {
     const first = space.firsts[k] as number;
     const { objectCount } = pack.index;
-    if (objectCount > 0 && chosen.countBetween(first, first + objectCount) === objectCount) whole.add(k);
+    const isWhole = objectCount > 0 && chosen.countBetween(first, first + objectCount) === objectCount;
+    if (isWhole && (await hasBasesFirst(pack, budget))) whole.add(k);
   }
   return whole;
 }
@@ -64,6 +67,7 @@ function verbatim({ space, chosen }: ObjectSelection, pack: Pack): PlanData {
     reusedDeltaCount: 0,
     sizeBytes: pack.bytes.sizeBytes,
     packKeys: [pack.key],
+    wholePacks: [packIdentity(pack)],
     segmentPacks: new Int32Array([0]),
     segmentStarts: new Float64Array([0]),
     segmentEnds: new Float64Array([end]),
@@ -202,6 +206,7 @@ class Layout {
       reusedDeltaCount: this.#reusedDeltaCount,
       sizeBytes: segments.position + hashBytes(space.objectFormat),
       packKeys: space.packs.map((pack) => pack.key),
+      wholePacks: [...this.#whole].map((k) => packIdentity(space.packs[k] as Pack)),
       ...segments.finish(),
       deferred: this.#deferred.map((ordinal) => space.oidOf(ordinal)),
       trailer: undefined,
