@@ -31,7 +31,8 @@ describe("GrowingBuffer", () => {
         const finished = buffer.finish();
         expect(finished.read(0, model.length + 1).equals(model)).toBe(true);
         const description = finished.describe();
-        if (description.kind === "memory") expect(description.buffer.byteLength).toBeLessThanOrEqual(Math.max(model.length * 2, 1));
+        if (description.kind === "memory")
+          expect(description.buffer.byteLength).toBeLessThanOrEqual(Math.max(model.length * 2, 1));
       }),
       { numRuns: 50 },
     );

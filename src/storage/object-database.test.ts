@@ -18,7 +18,11 @@ function packOf(objects: readonly SampleObject[], damage?: (bytes: Buffer) => vo
   damage?.(bytes);
   const shared = new SharedArrayBuffer(bytes.length);
   bytes.copy(Buffer.from(shared));
-  return new Pack({ key: `${trailer}${damage === undefined ? "" : "-damaged"}`, index: PackIndex.parse(index, "sha1"), bytes: new MemoryRange(shared) });
+  return new Pack({
+    key: `${trailer}${damage === undefined ? "" : "-damaged"}`,
+    index: PackIndex.parse(index, "sha1"),
+    bytes: new MemoryRange(shared),
+  });
 }
 
 const spoil = (bytes: Buffer): void => void bytes.fill(0xff, 13, bytes.length - 20);
@@ -61,10 +65,17 @@ describe("createObjectDatabase", () => {
 
   it("reads another copy when one is damaged: a pack's, then a loose one", async () => {
     const object = blob("twice");
-    const both = createObjectDatabase({ objectFormat: "sha1", packs: [packOf([object], spoil), packOf([object])] });
+    const both = createObjectDatabase({
+      objectFormat: "sha1",
+      packs: [packOf([object], spoil), packOf([object])],
+    });
     expect((await both.read(object.oid))?.data.toString()).toBe("twice");
     writeLoose(object);
-    const loose = createObjectDatabase({ objectFormat: "sha1", packs: [packOf([object], spoil)], loose: looseIn(directory) });
+    const loose = createObjectDatabase({
+      objectFormat: "sha1",
+      packs: [packOf([object], spoil)],
+      loose: looseIn(directory),
+    });
     expect((await loose.read(object.oid))?.data.toString()).toBe("twice");
     const none = createObjectDatabase({ objectFormat: "sha1", packs: [packOf([object], spoil)] });
     await expect(none.read(object.oid)).rejects.toMatchObject({ code: "object/corrupt" });
@@ -115,7 +126,10 @@ describe("loose objects", () => {
       const path = writeLoose(object);
       writeFileSync(path, bytes);
       const database = createObjectDatabase({ objectFormat: "sha1", packs: [], loose: looseIn(directory) });
-      const failed = await Promise.resolve(database.read(object.oid)).then(() => undefined, (error: unknown) => error);
+      const failed = await Promise.resolve(database.read(object.oid)).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
       expect(failed, title).toMatchObject({ code: "object/corrupt" });
       expect(String(failed)).toContain(path);
     }
@@ -141,7 +155,8 @@ describe("loose objects", () => {
     const since = performance.now();
     for (let i = 0; i < 1000; i++) await loose.has(blob(`absent ${i}`).oid, since);
     let late = 0;
-    for (let i = 1000; i < 2000; i++) if (loose.has(blob(`absent ${i}`).oid, since) instanceof Promise) late++;
+    for (let i = 1000; i < 2000; i++)
+      if (loose.has(blob(`absent ${i}`).oid, since) instanceof Promise) late++;
     expect(late).toBe(0);
     expect(await loose.has(object.oid, since)).toBe(true);
     expect(loose.has(object.oid, since)).toBe(true);

@@ -58,7 +58,9 @@ export class OverlayReader implements ObjectReader {
 
   readHeader(oid: ObjectId): MaybePromise<ObjectHeader | undefined> {
     const own = this.#lookup.locate(oid);
-    return own === undefined ? this.#base.readHeader(oid) : own.pack.readObjectHeader(own.position, this.#external);
+    return own === undefined
+      ? this.#base.readHeader(oid)
+      : own.pack.readObjectHeader(own.position, this.#external);
   }
 
   has(oid: ObjectId): MaybePromise<boolean> {

@@ -57,7 +57,8 @@ describe("PackLookup", () => {
       for (const i of [start, start + 1, Math.floor((start + end) / 2), end - 1]) {
         expectFinds(lookup, packs[i] as Pack, contents[i] as string[]);
       }
-      if (start > 0) for (const oid of contents[start - 1] as string[]) expect(lookup.locate(oid)).toBeUndefined();
+      if (start > 0)
+        for (const oid of contents[start - 1] as string[]) expect(lookup.locate(oid)).toBeUndefined();
     }
   });
 
@@ -83,13 +84,23 @@ describe("PackLookup", () => {
 
   it("finds ids that share their beginnings", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 50 })), { minLength: 20, maxLength: 60 }), (pairs) => {
-        const ids = [...new Set(pairs.map(([head, tail]) => `${"ab".repeat(15)}${head}${tail.toString(16).padStart(9, "0")}`))];
-        const packs = ids.map((oid) => indexOnly([oid]));
-        const lookup = new PackLookup(packs);
-        for (const [i, oid] of ids.entries()) expect(lookup.locate(oid)?.pack).toBe(packs[i]);
-        expect(lookup.locate("ab".repeat(20))).toBeUndefined();
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 50 })), {
+          minLength: 20,
+          maxLength: 60,
+        }),
+        (pairs) => {
+          const ids = [
+            ...new Set(
+              pairs.map(([head, tail]) => `${"ab".repeat(15)}${head}${tail.toString(16).padStart(9, "0")}`),
+            ),
+          ];
+          const packs = ids.map((oid) => indexOnly([oid]));
+          const lookup = new PackLookup(packs);
+          for (const [i, oid] of ids.entries()) expect(lookup.locate(oid)?.pack).toBe(packs[i]);
+          expect(lookup.locate("ab".repeat(20))).toBeUndefined();
+        },
+      ),
     );
   });
 

@@ -18,7 +18,10 @@ export function parseRepositoryName(text: string): string {
   if (segments.length > 8) throw badName(text, "it has more than eight segments");
   for (const segment of segments) {
     if (!SEGMENT.test(segment)) {
-      throw badName(text, "a segment is letters, digits, '_', '-' and '.', and starts with a letter, digit or '_'");
+      throw badName(
+        text,
+        "a segment is letters, digits, '_', '-' and '.', and starts with a letter, digit or '_'",
+      );
     }
     if (/\.(git|lock)$/i.test(segment)) throw badName(text, "a segment may not end in '.git' or '.lock'");
     if (DEVICE.test(segment)) throw badName(text, `'${segment}' is the name of a device`);

@@ -43,7 +43,7 @@ export class AlternateTips {
   async close(): Promise<void> {
     const stores = await Promise.allSettled(this.#stores.values());
     this.#stores.clear();
-    await Promise.all(stores.map((store) => (store.status === "fulfilled" ? store.value?.close() : undefined)));
+    for (const store of stores) if (store.status === "fulfilled") await store.value?.close();
   }
 
   async #snapshot(path: string): Promise<Awaited<ReturnType<RefStore["snapshot"]>> | undefined> {

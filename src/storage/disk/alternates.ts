@@ -30,7 +30,8 @@ export function parseAlternates(text: string, objectsDirectory: string): string[
   for (const line of text.split("\n")) {
     if (line === "" || line.startsWith("#")) continue;
     const path = line.startsWith('"') ? unquote(line) : line;
-    if (path !== undefined && path !== "" && !path.includes("\0")) paths.push(resolve(objectsDirectory, path));
+    if (path !== undefined && path !== "" && !path.includes("\0"))
+      paths.push(resolve(objectsDirectory, path));
   }
   return paths;
 }

@@ -11,7 +11,7 @@ import { PackBitmap } from "../../pack/bitmap.js";
 import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
 import type { GitObject, ObjectHeader } from "../contracts/object-reader.js";
-import type { LooseObjects } from "../object-database.js";
+import type { LooseObjects } from "../composed-objects.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { identityOf, stampOf } from "./file-stamp.js";
 import { looseObjectPath, readLooseHeaderBlocking, readLooseObjectBlocking } from "./loose-object-file.js";
@@ -33,7 +33,8 @@ export function createBlockingLooseObjects(directories: readonly string[]): Loos
       for (const directory of directories) {
         for (const shard of namesIn(directory)) {
           if (!/^[0-9a-f]{2}$/.test(shard)) continue;
-          for (const name of namesIn(`${directory}/${shard}`)) if (/^[0-9a-f]{38,62}$/.test(name)) yield shard + name;
+          for (const name of namesIn(`${directory}/${shard}`))
+            if (/^[0-9a-f]{38,62}$/.test(name)) yield shard + name;
         }
       }
     },

@@ -18,7 +18,9 @@ export class CachedFile<T> {
   readonly path: string;
   readonly #options: CachedFileOptions<T>;
   readonly #refresh: () => Promise<void>;
-  #known: { readonly bytes: Buffer | undefined; readonly stamp: FileStamp | undefined; readonly value: T } | undefined;
+  #known:
+    | { readonly bytes: Buffer | undefined; readonly stamp: FileStamp | undefined; readonly value: T }
+    | undefined;
   #racy = true;
   #generation = 0;
 
@@ -36,7 +38,8 @@ export class CachedFile<T> {
   /** @throws storage/io; and what `parse` throws */
   async read(): Promise<T> {
     await this.#refresh();
-    if (this.#known === undefined) throw new GitwharfError("base/invariant", "a file was loaded without a value");
+    if (this.#known === undefined)
+      throw new GitwharfError("base/invariant", "a file was loaded without a value");
     return this.#known.value;
   }
 
@@ -44,7 +47,8 @@ export class CachedFile<T> {
     const readAtMs = Date.now();
     const stamp = await readStamp(this.path);
     if (this.#known !== undefined && !this.#racy && sameStamp(stamp, this.#known.stamp)) return;
-    const bytes = stamp === undefined ? undefined : await readSmallFile(this.path, this.#options.sizeBytesMax);
+    const bytes =
+      stamp === undefined ? undefined : await readSmallFile(this.path, this.#options.sizeBytesMax);
     const racy = isRacy(stamp, readAtMs);
     if (this.#known !== undefined && sameBytes(bytes, this.#known.bytes)) {
       this.#known = { ...this.#known, stamp };
@@ -68,7 +72,10 @@ export async function readSmallFile(path: string, sizeBytesMax: number): Promise
   try {
     const { size } = await file.stat();
     if (size > sizeBytesMax) {
-      throw new GitwharfError("storage/unsupported", `${path} is larger than the ${sizeBytesMax} bytes that are read`);
+      throw new GitwharfError(
+        "storage/unsupported",
+        `${path} is larger than the ${sizeBytesMax} bytes that are read`,
+      );
     }
     return await file.readFile();
   } catch (cause) {

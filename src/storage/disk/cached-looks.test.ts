@@ -68,7 +68,9 @@ describe("CachedFile", () => {
     writeFileSync(join(directory, "at"), "x".repeat(100));
     writeFileSync(join(directory, "past"), "x".repeat(101));
     expect((await readSmallFile(join(directory, "at"), 100))?.length).toBe(100);
-    await expect(readSmallFile(join(directory, "past"), 100)).rejects.toMatchObject({ code: "storage/unsupported" });
+    await expect(readSmallFile(join(directory, "past"), 100)).rejects.toMatchObject({
+      code: "storage/unsupported",
+    });
   });
 });
 

@@ -43,7 +43,11 @@ export class CommitGraphFiles {
     const chain = `${this.#objectsDirectory}/info/commit-graphs/commit-graph-chain`;
     const stamps = await Promise.all([readStamp(single), readStamp(chain)]);
     // Both files are replaced by renaming, never changed: the inode tells, and no grain of time matters.
-    if (this.#stamps !== undefined && sameStamp(stamps[0], this.#stamps[0]) && sameStamp(stamps[1], this.#stamps[1])) {
+    if (
+      this.#stamps !== undefined &&
+      sameStamp(stamps[0], this.#stamps[0]) &&
+      sameStamp(stamps[1], this.#stamps[1])
+    ) {
       return;
     }
     this.#current =
@@ -64,7 +68,11 @@ export class CommitGraphFiles {
   async #readChain(chain: string): Promise<SharedArrayBuffer[]> {
     const text = (await readSmallFile(chain, CHAIN_BYTES_MAX))?.toString("latin1") ?? "";
     const hashes = text.split("\n").filter((line) => line !== "");
-    if (hashes.length === 0 || hashes.length > LAYERS_MAX || !hashes.every((hash) => isObjectId(hash, this.#objectFormat))) {
+    if (
+      hashes.length === 0 ||
+      hashes.length > LAYERS_MAX ||
+      !hashes.every((hash) => isObjectId(hash, this.#objectFormat))
+    ) {
       throw new GitwharfError("storage/unsupported", `${chain} is not a list of commit-graph layers`);
     }
     const layers: SharedArrayBuffer[] = [];

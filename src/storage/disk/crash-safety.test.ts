@@ -61,7 +61,8 @@ describe("a process that is killed while it pushes", () => {
       await bare.run("fsck", "--full", "--strict");
       await bare.run("merge-base", "--is-ancestor", last, "refs/heads/main");
       const names = readdirSync(join(bare.directory, "objects/pack"));
-      for (const name of names) if (name.endsWith(".idx")) expect(names).toContain(name.replace(/idx$/, "pack"));
+      for (const name of names)
+        if (name.endsWith(".idx")) expect(names).toContain(name.replace(/idx$/, "pack"));
     }
     const store = createDiskRepositoryStore({ directory: workspace.directory });
     const repository = await store.open("app");
@@ -83,7 +84,8 @@ describe("several processes on one directory", () => {
     const watching = (async () => {
       while (running) {
         const snapshot = await repository?.snapshot();
-        for (const { oid } of snapshot?.refs.all ?? []) expect((await snapshot?.objects.read(oid))?.type).toBe("commit");
+        for (const { oid } of snapshot?.refs.all ?? [])
+          expect((await snapshot?.objects.read(oid))?.type).toBe("commit");
         snapshot?.release();
       }
     })();
@@ -102,7 +104,9 @@ describe("several processes on one directory", () => {
       expect(await bare.run("rev-parse", `refs/heads/${branch}`)).toBe(pushers[i]?.acknowledged.at(-1));
       expect(await bare.run("rev-list", "--count", `refs/heads/${branch}`)).toBe("15");
     }
-    expect(readdirSync(join(bare.directory, "objects")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
+    expect(readdirSync(join(bare.directory, "objects")).filter((name) => name.startsWith("tmp_"))).toEqual(
+      [],
+    );
   });
 });
 

@@ -17,18 +17,27 @@ import { type RepositoryLayoutOptions, writeRepositoryLayout } from "./repositor
 export const HIDDEN_NEW_PREFIX = ".gitwharf-new-";
 
 /** @throws storage/exists, storage/bad-name, storage/io */
-export async function createRepositoryAt(root: string, name: string, options: RepositoryLayoutOptions): Promise<void> {
+export async function createRepositoryAt(
+  root: string,
+  name: string,
+  options: RepositoryLayoutOptions,
+): Promise<void> {
   const branch = `refs/heads/${options.defaultBranch}`;
   const why = checkRefName(branch);
-  if (why !== undefined) throw new GitwharfError("storage/bad-name", `'${options.defaultBranch}' cannot be a branch: ${why}`);
+  if (why !== undefined)
+    throw new GitwharfError("storage/bad-name", `'${options.defaultBranch}' cannot be a branch: ${why}`);
   const outer = await enclosingRepository(root, name);
   if (outer !== undefined) {
-    throw new GitwharfError("storage/bad-name", `'${name}' cannot be made: it would lie inside the repository '${outer}'`);
+    throw new GitwharfError(
+      "storage/bad-name",
+      `'${name}' cannot be made: it would lie inside the repository '${outer}'`,
+    );
   }
   const path = `${root}/${name}.git`;
   const exists = new GitwharfError("storage/exists", `repository '${name}' exists already`);
   // A look beforehand saves the work; the renaming decides.
-  if ((await readStamp(path)) !== undefined || (await isRepositoryOrWorkTree(`${root}/${name}`))) throw exists;
+  if ((await readStamp(path)) !== undefined || (await isRepositoryOrWorkTree(`${root}/${name}`)))
+    throw exists;
   const { parent, made } = await makeParents(root, name);
   const hidden = await makeHidden(parent);
   try {
@@ -51,7 +60,10 @@ async function makeHidden(parent: string): Promise<string> {
     await mkdir(hidden);
     return hidden;
   } catch (cause) {
-    if (isAbsent(cause)) throw new GitwharfError("storage/io", `${parent} was removed while a repository was made in it`, { cause });
+    if (isAbsent(cause))
+      throw new GitwharfError("storage/io", `${parent} was removed while a repository was made in it`, {
+        cause,
+      });
     throw ioError("making a repository in", parent, cause);
   }
 }

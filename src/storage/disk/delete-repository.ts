@@ -17,12 +17,20 @@ export const HIDDEN_DELETED_PREFIX = ".gitwharf-deleted-";
  * Not supported: deleting a repository that has a work tree; its owner does that by hand.
  * @throws storage/not-found, storage/unsupported, storage/io
  */
-export async function deleteRepositoryAt(root: string, name: string, options: { readonly sync: boolean }): Promise<void> {
+export async function deleteRepositoryAt(
+  root: string,
+  name: string,
+  options: { readonly sync: boolean },
+): Promise<void> {
   const found = await findRepository(root, name);
-  if (found === undefined) throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
+  if (found === undefined)
+    throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
   const path = await bareDirectory(`${root}/${name}`);
   if (path === undefined) {
-    throw new GitwharfError("storage/unsupported", `repository '${name}' has a work tree; remove ${found.path} by hand`);
+    throw new GitwharfError(
+      "storage/unsupported",
+      `repository '${name}' has a work tree; remove ${found.path} by hand`,
+    );
   }
   const parent = dirname(path);
   try {
@@ -39,6 +47,7 @@ export async function deleteRepositoryAt(root: string, name: string, options: { 
 }
 
 async function bareDirectory(stem: string): Promise<string | undefined> {
-  if ((await readStamp(`${stem}.git`)) !== undefined && (await isGitDirectory(`${stem}.git`))) return `${stem}.git`;
+  if ((await readStamp(`${stem}.git`)) !== undefined && (await isGitDirectory(`${stem}.git`)))
+    return `${stem}.git`;
   return (await isGitDirectory(stem)) ? stem : undefined;
 }

@@ -14,7 +14,13 @@ import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
 import type { PackSink } from "../contracts/quarantine.js";
 import { GrowingBuffer } from "../growing-buffer.js";
-import { closeDescriptor, openDescriptor, syncDescriptor, truncateDescriptor, writeDescriptor } from "./descriptor.js";
+import {
+  closeDescriptor,
+  openDescriptor,
+  syncDescriptor,
+  truncateDescriptor,
+  writeDescriptor,
+} from "./descriptor.js";
 import { ioError } from "./file-errors.js";
 import { DescriptorRange, PackFile } from "./pack-file.js";
 
@@ -100,7 +106,8 @@ export class DiskPackSink implements PackSink {
 
   range(): ByteRange {
     if (this.#memory !== undefined) return this.#memory.range();
-    if (this.#fd === undefined) throw new GitwharfError("base/invariant", "a pack was read while an append was under way");
+    if (this.#fd === undefined)
+      throw new GitwharfError("base/invariant", "a pack was read while an append was under way");
     return new FileRange(this.#fileKey(this.#fd), { blocking: false });
   }
 
@@ -126,14 +133,26 @@ export class DiskPackSink implements PackSink {
       written.push(this.#rename(`${path}.pack`));
     }
     // Failures of the syncing are told by `synced`; until then nobody may be listening.
-    const settle = Promise.all(written).then(() => Promise.all(syncs)).then(() => undefined);
+    const settle = Promise.all(written)
+      .then(() => Promise.all(syncs))
+      .then(() => undefined);
     settle.catch(() => undefined);
     await Promise.all(written);
     const bytes = memory !== undefined ? memory.finish() : new DescriptorRange(this.#fileKey(fd ?? -1));
     const key = `quarantine-${this.#serial}`;
-    const pack = new Pack({ key, name, index: PackIndex.parse(files.index, this.#options.objectFormat), bytes });
+    const pack = new Pack({
+      key,
+      name,
+      index: PackIndex.parse(files.index, this.#options.objectFormat),
+      bytes,
+    });
     const file = new PackFile({ pack, path, modifiedMs: Date.now() });
-    this.#options.onFinish({ name, file, endings: [".pack", ...side.map(([ending]) => ending)], synced: settle });
+    this.#options.onFinish({
+      name,
+      file,
+      endings: [".pack", ...side.map(([ending]) => ending)],
+      synced: settle,
+    });
     return pack;
   }
 
@@ -154,7 +173,8 @@ export class DiskPackSink implements PackSink {
   }
 
   #changing(): void {
-    if (this.#state !== "open") throw new GitwharfError("base/invariant", `a pack was changed after it was ${this.#state}`);
+    if (this.#state !== "open")
+      throw new GitwharfError("base/invariant", `a pack was changed after it was ${this.#state}`);
     this.#change++;
   }
 
@@ -205,10 +225,18 @@ export class DiskPackSink implements PackSink {
       throw error;
     }
     if (this.#options.sync) {
-      const sync = this.#doing(syncDescriptor(fd)).finally(() => closeDescriptor(fd));
+      const sync = this.#syncAndClose(fd);
       sync.catch(() => undefined);
       syncs.push(sync);
     } else await closeDescriptor(fd);
+  }
+
+  async #syncAndClose(fd: number): Promise<void> {
+    try {
+      await this.#doing(syncDescriptor(fd));
+    } finally {
+      await closeDescriptor(fd);
+    }
   }
 
   #write(fd: number, bytes: Uint8Array, at: number): Promise<void> {

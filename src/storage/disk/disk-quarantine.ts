@@ -155,12 +155,14 @@ export class DiskQuarantine implements Quarantine {
       await mkdir(`${directory}/pack`);
       return `${directory}/pack`;
     } catch (cause) {
-      if (isAbsent(cause)) throw new GitwharfError("storage/not-found", `the repository of ${objectsDirectory} was deleted`);
+      if (isAbsent(cause))
+        throw new GitwharfError("storage/not-found", `the repository of ${objectsDirectory} was deleted`);
       throw ioError("making a quarantine in", objectsDirectory, cause);
     }
   }
 
   #mustBeOpen(): void {
-    if (this.#state !== "open") throw new GitwharfError("base/invariant", `a quarantine was used after it was ${this.#state}`);
+    if (this.#state !== "open")
+      throw new GitwharfError("base/invariant", `a quarantine was used after it was ${this.#state}`);
   }
 }

@@ -62,7 +62,8 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
         sync: durability === "sync",
       });
       const location = await findRepository(root, name);
-      if (location === undefined) throw new GitwharfError("storage/not-found", `repository '${name}' was deleted at once`);
+      if (location === undefined)
+        throw new GitwharfError("storage/not-found", `repository '${name}' was deleted at once`);
       return openings.open(name, location);
     },
     async delete(text) {
@@ -83,7 +84,10 @@ export interface OpenDiskRepositoryAtOptions {
  * The repository at a path, as `git upload-pack PATH` finds it: `PATH/.git`, `PATH`, `PATH.git/.git`, `PATH.git`.
  * @throws storage/not-found, storage/unsupported, storage/bad-config
  */
-export async function openDiskRepositoryAt(path: string, options: OpenDiskRepositoryAtOptions = {}): Promise<Repository> {
+export async function openDiskRepositoryAt(
+  path: string,
+  options: OpenDiskRepositoryAtOptions = {},
+): Promise<Repository> {
   const full = resolve(path);
   for (const candidate of [`${full}/.git`, full, `${full}.git/.git`, `${full}.git`]) {
     const location = await findGitDirectory(candidate);

@@ -29,6 +29,7 @@ import { openRefStore } from "./open-ref-store.js";
 import { RepositoryConfig } from "./repository-config.js";
 import type { RepositoryFormat } from "./repository-format.js";
 import { RepositoryObjects } from "./repository-objects.js";
+import { RepositorySnapshots } from "./repository-snapshots.js";
 import { openServedFile } from "./served-file.js";
 import { appendShallow, parseShallow, SHALLOW_BYTES_MAX } from "./shallow-file.js";
 import { removeStaleQuarantines } from "./stale-quarantines.js";
@@ -49,17 +50,12 @@ interface Parts {
   readonly objects: RepositoryObjects;
 }
 
-interface ObjectsAtOnce {
-  readonly view: ObjectsView;
-  readonly shallow: ReadonlySet<ObjectId>;
-  readonly shallowGeneration: number;
-}
-
 /** @throws storage/not-found, storage/unsupported, storage/bad-config, storage/io */
 export async function openDiskRepository(options: OpenDiskRepositoryOptions): Promise<DiskRepository> {
   const { path, commonDirectory, workTree } = options.location;
   const stamp = await readStamp(path);
-  if (stamp === undefined) throw new GitwharfError("storage/not-found", `repository '${options.name}' does not exist`);
+  if (stamp === undefined)
+    throw new GitwharfError("storage/not-found", `repository '${options.name}' does not exist`);
   const looksBare = workTree === undefined && !path.endsWith("/.git");
   const config = new RepositoryConfig({ gitDirectory: path, commonDirectory, looksBare });
   const format = await config.format();
@@ -80,13 +76,10 @@ export class DiskRepository implements Repository {
   readonly gitDirectory: string;
   readonly #options: OpenDiskRepositoryOptions;
   readonly #parts: Parts;
-  readonly #shallow: CachedFile<ReadonlySet<ObjectId>>;
+  readonly #snapshots: RepositorySnapshots;
   readonly #tips: AlternateTips;
   readonly #quarantines = new Set<string>();
   readonly #sweeping: Promise<void>;
-  /** The refs' version when objects were last looked at *after* the refs. */
-  #pairedRefs: string | undefined;
-  #isShallow = false;
   #closed: Promise<void> | undefined;
 
   constructor(options: OpenDiskRepositoryOptions, parts: Parts) {
@@ -108,12 +101,20 @@ export class DiskRepository implements Repository {
       peel: (oid) => this.#peel(oid),
       durability: options.durability,
     });
-    this.#shallow = new CachedFile(`${commonDirectory}/shallow`, {
-      parse: (bytes) => parseShallow(bytes, objectFormat),
-      sizeBytesMax: SHALLOW_BYTES_MAX,
-    });
     this.#tips = new AlternateTips(objectFormat);
-    this.#sweeping = removeStaleQuarantines(this.#objectsDirectory, { inUse: this.#quarantines }).catch(() => undefined);
+    this.#snapshots = new RepositorySnapshots({
+      refs: this.refs,
+      objects: parts.objects,
+      shallow: new CachedFile(`${commonDirectory}/shallow`, {
+        parse: (bytes) => parseShallow(bytes, objectFormat),
+        sizeBytesMax: SHALLOW_BYTES_MAX,
+      }),
+      tips: this.#tips,
+      mustExist: () => this.#mustExist(),
+    });
+    this.#sweeping = removeStaleQuarantines(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
+      () => undefined,
+    );
   }
 
   /** Memory that it keeps between requests, in bytes, about. */
@@ -137,56 +138,21 @@ export class DiskRepository implements Repository {
   }
 
   async snapshot(): Promise<Snapshot> {
-    // At once, because mostly nothing has changed; what must come after the refs is done again when they have.
-    const early = this.#takeView();
-    let refs: RefSnapshot;
-    let objects: ObjectsAtOnce;
     try {
-      [refs, , objects] = await Promise.all([this.refs.snapshot(), this.#mustExist(), early]);
+      return await this.#snapshots.take();
     } catch (error) {
-      early.then(({ view }) => view.release(), () => undefined);
-      throw await this.#explain(error);
-    }
-    try {
-      if (refs.version !== this.#pairedRefs) {
-        const later = await this.#takeView();
-        objects.view.release();
-        objects = later;
-        this.#pairedRefs = refs.version;
-      }
-      objects.view.coverLooseUntil(performance.now());
-      return await this.#compose(refs, objects);
-    } catch (error) {
-      objects.view.release();
       throw await this.#explain(error);
     }
   }
 
   async openQuarantine(): Promise<Quarantine> {
-    const early = this.#takeView();
-    let settings: RepositorySettings;
-    let view: ObjectsView;
     try {
-      [settings, , { view }] = await Promise.all([this.settings(), this.#mustExist(), early]);
+      const other = Promise.all([this.settings(), this.#mustExist()]);
+      const [[settings], { view }] = await this.#snapshots.takeObjectsBeside(other);
+      return this.#createQuarantine(settings, view);
     } catch (error) {
-      early.then(({ view }) => view.release(), () => undefined);
       throw await this.#explain(error);
     }
-    view.coverLooseUntil(performance.now());
-    return new DiskQuarantine({
-      objectsDirectory: this.#objectsDirectory,
-      view,
-      packs: this.#parts.objects.own.packs,
-      sync: this.#sync,
-      shared: settings.core.sharedRepository,
-      mustExist: () => this.#mustExist(),
-      appendShallow: (oids) =>
-        appendShallow(this.#options.location.commonDirectory, oids, { objectFormat: this.objectFormat, sync: this.#sync }),
-      onDirectory: (path, inUse) => {
-        if (inUse) this.#quarantines.add(path);
-        else this.#quarantines.delete(path);
-      },
-    });
   }
 
   async checkedOutBranches(): Promise<ReadonlyMap<string, WorkTreeUse>> {
@@ -229,41 +195,24 @@ export class DiskRepository implements Repository {
     return this.#options.durability === "sync";
   }
 
-  async #takeView(): Promise<ObjectsAtOnce> {
-    const taking = this.#parts.objects.takeView({ commitGraph: !this.#isShallow });
-    let shallow: ReadonlySet<ObjectId>;
-    let view: ObjectsView;
-    try {
-      [shallow, view] = await Promise.all([this.#shallow.read(), taking]);
-    } catch (error) {
-      taking.then((unused) => unused.release(), () => undefined);
-      throw error;
-    }
-    const shallowGeneration = this.#shallow.generation;
-    if (shallow.size > 0 === this.#isShallow) return { view, shallow, shallowGeneration };
-    // A commit-graph knows parents that a shallow repository must not see.
-    view.release();
-    this.#isShallow = shallow.size > 0;
-    return { view: await this.#parts.objects.takeView({ commitGraph: !this.#isShallow }), shallow, shallowGeneration };
-  }
-
-  async #compose(refs: RefSnapshot, objects: ObjectsAtOnce): Promise<Snapshot> {
-    const { view, shallow, shallowGeneration } = objects;
-    const { tips, version } = await this.#tips.read(this.#parts.objects.alternates);
-    let released = false;
-    return {
-      version: [refs.version, view.serial, shallowGeneration, version].join("/"),
-      head: refs.head,
-      refs,
-      objects: view.reader,
-      shallow,
-      alternateTips: tips,
-      release() {
-        if (released) return;
-        released = true;
-        view.release();
+  /** @param view taken over */
+  #createQuarantine(settings: RepositorySettings, view: ObjectsView): Quarantine {
+    const { commonDirectory } = this.#options.location;
+    const { objectFormat } = this;
+    const sync = this.#sync;
+    return new DiskQuarantine({
+      objectsDirectory: this.#objectsDirectory,
+      view,
+      packs: this.#parts.objects.own.packs,
+      sync,
+      shared: settings.core.sharedRepository,
+      mustExist: () => this.#mustExist(),
+      appendShallow: (oids) => appendShallow(commonDirectory, oids, { objectFormat, sync }),
+      onDirectory: (path, inUse) => {
+        if (inUse) this.#quarantines.add(path);
+        else this.#quarantines.delete(path);
       },
-    };
+    });
   }
 
   /** @throws storage/not-found */
@@ -277,7 +226,8 @@ export class DiskRepository implements Repository {
   /** For packed-refs, which tell what tags stand for. Thousands are asked for at once: the view at hand mostly knows. */
   #peel(oid: ObjectId): MaybePromise<ObjectId | undefined> {
     const view = this.#parts.objects.current;
-    if (view?.reader.locate(oid) === undefined) return this.#takeView().then(({ view: taken }) => peelIn(taken, oid));
+    if (view?.reader.locate(oid) === undefined)
+      return this.#snapshots.takeObjects().then((taken) => peelIn(taken.view, oid));
     view.retain();
     return peelIn(view, oid);
   }

@@ -15,7 +15,8 @@ let restore: () => void;
 function record(): () => void {
   const { fsync } = fs;
   const { link } = fs.promises;
-  const name = (path: string): string => relative(directory, path).replace(/tmp_objdir-incoming-\w+/, "QUARANTINE");
+  const name = (path: string): string =>
+    relative(directory, path).replace(/tmp_objdir-incoming-\w+/, "QUARANTINE");
   fs.fsync = ((fd: number, done: (error: NodeJS.ErrnoException | null) => void) => {
     const path = name(readlinkSync(`/proc/self/fd/${fd}`));
     fsync(fd, (error) => {
@@ -53,7 +54,10 @@ async function pushOnce(durability: "sync" | "none", sizeBytes: number): Promise
   const { objects } = sampleCommit("sha1", "one");
   const noise = Buffer.from(Array.from({ length: sizeBytes }, (_, i) => (i * i * 31) >> 5));
   const quarantine = await repository.openQuarantine();
-  const pack = await finishPack(await quarantine.createPack(), "sha1", [...objects, sampleObject("sha1", "blob", noise)]);
+  const pack = await finishPack(await quarantine.createPack(), "sha1", [
+    ...objects,
+    sampleObject("sha1", "blob", noise),
+  ]);
   await quarantine.publish();
   calls.push("published");
   await quarantine.discard();
@@ -63,18 +67,28 @@ async function pushOnce(durability: "sync" | "none", sizeBytes: number): Promise
 }
 
 describe("publishing", () => {
-  it.each([10, 3_000_000])("syncs content, then links, then syncs the directory (%i bytes)", async (sizeBytes) => {
-    const name = await pushOnce("sync", sizeBytes);
-    const first = calls.indexOf(`link app.git/objects/pack/${name}.pack`);
-    expect(calls.slice(0, first).map((call) => basename(call)).sort()).toEqual([`${name}.idx`, `${name}.pack`]);
-    expect(calls.slice(0, first).every((call) => call.startsWith("sync app.git/objects/QUARANTINE/pack/"))).toBe(true);
-    expect(calls.slice(first)).toEqual([
-      `link app.git/objects/pack/${name}.pack`,
-      `link app.git/objects/pack/${name}.idx`,
-      "sync app.git/objects/pack",
-      "published",
-    ]);
-  });
+  it.each([10, 3_000_000])(
+    "syncs content, then links, then syncs the directory (%i bytes)",
+    async (sizeBytes) => {
+      const name = await pushOnce("sync", sizeBytes);
+      const first = calls.indexOf(`link app.git/objects/pack/${name}.pack`);
+      expect(
+        calls
+          .slice(0, first)
+          .map((call) => basename(call))
+          .sort(),
+      ).toEqual([`${name}.idx`, `${name}.pack`]);
+      expect(
+        calls.slice(0, first).every((call) => call.startsWith("sync app.git/objects/QUARANTINE/pack/")),
+      ).toBe(true);
+      expect(calls.slice(first)).toEqual([
+        `link app.git/objects/pack/${name}.pack`,
+        `link app.git/objects/pack/${name}.idx`,
+        "sync app.git/objects/pack",
+        "published",
+      ]);
+    },
+  );
 
   it("waits for nothing when it need not be durable", async () => {
     await pushOnce("none", 10);
@@ -88,7 +102,15 @@ describe("making a repository", () => {
     await (await store.create("group/app")).close();
     await store.close();
     const synced = calls.map((call) => call.replace(/\.gitwharf-new-[^/]+/, "NEW"));
-    for (const path of ["group/NEW/HEAD", "group/NEW/config", "group/NEW", "group/NEW/objects", "group/NEW/refs", "group", ""]) {
+    for (const path of [
+      "group/NEW/HEAD",
+      "group/NEW/config",
+      "group/NEW",
+      "group/NEW/objects",
+      "group/NEW/refs",
+      "group",
+      "",
+    ]) {
       expect(synced).toContain(`sync ${path}`);
     }
   });

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { GitwharfError } from "../../base/errors.js";
-import { GitConfig, parseBoolean, parseConfig, parseInteger } from "./git-config.js";
+import { parseConfig } from "./git-config.js";
+import { GitConfig, parseBoolean, parseInteger } from "./git-config-values.js";
 
 const directory = mkdtempSync(join(tmpdir(), "gitwharf-config-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -15,11 +16,17 @@ function readByGit(text: string): [string, string | undefined][] | "malformed" {
   const path = join(directory, "config");
   writeFileSync(path, text);
   try {
-    const out = execFileSync("git", ["config", "--file", path, "--null", "--list"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-    return out.split("\0").slice(0, -1).map((entry) => {
-      const at = entry.indexOf("\n");
-      return at < 0 ? [entry, undefined] : [entry.slice(0, at), entry.slice(at + 1)];
+    const out = execFileSync("git", ["config", "--file", path, "--null", "--list"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
     });
+    return out
+      .split("\0")
+      .slice(0, -1)
+      .map((entry) => {
+        const at = entry.indexOf("\n");
+        return at < 0 ? [entry, undefined] : [entry.slice(0, at), entry.slice(at + 1)];
+      });
   } catch {
     return "malformed";
   }
@@ -43,19 +50,20 @@ const SAMPLES: Record<string, string> = {
   "a blank at a continued end": "[a]\n\tb = c \\\n",
   "empty value": "[core]\n\tbare =\n\tx = \n",
   "one line": "[core] bare = true\n[a]b=c",
-  subsections: '[uploadpackfilter "Blob:None"]\n\tallow = true\n[branch "a \\"quoted\\" \\\\ one"]\n\tx = y\n',
+  subsections:
+    '[uploadpackfilter "Blob:None"]\n\tallow = true\n[branch "a \\"quoted\\" \\\\ one"]\n\tx = y\n',
   "old subsections": "[Branch.Main]\n\tRemote = Origin\n",
-  comments: "# one\n; two\n[a] # three\n\tb = c # four\n\td = \"e # five\" ; six\n",
+  comments: '# one\n; two\n[a] # three\n\tb = c # four\n\td = "e # five" ; six\n',
   quotes: '[a]\n\tb = "  spaces  " x "y"\n\tc = one"two"three\n\td = ""\n',
   escapes: '[a]\n\tb = tab\\there\\nline \\"q\\" back\\\\slash\n',
-  continued: "[a]\n\tb = one \\\n  two\\\n three\n\tc = \"q \\\n r\"\n",
+  continued: '[a]\n\tb = one \\\n  two\\\n three\n\tc = "q \\\n r"\n',
   "inner spaces": "[a]\n\tb =   one   two   \n\tc = x  y\n",
-  "carriage returns": "[a]\r\n\tb = c\r\n\td = \"e\"\r\n",
+  "carriage returns": '[a]\r\n\tb = c\r\n\td = "e"\r\n',
   bom: "\ufeff[a]\n\tb = c\n",
   multi: "[a]\n\tb = 1\n\tb = 2\n[a]\n\tB = 3\n",
   "upper case": "[CORE]\n\tBARE = True\n",
   "dots in section": "[a.b.c]\n\td = e\n",
-  "dotted and quoted": "[a \"b.c\"]\n\td = e\n",
+  "dotted and quoted": '[a "b.c"]\n\td = e\n',
   "no section": "a = b\n",
   "bad section": "[a\n\tb = c\n",
   "bad section 2": "[a b]\n\tb = c\n",
@@ -78,7 +86,31 @@ describe("parseConfig", () => {
 
   it("reads what is made of git's own pieces as git does", () => {
     const piece = fc.constantFrom(
-      "[a]", "[a \"b\"]", "[a.B]", "\n", "\n", "\n", "\n\t", " ", "key", "k2", "=", " = ", "value", "\"", "\\", "\\n", "\\\"", "#", ";", "1", "é", "\r\n", "\\\n", "]", "[",
+      "[a]",
+      '[a "b"]',
+      "[a.B]",
+      "\n",
+      "\n",
+      "\n",
+      "\n\t",
+      " ",
+      "key",
+      "k2",
+      "=",
+      " = ",
+      "value",
+      '"',
+      "\\",
+      "\\n",
+      '\\"',
+      "#",
+      ";",
+      "1",
+      "é",
+      "\r\n",
+      "\\\n",
+      "]",
+      "[",
     );
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 14 }), (pieces) => {
@@ -100,15 +132,29 @@ describe("parseConfig", () => {
 
 describe("values", () => {
   it.each([
-    ["0", 0], ["10", 10], ["1k", 1024], ["2M", 2 * 1024 ** 2], ["1g", 1024 ** 3], ["-1", -1], ["0x10", 16], ["010", 8],
-    ["1t", undefined], ["", undefined], ["k", undefined], ["1.5", undefined], ["1 k", undefined],
+    ["0", 0],
+    ["10", 10],
+    ["1k", 1024],
+    ["2M", 2 * 1024 ** 2],
+    ["1g", 1024 ** 3],
+    ["-1", -1],
+    ["0x10", 16],
+    ["010", 8],
+    ["1t", undefined],
+    ["", undefined],
+    ["k", undefined],
+    ["1.5", undefined],
+    ["1 k", undefined],
   ])("integer %j", (text, value) => {
     expect(parseInteger(text)).toBe(value);
     const read = ((): string | undefined => {
       const path = join(directory, "integer");
       writeFileSync(path, `[a]\n\tb = "${text}"\n`);
       try {
-        return execFileSync("git", ["config", "--file", path, "--int", "a.b"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+        return execFileSync("git", ["config", "--file", path, "--int", "a.b"], {
+          encoding: "utf8",
+          stdio: ["ignore", "pipe", "ignore"],
+        }).trim();
       } catch {
         return undefined;
       }
@@ -117,8 +163,18 @@ describe("values", () => {
   });
 
   it.each([
-    ["true", true], ["Yes", true], ["ON", true], ["1", true], ["2k", true], [undefined, true],
-    ["false", false], ["no", false], ["Off", false], ["0", false], ["", false], ["maybe", undefined],
+    ["true", true],
+    ["Yes", true],
+    ["ON", true],
+    ["1", true],
+    ["2k", true],
+    [undefined, true],
+    ["false", false],
+    ["no", false],
+    ["Off", false],
+    ["0", false],
+    ["", false],
+    ["maybe", undefined],
   ])("boolean %j", (text, value) => {
     expect(parseBoolean(text)).toBe(value);
   });

@@ -74,7 +74,10 @@ export async function realPath(path: string): Promise<string | undefined> {
 /** @throws storage/not-found when `path` is neither `directory` nor below it; both are real paths */
 export function mustBeInside(path: string, directory: string, name: string): void {
   if (isInside(path, directory)) return;
-  throw new GitwharfError("storage/not-found", `repository '${name}' is a link that leads out of the served directory`);
+  throw new GitwharfError(
+    "storage/not-found",
+    `repository '${name}' is a link that leads out of the served directory`,
+  );
 }
 
 export function isInside(path: string, directory: string): boolean {

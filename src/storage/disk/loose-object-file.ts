@@ -27,7 +27,9 @@ export async function readLooseObject(path: string): Promise<GitObject | undefin
   if (bytes === undefined) return undefined;
   return naming(path, () => {
     const header = headerOf(bytes);
-    return header.sizeBytes > INLINE_INFLATE_BYTES ? inflateAside(path, bytes, header) : parseLooseObject(bytes);
+    return header.sizeBytes > INLINE_INFLATE_BYTES
+      ? inflateAside(path, bytes, header)
+      : parseLooseObject(bytes);
   });
 }
 

@@ -58,7 +58,9 @@ export class ObjectDirectory {
     const changed = generation !== this.#infoGeneration;
     await Promise.all([
       names.has("alternates") || changed ? this.#readAlternates() : undefined,
-      names.has("commit-graph") || names.has("commit-graphs") || changed ? this.#commitGraph.refresh() : undefined,
+      names.has("commit-graph") || names.has("commit-graphs") || changed
+        ? this.#commitGraph.refresh()
+        : undefined,
     ]);
     this.#infoGeneration = generation;
   }
@@ -82,7 +84,8 @@ export class ObjectDirectoryPool {
     if (real === undefined) return undefined;
     const key = `${objectFormat}:${real}`;
     let directory = this.#directories.get(key);
-    if (directory === undefined) this.#directories.set(key, (directory = new ObjectDirectory(real, objectFormat)));
+    if (directory === undefined)
+      this.#directories.set(key, (directory = new ObjectDirectory(real, objectFormat)));
     const users = this.#users.get(directory);
     if (users === undefined) this.#users.set(directory, { key, count: 1 });
     else users.count++;

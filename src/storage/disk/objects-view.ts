@@ -8,7 +8,7 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { GitObject, ObjectHeader } from "../contracts/object-reader.js";
-import { createObjectDatabase, type LooseObjects, type ObjectDatabase } from "../object-database.js";
+import { createObjectDatabase, type LooseObjects, type ObjectDatabase } from "../composed-objects.js";
 import type { PackLookup } from "../pack-lookup.js";
 import type { LoadedCommitGraph } from "./commit-graph-files.js";
 import type { LooseDirectory } from "./loose-directory.js";
@@ -104,7 +104,8 @@ export class ObjectsView {
     let absentAt = Number.NEGATIVE_INFINITY;
     for (const { loose } of this.#directories) absentAt = Math.max(absentAt, loose.absentAt(oid));
     let stale: Promise<void>[] | undefined;
-    for (const { packs } of this.#directories) if (packs.validatedAt < absentAt) (stale ??= []).push(packs.refresh());
+    for (const { packs } of this.#directories)
+      if (packs.validatedAt < absentAt) (stale ??= []).push(packs.refresh());
     if (stale === undefined) return this.#takeNewPacks();
     return Promise.all(stale).then(() => this.#takeNewPacks());
   }
@@ -160,7 +161,10 @@ class LooseBehind implements LooseObjects {
     for (const loose of this.#all) yield* loose.list();
   }
 
-  #first<T>(from: number, ask: (loose: LooseDirectory) => MaybePromise<T | undefined>): MaybePromise<T | undefined> {
+  #first<T>(
+    from: number,
+    ask: (loose: LooseDirectory) => MaybePromise<T | undefined>,
+  ): MaybePromise<T | undefined> {
     for (let i = from; i < this.#all.length; i++) {
       const answer = ask(this.#all[i] as LooseDirectory);
       if (answer instanceof Promise) return answer.then((value) => value ?? this.#first(i + 1, ask));

@@ -29,7 +29,9 @@ async function pushLarge(repository: Repository, seed: number): Promise<void> {
     bytes[i] = state >>> 24;
   }
   const quarantine = await repository.openQuarantine();
-  await finishPack(await quarantine.createPack(), "sha1", [sampleObject("sha1", "blob", bytes)], { chunkBytes: 50_000 });
+  await finishPack(await quarantine.createPack(), "sha1", [sampleObject("sha1", "blob", bytes)], {
+    chunkBytes: 50_000,
+  });
   await quarantine.publish();
   await quarantine.discard();
 }
@@ -97,7 +99,9 @@ describe("the open repositories of a store", () => {
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(descriptors()).toBe(before);
-    expect(readdirSync(join(directory, "app.git/objects")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
+    expect(readdirSync(join(directory, "app.git/objects")).filter((name) => name.startsWith("tmp_"))).toEqual(
+      [],
+    );
     await repository.close();
   });
 });

@@ -80,7 +80,7 @@ export class OpenRepositories {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
-    for (const entry of [...this.#entries.values()]) {
+    for (const entry of this.#entries.values()) {
       entry.users = 0;
       this.#retire(entry);
     }

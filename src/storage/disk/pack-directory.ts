@@ -158,6 +158,7 @@ export class PackDirectory {
   #sort(): void {
     const files = [...this.#entries.values()].map(({ file }) => file);
     files.sort((a, b) => b.modifiedMs - a.modifiedMs || (a.path < b.path ? -1 : 1));
-    if (files.length !== this.#files.length || files.some((file, i) => file !== this.#files[i])) this.#files = files;
+    if (files.length !== this.#files.length || files.some((file, i) => file !== this.#files[i]))
+      this.#files = files;
   }
 }

@@ -43,7 +43,8 @@ export class PackFile {
     this.modifiedMs = file.modifiedMs;
     this.bitmapPath = file.bitmapPath;
     this.#range = file.pack.bytes instanceof DescriptorRange ? file.pack.bytes : undefined;
-    this.residentBytes = file.pack.index.bytes.byteLength + (this.#range === undefined ? file.pack.bytes.sizeBytes : 0);
+    this.residentBytes =
+      file.pack.index.bytes.byteLength + (this.#range === undefined ? file.pack.bytes.sizeBytes : 0);
   }
 
   /** Whether its bytes are in memory whole. */
@@ -52,7 +53,8 @@ export class PackFile {
   }
 
   retain(): void {
-    if (this.#users === 0) throw new GitwharfError("base/invariant", `${this.path} is used after its release`);
+    if (this.#users === 0)
+      throw new GitwharfError("base/invariant", `${this.path} is used after its release`);
     this.#users++;
   }
 
@@ -199,12 +201,18 @@ async function readBitmap(path: string, index: PackIndex): Promise<PackBitmap | 
  * A whole file into memory that worker threads share. Rejects with the error of the file system as it is.
  * @throws storage/unsupported when it is too large to be what it claims to be
  */
-export async function readShared(path: string, sizeBytesMax = SHARED_FILE_BYTES_MAX): Promise<SharedArrayBuffer> {
+export async function readShared(
+  path: string,
+  sizeBytesMax = SHARED_FILE_BYTES_MAX,
+): Promise<SharedArrayBuffer> {
   const fd = await openDescriptor(path, "r");
   try {
     const { size } = await statDescriptor(fd);
     if (size > sizeBytesMax) {
-      throw new GitwharfError("storage/unsupported", `${path} is larger than the ${sizeBytesMax} bytes that are read`);
+      throw new GitwharfError(
+        "storage/unsupported",
+        `${path} is larger than the ${sizeBytesMax} bytes that are read`,
+      );
     }
     const bytes = new SharedArrayBuffer(size);
     const n = await readDescriptor(fd, Buffer.from(bytes), 0);

@@ -17,7 +17,11 @@ const before = await repository.snapshot();
 let parent = before.refs.get(ref)?.oid ?? null;
 before.release();
 for (let i = 0; i < Number(countMax); i++) {
-  const { commit, objects } = sampleCommit(objectFormat, `${ref} ${process.pid} ${i}`, parent === null ? [] : [parent]);
+  const { commit, objects } = sampleCommit(
+    objectFormat,
+    `${ref} ${process.pid} ${i}`,
+    parent === null ? [] : [parent],
+  );
   const quarantine = await repository.openQuarantine();
   await finishPack(await quarantine.createPack(), objectFormat, objects);
   await quarantine.publish();

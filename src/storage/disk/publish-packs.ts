@@ -10,7 +10,13 @@ import { link, mkdir, rename, rm, utimes } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
-import { closeDescriptor, openDescriptor, readDescriptor, statDescriptor, syncDirectory } from "./descriptor.js";
+import {
+  closeDescriptor,
+  openDescriptor,
+  readDescriptor,
+  statDescriptor,
+  syncDirectory,
+} from "./descriptor.js";
 import type { FinishedPack } from "./disk-pack-sink.js";
 import { errorCode, ioError, isAbsent } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
@@ -93,13 +99,18 @@ async function putInPlace(from: string, to: string, options: PublishPacksOptions
       if (code === "EEXIST") return false;
       if (isAbsent(cause)) {
         if (attempt > 0 || (await readStamp(from)) === undefined) {
-          throw new GitwharfError("storage/not-found", `the repository of ${options.directory} was deleted meanwhile`, { cause });
+          throw new GitwharfError(
+            "storage/not-found",
+            `the repository of ${options.directory} was deleted meanwhile`,
+            { cause },
+          );
         }
         await makePackDirectory(options);
         continue;
       }
       // File systems without hard links.
-      if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS" && code !== "EMLINK") throw ioError("publishing", to, cause);
+      if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS" && code !== "EMLINK")
+        throw ioError("publishing", to, cause);
     }
     try {
       if ((await readStamp(to)) !== undefined) return false;

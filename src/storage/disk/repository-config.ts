@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { CachedFile } from "./cached-file.js";
-import { GitConfig } from "./git-config.js";
+import { GitConfig } from "./git-config-values.js";
 import { parseRepositoryFormat, type RepositoryFormat } from "./repository-format.js";
 import { parseSkipList, settingsFromConfig } from "./settings-from-config.js";
 
@@ -24,7 +24,13 @@ export class RepositoryConfig {
   readonly #options: RepositoryConfigOptions;
   readonly #file: CachedFile<GitConfig>;
   #skipList: CachedFile<ReadonlySet<string>> | undefined;
-  #settings: { readonly config: GitConfig; readonly skipList: ReadonlySet<string>; readonly value: RepositorySettings } | undefined;
+  #settings:
+    | {
+        readonly config: GitConfig;
+        readonly skipList: ReadonlySet<string>;
+        readonly value: RepositorySettings;
+      }
+    | undefined;
 
   constructor(options: RepositoryConfigOptions) {
     this.#options = options;
@@ -45,7 +51,11 @@ export class RepositoryConfig {
     const config = await this.#file.read();
     const skipList = await this.#readSkipList(config.text("receive.fsck.skiplist"));
     if (this.#settings?.config !== config || this.#settings.skipList !== skipList) {
-      const value = settingsFromConfig({ config, looksBare: this.#options.looksBare, fsckSkipList: skipList });
+      const value = settingsFromConfig({
+        config,
+        looksBare: this.#options.looksBare,
+        fsckSkipList: skipList,
+      });
       this.#settings = { config, skipList, value };
     }
     return this.#settings.value;
@@ -58,7 +68,10 @@ export class RepositoryConfig {
       this.#skipList = new CachedFile(path, {
         parse: (bytes) => {
           if (bytes !== undefined) return parseSkipList(bytes);
-          throw new GitwharfError("storage/bad-config", `receive.fsck.skipList names ${path}, which does not exist`);
+          throw new GitwharfError(
+            "storage/bad-config",
+            `receive.fsck.skipList names ${path}, which does not exist`,
+          );
         },
         sizeBytesMax: SKIP_LIST_BYTES_MAX,
       });

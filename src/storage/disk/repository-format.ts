@@ -15,7 +15,7 @@
  */
 import { GitwharfError } from "../../base/errors.js";
 import { isObjectFormat, type ObjectFormat } from "../../object/object-format.js";
-import type { GitConfig } from "./git-config.js";
+import type { GitConfig } from "./git-config-values.js";
 
 export interface RepositoryFormat {
   readonly objectFormat: ObjectFormat;
@@ -23,7 +23,13 @@ export interface RepositoryFormat {
 }
 
 const ANY_VERSION = new Set(["noop", "preciousobjects", "partialclone", "worktreeconfig"]);
-const VERSION_1 = new Set(["noop-v1", "objectformat", "refstorage", "relativeworktrees", "submodulepathconfig"]);
+const VERSION_1 = new Set([
+  "noop-v1",
+  "objectformat",
+  "refstorage",
+  "relativeworktrees",
+  "submodulepathconfig",
+]);
 
 /** @throws storage/unsupported, storage/bad-config */
 export function parseRepositoryFormat(config: GitConfig, path: string): RepositoryFormat {

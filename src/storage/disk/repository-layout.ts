@@ -26,7 +26,10 @@ export async function writeRepositoryLayout(path: string, options: RepositoryLay
     await Promise.all([
       createRefFiles(path, options),
       writeFile(`${path}/config`, formatInitialConfig(options)),
-      writeFile(`${path}/description`, "Unnamed repository; edit this file 'description' to name the repository.\n"),
+      writeFile(
+        `${path}/description`,
+        "Unnamed repository; edit this file 'description' to name the repository.\n",
+      ),
       writeFile(`${path}/info/exclude`, ""),
     ]);
     if (!options.sync) return;
@@ -40,7 +43,9 @@ export async function writeRepositoryLayout(path: string, options: RepositoryLay
   }
 }
 
-export function formatInitialConfig(options: Pick<RepositoryLayoutOptions, "objectFormat" | "refFormat">): string {
+export function formatInitialConfig(
+  options: Pick<RepositoryLayoutOptions, "objectFormat" | "refFormat">,
+): string {
   const extensions: string[] = [];
   if (options.objectFormat !== "sha1") extensions.push(`\tobjectformat = ${options.objectFormat}\n`);
   if (options.refFormat !== "files") extensions.push(`\trefstorage = ${options.refFormat}\n`);

@@ -36,7 +36,8 @@ export class RepositoryObjects {
   /** @throws storage/not-found when there is no such directory */
   static async open(options: RepositoryObjectsOptions): Promise<RepositoryObjects> {
     const own = await options.pool.acquire(options.path, options.objectFormat);
-    if (own === undefined) throw new GitwharfError("storage/not-found", `there is no directory ${options.path}`);
+    if (own === undefined)
+      throw new GitwharfError("storage/not-found", `there is no directory ${options.path}`);
     return new RepositoryObjects(options, own);
   }
 
@@ -103,7 +104,9 @@ export class RepositoryObjects {
 
   #alternatesUnchanged(): boolean {
     const lists = [this.#own, ...this.#alternates].map(({ alternatePaths }) => alternatePaths);
-    return lists.length === this.#resolvedFrom.length && lists.every((list, i) => list === this.#resolvedFrom[i]);
+    return (
+      lists.length === this.#resolvedFrom.length && lists.every((list, i) => list === this.#resolvedFrom[i])
+    );
   }
 
   async #resolveAlternates(): Promise<void> {

@@ -6,7 +6,13 @@ import { dirname } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import { ioError } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
-import { findGitDirectory, type GitDirectory, isGitDirectory, mustBeInside, realPath } from "./git-directory.js";
+import {
+  findGitDirectory,
+  type GitDirectory,
+  isGitDirectory,
+  mustBeInside,
+  realPath,
+} from "./git-directory.js";
 
 /**
  * `NAME.git`, else `NAME/.git`, else `NAME`.
@@ -46,12 +52,16 @@ export async function isRepositoryOrWorkTree(path: string): Promise<boolean> {
  * first.
  * @throws storage/bad-name when a link on the way leads out of the root, storage/io
  */
-export async function makeParents(root: string, name: string): Promise<{ readonly parent: string; readonly made: readonly string[] }> {
+export async function makeParents(
+  root: string,
+  name: string,
+): Promise<{ readonly parent: string; readonly made: readonly string[] }> {
   const parent = dirname(`${root}/${name}.git`);
   const made: string[] = [];
   try {
     const first = await mkdir(parent, { recursive: true });
-    for (let path = parent; first !== undefined && path.length >= first.length; path = dirname(path)) made.unshift(path);
+    for (let path = parent; first !== undefined && path.length >= first.length; path = dirname(path))
+      made.unshift(path);
   } catch (cause) {
     throw ioError("making", parent, cause);
   }
@@ -60,7 +70,10 @@ export async function makeParents(root: string, name: string): Promise<{ readonl
     throw new GitwharfError("storage/io", `${parent} was removed while a repository was made in it`);
   }
   if (realParent !== realRoot && !realParent.startsWith(`${realRoot}/`)) {
-    throw new GitwharfError("storage/bad-name", `'${name}' cannot be made: a link on its path leads out of the served directory`);
+    throw new GitwharfError(
+      "storage/bad-name",
+      `'${name}' cannot be made: a link on its path leads out of the served directory`,
+    );
   }
   return { parent, made };
 }

@@ -49,7 +49,9 @@ async function open(path: string, snapshot: Snapshot): Promise<RepositoryFile | 
   if (packed !== null) {
     const pack = objects.packs.find(({ name }) => name === packed[1]);
     if (pack === undefined || !isNamedAsGitDoes(pack)) return undefined;
-    return packed[2] === "idx" ? resident(Buffer.from(pack.index.bytes), snapshot) : packBytes(pack, snapshot);
+    return packed[2] === "idx"
+      ? resident(Buffer.from(pack.index.bytes), snapshot)
+      : packBytes(pack, snapshot);
   }
   const loose = /^objects\/([0-9a-f]{2})\/([0-9a-f]+)$/.exec(path);
   const oid = loose === null ? "" : `${loose[1]}${loose[2]}`;
@@ -57,7 +59,9 @@ async function open(path: string, snapshot: Snapshot): Promise<RepositoryFile | 
 }
 
 function isNamedAsGitDoes(pack: Pack): boolean {
-  return pack.name.length === "pack-".length + hexLength(pack.objectFormat) && /^pack-[0-9a-f]+$/.test(pack.name);
+  return (
+    pack.name.length === "pack-".length + hexLength(pack.objectFormat) && /^pack-[0-9a-f]+$/.test(pack.name)
+  );
 }
 
 function generated(text: string, snapshot: Snapshot): RepositoryFile {
@@ -82,7 +86,8 @@ function packBytes(pack: Pack, snapshot: Snapshot): RepositoryFile {
     sizeBytes: pack.bytes.sizeBytes,
     modifiedMs: Date.now(),
     async *read({ start, end }) {
-      for (let at = start; at < end; at += CHUNK_BYTES) yield await pack.bytes.read(at, Math.min(CHUNK_BYTES, end - at));
+      for (let at = start; at < end; at += CHUNK_BYTES)
+        yield await pack.bytes.read(at, Math.min(CHUNK_BYTES, end - at));
     },
     async close() {
       snapshot.release();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
-import { GitConfig } from "./git-config.js";
+import { GitConfig } from "./git-config-values.js";
 import { parseSkipList, settingsFromConfig } from "./settings-from-config.js";
 
 function settings(text: string, looksBare = true): RepositorySettings {
@@ -22,7 +22,9 @@ describe("settingsFromConfig", () => {
   });
 
   it("reads what receive denies", () => {
-    expect(settings("[receive]\n\tdenyCurrentBranch = updateInstead\n").receive.denyCurrentBranch).toBe("updateInstead");
+    expect(settings("[receive]\n\tdenyCurrentBranch = updateInstead\n").receive.denyCurrentBranch).toBe(
+      "updateInstead",
+    );
     expect(settings("[receive]\n\tdenyCurrentBranch = false\n").receive.denyCurrentBranch).toBe("ignore");
     expect(settings("[receive]\n\tdenyCurrentBranch\n").receive.denyCurrentBranch).toBe("refuse");
     expect(settings("[receive]\n\tdenyDeleteCurrent = Warn\n").receive.denyDeleteCurrent).toBe("warn");
@@ -32,12 +34,19 @@ describe("settingsFromConfig", () => {
   it("prefers receive.fsckObjects to transfer.fsckObjects", () => {
     expect(settings("").receive.fsckObjects).toBe(true);
     expect(settings("[transfer]\n\tfsckObjects = false\n").receive.fsckObjects).toBe(false);
-    expect(settings("[receive]\n\tfsckObjects = true\n[transfer]\n\tfsckObjects = false\n").receive.fsckObjects).toBe(true);
+    expect(
+      settings("[receive]\n\tfsckObjects = true\n[transfer]\n\tfsckObjects = false\n").receive.fsckObjects,
+    ).toBe(true);
   });
 
   it("reads severities by their lower-case ids", () => {
-    const { fsckSeverities } = settings('[receive "fsck"]\n\tmissingEmail = ignore\n\tbadTimezone = WARN\n\tskipList = x\n').receive;
-    expect([...fsckSeverities]).toEqual([["missingemail", "ignore"], ["badtimezone", "warn"]]);
+    const { fsckSeverities } = settings(
+      '[receive "fsck"]\n\tmissingEmail = ignore\n\tbadTimezone = WARN\n\tskipList = x\n',
+    ).receive;
+    expect([...fsckSeverities]).toEqual([
+      ["missingemail", "ignore"],
+      ["badtimezone", "warn"],
+    ]);
     expect(() => settings('[receive "fsck"]\n\tmissingEmail = loud\n')).toThrow(/loud/);
   });
 
@@ -46,18 +55,33 @@ describe("settingsFromConfig", () => {
       '[uploadpackfilter]\n\tallow = false\n[uploadpackfilter "blob:none"]\n\tallow\n[uploadpackfilter "tree"]\n\tmaxDepth = 3\n',
     );
     expect(uploadPackFilter.allow).toBe(false);
-    expect([...uploadPackFilter.allowByName]).toEqual([["blob:none", true], ["tree", true]]);
+    expect([...uploadPackFilter.allowByName]).toEqual([
+      ["blob:none", true],
+      ["tree", true],
+    ]);
     expect(uploadPackFilter.treeMaxDepth).toBe(3);
   });
 
   it("takes no limit for 0", () => {
-    expect(settings("[receive]\n\tmaxInputSize = 0\n").receive.maxInputSizeBytes).toBe(Number.POSITIVE_INFINITY);
+    expect(settings("[receive]\n\tmaxInputSize = 0\n").receive.maxInputSizeBytes).toBe(
+      Number.POSITIVE_INFINITY,
+    );
     expect(settings("[receive]\n\tmaxInputSize = 2m\n").receive.maxInputSizeBytes).toBe(2 * 1024 * 1024);
   });
 
   it.each([
-    ["", "umask"], ["true", "group"], ["false", "umask"], ["group", "group"], ["0", "umask"], ["1", "group"], ["2", "all"],
-    ["world", "all"], ["everybody", "all"], ["0640", 0o640], ["0666", 0o666], ["0777", 0o666],
+    ["", "umask"],
+    ["true", "group"],
+    ["false", "umask"],
+    ["group", "group"],
+    ["0", "umask"],
+    ["1", "group"],
+    ["2", "all"],
+    ["world", "all"],
+    ["everybody", "all"],
+    ["0640", 0o640],
+    ["0666", 0o666],
+    ["0777", 0o666],
   ])("core.sharedRepository = %j", (value, expected) => {
     const text = value === "" ? "" : `[core]\n\tsharedRepository = ${value}\n`;
     expect(settings(text).core.sharedRepository).toBe(expected);
@@ -77,7 +101,9 @@ describe("settingsFromConfig", () => {
   });
 
   it("keeps bundles in the order of the file", () => {
-    const { bundle } = settings('[bundle]\n\tversion = 1\n\tmode = all\n[bundle "B"]\n\turi = https://b\n[bundle "a"]\n\turi = https://a\n\tcreationToken = 1\n');
+    const { bundle } = settings(
+      '[bundle]\n\tversion = 1\n\tmode = all\n[bundle "B"]\n\turi = https://b\n[bundle "a"]\n\turi = https://a\n\tcreationToken = 1\n',
+    );
     expect(bundle).toEqual({
       version: "1",
       mode: "all",
@@ -127,6 +153,8 @@ describe("settingsFromConfig", () => {
 describe("parseSkipList", () => {
   it("takes one id a line, comments aside", () => {
     const oid = "ab".repeat(20);
-    expect([...parseSkipList(Buffer.from(`# all of these\n${oid.toUpperCase()} # known\n\n  ${"cd".repeat(20)}\n`))]).toEqual([oid, "cd".repeat(20)]);
+    expect([
+      ...parseSkipList(Buffer.from(`# all of these\n${oid.toUpperCase()} # known\n\n  ${"cd".repeat(20)}\n`)),
+    ]).toEqual([oid, "cd".repeat(20)]);
   });
 });

@@ -5,7 +5,7 @@
 import { GitwharfError } from "../../base/errors.js";
 import type { FsckSeverity, RefuseOrWarn, RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS as DEFAULTS } from "../repository-settings-defaults.js";
-import { type GitConfig, parseBoolean } from "./git-config.js";
+import { type GitConfig, parseBoolean } from "./git-config-values.js";
 
 export interface SettingsSource {
   readonly config: GitConfig;
@@ -159,7 +159,10 @@ function sharedRepository(config: GitConfig): RepositorySettings["core"]["shared
   if (/^[0-7]+$/.test(value)) {
     const mode = Number.parseInt(value, 8);
     if ((mode & 0o600) !== 0o600) {
-      throw new GitwharfError("storage/bad-config", `core.sharedRepository '${value}' takes reading and writing from the owner`);
+      throw new GitwharfError(
+        "storage/bad-config",
+        `core.sharedRepository '${value}' takes reading and writing from the owner`,
+      );
     }
     return mode & 0o666;
   }

@@ -19,7 +19,10 @@ export function parseShallow(bytes: Buffer | undefined, format: ObjectFormat): R
     const oid = line.trim();
     if (oid === "") continue;
     if (!isObjectId(oid, format)) {
-      throw new GitwharfError("storage/bad-ref", `the file 'shallow' has the line '${oid.slice(0, 80)}', which is no object id`);
+      throw new GitwharfError(
+        "storage/bad-ref",
+        `the file 'shallow' has the line '${oid.slice(0, 80)}', which is no object id`,
+      );
     }
     oids.add(oid);
   }
@@ -27,7 +30,12 @@ export function parseShallow(bytes: Buffer | undefined, format: ObjectFormat): R
 }
 
 export function formatShallow(oids: Iterable<ObjectId>): Buffer {
-  return Buffer.from([...oids].sort().map((oid) => `${oid}\n`).join(""));
+  return Buffer.from(
+    [...oids]
+      .sort()
+      .map((oid) => `${oid}\n`)
+      .join(""),
+  );
 }
 
 /** Adds commits under git's own lock. Durable when it returns. @throws storage/locked, storage/io */
@@ -45,6 +53,6 @@ export async function appendShallow(
     await lock.commit(formatShallow(all), options);
     if (options.sync) await syncDirectory(directory);
   } finally {
-    await lock.release();
+    lock.release();
   }
 }

@@ -293,16 +293,25 @@ describe("what we write", () => {
     it(`is a good repository to git (${objectFormat})`, async () => {
       const made = await store.create(`made-${objectFormat}`, { objectFormat, defaultBranch: "trunk" });
       const client = workspace.in(`made-${objectFormat}.git`);
-      expect(await client.run("rev-parse", "--is-bare-repository", "--show-object-format")).toBe(`true\n${objectFormat}`);
+      expect(await client.run("rev-parse", "--is-bare-repository", "--show-object-format")).toBe(
+        `true\n${objectFormat}`,
+      );
       expect(await client.run("symbolic-ref", "HEAD")).toBe("refs/heads/trunk");
       let parent: string | null = null;
       for (let i = 0; i < 3; i++) {
-        const { commit: made1, objects } = sampleCommit(objectFormat, `commit ${i}`, parent === null ? [] : [parent]);
+        const { commit: made1, objects } = sampleCommit(
+          objectFormat,
+          `commit ${i}`,
+          parent === null ? [] : [parent],
+        );
         const quarantine = await made.openQuarantine();
         await finishPack(await quarantine.createPack(), objectFormat, objects);
         await quarantine.publish();
         await quarantine.discard();
-        await made.refs.transact({ updates: [{ name: "refs/heads/trunk", oldOid: parent, newOid: made1.oid }], atomic: true });
+        await made.refs.transact({
+          updates: [{ name: "refs/heads/trunk", oldOid: parent, newOid: made1.oid }],
+          atomic: true,
+        });
         parent = made1.oid;
       }
       expect(await client.run("rev-parse", "HEAD")).toBe(parent);
@@ -330,7 +339,11 @@ describe("what we write", () => {
     for (const shared of ["group", "all", "0640", "umask"]) {
       await bare.run("config", "core.sharedRepository", shared);
       const quarantine = await repository.openQuarantine();
-      const pack = await finishPack(await quarantine.createPack(), "sha1", sampleCommit("sha1", shared).objects);
+      const pack = await finishPack(
+        await quarantine.createPack(),
+        "sha1",
+        sampleCommit("sha1", shared).objects,
+      );
       await quarantine.publish();
       await quarantine.discard();
       const mode = statSync(join(bare.directory, "objects/pack", `${pack.name}.idx`)).mode & 0o777;
@@ -348,7 +361,12 @@ describe("what we write", () => {
     writeFileSync(`${stem}.pack`, "another content");
     await first.publish();
     await first.discard();
-    await withSnapshot(async (snapshot) => expectReadable(snapshot, objects.map(({ oid }) => oid)));
+    await withSnapshot(async (snapshot) =>
+      expectReadable(
+        snapshot,
+        objects.map(({ oid }) => oid),
+      ),
+    );
     expect(readFileSync(`${stem}.pack`, "utf8")).toBe("another content");
   });
 
@@ -362,7 +380,8 @@ describe("what we write", () => {
       writeFileSync(join(path, "pack/tmp_pack_1"), "x");
     }
     const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000);
-    for (const path of [join(old, "pack/tmp_pack_1"), join(old, "pack"), old]) utimesSync(path, longAgo, longAgo);
+    for (const path of [join(old, "pack/tmp_pack_1"), join(old, "pack"), old])
+      utimesSync(path, longAgo, longAgo);
     const other = await openDiskRepositoryAt(bare.directory);
     const quarantine = await other.openQuarantine();
     await finishPack(await quarantine.createPack(), "sha1", sampleCommit("sha1", "x").objects);
@@ -385,7 +404,10 @@ describe("alternates", () => {
     for (const name of ["fork", "fork-of-fork"]) {
       const fork = await store.open(name);
       const snapshot = await (fork as Repository).snapshot();
-      expect(snapshot.objects.packs.length + readdirSync(join(workspace.directory, `${name}.git/objects/pack`)).length).toBe(0);
+      expect(
+        snapshot.objects.packs.length +
+          readdirSync(join(workspace.directory, `${name}.git/objects/pack`)).length,
+      ).toBe(0);
       await expectReadable(snapshot, [head]);
       expect(snapshot.alternateTips).toContain(head);
       expect(snapshot.refs.get("refs/heads/main")?.oid).not.toBe(head);
@@ -418,7 +440,10 @@ describe("alternates", () => {
 
   it("may name each other in a circle, or what does not exist", async () => {
     mkdirSync(join(bare.directory, "objects/info"), { recursive: true });
-    writeFileSync(join(bare.directory, "objects/info/alternates"), "../../fork-of-fork.git/objects\n/nonexistent/objects\n");
+    writeFileSync(
+      join(bare.directory, "objects/info/alternates"),
+      "../../fork-of-fork.git/objects\n/nonexistent/objects\n",
+    );
     for (const name of ["app", "fork-of-fork"]) {
       const opened = (await store.open(name)) as Repository;
       const snapshot = await opened.snapshot();
@@ -434,7 +459,10 @@ describe("alternates", () => {
       alternateDirectories: [join(workspace.directory, "elsewhere")],
     });
     await (await narrow.create("app")).close();
-    writeFileSync(join(workspace.directory, "narrow/app.git/objects/info/alternates"), `${bare.directory}/objects\n`);
+    writeFileSync(
+      join(workspace.directory, "narrow/app.git/objects/info/alternates"),
+      `${bare.directory}/objects\n`,
+    );
     const opened = (await narrow.open("app")) as Repository;
     const snapshot = await opened.snapshot();
     expect(await snapshot.objects.has((await allObjects(bare))[0] as string)).toBe(false);
@@ -508,7 +536,10 @@ describe("links", () => {
       symlinkSync(join(outside.directory, "group"), join(workspace.directory, "group"));
       symlinkSync("app.git", join(workspace.directory, "alias.git"));
       mkdirSync(join(workspace.directory, "pointer"));
-      writeFileSync(join(workspace.directory, "pointer/.git"), `gitdir: ${join(outside.directory, "secret.git")}\n`);
+      writeFileSync(
+        join(workspace.directory, "pointer/.git"),
+        `gitdir: ${join(outside.directory, "secret.git")}\n`,
+      );
       for (const name of ["leak", "group/secret", "pointer"]) {
         await expect(store.open(name), name).rejects.toMatchObject({ code: "storage/not-found" });
       }
@@ -566,7 +597,20 @@ describe("openFile", () => {
       expect((await read(path))?.equals(readFileSync(join(bare.directory, path))), path).toBe(true);
     }
     expect(await read(`objects/${loose.slice(0, 2)}/${loose.slice(2)}`)).toBeUndefined();
-    for (const path of ["config", "description", "objects", "objects/../config", "objects/pack", "objects/pack/../../config", "objects/info/alternates", "hooks/x", "/etc/passwd", "../app.git/config", "objects/pack/pack-.pack", "objects/ab/../../../config"]) {
+    for (const path of [
+      "config",
+      "description",
+      "objects",
+      "objects/../config",
+      "objects/pack",
+      "objects/pack/../../config",
+      "objects/info/alternates",
+      "hooks/x",
+      "/etc/passwd",
+      "../app.git/config",
+      "objects/pack/pack-.pack",
+      "objects/ab/../../../config",
+    ]) {
       expect(await read(path), path).toBeUndefined();
     }
   });
@@ -602,7 +646,8 @@ describe("repositories that cannot be served", () => {
     ["an object format that is not known", "extensions.objectFormat", "sha3"],
     ["a ref format that is not known", "extensions.refStorage", "sqlite"],
   ])("%s", async (_, key, value) => {
-    if (key.startsWith("extensions.")) appendFileSync(join(bare.directory, "config"), "[core]\n\trepositoryFormatVersion = 1\n");
+    if (key.startsWith("extensions."))
+      appendFileSync(join(bare.directory, "config"), "[core]\n\trepositoryFormatVersion = 1\n");
     const [section, name] = key.split(".");
     appendFileSync(join(bare.directory, "config"), `[${section}]\n\t${name} = ${value}\n`);
     await expect(store.open("app")).rejects.toMatchObject({ code: "storage/unsupported" });
@@ -610,7 +655,9 @@ describe("repositories that cannot be served", () => {
   });
 
   it("a path that is no repository", async () => {
-    await expect(openDiskRepositoryAt(workspace.directory)).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(openDiskRepositoryAt(workspace.directory)).rejects.toMatchObject({
+      code: "storage/not-found",
+    });
     await expect(openDiskRepositoryAt("/nonexistent")).rejects.toMatchObject({ code: "storage/not-found" });
   });
 });

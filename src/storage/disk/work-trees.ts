@@ -23,7 +23,9 @@ export interface WorkTreesOptions {
 }
 
 /** Full ref names. A bare repository's HEAD counts, marked as bare. @throws storage/io */
-export async function readCheckedOutBranches(options: WorkTreesOptions): Promise<ReadonlyMap<string, WorkTreeUse>> {
+export async function readCheckedOutBranches(
+  options: WorkTreesOptions,
+): Promise<ReadonlyMap<string, WorkTreeUse>> {
   const { commonDirectory, head, bare } = options;
   const found = new Map<string, WorkTreeUse>();
   const main: WorkTreeUse = {
@@ -66,7 +68,8 @@ async function linkedBranch(gitDirectory: string, options: WorkTreesOptions): Pr
 /** A branch whose rebase or bisection is under way: HEAD is detached, but the branch is in use. */
 async function interruptedBranch(gitDirectory: string): Promise<string | undefined> {
   const rebased =
-    (await readLine(`${gitDirectory}/rebase-merge/head-name`)) ?? (await readLine(`${gitDirectory}/rebase-apply/head-name`));
+    (await readLine(`${gitDirectory}/rebase-merge/head-name`)) ??
+    (await readLine(`${gitDirectory}/rebase-apply/head-name`));
   if (rebased?.startsWith("refs/")) return rebased;
   const bisected = await readLine(`${gitDirectory}/BISECT_START`);
   if (bisected === undefined || /^[0-9a-f]{40,64}$/.test(bisected)) return undefined;

@@ -63,6 +63,7 @@ export class MemoryPackSink implements PackSink {
   }
 
   #changing(): void {
-    if (this.#state !== "open") throw new GitwharfError("base/invariant", `a pack was changed after it was ${this.#state}`);
+    if (this.#state !== "open")
+      throw new GitwharfError("base/invariant", `a pack was changed after it was ${this.#state}`);
   }
 }

@@ -22,7 +22,8 @@ export function createMemoryRepositoryStore(options: MemoryRepositoryStoreOption
     },
     async create(text: string, creation: CreateRepositoryOptions = {}) {
       const name = parseRepositoryName(text);
-      if (repositories.has(name)) throw new GitwharfError("storage/exists", `repository '${name}' exists already`);
+      if (repositories.has(name))
+        throw new GitwharfError("storage/exists", `repository '${name}' exists already`);
       const { objectFormat = "sha1", defaultBranch = "main" } = creation;
       const repository = new MemoryRepository({ name, objectFormat, defaultBranch, settings });
       repositories.set(name, repository);
@@ -31,7 +32,8 @@ export function createMemoryRepositoryStore(options: MemoryRepositoryStoreOption
     async delete(text) {
       const name = parseRepositoryName(text);
       const repository = repositories.get(name);
-      if (repository === undefined) throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
+      if (repository === undefined)
+        throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
       repositories.delete(name);
       repository.delete();
     },

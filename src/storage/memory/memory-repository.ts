@@ -10,7 +10,7 @@ import type { PackSink, Quarantine } from "../contracts/quarantine.js";
 import type { RefStore } from "../contracts/ref-store.js";
 import type { Repository, Snapshot, WorkTreeUse } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
-import { createObjectDatabase, type ObjectDatabase } from "../object-database.js";
+import { createObjectDatabase, type ObjectDatabase } from "../composed-objects.js";
 import { OverlayReader } from "../overlay-reader.js";
 import { MemoryPackSink } from "./memory-pack-sink.js";
 import { createMemoryRefStore } from "./memory-ref-store.js";
@@ -140,6 +140,7 @@ class MemoryQuarantine implements Quarantine {
   }
 
   #mustBeOpen(): void {
-    if (this.#state !== "open") throw new GitwharfError("base/invariant", `a quarantine was used after it was ${this.#state}`);
+    if (this.#state !== "open")
+      throw new GitwharfError("base/invariant", `a quarantine was used after it was ${this.#state}`);
   }
 }

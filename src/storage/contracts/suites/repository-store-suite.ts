@@ -72,13 +72,25 @@ export function repositoryStoreSuite(runner: SuiteRunner, backend: StoreBackend)
         const won = results.filter((result) => result.status === "fulfilled");
         assert.equal(won.length, 1);
         for (const result of results) {
-          if (result.status === "rejected") assert.ok(isGitwharfError(result.reason, "storage/exists"), String(result.reason));
+          if (result.status === "rejected")
+            assert.ok(isGitwharfError(result.reason, "storage/exists"), String(result.reason));
         }
       }));
 
     it("refuses names that could lead elsewhere", () =>
       withStore(backend, async ({ store }) => {
-        for (const name of ["../app", "/app", "a//b", "a/../b", "a\\b", "a\0b", ".hidden", "-option", "a/.git/b", ""]) {
+        for (const name of [
+          "../app",
+          "/app",
+          "a//b",
+          "a/../b",
+          "a\\b",
+          "a\0b",
+          ".hidden",
+          "-option",
+          "a/.git/b",
+          "",
+        ]) {
           await rejects(store.open(name), "storage/bad-name");
           await rejects(store.create(name), "storage/bad-name");
           await rejects(store.delete(name), "storage/bad-name");

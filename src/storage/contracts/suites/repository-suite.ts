@@ -8,7 +8,13 @@ import type { Quarantine } from "../quarantine.js";
 import type { Repository, Snapshot } from "../repository.js";
 import type { ReadObjectsAnswer, ReadObjectsTask } from "./read-objects-worker.js";
 import { rejects } from "./repository-store-suite.js";
-import { finishPack, formatSamplePack, sampleCommit, type SampleObject, sampleObject } from "./sample-objects.js";
+import {
+  finishPack,
+  formatSamplePack,
+  sampleCommit,
+  type SampleObject,
+  sampleObject,
+} from "./sample-objects.js";
 import { type OpenedStore, type StoreBackend, type SuiteRunner, withStore } from "./suite-runner.js";
 
 export interface RepositorySuiteOptions {
@@ -16,7 +22,11 @@ export interface RepositorySuiteOptions {
   readonly objectFormat?: ObjectFormat;
 }
 
-export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, options: RepositorySuiteOptions = {}): void {
+export function repositorySuite(
+  runner: SuiteRunner,
+  backend: StoreBackend,
+  options: RepositorySuiteOptions = {},
+): void {
   const { describe, it } = runner;
   const format = options.objectFormat ?? "sha1";
 
@@ -32,7 +42,11 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
       }
     });
 
-  const commitTo = async (repository: Repository, label: string, name = "refs/heads/main"): Promise<SampleObject> => {
+  const commitTo = async (
+    repository: Repository,
+    label: string,
+    name = "refs/heads/main",
+  ): Promise<SampleObject> => {
     const parent = (await withSnapshot(repository, async ({ refs }) => refs.get(name)?.oid)) ?? null;
     const { commit, objects } = sampleCommit(format, label, parent === null ? [] : [parent]);
     await push(repository, format, objects);
@@ -91,7 +105,9 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
           });
           const other = await (await reopen()).open("app");
           assert.ok(other !== undefined);
-          await withSnapshot(other, async (snapshot) => assert.equal(await snapshot.objects.has(commit.oid), false));
+          await withSnapshot(other, async (snapshot) =>
+            assert.equal(await snapshot.objects.has(commit.oid), false),
+          );
           await other.close();
         }));
 
@@ -117,13 +133,16 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
           await quarantine.discard();
           await withSnapshot(repository, async (snapshot) => {
             assert.equal(snapshot.objects.packs.length, 3);
-            for (const { objects } of samples) for (const object of objects) await expectObject(snapshot.objects, object);
+            for (const { objects } of samples)
+              for (const object of objects) await expectObject(snapshot.objects, object);
           });
         }));
 
       it("adds shallow commits on publishing, not before", () =>
         withRepository(async (repository) => {
-          const { commit, objects } = sampleCommit(format, "shallow", [sampleObject(format, "blob", Buffer.from("x")).oid]);
+          const { commit, objects } = sampleCommit(format, "shallow", [
+            sampleObject(format, "blob", Buffer.from("x")).oid,
+          ]);
           const quarantine = await repository.openQuarantine();
           await finishPack(await quarantine.createPack(), format, objects);
           quarantine.addShallow([commit.oid]);
@@ -179,7 +198,10 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
               const expected = noise(sizeBytes);
               const half = sizeBytes / 2;
               // Overlapping appends: each has its place from the moment of the call.
-              await Promise.all([sink.append(expected.subarray(0, half)), sink.append(expected.subarray(half))]);
+              await Promise.all([
+                sink.append(expected.subarray(0, half)),
+                sink.append(expected.subarray(half)),
+              ]);
               assert.equal(sink.sizeBytes, sizeBytes);
               assert.deepEqual(await sink.range().read(0, sizeBytes), expected);
               await sink.overwrite(4, Buffer.from("overwritten"));
@@ -188,7 +210,10 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
               await sink.truncate(half);
               assert.equal(sink.range().sizeBytes, half);
               await sink.append(Buffer.from("tail"));
-              assert.deepEqual(await sink.range().read(half - 4, 100), Buffer.concat([expected.subarray(half - 4, half), Buffer.from("tail")]));
+              assert.deepEqual(
+                await sink.range().read(half - 4, 100),
+                Buffer.concat([expected.subarray(half - 4, half), Buffer.from("tail")]),
+              );
               assert.equal((await sink.range().read(half + 4, 10)).length, 0);
               await sink.abort();
               await sink.abort();
@@ -241,7 +266,9 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
           await commitTo(repository, "first");
           const other = await store.open("app");
           assert.ok(other !== undefined);
-          const versions = await Promise.all([repository, other, repository].map((r) => withSnapshot(r, async (s) => s.version)));
+          const versions = await Promise.all(
+            [repository, other, repository].map((r) => withSnapshot(r, async (s) => s.version)),
+          );
           assert.equal(new Set(versions).size, 1);
           await other.close();
         }));
@@ -340,7 +367,11 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
               oids: [published.oid, large.oid, absent],
             });
             assert.deepEqual(answer, [
-              { type: "commit", content: published.data.toString("latin1"), sizeBytes: published.data.length },
+              {
+                type: "commit",
+                content: published.data.toString("latin1"),
+                sizeBytes: published.data.length,
+              },
               { type: "blob", content: large.data.toString("latin1"), sizeBytes: large.data.length },
               "absent",
             ]);
@@ -363,7 +394,11 @@ export function repositorySuite(runner: SuiteRunner, backend: StoreBackend, opti
   });
 }
 
-async function push(repository: Repository, format: ObjectFormat, objects: readonly SampleObject[]): Promise<void> {
+async function push(
+  repository: Repository,
+  format: ObjectFormat,
+  objects: readonly SampleObject[],
+): Promise<void> {
   await withQuarantine(repository, async (quarantine) => {
     await finishPack(await quarantine.createPack(), format, objects);
     await quarantine.publish();
@@ -379,7 +414,10 @@ async function withSnapshot<T>(repository: Repository, body: (snapshot: Snapshot
   }
 }
 
-async function withQuarantine(repository: Repository, body: (quarantine: Quarantine) => Promise<void>): Promise<void> {
+async function withQuarantine(
+  repository: Repository,
+  body: (quarantine: Quarantine) => Promise<void>,
+): Promise<void> {
   const quarantine = await repository.openQuarantine();
   try {
     await body(quarantine);

@@ -44,7 +44,10 @@ export interface OpenedStore {
 }
 
 /** Runs a body on a store of its own. */
-export async function withStore(backend: StoreBackend, body: (opened: OpenedStore) => Promise<void>): Promise<void> {
+export async function withStore(
+  backend: StoreBackend,
+  body: (opened: OpenedStore) => Promise<void>,
+): Promise<void> {
   const opened = await backend.open();
   try {
     await body(opened);
