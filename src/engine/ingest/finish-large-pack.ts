@@ -71,11 +71,10 @@ export async function finishLargePack(
     index: indexed.index,
     reverseIndex: indexed.reverseIndex,
   });
-  const notNew = new Set(bases);
   return {
     pack: finished,
     objectCount: count,
-    links: { isNew: (oid) => finished.index.find(oid) >= 0 && !notNew.has(oid), external: indexed.external },
+    links: { packKey: finished.key, added: bases, external: indexed.external },
     warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, pack.examined, fsck),
   };
 }

@@ -1,7 +1,6 @@
 /** A small pack that has arrived: deltas resolved, namesakes compared, completed if it is thin, indexed. */
 import { crc32 } from "node:zlib";
 import { createObjectHash, hashBytes } from "../../object/object-format.js";
-import type { ObjectId } from "../../object/object-id.js";
 import { formatPackIndex } from "../../pack/pack-index-writer.js";
 import { formatPackHeader } from "../../pack/pack-writer.js";
 import type { PackSink } from "../../storage/contracts/quarantine.js";
@@ -32,8 +31,6 @@ export async function finishSmallPack(
   onProgress?.(deltaCount > 0 ? resolvedText(deltaCount, externals.length) : unpackedText(count));
 
   const h = hashBytes(objectFormat);
-  const newOids = new Set<ObjectId>();
-  for (let i = 0; i < count; i++) newOids.add(pack.oidAt(i));
   const own = new LinkSet(h);
   const kinds: Kind[] = [];
   for (let i = 0; i < count; i++) {
@@ -53,7 +50,7 @@ export async function finishSmallPack(
   return {
     pack: finished,
     objectCount: count,
-    links: { isNew: (oid) => newOids.has(oid), external },
+    links: { packKey: finished.key, added: externals.map(({ oid }) => oid), external },
     warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, [examined], fsck),
   };
 }

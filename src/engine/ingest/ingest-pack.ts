@@ -37,6 +37,8 @@ export interface IngestRequest {
   readonly fsck?: FsckPolicy | undefined;
   /** receive.maxInputSize, bytes; Infinity when unset. */
   readonly maxInputSizeBytes: number;
+  /** A pack of more bytes is worked on by worker threads alone. @default 1 MiB, and not more */
+  readonly inlineBytesMax?: number;
   readonly signal?: AbortSignal | undefined;
   /** Texts for the peer's terminal, as git has them; lines that are overwritten end in CR. */
   readonly onProgress?: ((text: string) => void) | undefined;
@@ -51,6 +53,8 @@ export interface IngestResult {
   /** What the checks found that is no reason to refuse. */
   readonly warnings: readonly string[];
 }
+
+const EMPTY: IngestResult = { pack: undefined, objectCount: 0, links: NO_LINKS, warnings: [] };
 
 /** After so long without a byte, what is there is looked at even if it is little. */
 const IDLE_MS = 10;
@@ -102,7 +106,7 @@ class Ingest {
     const small = await this.#receiveSmall();
     if (small !== undefined) {
       const { pack, trailer } = small;
-      if (pack.count === 0) return { pack: undefined, objectCount: 0, links: NO_LINKS, warnings: [] };
+      if (pack.count === 0) return EMPTY;
       const finished = await finishSmallPack(pack, trailer, this.#sink, this.#request);
       if (finished !== undefined) return finished;
     }
@@ -119,7 +123,7 @@ class Ingest {
       if (event === "end") ended = true;
       else if (event !== "woken") {
         await arrival.take(event);
-        if (arrival.sizeBytes > SMALL_PACK_BYTES_MAX) return undefined;
+        if (arrival.sizeBytes > Math.min(this.#request.inlineBytesMax ?? Infinity, SMALL_PACK_BYTES_MAX)) return undefined;
       }
       const { objectCount } = arrival;
       if (objectCount !== undefined && this.#isLookDue(pack, event === "woken" || ended)) {
@@ -157,6 +161,7 @@ class Ingest {
     const context = { objectFormat, limits, collisionDetection, fsck, objects: objects.describe(), loose };
     const pack = new LargePack(context, signal);
     const trailer = await this.#receiveLarge(pack, known);
+    if (pack.count === 0) return EMPTY;
     return finishLargePack(pack, trailer, this.#sink, this.#request);
   }
 

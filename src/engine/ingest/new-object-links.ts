@@ -5,16 +5,17 @@
 import { GitwharfError } from "../../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
+import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { type Kind, LinkSet } from "./link-set.js";
 import type { LinkList } from "./object-examiner.js";
 import { typeName } from "./object-hasher.js";
 
+/** Plain data that crosses threads. */
 export interface NewObjectLinks {
-  /**
-   * Whether the peer sent this object. A base that was added to a thin pack stands in the pack and is not new: that
-   * the repository holds it does not mean that the peer may refer to it.
-   */
-  isNew(oid: ObjectId): boolean;
+  /** Key of the pack in the quarantine; undefined when it was empty. */
+  readonly packKey: string | undefined;
+  /** Bases that were added to a thin pack: they stand in the pack and are not new. */
+  readonly added: readonly ObjectId[];
   /**
    * Everything outside of the pack that its objects refer to or (bases of a thin pack) are made from, each id once,
    * with bits `1 << kind` of what it must be (1 commit, 2 tree, 3 blob, 4 tag).
@@ -23,9 +24,21 @@ export interface NewObjectLinks {
 }
 
 export const NO_LINKS: NewObjectLinks = {
-  isNew: () => false,
+  packKey: undefined,
+  added: [],
   external: { oids: new Uint8Array(0), kinds: new Uint8Array(0) },
 };
+
+/**
+ * Whether the peer sent an object. That the repository holds a base which completes a thin pack does not mean that
+ * the peer may refer to it: such a base is not new.
+ */
+export function newObjectTest(links: NewObjectLinks, objects: Pick<ObjectReader, "packs">): (oid: ObjectId) => boolean {
+  const index = objects.packs.find((pack) => pack.key === links.packKey)?.index;
+  if (links.packKey === undefined || index === undefined) return () => false;
+  const added = new Set(links.added);
+  return (oid) => index.find(oid) >= 0 && !added.has(oid);
+}
 
 /**
  * Those links that lead out of the pack; those that stay within it must find an object of the right type.

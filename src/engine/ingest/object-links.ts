@@ -12,6 +12,8 @@ const COMMIT = 1;
 const TREE = 2;
 const BLOB = 3;
 const TAG = 4;
+/** One more than any mode needs: some old trees have a zero in front. */
+export const MODE_DIGITS_MAX = 7;
 const MODE_KIND = 0o170000;
 const MODE_DIRECTORY = 0o040000;
 const MODE_GITLINK = 0o160000;
@@ -77,13 +79,14 @@ export function addTreeLinks(data: Buffer, start: number, end: number, format: O
   const h = hashBytes(format);
   let at = start;
   while (at < end) {
+    const from = at;
     let mode = 0;
     let byte = data[at++] as number;
     while (byte >= 0x30 && byte <= 0x37 && at < end) {
-      mode = (mode * 8 + byte - 0x30) & 0x3ffff;
+      mode = mode * 8 + byte - 0x30;
       byte = data[at++] as number;
     }
-    if (byte !== 0x20) throw malformed("a tree's entry has a mode that is not octal");
+    if (byte !== 0x20 || at - from > MODE_DIGITS_MAX + 1) throw malformed("a tree's entry has a mode that is not octal");
     const name = at;
     while (at < end && data[at] !== 0) at++;
     if (at === name || at + 1 + h > end) throw malformed("a tree's entry is not whole");
