@@ -107,7 +107,7 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
     if ((isPromise(read) ? await read : read) !== undefined) include.push(oid);
     else await counter.addWant(oid, include);
   }
-  const whole = isWhole(request) ? await countWhole(request, counter, reader, include) : undefined;
+  const whole = include.length > 0 && isWhole(request) ? await countWhole(request, counter, reader, include) : undefined;
   if (whole === undefined) {
     for (const oid of include) given.add(oid);
     const range = await walkRange(reader, { include, exclude, budget });
@@ -123,16 +123,28 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
   }
   await counter.addGivenTrees();
   // Before tags are added that the wants do not lead to.
-  const complete = gate === OPEN_GATE && whole !== undefined;
+  const largest = space.packs[0]?.index.objectCount ?? 0;
+  const complete = gate === OPEN_GATE && whole !== undefined && counter.chosen.size > largest / 4;
   const closure = complete ? toReachableSet(space, counter.chosen, whole.heads) : undefined;
-  for (const tag of request.tagsToInclude) {
-    const target = space.find(tag.peeled);
-    if (target < 0 || !counter.chosen.has(target)) continue;
+  for (const tag of chosenTags(request.tagsToInclude, counter.chosen, space)) {
     const peeled = peelTag(space.objects, tag.oid);
     const chain = isPromise(peeled) ? await peeled : peeled;
     for (const oid of chain?.tags ?? []) counter.chosen.add(space.ordinalOf(oid));
   }
   return { ...counter.finish(), closure };
+}
+
+/** The tags of which the target is chosen. */
+function chosenTags(tags: readonly TagToInclude[], chosen: OrdinalSet, space: ObjectSpace): readonly TagToInclude[] {
+  if (chosen.size >= tags.length) {
+    return tags.filter(({ peeled }) => {
+      const target = space.find(peeled);
+      return target >= 0 && chosen.has(target);
+    });
+  }
+  const oids = new Set<ObjectId>();
+  chosen.forEach((ordinal) => oids.add(space.oidOf(ordinal)));
+  return tags.filter(({ peeled }) => oids.has(peeled));
 }
 
 /** A clone, whole but for a filter by type or size: what is sent depends on the objects alone, not on their paths. */

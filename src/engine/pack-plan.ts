@@ -199,7 +199,7 @@ async function computeSomewhere(
   request: PlanRequest,
   signal: AbortSignal | undefined,
 ): Promise<ComputedPlan> {
-  if (!startsInWorker(objects, request)) {
+  if (!(await startsInWorker(objects, request))) {
     const budget = new WorkBudget({ unitsMax: INLINE_UNITS_MAX, signal });
     try {
       return await computePlan(objects, request, budget);
@@ -211,9 +211,17 @@ async function computeSomewhere(
   return runInWorker<PlanTask, ComputedPlan>(new URL("./fetch/pack-plan-worker.js", import.meta.url), task, { signal });
 }
 
-function startsInWorker(objects: ObjectReader, request: PlanRequest): boolean {
+/** A clone of anything but a small repository. */
+async function startsInWorker(objects: ObjectReader, request: PlanRequest): Promise<boolean> {
   if (request.haves.length > 0 || request.cutAt.length > 0 || request.seeds.length > 0) return false;
   let count = 0;
   for (const pack of objects.packs) count += pack.index.objectCount;
-  return count > INLINE_CLONE_OBJECTS_MAX;
+  if (count <= INLINE_CLONE_OBJECTS_MAX) return false;
+  // Partial clones fetch blobs by the handful: these lead nowhere.
+  for (const oid of request.wants) {
+    const read = objects.readHeader(oid);
+    const header = isPromise(read) ? await read : read;
+    if (header !== undefined && header.type !== "blob") return true;
+  }
+  return false;
 }

@@ -23,6 +23,8 @@ const sets = new LRUCache<string, ReachableSet>({
   sizeCalculation: reachableSetBytes,
 });
 const INLINE_UNITS_MAX = 1500;
+/** A longer walk is made once, for all that may be asked, rather than each time. */
+const WALK_UNITS_MAX = 4000;
 
 /**
  * The ones among `oids` that cannot be reached from `tips`, or are absent. In order.
@@ -52,12 +54,13 @@ export async function areReachable(
   const request: ReachableRequest = { tips: [...tipSet], cutAt: [...shallow], seeds: findSeeds(objects) };
   const digest = reachableDigest(objects, request);
   const ready = sets.get(digest);
-  if (others.length > 0 || ready !== undefined) {
+  const walked = others.length > 0 || ready !== undefined ? undefined : await walkTo(snapshot, commits, tipSet, signal);
+  if (walked === undefined) {
     const set = ready ?? (await collect(objects, request, digest, signal));
     const contains = membership(objects, set);
     for (const oid of [...commits.keys(), ...others]) if (!contains(oid)) unreachable.add(oid);
   } else {
-    for (const oid of await unreachableCommits(snapshot, commits, tipSet, signal)) unreachable.add(oid);
+    for (const oid of walked) unreachable.add(oid);
   }
   return asked.filter((oid) => unreachable.has(oid));
 }
@@ -72,15 +75,30 @@ export async function checkWants(
   return (await areReachable(snapshot, oids, tips, signal)).length === 0;
 }
 
+/** The commits that a walk from the tips does not meet; undefined when it would be long. */
+async function walkTo(
+  snapshot: Pick<Snapshot, "objects" | "shallow">,
+  commits: ReadonlyMap<ObjectId, CommitLinks>,
+  tips: ReadonlySet<ObjectId>,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlySet<ObjectId> | undefined> {
+  const budget = new WorkBudget({ unitsMax: WALK_UNITS_MAX + tips.size, signal });
+  try {
+    return await unreachableCommits(snapshot, commits, tips, budget);
+  } catch (error) {
+    if (error instanceof BudgetExceeded) return undefined;
+    throw error;
+  }
+}
+
 /** One walk from the tips, newest first, until every commit is met or only older ones are left. */
 async function unreachableCommits(
   { objects, shallow }: Pick<Snapshot, "objects" | "shallow">,
   commits: ReadonlyMap<ObjectId, CommitLinks>,
   tips: ReadonlySet<ObjectId>,
-  signal: AbortSignal | undefined,
+  budget: WorkBudget,
 ): Promise<ReadonlySet<ObjectId>> {
   const reader = createCommitReader(objects, shallow.size > 0 ? shallow : undefined);
-  const budget = new WorkBudget({ signal });
   const missing = new Set(commits.keys());
   let lowest = Number.POSITIVE_INFINITY;
   for (const links of commits.values()) lowest = Math.min(lowest, links.generation);
@@ -98,6 +116,7 @@ async function unreachableCommits(
     }
   };
   for (const tip of tips) {
+    if (budget.spend(1)) await budget.pause();
     const peeled = peelTag(objects, tip);
     const end = isPromise(peeled) ? await peeled : peeled;
     if (end?.type === "commit") await meet(end.oid);

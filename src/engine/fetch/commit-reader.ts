@@ -61,8 +61,13 @@ export function createCommitReader(objects: ObjectReader, cutAt?: ReadonlySet<Ob
         const links = parsed.get(oid);
         if (links !== undefined) return cut(oid, links);
       }
-      const object = objects.read(oid);
-      return isPromise(object) ? object.then((o) => parse(oid, o)) : parse(oid, object);
+      // The head first: what is asked for may be a blob of any size.
+      const header = objects.readHeader(oid);
+      const read = (type: string | undefined): MaybePromise<CommitLinks | undefined> => {
+        const object = type === "commit" ? objects.read(oid) : undefined;
+        return isPromise(object) ? object.then((o) => parse(oid, o)) : parse(oid, object);
+      };
+      return isPromise(header) ? header.then((h) => read(h?.type)) : read(header?.type);
     },
   };
 }
