@@ -160,6 +160,7 @@ describe("authorization over HTTP", () => {
           : { allowed: false, reason: "bob only reads" };
       },
     });
+    await (await server.server.store.create("app")).close();
   });
   afterAll(async () => {
     await server.close();

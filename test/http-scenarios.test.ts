@@ -1,5 +1,5 @@
 /**
- * The main job with the real client: {memory, disk, disk with reftable} × {sha1, sha256} × {v0, v1, v2} over HTTP.
+ * The main job with the real client: {memory, disk} × {sha1, sha256} × {v0, v1, v2} over HTTP.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,10 +16,6 @@ interface Backend {
 const BACKENDS: readonly Backend[] = [
   { name: "memory", options: () => ({}) },
   { name: "disk", options: (w) => ({ repositories: join(w.directory, "repositories") }) },
-  {
-    name: "disk with reftable",
-    options: (w) => ({ repositories: join(w.directory, "repositories"), refFormat: "reftable" }),
-  },
 ];
 
 for (const backend of BACKENDS) {

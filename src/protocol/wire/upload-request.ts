@@ -49,7 +49,8 @@ export function takeUploadRequestLine(
 
 function applyCapabilities(request: UploadRequest, context: RequestLineContext): void {
   const capabilities = request.capabilities as Capabilities;
-  const format = capabilities.get("object-format") ?? "sha1";
+  // In v0, git clients name no format, sha256 or not: they have taken it from the advertisement.
+  const format = capabilities.get("object-format") ?? context.objectFormat;
   if (format !== context.objectFormat) {
     throw new GitwharfError(
       "protocol/unsupported",
