@@ -96,6 +96,102 @@ describe("publishing", () => {
   });
 });
 
+describe("a file system that fails or cannot", () => {
+  async function failToPublish(fail: () => () => void): Promise<unknown> {
+    const store = createDiskRepositoryStore({ directory });
+    const repository = await store.create("app");
+    const quarantine = await repository.openQuarantine();
+    const undo = fail();
+    try {
+      await finishPack(await quarantine.createPack(), "sha1", sampleCommit("sha1", "one").objects);
+      return await quarantine.publish().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    } catch (error) {
+      return error;
+    } finally {
+      undo();
+      await quarantine.discard();
+      const snapshot = await repository.snapshot();
+      expect(snapshot.objects.packs).toEqual([]);
+      snapshot.release();
+      expect(fs.readdirSync(join(directory, "app.git/objects/pack"))).toEqual([]);
+      expect(fs.readdirSync(join(directory, "app.git/objects")).sort()).toEqual(["info", "pack"]);
+      await repository.close();
+      await store.close();
+    }
+  }
+
+  const failing = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
+
+  it("tells that the disk is full, and leaves nothing", async () => {
+    const error = await failToPublish(() => {
+      const { write } = fs;
+      fs.write = ((_fd: number, ...rest: unknown[]) => {
+        (rest.at(-1) as (error: Error) => void)(failing("ENOSPC"));
+      }) as typeof write;
+      syncBuiltinESMExports();
+      return () => {
+        fs.write = write;
+        syncBuiltinESMExports();
+      };
+    });
+    expect(error).toMatchObject({ code: "storage/io" });
+  });
+
+  it("publishes nothing when the content cannot be synced", async () => {
+    const error = await failToPublish(() => {
+      const { fsync } = fs;
+      fs.fsync = ((_fd: number, done: (error: Error) => void) => done(failing("EIO"))) as typeof fsync;
+      syncBuiltinESMExports();
+      return () => {
+        fs.fsync = fsync;
+        syncBuiltinESMExports();
+      };
+    });
+    expect(error).toMatchObject({ code: "storage/io" });
+  });
+
+  it("leaves no pack without an index when the index cannot be put in place", async () => {
+    const error = await failToPublish(() => {
+      const { link } = fs.promises;
+      fs.promises.link = (from, to) =>
+        String(to).endsWith(".idx") ? Promise.reject(failing("EIO")) : link(from, to);
+      syncBuiltinESMExports();
+      return () => {
+        fs.promises.link = link;
+        syncBuiltinESMExports();
+      };
+    });
+    expect(error).toMatchObject({ code: "storage/io" });
+  });
+
+  it("renames where there are no hard links", async () => {
+    const { link } = fs.promises;
+    fs.promises.link = () => Promise.reject(failing("EPERM"));
+    syncBuiltinESMExports();
+    try {
+      const name = await pushOnce("sync", 10);
+      const names = fs.readdirSync(join(directory, "app.git/objects/pack")).sort();
+      expect(names).toEqual([`${name}.idx`, `${name}.pack`]);
+      const store = createDiskRepositoryStore({ directory });
+      const repository = await store.open("app");
+      const quarantine = await repository?.openQuarantine();
+      if (quarantine === undefined) throw new Error("the repository is gone");
+      await finishPack(await quarantine.createPack(), "sha1", sampleCommit("sha1", "two").objects);
+      await quarantine.publish();
+      await quarantine.discard();
+      expect(fs.readdirSync(join(directory, "app.git/objects/pack"))).toHaveLength(4);
+      await repository?.close();
+      await store.close();
+    } finally {
+      fs.promises.link = link;
+      syncBuiltinESMExports();
+    }
+  });
+});
+
 describe("making a repository", () => {
   it("syncs its files and the directories on the way", async () => {
     const store = createDiskRepositoryStore({ directory });

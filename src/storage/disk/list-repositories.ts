@@ -13,6 +13,7 @@ import { isInside, realPath } from "./git-directory.js";
 import { findRepository, isRepositoryOrWorkTree } from "./repository-path.js";
 
 const DEPTH_MAX = 8;
+const LOOKED_AT_ONCE = 16;
 const HIDDEN_FOR_MS = 24 * 60 * 60 * 1000;
 
 /** In byte order. Memory: all names. @throws storage/io */
@@ -38,18 +39,27 @@ async function collect(walk: Walk, prefix: string, depth: number): Promise<void>
   const stamp = await readStamp(directory);
   if (stamp === undefined || walk.seen.has(identityOf(stamp))) return;
   walk.seen.add(identityOf(stamp));
-  for (const entry of await entriesOf(directory)) {
-    const path = `${directory}${entry.name}`;
-    if (entry.name.startsWith(HIDDEN_NEW_PREFIX) || entry.name.startsWith(HIDDEN_DELETED_PREFIX)) {
-      await removeWhenOld(path);
-      continue;
-    }
-    const name = nameOf(prefix + entry.name);
-    if (name === undefined || !(await isDirectoryInside(walk, path, entry))) continue;
-    if (entry.name.endsWith(".git") || (await isRepositoryOrWorkTree(path))) {
-      if (await isServed(walk.root, name)) walk.names.add(name);
-    } else if (depth < DEPTH_MAX) await collect(walk, `${prefix}${entry.name}/`, depth + 1);
+  const entries = await entriesOf(directory);
+  for (let i = 0; i < entries.length; i += LOOKED_AT_ONCE) {
+    const some = entries.slice(i, i + LOOKED_AT_ONCE);
+    const groups = await Promise.all(some.map((entry) => look(walk, prefix, entry)));
+    for (const group of groups)
+      if (group !== undefined && depth < DEPTH_MAX) await collect(walk, group, depth + 1);
   }
+}
+
+/** Takes note of a repository; answers with the prefix of names below when the entry is a directory of others. */
+async function look(walk: Walk, prefix: string, entry: Dirent): Promise<string | undefined> {
+  const path = `${walk.root}/${prefix}${entry.name}`;
+  if (entry.name.startsWith(HIDDEN_NEW_PREFIX) || entry.name.startsWith(HIDDEN_DELETED_PREFIX)) {
+    await removeWhenOld(path);
+    return undefined;
+  }
+  const name = nameOf(prefix + entry.name);
+  if (name === undefined || !(await isDirectoryInside(walk, path, entry))) return undefined;
+  if (!entry.name.endsWith(".git") && !(await isRepositoryOrWorkTree(path))) return `${prefix}${entry.name}/`;
+  if (await isServed(walk.root, name)) walk.names.add(name);
+  return undefined;
 }
 
 /** undefined when no repository can have such a name. */

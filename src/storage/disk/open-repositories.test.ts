@@ -1,10 +1,22 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Repository, RepositoryStore } from "../contracts/repository.js";
 import { finishPack, sampleObject } from "../contracts/suites/sample-objects.js";
-import { createDiskRepositoryStore } from "./disk-repository-store.js";
+import { openDiskRepository } from "./disk-repository.js";
+import { findGitDirectory } from "./git-directory.js";
+import { ObjectDirectoryPool } from "./object-directory.js";
+import { createDiskRepositoryStore, openDiskRepositoryAt } from "./disk-repository-store.js";
 
 let directory: string;
 let store: RepositoryStore;
@@ -35,6 +47,76 @@ async function pushLarge(repository: Repository, seed: number): Promise<void> {
   await quarantine.publish();
   await quarantine.discard();
 }
+
+async function listed(): Promise<string[]> {
+  const names: string[] = [];
+  for await (const name of store.list()) names.push(name);
+  return names;
+}
+
+describe("what a crash leaves in the directory", () => {
+  it("is never listed or opened, and goes after a day", async () => {
+    await (await store.create("group/app")).close();
+    const young = join(directory, "group/.gitwharf-new-young");
+    const old = [join(directory, "group/.gitwharf-new-old"), join(directory, ".gitwharf-deleted-old")];
+    for (const path of [young, ...old]) cpSync(join(directory, "group/app.git"), path, { recursive: true });
+    const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000);
+    for (const path of old) utimesSync(path, longAgo, longAgo);
+    expect(await listed()).toEqual(["group/app"]);
+    expect(existsSync(young)).toBe(true);
+    for (const path of old) expect(existsSync(path)).toBe(false);
+    await expect(store.open("group/.gitwharf-new-young")).rejects.toMatchObject({ code: "storage/bad-name" });
+  });
+});
+
+describe("packs that cannot be used", () => {
+  const packs = (): string => join(directory, "app.git/objects/pack");
+
+  it("are passed by until they are put right", async () => {
+    const repository = await store.create("app");
+    await pushLarge(repository, 3);
+    await pushLarge(repository, 4);
+    const [name = ""] = readdirSync(packs()).filter((each) => each.endsWith(".idx"));
+    const good = readFileSync(join(packs(), name));
+    rmSync(join(packs(), name));
+    writeFileSync(join(packs(), name), "not an index");
+    const other = createDiskRepositoryStore({ directory });
+    const opened = await other.open("app");
+    const before = await opened?.snapshot();
+    expect(before?.objects.packs).toHaveLength(1);
+    before?.release();
+    rmSync(join(packs(), name));
+    const without = await opened?.snapshot();
+    expect(without?.objects.packs).toHaveLength(1);
+    without?.release();
+    writeFileSync(join(packs(), name), good);
+    const after = await opened?.snapshot();
+    expect(after?.objects.packs).toHaveLength(2);
+    after?.release();
+    await opened?.close();
+    await other.close();
+    await repository.close();
+  });
+
+  it("are those whose index is of another pack, or missing", async () => {
+    const repository = await store.create("app");
+    await pushLarge(repository, 3);
+    await pushLarge(repository, 4);
+    await repository.close();
+    const [first = "", second = ""] = readdirSync(packs()).filter((each) => each.endsWith(".idx"));
+    rmSync(join(packs(), first));
+    cpSync(join(packs(), second), join(packs(), first));
+    const opened = await openDiskRepositoryAt(join(directory, "app.git"));
+    const snapshot = await opened.snapshot();
+    expect(snapshot.objects.packs.map(({ name }) => `${name}.idx`)).toEqual([second]);
+    snapshot.release();
+    rmSync(join(packs(), first));
+    const again = await opened.snapshot();
+    expect(again.objects.packs).toHaveLength(1);
+    again.release();
+    await opened.close();
+  });
+});
 
 describe("the open repositories of a store", () => {
   it("share one opening among callers at the same time", async () => {
@@ -102,6 +184,35 @@ describe("the open repositories of a store", () => {
     expect(readdirSync(join(directory, "app.git/objects")).filter((name) => name.startsWith("tmp_"))).toEqual(
       [],
     );
+    await repository.close();
+  });
+
+  it("let go of packs that have gone although nobody asks", async () => {
+    const repository = await store.create("app");
+    await pushLarge(repository, 5);
+    (await repository.snapshot()).release();
+    const before = descriptors();
+    const location = await findGitDirectory(join(directory, "app.git"));
+    if (location === undefined) throw new Error("there is no repository");
+    const pool = new ObjectDirectoryPool();
+    const own = await openDiskRepository({
+      name: "app",
+      location,
+      durability: "none",
+      pool,
+      mayBorrowFrom: () => true,
+    });
+    (await own.snapshot()).release();
+    expect(descriptors()).toBe(before + 1);
+    await own.releaseVanished();
+    expect(descriptors()).toBe(before + 1);
+    for (const name of readdirSync(join(directory, "app.git/objects/pack"))) {
+      rmSync(join(directory, "app.git/objects/pack", name));
+    }
+    await own.releaseVanished();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(descriptors()).toBe(before);
+    await own.close();
     await repository.close();
   });
 });

@@ -10,6 +10,7 @@ import { openPackFile, type PackFile, RESIDENT_PACK_BYTES_MAX } from "./pack-fil
 /** Small packs of one directory that are kept in memory whole. */
 const RESIDENT_BYTES_MAX = 32 * 1024 * 1024;
 const OPENED_AT_ONCE = 8;
+const RETRY_MS = 1000;
 /** A repack that outruns us this often does so on purpose. */
 const ATTEMPTS_MAX = 10;
 
@@ -25,10 +26,11 @@ export class PackDirectory {
   readonly #objectFormat: ObjectFormat;
   readonly #listing: DirectoryListing;
   readonly #entries = new Map<string, Entry>();
-  /** Packs that could not be opened, until the directory changes again. */
+  /** Packs that could not be opened, and why. */
   #broken = new Map<string, string>();
   #files: readonly PackFile[] = [];
   #listingGeneration = 0;
+  #openedAt = 0;
   #validatedAt = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -82,7 +84,7 @@ export class PackDirectory {
   async #refresh(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       await this.#listing.refresh();
-      if (this.#listing.generation === this.#listingGeneration) break;
+      if (this.#listing.generation === this.#listingGeneration && !this.#isRetryDue()) break;
       const complete = await this.#open();
       if (complete || attempt >= ATTEMPTS_MAX) {
         this.#listingGeneration = this.#listing.generation;
@@ -106,6 +108,7 @@ export class PackDirectory {
     let resident = this.#residentBytes();
     let complete = true;
     this.#broken = new Map();
+    this.#openedAt = performance.now();
     const openNext = async (): Promise<void> => {
       for (let stem = wanted.pop(); stem !== undefined; stem = wanted.pop()) {
         const hasBitmap = names.has(`${stem}.bitmap`);
@@ -137,6 +140,11 @@ export class PackDirectory {
       this.#broken.set(stem, error.message);
       return "broken";
     }
+  }
+
+  /** A pack that could not be used may have been put right in place, which changes no name. */
+  #isRetryDue(): boolean {
+    return this.#broken.size > 0 && performance.now() - this.#openedAt > RETRY_MS;
   }
 
   /** Of packs that are in memory whole; the indexes of all packs come to it. */
