@@ -3,7 +3,13 @@ import { randomBytes } from "node:crypto";
 import { throwIfAborted } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { nullObjectId } from "../../object/object-id.js";
-import type { ReflogEntry, RefSnapshot, RefStore, RefTransaction, RefUpdateResult } from "../contracts/ref-store.js";
+import type {
+  ReflogEntry,
+  RefSnapshot,
+  RefStore,
+  RefTransaction,
+  RefUpdateResult,
+} from "../contracts/ref-store.js";
 import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from "../refs/planned-update.js";
 import { formatResults, settleAtomic } from "../refs/ref-refusal.js";
 import { createRefSnapshot } from "../refs/ref-snapshot.js";
@@ -74,7 +80,8 @@ class MemoryRefStore implements RefStore {
     const before = this.#state;
     const changes = new Map<string, RefValue | undefined>();
     for (const { name, update } of accepted) {
-      if (update.symbolicTarget !== undefined) changes.set(name, { kind: "symbolic", target: update.symbolicTarget });
+      if (update.symbolicTarget !== undefined)
+        changes.set(name, { kind: "symbolic", target: update.symbolicTarget });
       else changes.set(name, update.newOid === null ? undefined : directValue(name, update.newOid));
     }
     this.#state = changeRefState(before, changes);
@@ -91,7 +98,8 @@ class MemoryRefStore implements RefStore {
       committer: formatCommitter(transaction.committer),
       message: reflogMessage(update.reflogMessage),
     };
-    const headFollows = before.head.kind === "symbolic" && before.head.target === name && !through.includes("HEAD");
+    const headFollows =
+      before.head.kind === "symbolic" && before.head.target === name && !through.includes("HEAD");
     for (const log of [name, ...through, ...(headFollows ? ["HEAD"] : [])]) {
       if (!this.#logs.has(log) && startsReflog(log, "true")) this.#logs.set(log, []);
       this.#logs.get(log)?.push(entry);

@@ -33,7 +33,11 @@ export function planUpdates(
     if (end.value?.kind === "symbolic") refusals[index] = REFUSALS.tooDeep;
     // git has no other way to get rid of a symbolic ref that names nothing.
     const itself = update.newOid === null && end.value === undefined && update.name !== "HEAD";
-    return claim(itself ? { index, update, name: update.name, through: [] } : { index, update, name: end.name, through: end.through });
+    return claim(
+      itself
+        ? { index, update, name: update.name, through: [] }
+        : { index, update, name: end.name, through: end.through },
+    );
   });
 
   function claim(plan: PlannedUpdate): PlannedUpdate {
@@ -56,7 +60,9 @@ function checkNames({ name, newOid, symbolicTarget }: RefUpdate): Refusal | unde
     if (why !== undefined) return badName(why);
   }
   if (symbolicTarget === undefined) return undefined;
-  const why = checkRefName(symbolicTarget) ?? (symbolicTarget.startsWith("refs/") ? undefined : "it is not below refs/");
+  const why =
+    checkRefName(symbolicTarget) ??
+    (symbolicTarget.startsWith("refs/") ? undefined : "it is not below refs/");
   return why === undefined ? undefined : badName(`'${symbolicTarget}' cannot be the target: ${why}`);
 }
 
@@ -68,7 +74,10 @@ export function isDeletion({ newOid, symbolicTarget }: RefUpdate): boolean {
  * The parts of a transaction that are carried out one after the other. Where each update stands on its own,
  * deletions go first, so that `a` can make room for `a/b` in one push, as in git.
  */
-export function splitTransaction(transaction: RefTransaction, planned: readonly PlannedUpdate[]): readonly (readonly PlannedUpdate[])[] {
+export function splitTransaction(
+  transaction: RefTransaction,
+  planned: readonly PlannedUpdate[],
+): readonly (readonly PlannedUpdate[])[] {
   if (transaction.atomic) return [planned];
   const deletions = planned.filter(({ update }) => isDeletion(update));
   if (deletions.length === 0 || deletions.length === planned.length) return [planned];

@@ -31,7 +31,10 @@ export function lowerBound(refs: readonly { readonly name: string }[], name: str
 }
 
 /** The part of the sorted list whose names start with `prefix`, as [start, end). */
-export function prefixRange(refs: readonly { readonly name: string }[], prefix: string): readonly [number, number] {
+export function prefixRange(
+  refs: readonly { readonly name: string }[],
+  prefix: string,
+): readonly [number, number] {
   const start = lowerBound(refs, prefix);
   let low = start;
   let high = refs.length;
@@ -42,3 +45,11 @@ export function prefixRange(refs: readonly { readonly name: string }[], prefix: 
   }
   return [start, low];
 }
+
+/** Sorts in place. */
+export function sortNames(names: string[]): string[] {
+  // The order that is built in is that of code units, and five times as fast.
+  return names.some((name) => SURROGATE.test(name)) ? names.sort(compareRefNames) : names.sort();
+}
+
+const SURROGATE = /[\ud800-\udfff]/;

@@ -1,10 +1,8 @@
 /** What readers get: refs of one instant, symbolic refs followed, found by binary search. */
 import type { Head, Ref, RefSnapshot } from "../contracts/ref-store.js";
+import { findRef } from "./find-ref.js";
 import { compareRefNames, lowerBound, prefixRange } from "./ref-order.js";
 import { type RefState, resolveRef, valueIn } from "./ref-state.js";
-
-/** After so many look-ups a table by name pays for itself. */
-const LOOKUPS_BEFORE_TABLE = 512;
 
 export function createRefSnapshot(state: RefState, version: string): RefSnapshot {
   const broken = [...state.broken];
@@ -14,7 +12,12 @@ export function createRefSnapshot(state: RefState, version: string): RefSnapshot
     if (value?.kind === "direct") followed.push({ ...value.ref, name, symbolicTarget });
     else broken.push(name);
   }
-  return new StateSnapshot(headOf(state), merge(state.direct, followed), broken.sort(compareRefNames), version);
+  return new StateSnapshot(
+    headOf(state),
+    merge(state.direct, followed),
+    broken.sort(compareRefNames),
+    version,
+  );
 }
 
 function headOf(state: RefState): Head {
@@ -45,8 +48,6 @@ class StateSnapshot implements RefSnapshot {
   readonly all: readonly Ref[];
   readonly broken: readonly string[];
   readonly version: string;
-  #lookups = 0;
-  #table: ReadonlyMap<string, Ref> | undefined;
 
   constructor(head: Head, all: readonly Ref[], broken: readonly string[], version: string) {
     this.head = head;
@@ -56,10 +57,7 @@ class StateSnapshot implements RefSnapshot {
   }
 
   get(name: string): Ref | undefined {
-    if (this.#table !== undefined) return this.#table.get(name);
-    if (++this.#lookups > LOOKUPS_BEFORE_TABLE) this.#table = new Map(this.all.map((ref) => [ref.name, ref]));
-    const ref = this.all[lowerBound(this.all, name)];
-    return ref?.name === name ? ref : undefined;
+    return findRef(this.all, name);
   }
 
   startingWith(prefix: string): readonly Ref[] {

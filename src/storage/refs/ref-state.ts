@@ -4,6 +4,7 @@
  */
 import type { ObjectId } from "../../object/object-id.js";
 import type { Ref } from "../contracts/ref-store.js";
+import { findRef } from "./find-ref.js";
 import { compareRefNames, lowerBound } from "./ref-order.js";
 
 /** What one ref says. `broken`: there is something of that name that says nothing usable. */
@@ -47,13 +48,16 @@ export function valueIn(state: RefState, name: string): RefValue | undefined {
   if (name === "HEAD") return state.head;
   const target = state.symbolic.get(name);
   if (target !== undefined) return { kind: "symbolic", target };
-  const ref = state.direct[lowerBound(state.direct, name)];
-  if (ref?.name === name) return { kind: "direct", ref };
+  const ref = findRef(state.direct, name);
+  if (ref !== undefined) return { kind: "direct", ref };
   return state.broken.has(name) ? BROKEN : undefined;
 }
 
 /** The state after some refs got other values; `undefined` removes. HEAD is changed by its name. */
-export function changeRefState(state: RefState, changes: ReadonlyMap<string, RefValue | undefined>): RefState {
+export function changeRefState(
+  state: RefState,
+  changes: ReadonlyMap<string, RefValue | undefined>,
+): RefState {
   if (changes.size === 0) return state;
   const symbolic = new Map(state.symbolic);
   const broken = new Set(state.broken);

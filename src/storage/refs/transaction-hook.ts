@@ -33,5 +33,8 @@ export async function decide(
   await commit(accepted);
   const done = accepted.filter(({ index }) => refusals[index] === undefined);
   if (onState === undefined || done.length === 0) return;
-  await onState("committed", done.map(({ update }) => update));
+  await onState(
+    "committed",
+    done.map(({ update }) => update),
+  );
 }

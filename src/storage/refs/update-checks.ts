@@ -1,8 +1,9 @@
 /** Compare-and-swap, and names that exclude each other: what every store checks with its locks held. */
 import type { ObjectId } from "../../object/object-id.js";
 import type { RefUpdate } from "../contracts/ref-store.js";
+import { findRef } from "./find-ref.js";
 import { isDeletion, type PlannedUpdate } from "./planned-update.js";
-import { lowerBound, prefixRange } from "./ref-order.js";
+import { prefixRange } from "./ref-order.js";
 import { brokenRef, nameConflict, REFUSALS, type Refusal, type Refusals } from "./ref-refusal.js";
 import { type RefState, type RefValue, resolveRef, valueIn } from "./ref-state.js";
 
@@ -11,10 +12,18 @@ import { type RefState, type RefValue, resolveRef, valueIn } from "./ref-state.j
  * @param value what it says now
  * @param oid where it leads now, symbolic refs followed
  */
-export function checkOldValue(update: RefUpdate, name: string, value: RefValue | undefined, oid: ObjectId | undefined): Refusal | undefined {
+export function checkOldValue(
+  update: RefUpdate,
+  name: string,
+  value: RefValue | undefined,
+  oid: ObjectId | undefined,
+): Refusal | undefined {
   const { oldOid } = update;
   if (oldOid === null) return value === undefined ? undefined : REFUSALS.exists;
-  if (value?.kind === "broken" && (oldOid !== undefined || !(isDeletion(update) || update.symbolicTarget !== undefined))) {
+  if (
+    value?.kind === "broken" &&
+    (oldOid !== undefined || !(isDeletion(update) || update.symbolicTarget !== undefined))
+  ) {
     return brokenRef(name);
   }
   if (oldOid === undefined || oldOid === oid) return undefined;
@@ -67,11 +76,14 @@ function bothAtOnce(a: string, b: string): Refusal {
 }
 
 /** The names of a state, for `NameConflicts`. */
-export function takenNames(state: RefState): { has(name: string): boolean; below(prefix: string): string | undefined } {
+export function takenNames(state: RefState): {
+  has(name: string): boolean;
+  below(prefix: string): string | undefined;
+} {
   const others = [...state.symbolic.keys(), ...state.broken];
   return {
     has: (name) =>
-      state.direct[lowerBound(state.direct, name)]?.name === name || state.symbolic.has(name) || state.broken.has(name),
+      findRef(state.direct, name) !== undefined || state.symbolic.has(name) || state.broken.has(name),
     below: (prefix) => {
       const [start, end] = prefixRange(state.direct, prefix);
       return start < end ? state.direct[start]?.name : others.find((name) => name.startsWith(prefix));
@@ -87,7 +99,8 @@ export function checkUpdates(plans: readonly PlannedUpdate[], refusals: Refusals
     const value = valueIn(state, name);
     const oid = oidOf(state, name);
     refusals[index] = checkOldValue(update, name, value, oid);
-    if (refusals[index] === undefined && value === undefined && !isDeletion(update)) refusals[index] = conflicts.take(name);
+    if (refusals[index] === undefined && value === undefined && !isDeletion(update))
+      refusals[index] = conflicts.take(name);
   }
 }
 

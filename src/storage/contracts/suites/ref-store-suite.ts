@@ -22,21 +22,31 @@ export interface OpenedRefStore {
 const MAIN = "refs/heads/main";
 const TOPIC = "refs/heads/topic";
 
-export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, options: { readonly objectFormat?: ObjectFormat } = {}): void {
+export function refStoreSuite(
+  runner: SuiteRunner,
+  backend: RefStoreBackend,
+  options: { readonly objectFormat?: ObjectFormat } = {},
+): void {
   const { describe, it } = runner;
   const format = options.objectFormat ?? "sha1";
-  const [A, B, C] = ["a1", "b2", "c3"].map((digits) => digits.repeat(hexLength(format) / 2)) as [ObjectId, ObjectId, ObjectId];
+  const [A, B, C] = ["a1", "b2", "c3"].map((digits) => digits.repeat(hexLength(format) / 2)) as [
+    ObjectId,
+    ObjectId,
+    ObjectId,
+  ];
   const numbered = (n: number): ObjectId => n.toString(16).padStart(hexLength(format), "0");
 
-  const withRefs = (body: (store: RefStore, opened: OpenedRefStore) => Promise<void>, reflogs = false) => async (): Promise<void> => {
-    const opened = await backend.open({ objectFormat: format, reflogs });
-    try {
-      await body(opened.store, opened);
-    } finally {
-      await opened.store.close();
-      await opened.dispose();
-    }
-  };
+  const withRefs =
+    (body: (store: RefStore, opened: OpenedRefStore) => Promise<void>, reflogs = false) =>
+    async (): Promise<void> => {
+      const opened = await backend.open({ objectFormat: format, reflogs });
+      try {
+        await body(opened.store, opened);
+      } finally {
+        await opened.store.close();
+        await opened.dispose();
+      }
+    };
 
   describe(`ref store: ${backend.name}, ${format}`, () => {
     describe("snapshot", () => {
@@ -58,23 +68,45 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
           await set(store, MAIN, B);
           await set(store, TOPIC, B);
           assert.deepEqual(names(before), [[MAIN, A]]);
-          assert.deepEqual(names(await store.snapshot()), [[MAIN, B], [TOPIC, B]]);
+          assert.deepEqual(names(await store.snapshot()), [
+            [MAIN, B],
+            [TOPIC, B],
+          ]);
         }),
       );
 
       it(
         "sorts names by their bytes and finds them",
         withRefs(async (store) => {
-          const sorted = ["refs/heads/A", "refs/heads/a", "refs/heads/a-", "refs/heads/a/b", "refs/heads/a0", "refs/heads/é"];
+          const sorted = [
+            "refs/heads/A",
+            "refs/heads/a",
+            "refs/heads/a-",
+            "refs/heads/a/b",
+            "refs/heads/a0",
+            "refs/heads/é",
+          ];
           const high = ["refs/heads/\u{e000}", "refs/heads/\u{fffc}", "refs/heads/\u{10400}", "refs/tags/v1"];
           const expected = [...sorted.filter((name) => name !== "refs/heads/a"), ...high];
-          await apply(store, [...expected].reverse().map((name) => create(name, A)));
+          await apply(
+            store,
+            [...expected].reverse().map((name) => create(name, A)),
+          );
           const snapshot = await store.snapshot();
-          assert.deepEqual(snapshot.all.map(({ name }) => name), expected);
+          assert.deepEqual(
+            snapshot.all.map(({ name }) => name),
+            expected,
+          );
           for (const name of expected) assert.equal(snapshot.get(name)?.oid, A, name);
           assert.equal(snapshot.get("refs/heads/a"), undefined);
-          assert.deepEqual(snapshot.startingWith("refs/tags/").map(({ name }) => name), ["refs/tags/v1"]);
-          assert.deepEqual(snapshot.startingWith("refs/heads/a").map(({ name }) => name), sorted.slice(2, 5));
+          assert.deepEqual(
+            snapshot.startingWith("refs/tags/").map(({ name }) => name),
+            ["refs/tags/v1"],
+          );
+          assert.deepEqual(
+            snapshot.startingWith("refs/heads/a").map(({ name }) => name),
+            sorted.slice(2, 5),
+          );
           assert.deepEqual(snapshot.startingWith("refs/nothing"), []);
           assert.equal(snapshot.startingWith("").length, expected.length);
         }),
@@ -153,7 +185,8 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
       it(
         "checks nothing when no old value is given",
         withRefs(async (store) => {
-          for (const newOid of [A, B, B, null, null]) await apply(store, [{ name: MAIN, oldOid: undefined, newOid }]);
+          for (const newOid of [A, B, B, null, null])
+            await apply(store, [{ name: MAIN, oldOid: undefined, newOid }]);
           assert.deepEqual(names(await store.snapshot()), []);
         }),
       );
@@ -164,7 +197,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
           const other = await reopen();
           await set(store, MAIN, A);
           const rivals = Array.from({ length: 40 }, (_, i) =>
-            (i % 2 === 0 ? store : other).transact({ updates: [move(MAIN, A, numbered(i + 1))], atomic: i % 3 === 0 }),
+            (i % 2 === 0 ? store : other).transact({
+              updates: [move(MAIN, A, numbered(i + 1))],
+              atomic: i % 3 === 0,
+            }),
           );
           const results = (await Promise.all(rivals)).flat();
           const winners = results.flatMap((result, i) => (result.ok ? [i] : []));
@@ -183,7 +219,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
           const count = async (own: RefStore): Promise<void> => {
             for (let done = 0; done < 10; ) {
               const oid = (await own.snapshot()).get(MAIN)?.oid ?? "";
-              const [result] = await own.transact({ updates: [move(MAIN, oid, numbered(Number.parseInt(oid, 16) + 1))], atomic: true });
+              const [result] = await own.transact({
+                updates: [move(MAIN, oid, numbered(Number.parseInt(oid, 16) + 1))],
+                atomic: true,
+              });
               if (result?.ok === true) done++;
             }
           };
@@ -199,11 +238,17 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         "changes all or nothing when atomic",
         withRefs(async (store) => {
           await set(store, MAIN, A);
-          const results = await store.transact({ updates: [create(TOPIC, B), move(MAIN, B, C), create("refs/tags/t", A)], atomic: true });
+          const results = await store.transact({
+            updates: [create(TOPIC, B), move(MAIN, B, C), create("refs/tags/t", A)],
+            atomic: true,
+          });
           assert.deepEqual(codes(results), ["aborted", "stale", "aborted"]);
           assert.deepEqual(names(await store.snapshot()), [[MAIN, A]]);
           await apply(store, [create(TOPIC, B), move(MAIN, A, C)], true);
-          assert.deepEqual(names(await store.snapshot()), [[MAIN, C], [TOPIC, B]]);
+          assert.deepEqual(names(await store.snapshot()), [
+            [MAIN, C],
+            [TOPIC, B],
+          ]);
         }),
       );
 
@@ -211,10 +256,20 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         "changes each on its own when not",
         withRefs(async (store) => {
           await set(store, MAIN, A);
-          const results = await store.transact({ updates: [create(TOPIC, B), move(MAIN, B, C), create("refs/tags/t", A)], atomic: false });
+          const results = await store.transact({
+            updates: [create(TOPIC, B), move(MAIN, B, C), create("refs/tags/t", A)],
+            atomic: false,
+          });
           assert.deepEqual(codes(results), [undefined, "stale", undefined]);
-          assert.deepEqual(results.map(({ name }) => name), [TOPIC, MAIN, "refs/tags/t"]);
-          assert.deepEqual(names(await store.snapshot()), [[MAIN, A], [TOPIC, B], ["refs/tags/t", A]]);
+          assert.deepEqual(
+            results.map(({ name }) => name),
+            [TOPIC, MAIN, "refs/tags/t"],
+          );
+          assert.deepEqual(names(await store.snapshot()), [
+            [MAIN, A],
+            [TOPIC, B],
+            ["refs/tags/t", A],
+          ]);
         }),
       );
 
@@ -230,7 +285,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         it(
           `refuses two updates of one ref (${atomic ? "atomic" : "per ref"})`,
           withRefs(async (store) => {
-            const results = await store.transact({ updates: [create(MAIN, A), create(MAIN, B), create(TOPIC, A)], atomic });
+            const results = await store.transact({
+              updates: [create(MAIN, A), create(MAIN, B), create(TOPIC, A)],
+              atomic,
+            });
             assert.deepEqual(codes(results), ["rejected", "rejected", atomic ? "aborted" : undefined]);
           }),
         );
@@ -239,12 +297,42 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
       it(
         "refuses names that are none",
         withRefs(async (store) => {
-          const bad = ["refs/heads/a..b", "refs/heads/.a", "refs/heads/a.lock", "refs/heads/a b", "refs/heads/", "refs//a", "main", "ORIG_HEAD", ""];
-          const worse = ["refs/heads/a\0b", "refs/heads/\u001b[31m", "../config", "refs/../config", "refs/heads/a\\b", "objects/info/x", "refs/heads/@{", "refs/heads/\ufffd"];
+          const bad = [
+            "refs/heads/a..b",
+            "refs/heads/.a",
+            "refs/heads/a.lock",
+            "refs/heads/a b",
+            "refs/heads/",
+            "refs//a",
+            "main",
+            "ORIG_HEAD",
+            "",
+          ];
+          const worse = [
+            "refs/heads/a\0b",
+            "refs/heads/\u001b[31m",
+            "../config",
+            "refs/../config",
+            "refs/heads/a\\b",
+            "objects/info/x",
+            "refs/heads/@{",
+            "refs/heads/\ufffd",
+          ];
           for (const name of [...bad, ...worse]) await refuse(store, create(name, A), "bad-name");
-          await refuse(store, { name: "refs/remotes/x/HEAD", oldOid: null, newOid: null, symbolicTarget: "../../x" }, "bad-name");
-          await refuse(store, { name: "HEAD", oldOid: undefined, newOid: null, symbolicTarget: "config" }, "bad-name");
-          const [result] = await store.transact({ updates: [{ name: "HEAD", oldOid: undefined, newOid: null }], atomic: true });
+          await refuse(
+            store,
+            { name: "refs/remotes/x/HEAD", oldOid: null, newOid: null, symbolicTarget: "../../x" },
+            "bad-name",
+          );
+          await refuse(
+            store,
+            { name: "HEAD", oldOid: undefined, newOid: null, symbolicTarget: "config" },
+            "bad-name",
+          );
+          const [result] = await store.transact({
+            updates: [{ name: "HEAD", oldOid: undefined, newOid: null }],
+            atomic: true,
+          });
           assert.equal(result?.ok, false);
           assert.deepEqual(names(await store.snapshot()), []);
         }),
@@ -253,8 +341,20 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
       it(
         "accepts names that only look odd",
         withRefs(async (store) => {
-          const odd = ["refs/heads/-rf", "refs/heads/HEAD", `refs/heads/${A}`, "refs/x", "refs/heads/$(id)", "refs/heads/a'b", "refs/heads/日本", "refs/heads/%2e%2e"];
-          await apply(store, odd.map((name) => create(name, A)));
+          const odd = [
+            "refs/heads/-rf",
+            "refs/heads/HEAD",
+            `refs/heads/${A}`,
+            "refs/x",
+            "refs/heads/$(id)",
+            "refs/heads/a'b",
+            "refs/heads/日本",
+            "refs/heads/%2e%2e",
+          ];
+          await apply(
+            store,
+            odd.map((name) => create(name, A)),
+          );
           assert.deepEqual(new Set((await store.snapshot()).all.map(({ name }) => name)), new Set(odd));
         }),
       );
@@ -262,7 +362,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
       it(
         "that the signal ended changes nothing",
         withRefs(async (store) => {
-          await assert.rejects(store.transact({ updates: [create(MAIN, A)], atomic: true, signal: AbortSignal.abort() }), { code: "base/aborted" });
+          await assert.rejects(
+            store.transact({ updates: [create(MAIN, A)], atomic: true, signal: AbortSignal.abort() }),
+            { code: "base/aborted" },
+          );
           assert.deepEqual(names(await store.snapshot()), []);
           await set(store, MAIN, A);
         }),
@@ -272,17 +375,27 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         "of very many refs creates, moves and deletes them",
         withRefs(async (store, { reopen }) => {
           const many = Array.from({ length: 2000 }, (_, i) => `refs/changes/${i % 100}/${i}`);
-          await apply(store, [...many.map((name, i) => create(name, numbered(i + 1))), create(MAIN, A)], true);
+          await apply(
+            store,
+            [...many.map((name, i) => create(name, numbered(i + 1))), create(MAIN, A)],
+            true,
+          );
           await refuse(store, create(many[7] ?? "", A), "exists");
           await refuse(store, create("refs/changes/7/7/1", A), "name-conflict");
-          await apply(store, many.map((name, i) => move(name, numbered(i + 1), numbered(i + 9000))));
+          await apply(
+            store,
+            many.map((name, i) => move(name, numbered(i + 1), numbered(i + 9000))),
+          );
           const other = await reopen();
           assert.equal((await other.snapshot()).get(many[1999] ?? "")?.oid, numbered(10999));
           assert.equal((await other.snapshot()).all.length, 2001);
           const wrong = many.map((name, i) => remove(name, i === 1234 ? A : numbered(i + 9000)));
           const results = await store.transact({ updates: wrong, atomic: false });
           assert.equal(results.filter(({ ok }) => ok).length, 1999);
-          assert.deepEqual(names(await other.snapshot()), [["refs/changes/34/1234", numbered(10234)], [MAIN, A]]);
+          assert.deepEqual(names(await other.snapshot()), [
+            ["refs/changes/34/1234", numbered(10234)],
+            [MAIN, A],
+          ]);
           if (other !== store) await other.close();
         }),
       );
@@ -340,7 +453,12 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
     });
 
     describe("symbolic refs", () => {
-      const point = (name: string, symbolicTarget: string, oldOid?: ObjectId | null): RefUpdate => ({ name, oldOid, newOid: null, symbolicTarget });
+      const point = (name: string, symbolicTarget: string, oldOid?: ObjectId | null): RefUpdate => ({
+        name,
+        oldOid,
+        newOid: null,
+        symbolicTarget,
+      });
 
       it(
         "HEAD names another branch",
@@ -361,7 +479,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
           await refuse(store, move("HEAD", A, B), "stale");
           assert.deepEqual(names(await store.snapshot()), [[MAIN, B]]);
           assert.deepEqual((await store.snapshot()).head, { symbolicTarget: MAIN, oid: B });
-          const results = await store.transact({ updates: [move("HEAD", B, C), move(MAIN, B, C)], atomic: false });
+          const results = await store.transact({
+            updates: [move("HEAD", B, C), move(MAIN, B, C)],
+            atomic: false,
+          });
           assert.deepEqual(codes(results), ["rejected", "rejected"]);
         }),
       );
@@ -370,8 +491,15 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         "are read through, changed through and deleted through",
         withRefs(async (store) => {
           const alias = "refs/remotes/origin/HEAD";
-          await apply(store, [create("refs/remotes/origin/main", A), point(alias, "refs/remotes/origin/main", null)]);
-          assert.deepEqual((await store.snapshot()).get(alias), { name: alias, oid: A, symbolicTarget: "refs/remotes/origin/main" });
+          await apply(store, [
+            create("refs/remotes/origin/main", A),
+            point(alias, "refs/remotes/origin/main", null),
+          ]);
+          assert.deepEqual((await store.snapshot()).get(alias), {
+            name: alias,
+            oid: A,
+            symbolicTarget: "refs/remotes/origin/main",
+          });
           await refuse(store, point(alias, "refs/remotes/origin/x", null), "exists");
           await refuse(store, move(alias, B, C), "stale");
           await apply(store, [move(alias, A, B)]);
@@ -390,12 +518,22 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         withRefs(async (store) => {
           await set(store, MAIN, A);
           const step = (i: number): string => `refs/x/s${i}`;
-          await apply(store, [point("refs/x/loop", "refs/x/pool"), point("refs/x/pool", "refs/x/loop"), point("refs/x/self", "refs/x/self")]);
-          await apply(store, [point(step(1), MAIN), ...[2, 3, 4, 5, 6].map((i) => point(step(i), step(i - 1)))]);
+          await apply(store, [
+            point("refs/x/loop", "refs/x/pool"),
+            point("refs/x/pool", "refs/x/loop"),
+            point("refs/x/self", "refs/x/self"),
+          ]);
+          await apply(store, [
+            point(step(1), MAIN),
+            ...[2, 3, 4, 5, 6].map((i) => point(step(i), step(i - 1))),
+          ]);
           const { broken, all } = await store.snapshot();
           assert.deepEqual(broken, ["refs/x/loop", "refs/x/pool", step(6), "refs/x/self"]);
           assert.equal(all.length, 6);
-          const [result] = await store.transact({ updates: [{ name: "refs/x/loop", oldOid: undefined, newOid: A }], atomic: false });
+          const [result] = await store.transact({
+            updates: [{ name: "refs/x/loop", oldOid: undefined, newOid: A }],
+            atomic: false,
+          });
           assert.equal(result?.ok, false);
         }),
       );
@@ -416,7 +554,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
               return true;
             },
           });
-          assert.deepEqual(told, [["prepared", [TOPIC], undefined], ["committed", [TOPIC], B]]);
+          assert.deepEqual(told, [
+            ["prepared", [TOPIC], undefined],
+            ["committed", [TOPIC], B],
+          ]);
         }),
       );
 
@@ -428,7 +569,11 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
             states.push(state);
             return false;
           };
-          const results = await store.transact({ updates: [create(TOPIC, B), create(MAIN, C)], atomic: false, onState });
+          const results = await store.transact({
+            updates: [create(TOPIC, B), create(MAIN, C)],
+            atomic: false,
+            onState,
+          });
           assert.deepEqual(codes(results), ["aborted", "aborted"]);
           assert.deepEqual(states, ["prepared", "aborted"]);
           assert.deepEqual(names(await store.snapshot()), []);
@@ -442,7 +587,10 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
           const onState = (): never => {
             throw new Error("hook failed");
           };
-          await assert.rejects(store.transact({ updates: [create(MAIN, B)], atomic: true, onState }), /hook failed/);
+          await assert.rejects(
+            store.transact({ updates: [create(MAIN, B)], atomic: true, onState }),
+            /hook failed/,
+          );
           await set(store, MAIN, A);
         }),
       );
@@ -488,9 +636,16 @@ export function refStoreSuite(runner: SuiteRunner, backend: RefStoreBackend, opt
         withRefs(async (store) => {
           await store.transact(log([create(MAIN, A), create(TOPIC, A)], "one"));
           await store.transact(log([move("HEAD", A, B)], "two"));
-          const messages = async (name: string): Promise<unknown> => (await store.readReflog(name)).map(({ message, newOid }) => [message, newOid]);
-          assert.deepEqual(await messages("HEAD"), [["one", A], ["two", B]]);
-          assert.deepEqual(await messages(MAIN), [["one", A], ["two", B]]);
+          const messages = async (name: string): Promise<unknown> =>
+            (await store.readReflog(name)).map(({ message, newOid }) => [message, newOid]);
+          assert.deepEqual(await messages("HEAD"), [
+            ["one", A],
+            ["two", B],
+          ]);
+          assert.deepEqual(await messages(MAIN), [
+            ["one", A],
+            ["two", B],
+          ]);
           assert.deepEqual(await messages(TOPIC), [["one", A]]);
         }, true),
       );
@@ -519,9 +674,16 @@ function remove(name: string, oldOid: ObjectId): RefUpdate {
   return { name, oldOid, newOid: null };
 }
 
-async function apply(store: RefStore, updates: readonly RefUpdate[], atomic = false): Promise<readonly RefUpdateResult[]> {
+async function apply(
+  store: RefStore,
+  updates: readonly RefUpdate[],
+  atomic = false,
+): Promise<readonly RefUpdateResult[]> {
   const results = await store.transact({ updates, atomic });
-  assert.deepEqual(results.filter(({ ok }) => !ok), []);
+  assert.deepEqual(
+    results.filter(({ ok }) => !ok),
+    [],
+  );
   return results;
 }
 
@@ -539,6 +701,10 @@ function codes(results: readonly RefUpdateResult[]): (RefRefusalCode | undefined
   return results.map((result) => (result.ok ? undefined : result.code));
 }
 
-function names({ all }: { readonly all: readonly { readonly name: string; readonly oid: ObjectId }[] }): [string, ObjectId][] {
+function names({
+  all,
+}: {
+  readonly all: readonly { readonly name: string; readonly oid: ObjectId }[];
+}): [string, ObjectId][] {
   return all.map(({ name, oid }) => [name, oid]);
 }

@@ -9,7 +9,8 @@ export interface CreateRefFilesOptions {
 }
 
 export async function createRefFiles(gitDirectory: string, options: CreateRefFilesOptions): Promise<void> {
-  if (options.refFormat === "reftable") throw new GitwharfError("storage/unsupported", "reftables are not yet written");
+  if (options.refFormat === "reftable")
+    throw new GitwharfError("storage/unsupported", "reftables are not yet written");
   await mkdir(`${gitDirectory}/refs/heads`, { recursive: true });
   await mkdir(`${gitDirectory}/refs/tags`, { recursive: true });
   await writeFile(`${gitDirectory}/HEAD`, `ref: refs/heads/${options.defaultBranch}\n`);

@@ -12,7 +12,12 @@ const backend: RefStoreBackend = {
     const gitDirectory = await mkdtemp(join(tmpdir(), "gitwharf-refs-"));
     await createRefFiles(gitDirectory, { refFormat: "files", defaultBranch: "main" });
     const open = () =>
-      openFilesRefStore({ gitDirectory, objectFormat, durability: "none", logAllRefUpdates: () => (reflogs ? "true" : "false") });
+      openFilesRefStore({
+        gitDirectory,
+        objectFormat,
+        durability: "none",
+        logAllRefUpdates: () => (reflogs ? "true" : "false"),
+      });
     return {
       store: open(),
       reopen: async () => open(),

@@ -10,11 +10,24 @@ import { GitwharfError, throwIfAborted } from "../../../base/errors.js";
 import type { MaybePromise } from "../../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../../object/object-format.js";
 import type { ObjectId } from "../../../object/object-id.js";
-import type { ReflogEntry, RefSnapshot, RefStore, RefTransaction, RefUpdateResult } from "../../contracts/ref-store.js";
+import type {
+  ReflogEntry,
+  RefSnapshot,
+  RefStore,
+  RefTransaction,
+  RefUpdateResult,
+} from "../../contracts/ref-store.js";
 import { planUpdates, splitTransaction } from "../../refs/planned-update.js";
 import { formatResults } from "../../refs/ref-refusal.js";
 import { createRefSnapshot } from "../../refs/ref-snapshot.js";
-import { BROKEN, changeRefState, type RefState, type RefValue, sameRefValue, valueIn } from "../../refs/ref-state.js";
+import {
+  BROKEN,
+  changeRefState,
+  type RefState,
+  type RefValue,
+  sameRefValue,
+  valueIn,
+} from "../../refs/ref-state.js";
 import { oneAtATime } from "../one-at-a-time.js";
 import { type FilesRefs, type FilesSettings, packedValue, readLooseNow } from "./files-refs.js";
 import { FilesTransaction } from "./files-transaction.js";
@@ -93,7 +106,8 @@ class FilesRefStore implements RefStore, FilesRefs {
 
   async snapshot(): Promise<RefSnapshot> {
     await this.#lookShared();
-    if (this.#state === undefined) throw new GitwharfError("base/invariant", "refs were read without a result");
+    if (this.#state === undefined)
+      throw new GitwharfError("base/invariant", "refs were read without a result");
     this.#snapshot ??= createRefSnapshot(this.#state, `${this.#instance}-${this.#changes}`);
     return this.#snapshot;
   }
@@ -172,7 +186,10 @@ class FilesRefStore implements RefStore, FilesRefs {
     const path = join(this.paths.gitDirectory, "HEAD");
     const value = readLooseRef(path, "HEAD", this.objectFormat) ?? BROKEN;
     if (value === "directory" || value.kind === "broken") {
-      throw new GitwharfError("storage/bad-ref", `${path} is missing or malformed; write 'ref: refs/heads/main' into it, or another branch`);
+      throw new GitwharfError(
+        "storage/bad-ref",
+        `${path} is missing or malformed; write 'ref: refs/heads/main' into it, or another branch`,
+      );
     }
     return value;
   }

@@ -68,7 +68,9 @@ export class FilesTransaction {
     try {
       throwIfAborted(this.#transaction.signal);
       await this.#lock(plans);
+      if (this.#packedOnly.size > 0) await othersTurn();
       await this.#check(plans);
+      if (this.#packedOnly.size > 0) await othersTurn();
       settleAtomic(this.#transaction, this.#refusals);
       await this.#write(this.#standing(plans));
       await decide(this.#transaction, plans, this.#refusals, (accepted) => this.#commit(accepted));
@@ -136,9 +138,11 @@ export class FilesTransaction {
     this.#values.set(name, value);
     const refusal = checkOldValue(update, name, value, followNow(this.#refs, value));
     if (refusal !== undefined) return refusal;
-    if (packedOnly && (loose.get(name) !== undefined || loose.isLocked(name))) return lockedRef(name, `${name}.lock`, undefined);
+    if (packedOnly && (loose.get(name) !== undefined || loose.isLocked(name)))
+      return lockedRef(name, `${name}.lock`, undefined);
     // It was none when the transaction was planned, and what it leads to is not locked.
-    if (value?.kind === "symbolic" && update.symbolicTarget === undefined && !isDeletion(update)) return REFUSALS.stale;
+    if (value?.kind === "symbolic" && update.symbolicTarget === undefined && !isDeletion(update))
+      return REFUSALS.stale;
     return value !== undefined || isDeletion(update) || name === "HEAD" ? undefined : conflicts.take(name);
   }
 
@@ -146,19 +150,26 @@ export class FilesTransaction {
   #clearWay(name: string): Refusal | undefined {
     const { paths } = this.#refs;
     const found = clearEmptyDirectory(pathOfRef(paths, name));
-    return found === undefined ? undefined : conflictWith(relative(baseOf(paths, name), found).replace(/\.lock$/, ""), name);
+    return found === undefined
+      ? undefined
+      : conflictWith(relative(baseOf(paths, name), found).replace(/\.lock$/, ""), name);
   }
 
   async #write(plans: readonly PlannedUpdate[]): Promise<void> {
     const { sync } = this.#refs;
-    const files = plans.filter((plan) => !isDeletion(plan.update) && !this.#packedOnly.has(plan) && !this.#isNoChange(plan));
+    const files = plans.filter(
+      (plan) => !isDeletion(plan.update) && !this.#packedOnly.has(plan) && !this.#isNoChange(plan),
+    );
     await inParallel(files, async ({ name, update: { newOid, symbolicTarget } }) => {
-      const content = formatLooseRef(symbolicTarget === undefined ? { oid: newOid ?? "" } : { target: symbolicTarget });
+      const content = formatLooseRef(
+        symbolicTarget === undefined ? { oid: newOid ?? "" } : { target: symbolicTarget },
+      );
       await this.#locks.get(name)?.write(Buffer.from(content), { sync });
     });
     for (const plan of plans) {
       if (!this.#packedOnly.has(plan)) {
-        if (isDeletion(plan.update) && packedRef(this.#refs.packed.current, plan.name) !== undefined) this.#packed.set(plan.name, null);
+        if (isDeletion(plan.update) && packedRef(this.#refs.packed.current, plan.name) !== undefined)
+          this.#packed.set(plan.name, null);
         continue;
       }
       const change = await packedChangeOf(this.#refs, plan, this.#values.get(plan.name));
@@ -176,7 +187,14 @@ export class FilesTransaction {
     await this.#packed.commit();
     const packedOnly = accepted.filter((plan) => this.#packedOnly.has(plan));
     if (packedOnly.length > 0) {
-      await yieldToOthers(this.#refs, this.#transaction, packedOnly, this.#refusals, this.#values, this.#packed);
+      await yieldToOthers(
+        this.#refs,
+        this.#transaction,
+        packedOnly,
+        this.#refusals,
+        this.#values,
+        this.#packed,
+      );
     }
     const done = this.#standing(accepted);
     for (const plan of done) this.#log(plan);
@@ -209,11 +227,22 @@ export class FilesTransaction {
     const names = logNames(plan, this.#isNoChange(plan), this.#headLog === plan);
     if (names.length === 0) return;
     const to = target === undefined ? update.newOid : followNow(this.#refs, { kind: "symbolic", target });
-    this.#logs.append(plan, names, { from: followNow(this.#refs, this.#values.get(name)), to: to ?? undefined });
+    this.#logs.append(plan, names, {
+      from: followNow(this.#refs, this.#values.get(name)),
+      to: to ?? undefined,
+    });
   }
 }
 
-function packedNames({ packed }: FilesRefs): { has(name: string): boolean; below(prefix: string): string | undefined } {
+/** Tens of thousands of refs take a while: between the steps others have their turn. */
+function othersTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function packedNames({ packed }: FilesRefs): {
+  has(name: string): boolean;
+  below(prefix: string): string | undefined;
+} {
   const { current } = packed;
   return {
     has: (name) => packedRef(current, name) !== undefined,

@@ -2,7 +2,7 @@
  * git's lock files: whoever makes `FILE.lock` may replace FILE, by renaming the one onto the other. All programs that
  * change a repository keep to it. Specification: lockfile protocol of git (gitrepository-layout, git-update-ref).
  *
- *     takeLock ──► write ──► commit (rename) 
+ *     takeLock ──► write ──► commit (rename)
  *         │          └─────► release (unlink)
  *         └─ "locked" / "blocked"
  *
@@ -102,7 +102,11 @@ export class LockFile {
 }
 
 /** Writes a file, over what was in it, and waits for the disk when asked. @throws storage/io */
-export async function writeWhole(path: string, bytes: Buffer, options: { readonly sync: boolean; readonly shared?: SharedRepository }): Promise<void> {
+export async function writeWhole(
+  path: string,
+  bytes: Buffer,
+  options: { readonly sync: boolean; readonly shared?: SharedRepository },
+): Promise<void> {
   let fd: number | undefined;
   try {
     fd = fs.openSync(path, "w", 0o666);
@@ -117,10 +121,14 @@ export async function writeWhole(path: string, bytes: Buffer, options: { readonl
 }
 
 /** @throws storage/locked, storage/io */
-export async function takeLock(path: string, options: Pick<LockOptions, "timeoutMs"> & Partial<LockOptions>): Promise<LockFile> {
+export async function takeLock(
+  path: string,
+  options: Pick<LockOptions, "timeoutMs"> & Partial<LockOptions>,
+): Promise<LockFile> {
   const lock = await tryLock(path, { shared: "umask", ...options });
   if (lock instanceof LockFile) return lock;
-  if (lock.kind !== "locked") throw new GitwharfError("storage/io", `making ${path}.lock failed: ${lock.kind}`);
+  if (lock.kind !== "locked")
+    throw new GitwharfError("storage/io", `making ${path}.lock failed: ${lock.kind}`);
   const since = lock.heldSeconds === undefined ? "" : ` for ${lock.heldSeconds} s`;
   throw new GitwharfError(
     "storage/locked",
@@ -158,7 +166,10 @@ export async function tryLock(path: string, options: LockOptions): Promise<LockF
 }
 
 /** @throws storage/io */
-export function makeDirectories(path: string, options: Pick<LockOptions, "shared" | "onDirectoryMade">): LockFailure | undefined {
+export function makeDirectories(
+  path: string,
+  options: Pick<LockOptions, "shared" | "onDirectoryMade">,
+): LockFailure | undefined {
   const missing: string[] = [];
   for (let at = path; ; at = dirname(at)) {
     const stats = statOrAbsent(at);

@@ -17,7 +17,9 @@ const SIZE_BYTES_MAX = 8192;
 export function parseLooseRef(name: string, text: string, format: ObjectFormat): RefValue {
   if (text.startsWith("ref:")) {
     const target = text.slice(4).trim();
-    return checkRefName(target) === undefined && target.startsWith("refs/") ? { kind: "symbolic", target } : BROKEN;
+    return checkRefName(target) === undefined && target.startsWith("refs/")
+      ? { kind: "symbolic", target }
+      : BROKEN;
   }
   const end = hexLength(format);
   const oid = text.slice(0, end);
@@ -38,7 +40,11 @@ export function formatLooseRef(value: { readonly oid: string } | { readonly targ
  * @returns "directory" when there is one of that name; undefined when there is nothing
  * @throws storage/io
  */
-export function readLooseRef(path: string, name: string, format: ObjectFormat): RefValue | "directory" | undefined {
+export function readLooseRef(
+  path: string,
+  name: string,
+  format: ObjectFormat,
+): RefValue | "directory" | undefined {
   let fd: number;
   try {
     fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK);
@@ -68,7 +74,9 @@ export function readLooseRef(path: string, name: string, format: ObjectFormat): 
 function readLink(path: string): RefValue | undefined {
   try {
     const target = fs.readlinkSync(path);
-    return target.startsWith("refs/") && checkRefName(target) === undefined ? { kind: "symbolic", target } : BROKEN;
+    return target.startsWith("refs/") && checkRefName(target) === undefined
+      ? { kind: "symbolic", target }
+      : BROKEN;
   } catch (error) {
     return isAbsent(error) ? undefined : BROKEN;
   }

@@ -8,7 +8,6 @@
  * every second.
  */
 import * as fs from "node:fs";
-import { join } from "node:path";
 import { checkRefName } from "../../../object/ref-name.js";
 import type { ObjectFormat } from "../../../object/object-format.js";
 import { BROKEN, type RefValue, sameRefValue } from "../../refs/ref-state.js";
@@ -39,6 +38,15 @@ interface LooseDirectory {
 const SLICE_MS = 4;
 /** Names are at most 4096 bytes long; deeper than this is no ref. */
 const DEPTH_MAX = 256;
+const NO_STAMP: FileStamp = {
+  device: 0,
+  inode: 0,
+  bornMs: 0,
+  modifiedMs: 0,
+  changedMs: 0,
+  sizeBytes: 0,
+  isDirectory: false,
+};
 const IN_PLACE_CHECK_MS = 1000;
 const IN_PLACE_FILES = 256;
 
@@ -103,7 +111,13 @@ export class LooseRefs {
       return;
     }
     if (known !== undefined && !again && !known.young && sameStamp(stamp, known.stamp)) return;
-    const directory = known ?? { stamp, young: true, files: new Map(), directories: [], locks: new Set<string>() };
+    const directory = known ?? {
+      stamp,
+      young: true,
+      files: new Map(),
+      directories: [],
+      locks: new Set<string>(),
+    };
     this.#directories.set(name, directory);
     await this.#list(name, path, directory);
     directory.stamp = stamp;
@@ -117,7 +131,9 @@ export class LooseRefs {
     for (const entry of listDirectory(path)) {
       const full = `${name}/${entry.name}`;
       if (entry.name.startsWith(".")) continue;
-      if (entry.name.endsWith(".lock")) locks.add(full.slice(0, -".lock".length));
+      // Bytes that are no UTF-8: the file cannot be asked for by this name.
+      if (entry.name.includes("\ufffd")) files.set(full, this.#breakName(full, directory.files.get(full)));
+      else if (entry.name.endsWith(".lock")) locks.add(full.slice(0, -".lock".length));
       else if (entry.isDirectory()) directories.push(full);
       else {
         const file = this.#readFile(full, `${path}/${entry.name}`, directory.files.get(full));
@@ -126,7 +142,8 @@ export class LooseRefs {
       }
     }
     if (name === "refs" && this.#paths.linked) {
-      for (const own of WORKTREE_DIRECTORIES) if (!directories.includes(`refs/${own}`)) directories.push(`refs/${own}`);
+      for (const own of WORKTREE_DIRECTORIES)
+        if (!directories.includes(`refs/${own}`)) directories.push(`refs/${own}`);
     }
     for (const [full, file] of directory.files) if (!files.has(full)) this.#note(full, file.value, undefined);
     directory.files = files;
@@ -150,6 +167,11 @@ export class LooseRefs {
   #read(name: string, path: string): RefValue | "directory" | undefined {
     // A name that git would not make: it is there, but nobody can ask for it.
     return checkRefName(name) === undefined ? readLooseRef(path, name, this.#format) : BROKEN;
+  }
+
+  #breakName(name: string, known: LooseFile | undefined): LooseFile {
+    this.#note(name, known?.value, BROKEN);
+    return known ?? { stamp: NO_STAMP, young: false, value: BROKEN };
   }
 
   #checkInPlace(): void {

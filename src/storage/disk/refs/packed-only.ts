@@ -23,7 +23,10 @@ export const PACK_FROM = 32;
 const LOOK_AGAIN_MS = 10;
 
 /** The updates that are to be made in packed-refs alone; none when there are few. */
-export function choosePackedOnly({ loose, paths }: FilesRefs, plans: readonly PlannedUpdate[]): ReadonlySet<PlannedUpdate> {
+export function choosePackedOnly(
+  { loose, paths }: FilesRefs,
+  plans: readonly PlannedUpdate[],
+): ReadonlySet<PlannedUpdate> {
   if (plans.length < PACK_FROM) return new Set();
   const fit = plans.filter(
     ({ name, update }) =>
@@ -41,7 +44,11 @@ export function directoriesOf(plans: Iterable<PlannedUpdate>): ReadonlySet<strin
 }
 
 /** What packed-refs is to say; undefined when it says so already. */
-export async function packedChangeOf({ peel }: FilesRefs, { update }: PlannedUpdate, value: RefValue | undefined): Promise<PackedChange | null | undefined> {
+export async function packedChangeOf(
+  { peel }: FilesRefs,
+  { update }: PlannedUpdate,
+  value: RefValue | undefined,
+): Promise<PackedChange | null | undefined> {
   const { newOid } = update;
   const oid = value?.kind === "direct" ? value.ref.oid : undefined;
   if (isDeletion(update) || newOid === null) return oid === undefined ? undefined : null;

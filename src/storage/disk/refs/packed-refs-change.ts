@@ -25,7 +25,10 @@ export class PackedRefsChange {
 
   /** @returns why it cannot be locked. @throws storage/io */
   async lock(): Promise<LockFailure | undefined> {
-    const lock = await tryLock(realPath(this.#refs.packed.path), { timeoutMs: this.#refs.packedRefsTimeoutMs, shared: this.#shared });
+    const lock = await tryLock(realPath(this.#refs.packed.path), {
+      timeoutMs: this.#refs.packedRefsTimeoutMs,
+      shared: this.#shared,
+    });
     if (!(lock instanceof LockFile)) return lock;
     this.#lock = lock;
     return undefined;

@@ -53,7 +53,8 @@ export class PackedRefsFile {
 
   #remember(stamp: FileStamp | undefined, readAtMs: number): void {
     this.#stamp = stamp;
-    this.#young = stamp !== undefined && readAtMs - Math.max(stamp.modifiedMs, stamp.changedMs) < this.#grainMs;
+    this.#young =
+      stamp !== undefined && readAtMs - Math.max(stamp.modifiedMs, stamp.changedMs) < this.#grainMs;
   }
 
   #look(): FileStamp | undefined {
@@ -68,7 +69,10 @@ export class PackedRefsFile {
 
   #read(stamp: FileStamp): Buffer | undefined {
     if (stamp.sizeBytes > SIZE_BYTES_MAX) {
-      throw new GitwharfError("storage/unsupported", `${this.path} is larger than the ${SIZE_BYTES_MAX} bytes that are read`);
+      throw new GitwharfError(
+        "storage/unsupported",
+        `${this.path} is larger than the ${SIZE_BYTES_MAX} bytes that are read`,
+      );
     }
     try {
       return fs.readFileSync(this.path);

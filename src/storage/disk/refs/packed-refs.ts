@@ -16,7 +16,8 @@ import { hexLength, type ObjectFormat } from "../../../object/object-format.js";
 import { isNullObjectId, isObjectId, type ObjectId } from "../../../object/object-id.js";
 import { checkRefName } from "../../../object/ref-name.js";
 import type { Ref } from "../../contracts/ref-store.js";
-import { compareRefNames, lowerBound } from "../../refs/ref-order.js";
+import { findRef } from "../../refs/find-ref.js";
+import { compareRefNames, lowerBound, sortNames } from "../../refs/ref-order.js";
 
 export interface PackedRefs {
   /** Sorted, each name once. */
@@ -73,7 +74,8 @@ export function parsePackedRefs(bytes: Buffer, format: ObjectFormat): PackedRefs
   for (let at = header.length; at < text.length; ) {
     const end = text.indexOf("\n", at);
     const oid = text.slice(at, at + hex);
-    if (end < at + hex + 2 || text.charCodeAt(at + hex) !== 0x20 || !isObjectId(oid, format)) throw badLine(text, at);
+    if (end < at + hex + 2 || text.charCodeAt(at + hex) !== 0x20 || !isObjectId(oid, format))
+      throw badLine(text, at);
     const name = ascii ? text.slice(at + hex + 1, end) : decode(text.slice(at + hex + 1, end));
     const start = at;
     at = end + 1;
@@ -91,7 +93,8 @@ export function parsePackedRefs(bytes: Buffer, format: ObjectFormat): PackedRefs
     last = name;
     starts.push(start);
     if (peeled !== undefined) refs.push({ name, oid, peeled, peelKnown: true });
-    else if (traits.fullyPeeled || (traits.peeled && name.startsWith("refs/tags/"))) refs.push({ name, oid, peelKnown: true });
+    else if (traits.fullyPeeled || (traits.peeled && name.startsWith("refs/tags/")))
+      refs.push({ name, oid, peelKnown: true });
     else refs.push({ name, oid });
   }
   const common = { broken, bytes, traits };
@@ -126,23 +129,28 @@ function decode(latin1: string): string {
 
 function badLine(text: string, at: number): GitwharfError {
   const line = text.slice(0, at).split("\n").length;
-  return new GitwharfError("storage/bad-ref", `line ${line} of packed-refs is malformed; restore the file, or remove the line`);
+  return new GitwharfError(
+    "storage/bad-ref",
+    `line ${line} of packed-refs is malformed; restore the file, or remove the line`,
+  );
 }
 
 export function packedRef({ refs }: PackedRefs, name: string): Ref | undefined {
-  const ref = refs[lowerBound(refs, name)];
-  return ref?.name === name ? ref : undefined;
+  return findRef(refs, name);
 }
 
 /**
  * The file with some refs changed (`null` removes). What does not change is copied as it is, the lines of broken
  * refs included. A ref whose peeled value is not known takes from the file the claim that all are peeled.
  */
-export function changePackedRefs(packed: PackedRefs, changes: ReadonlyMap<string, PackedChange | null>): PackedRefs {
+export function changePackedRefs(
+  packed: PackedRefs,
+  changes: ReadonlyMap<string, PackedChange | null>,
+): PackedRefs {
   const from = packed.starts === undefined ? inOrder(packed) : packed;
   const traits = weaken(from.traits, changes);
   const made = new PackedRefsBuilder(from, changes.size, formatHeader(traits));
-  for (const name of [...changes.keys()].sort(compareRefNames)) {
+  for (const name of sortNames([...changes.keys()])) {
     made.copyBefore(name);
     made.skip(name);
     const change = changes.get(name);
@@ -155,7 +163,7 @@ export function changePackedRefs(packed: PackedRefs, changes: ReadonlyMap<string
 class PackedRefsBuilder {
   readonly #from: PackedRefs;
   readonly #fromStarts: Float64Array;
-  readonly #refs: Ref[];
+  readonly #refs: Ref[] = [];
   readonly #starts: Float64Array;
   readonly #pieces: Buffer[];
   #count = 0;
@@ -167,7 +175,6 @@ class PackedRefsBuilder {
   constructor(from: PackedRefs, changeCount: number, header: string) {
     this.#from = from;
     this.#fromStarts = from.starts ?? NO_STARTS;
-    this.#refs = new Array<Ref>(from.refs.length + changeCount);
     this.#starts = new Float64Array(from.refs.length + changeCount);
     this.#pieces = [Buffer.from(header)];
     this.#length = header.length;
@@ -175,7 +182,8 @@ class PackedRefsBuilder {
   }
 
   copyBefore(name: string): void {
-    this.#copyTo(lowerBound(this.#from.refs, name, this.#at));
+    const isNext = this.#from.refs[this.#at]?.name === name;
+    this.#copyTo(isNext ? this.#at : lowerBound(this.#from.refs, name, this.#at));
   }
 
   skip(name: string): void {
@@ -185,15 +193,20 @@ class PackedRefsBuilder {
   }
 
   add(name: string, change: PackedChange): void {
-    this.#refs[this.#count] = toRef(name, change);
+    this.#refs.push(toRef(name, change));
     this.#starts[this.#count++] = this.#length;
-    this.#push(Buffer.from(`${change.oid} ${name}\n${change.peeled === undefined ? "" : `^${change.peeled}\n`}`));
+    this.#push(
+      Buffer.from(`${change.oid} ${name}\n${change.peeled === undefined ? "" : `^${change.peeled}\n`}`),
+    );
   }
 
   finish(): Pick<PackedRefs, "refs" | "bytes" | "starts"> {
     this.#copyTo(this.#from.refs.length);
-    this.#refs.length = this.#count;
-    return { refs: this.#refs, bytes: Buffer.concat(this.#pieces), starts: this.#starts.subarray(0, this.#count) };
+    return {
+      refs: this.#refs,
+      bytes: Buffer.concat(this.#pieces),
+      starts: this.#starts.subarray(0, this.#count),
+    };
   }
 
   #copyTo(to: number): void {
@@ -202,7 +215,7 @@ class PackedRefsBuilder {
     const shift = this.#length - this.#bytesAt;
     let count = this.#count;
     for (let at = this.#at; at < to; at++) {
-      this.#refs[count] = refs[at] as Ref;
+      this.#refs.push(refs[at] as Ref);
       this.#starts[count++] = (this.#fromStarts[at] as number) + shift;
     }
     this.#count = count;

@@ -71,7 +71,11 @@ async function syncOne(path: string): Promise<void> {
 }
 
 /** Runs over all items, some at once. The first error ends it, after those that run have ended. */
-export async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>, atOnce = 16): Promise<void> {
+export async function inParallel<T>(
+  items: readonly T[],
+  run: (item: T) => Promise<void>,
+  atOnce = 16,
+): Promise<void> {
   let next = 0;
   let failed: { readonly error: unknown } | undefined;
   const worker = async (): Promise<void> => {

@@ -38,5 +38,8 @@ export function baseOf(paths: RefPaths, name: string): string {
 
 function isShared(name: string): boolean {
   if (name === "refs") return true;
-  return name.startsWith("refs/") && !WORKTREE_DIRECTORIES.some((own) => name === `refs/${own}` || name.startsWith(`refs/${own}/`));
+  return (
+    name.startsWith("refs/") &&
+    !WORKTREE_DIRECTORIES.some((own) => name === `refs/${own}` || name.startsWith(`refs/${own}/`))
+  );
 }

@@ -63,7 +63,8 @@ function openLog(path: string, options: AppendOptions): number | undefined {
       if (!options.create && (isAbsent(error) || code === "EISDIR")) return undefined;
       if (attempt === 3) throw ioError("opening", path, error);
       if (code === "EISDIR") clearEmptyDirectory(path);
-      else if (code !== "ENOENT" || makeDirectories(dirname(path), options) !== undefined) throw ioError("opening", path, error);
+      else if (code !== "ENOENT" || makeDirectories(dirname(path), options) !== undefined)
+        throw ioError("opening", path, error);
     }
   }
 }

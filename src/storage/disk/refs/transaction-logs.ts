@@ -18,7 +18,12 @@ export class TransactionLogs {
   readonly #directories = new Map<string, boolean>();
   readonly #writing: Promise<void>[] = [];
 
-  constructor(refs: FilesRefs, settings: FilesSettings, committer: RefTransaction["committer"], onDirectoryMade: (path: string) => void) {
+  constructor(
+    refs: FilesRefs,
+    settings: FilesSettings,
+    committer: RefTransaction["committer"],
+    onDirectoryMade: (path: string) => void,
+  ) {
     this.#refs = refs;
     this.#settings = settings;
     this.#onDirectoryMade = onDirectoryMade;
@@ -33,7 +38,11 @@ export class TransactionLogs {
   }
 
   /** @param names the logs that get the line */
-  append({ update }: PlannedUpdate, names: readonly string[], change: { readonly from: ObjectId | undefined; readonly to: ObjectId | undefined }): void {
+  append(
+    { update }: PlannedUpdate,
+    names: readonly string[],
+    change: { readonly from: ObjectId | undefined; readonly to: ObjectId | undefined },
+  ): void {
     const none = nullObjectId(this.#refs.objectFormat);
     for (const name of names) {
       if (!this.keeps(name)) continue;
@@ -77,7 +86,11 @@ export class TransactionLogs {
 }
 
 /** The logs that a change of this ref is written to, besides the ref's own: the symbolic refs that led to it. */
-export function logNames({ name, update, through }: PlannedUpdate, isNoChange: boolean, alsoHead: boolean): readonly string[] {
+export function logNames(
+  { name, update, through }: PlannedUpdate,
+  isNoChange: boolean,
+  alsoHead: boolean,
+): readonly string[] {
   const own = isDeletion(update) || isNoChange ? [] : [name];
   return [...own, ...through, ...(alsoHead && !through.includes("HEAD") ? ["HEAD"] : [])];
 }
