@@ -49,7 +49,7 @@ export class CachedFile<T> {
     if (this.#known !== undefined && !this.#racy && sameStamp(stamp, this.#known.stamp)) return;
     const bytes =
       stamp === undefined ? undefined : await readSmallFile(this.path, this.#options.sizeBytesMax);
-    const racy = isRacy(stamp, readAtMs);
+    const racy = isRacy(stamp, readAtMs, this.path);
     if (this.#known !== undefined && sameBytes(bytes, this.#known.bytes)) {
       this.#known = { ...this.#known, stamp };
     } else {

@@ -115,11 +115,20 @@ describe("isRacy", () => {
   it("is so while the last change may share its grain of time with the reading", async () => {
     writeFileSync(join(directory, "a"), "");
     const stamp = await readStamp(join(directory, "a"));
-    expect(isRacy(stamp, Date.now())).toBe(true);
-    expect(isRacy(stamp, Date.now() + 3000)).toBe(false);
+    const racyAt = (laterMs: number): boolean => isRacy(stamp, Date.now() + laterMs, directory);
+    expect(racyAt(0)).toBe(true);
+    expect(racyAt(3000)).toBe(false);
     // A clock that was set back, or a file server's that is ahead.
-    expect(isRacy(stamp, Date.now() - 3000)).toBe(true);
-    expect(isRacy(undefined, Date.now())).toBe(false);
+    expect(racyAt(-3000)).toBe(true);
+    expect(isRacy(undefined, Date.now(), directory)).toBe(false);
+  });
+
+  it("takes a time of whole seconds for one of a coarse grain", async () => {
+    const stamp = await readStamp(directory);
+    if (stamp === undefined) throw new Error("no stamp");
+    const whole = { ...stamp, modifiedMs: 5_000_000, changedMs: 5_000_000 };
+    expect(isRacy(whole, 5_002_000, directory)).toBe(true);
+    expect(isRacy(whole, 5_003_000, directory)).toBe(false);
   });
 });
 

@@ -48,7 +48,7 @@ export class DirectoryListing {
         this.#generation++;
       }
       this.#stamp = stamp;
-      this.#racy = isRacy(stamp, readAtMs);
+      this.#racy = isRacy(stamp, readAtMs, this.path);
     }
     this.#validatedAt = startedAt;
   }

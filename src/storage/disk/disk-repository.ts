@@ -30,7 +30,7 @@ import { RepositoryConfig } from "./repository-config.js";
 import type { RepositoryFormat } from "./repository-format.js";
 import { RepositoryObjects } from "./repository-objects.js";
 import { RepositorySnapshots } from "./repository-snapshots.js";
-import { openServedFile } from "./served-file.js";
+import { openServedFile } from "../served-file.js";
 import { appendShallow, parseShallow, SHALLOW_BYTES_MAX } from "./shallow-file.js";
 import { removeStaleQuarantines } from "./stale-quarantines.js";
 import { readCheckedOutBranches } from "./work-trees.js";

@@ -7,6 +7,7 @@
  */
 import * as fs from "node:fs";
 import { ioError, isAbsent } from "./file-errors.js";
+import { stampGrainMs } from "./refs/stamp-grain.js";
 
 export interface FileStamp {
   readonly device: number;
@@ -20,7 +21,9 @@ export interface FileStamp {
 }
 
 /** The coarsest grain that is met in practice is 2 s (FAT). */
-const GRAIN_MS = 2100;
+const COARSE_GRAIN_MS = 2100;
+/** By device. */
+const grains = new Map<number, number>();
 
 /** undefined when it does not exist. @throws storage/io */
 export function readStamp(path: string): Promise<FileStamp | undefined> {
@@ -61,8 +64,18 @@ export function sameStamp(a: FileStamp | undefined, b: FileStamp | undefined): b
  * True when a change right after the reading could have left the same stamp.
  * @param readAtMs the wall clock when the stamp was taken
  */
-export function isRacy(stamp: FileStamp | undefined, readAtMs: number): boolean {
-  return stamp !== undefined && readAtMs - Math.max(stamp.modifiedMs, stamp.changedMs) < GRAIN_MS;
+export function isRacy(stamp: FileStamp | undefined, readAtMs: number, path: string): boolean {
+  if (stamp === undefined) return false;
+  const changedMs = Math.max(stamp.modifiedMs, stamp.changedMs);
+  // A whole second may be all that an inode of the small, old kind can hold.
+  const grainMs = changedMs % 1000 === 0 ? COARSE_GRAIN_MS : grainOf(stamp.device, path);
+  return readAtMs - changedMs < grainMs;
+}
+
+function grainOf(device: number, path: string): number {
+  let grainMs = grains.get(device);
+  if (grainMs === undefined) grains.set(device, (grainMs = stampGrainMs(path)));
+  return grainMs;
 }
 
 /** The same file or directory, whatever happened to its content. A repository made anew has another identity. */

@@ -8,10 +8,11 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { PackSink, Quarantine } from "../contracts/quarantine.js";
 import type { RefStore } from "../contracts/ref-store.js";
-import type { Repository, Snapshot, WorkTreeUse } from "../contracts/repository.js";
+import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { createObjectDatabase, type ObjectDatabase } from "../composed-objects.js";
 import { OverlayReader } from "../overlay-reader.js";
+import { openServedFile } from "../served-file.js";
 import { MemoryPackSink } from "./memory-pack-sink.js";
 import { createMemoryRefStore } from "./memory-ref-store.js";
 
@@ -70,6 +71,10 @@ export class MemoryRepository implements Repository {
 
   async checkedOutBranches(): Promise<ReadonlyMap<string, WorkTreeUse>> {
     return NO_WORK_TREES;
+  }
+
+  async openFile(path: string): Promise<RepositoryFile | undefined> {
+    return openServedFile(path, await this.snapshot());
   }
 
   async close(): Promise<void> {}

@@ -379,6 +379,34 @@ export function repositorySuite(
         }));
     });
 
+    it("serves files to dumb clients, where it does", () =>
+      withRepository(async (repository) => {
+        if (repository.openFile === undefined) return;
+        const read = async (path: string): Promise<Buffer | undefined> => {
+          const file = await repository.openFile?.(path);
+          if (file === undefined) return undefined;
+          const chunks: Uint8Array[] = [];
+          for await (const chunk of file.read({ start: 0, end: file.sizeBytes })) chunks.push(chunk);
+          await file.close();
+          return Buffer.concat(chunks);
+        };
+        const { objects } = sampleCommit(format, "served");
+        const { bytes, index, trailer } = formatSamplePack(format, objects);
+        await push(repository, format, objects);
+        assert.equal(String(await read("HEAD")), "ref: refs/heads/main\n");
+        assert.equal(String(await read("objects/info/packs")), `P pack-${trailer}.pack\n\n`);
+        assert.deepEqual(await read(`objects/pack/pack-${trailer}.pack`), bytes);
+        assert.deepEqual(await read(`objects/pack/pack-${trailer}.idx`), Buffer.from(index));
+        for (const path of [
+          "config",
+          "objects/pack/../../config",
+          "objects/pack/pack-00.pack",
+          "objects/info/alternates",
+        ]) {
+          assert.equal(await read(path), undefined, path);
+        }
+      }));
+
     it("has settings", () =>
       withRepository(async (repository) => {
         const settings = await repository.settings();
