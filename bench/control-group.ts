@@ -27,7 +27,10 @@ export function createControlGroup(name: string): ControlGroup {
   return {
     spawn(command, args, env) {
       const script = `echo $$ > ${directory}/cgroup.procs && exec "$0" "$@"`;
-      return spawn("/bin/sh", ["-c", script, command, ...args], { env, stdio: ["ignore", "pipe", "inherit"] });
+      return spawn("/bin/sh", ["-c", script, command, ...args], {
+        env,
+        stdio: ["ignore", "pipe", "inherit"],
+      });
     },
     cpuSeconds() {
       if (version1) return Number(readFileSync(`${directory}/cpuacct.usage`, "utf8")) / 1e9;

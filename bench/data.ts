@@ -22,18 +22,27 @@ export function makeGeneratedRepository(path: string, commits: number): void {
   const out: string[] = [];
   for (let i = 0; i < commits; i++) {
     const message = `Commit number ${i}\n`;
-    out.push(`commit refs/heads/main\ncommitter A <a@example.org> ${1_500_000_000 + i * 600} +0000\ndata ${message.length}\n${message}`);
+    out.push(
+      `commit refs/heads/main\ncommitter A <a@example.org> ${1_500_000_000 + i * 600} +0000\ndata ${message.length}\n${message}`,
+    );
     for (let k = 0; k < 3; k++) {
       const file = random(files);
-      const lines = contents.get(file) ?? Array.from({ length: 20 + random(200) }, () => `line ${random(1e9)} of ${file}`);
+      const lines =
+        contents.get(file) ??
+        Array.from({ length: 20 + random(200) }, () => `line ${random(1e9)} of ${file}`);
       lines[random(lines.length)] = `changed in ${i} to ${random(1e9)}`;
       contents.set(file, lines);
       const text = `${lines.join("\n")}\n`;
-      out.push(`M 100644 inline dir${file % 37}/sub${file % 11}/file${file}.txt\ndata ${text.length}\n${text}`);
+      out.push(
+        `M 100644 inline dir${file % 37}/sub${file % 11}/file${file}.txt\ndata ${text.length}\n${text}`,
+      );
     }
     out.push("\n");
   }
-  const done = spawnSync("git", ["-C", path, "fast-import", "--quiet"], { input: out.join(""), maxBuffer: 1 << 30 });
+  const done = spawnSync("git", ["-C", path, "fast-import", "--quiet"], {
+    input: out.join(""),
+    maxBuffer: 1 << 30,
+  });
   if (done.status !== 0) throw new Error(`fast-import failed: ${done.stderr.toString()}`);
   git(path, "-c", "repack.writeBitmaps=true", "repack", "-adq");
 }
@@ -41,7 +50,10 @@ export function makeGeneratedRepository(path: string, commits: number): void {
 /** Makes `count` branches that point at recent commits, packed. */
 export function addRefs(path: string, count: number): void {
   const commits = git(path, "rev-list", "--max-count=500", "HEAD").split("\n");
-  const lines = Array.from({ length: count }, (_, i) => `create refs/heads/topic/${i % 97}/branch-${i} ${commits[i % commits.length]}`);
+  const lines = Array.from(
+    { length: count },
+    (_, i) => `create refs/heads/topic/${i % 97}/branch-${i} ${commits[i % commits.length]}`,
+  );
   const done = spawnSync("git", ["-C", path, "update-ref", "--stdin"], { input: `${lines.join("\n")}\n` });
   if (done.status !== 0) throw new Error(`update-ref failed: ${done.stderr.toString()}`);
   git(path, "pack-refs", "--all");
@@ -55,10 +67,14 @@ export function copyRepository(path: string, copy: string): void {
 /** The thin pack that a push of `to` over `from` carries (`from` undefined: everything). */
 export function makePack(path: string, to: string, from: string | undefined): Buffer {
   const input = `${to}\n${from === undefined ? "" : `^${from}\n`}`;
-  const done = spawnSync("git", ["-C", path, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"], {
-    input,
-    maxBuffer: 2 ** 31 - 1,
-  });
+  const done = spawnSync(
+    "git",
+    ["-C", path, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"],
+    {
+      input,
+      maxBuffer: 2 ** 31 - 1,
+    },
+  );
   if (done.status !== 0) throw new Error(`pack-objects failed: ${done.stderr.toString()}`);
   return done.stdout;
 }
@@ -68,7 +84,14 @@ export function makeBehind(path: string, target: string, behind: number): void {
   if (existsSync(target)) return;
   execFileSync("git", ["init", "-q", "--bare", "-b", "main", target]);
   if (behind !== Number.POSITIVE_INFINITY) {
-    git(target, "fetch", "-q", "--no-tags", path, `${git(path, "rev-parse", `HEAD~${behind}`)}:refs/heads/main`);
+    git(
+      target,
+      "fetch",
+      "-q",
+      "--no-tags",
+      path,
+      `${git(path, "rev-parse", `HEAD~${behind}`)}:refs/heads/main`,
+    );
     git(target, "repack", "-adq");
   }
   // What gc would leave: without it the first push to a copy pays for nothing that the other does not.

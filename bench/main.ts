@@ -20,7 +20,6 @@ const { values } = parseArgs({
     commits: { type: "string", default: "5000" },
     only: { type: "string" },
     write: { type: "boolean", default: false },
-    "no-collision-detection": { type: "boolean", default: false },
   },
 });
 
@@ -44,12 +43,6 @@ for (const path of values.repository) {
 }
 
 const gitwharf = await startGitwharf({ repositories, port: 17_811, directory: join(work, "gitwharf") });
-const plain = await startGitwharf({
-  repositories,
-  port: 17_813,
-  directory: join(work, "plain"),
-  arguments: ["--no-collision-detection"],
-});
 const backend = await startHttpBackend({ repositories, port: 17_812, directory: join(work, "backend") });
 
 async function section(
@@ -79,17 +72,15 @@ try {
       "Clones and fetches of repositories that `git repack -ad` left as one pack with a bitmap.",
       sources.flatMap((source) => readingScenarios(repositories, source)),
     ),
-    await section("Listing refs", "Discovery and ls-refs, protocol v2, refs packed.", refScenarios(repositories, generated)),
     await section(
-      "Pushing, with SHA-1 collision detection (the default)",
-      "Every push goes to a fresh copy. Both sides check objects for collisions; gitwharf also runs fsck on them and syncs packs, indexes, refs and directories to the disk, which git http-backend does only for packs.",
-      sources.flatMap((source) => pushScenarios(repositories, source, scratch)),
+      "Listing refs",
+      "Discovery and ls-refs, protocol v2, refs packed.",
+      refScenarios(repositories, generated),
     ),
     await section(
-      "Pushing, without SHA-1 collision detection",
-      "The same against `gitwharf serve --no-collision-detection`; git has no such switch.",
+      "Pushing",
+      "Every push goes to a fresh copy. git computes SHA-1 with collision detection, gitwharf without; gitwharf runs fsck on the objects and syncs packs, indexes, refs and directories to the disk, which git http-backend does only for packs.",
       sources.flatMap((source) => pushScenarios(repositories, source, scratch)),
-      plain,
     ),
   ];
   const git = execFileSync("git", ["--version"], { encoding: "utf8" }).trim();
@@ -98,7 +89,6 @@ try {
   else console.log(report);
 } finally {
   gitwharf.stop();
-  plain.stop();
   backend.stop();
   rmSync(work, { recursive: true, force: true });
 }

@@ -43,7 +43,8 @@ async function call(
           if (about.keep === true) kept.push(chunk);
         });
         incoming.on("end", () => {
-          if (incoming.statusCode !== 200) reject(new Error(`status ${incoming.statusCode} for ${about.path}`));
+          if (incoming.statusCode !== 200)
+            reject(new Error(`status ${incoming.statusCode} for ${about.path}`));
           else resolve({ bytes, text: Buffer.concat(kept) });
         });
         incoming.on("error", reject);
@@ -66,7 +67,10 @@ export async function listRefs(remote: Remote): Promise<readonly AdvertisedRef[]
   for (let at = 0; at + 4 <= answer.text.length; ) {
     const length = Number.parseInt(answer.text.toString("latin1", at, at + 4), 16);
     if (length < 4) break;
-    const [oid, name] = answer.text.toString("utf8", at + 4, at + length).trim().split(" ");
+    const [oid, name] = answer.text
+      .toString("utf8", at + 4, at + length)
+      .trim()
+      .split(" ");
     if (oid !== undefined && name !== undefined) refs.push({ oid, name });
     at += length;
   }
@@ -80,7 +84,11 @@ export async function discoverAndListRefs(remote: Remote): Promise<number> {
 }
 
 /** A fetch that is ready at once. @returns bytes of the answer */
-export async function fetchPack(remote: Remote, wants: readonly string[], haves: readonly string[]): Promise<number> {
+export async function fetchPack(
+  remote: Remote,
+  wants: readonly string[],
+  haves: readonly string[],
+): Promise<number> {
   const lines = [
     line("command=fetch"),
     line("object-format=sha1"),
@@ -129,5 +137,6 @@ export async function push(remote: Remote, about: PushRequest): Promise<void> {
     keep: true,
   });
   const text = answer.text.toString("latin1");
-  if (!text.includes("unpack ok") || !text.includes(`ok ${about.name}`)) throw new Error(`push failed: ${text}`);
+  if (!text.includes("unpack ok") || !text.includes(`ok ${about.name}`))
+    throw new Error(`push failed: ${text}`);
 }

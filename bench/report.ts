@@ -8,7 +8,10 @@ export interface ReportSection {
   readonly measurements: readonly Measurement[];
 }
 
-export function formatReport(sections: readonly ReportSection[], about: { readonly command: string; readonly git: string }): string {
+export function formatReport(
+  sections: readonly ReportSection[],
+  about: { readonly command: string; readonly git: string },
+): string {
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? "unknown CPU"}, ${Math.round(totalmem() / 2 ** 30)} GiB`;
   return [
     "# Benchmarks",
@@ -20,7 +23,14 @@ export function formatReport(sections: readonly ReportSection[], about: { readon
     "resident memory are medians of the rounds, for one operation; *first* is the first round, with nothing about the repository",
     "warm. Ratios are gitwharf / git http-backend: below 1 gitwharf needs less. Absolute figures drift with the machine.",
     "",
-    ...sections.flatMap((section) => [`## ${section.title}`, "", section.remarks, "", ...formatTable(section.measurements), ""]),
+    ...sections.flatMap((section) => [
+      `## ${section.title}`,
+      "",
+      section.remarks,
+      "",
+      ...formatTable(section.measurements),
+      "",
+    ]),
   ].join("\n");
 }
 

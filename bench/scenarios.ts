@@ -37,7 +37,9 @@ async function times(count: number, work: (i: number) => Promise<unknown>): Prom
 export function readingScenarios(repositories: string, source: ScenarioSource): readonly Scenario[] {
   const path = join(repositories, source.repository);
   const remote = (run: RunContext): Remote => ({ port: run.port, repository: source.repository });
-  const tips = [...new Set(git(path, "for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags").split("\n"))];
+  const tips = [
+    ...new Set(git(path, "for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags").split("\n")),
+  ];
   const head = git(path, "rev-parse", "HEAD");
   return [
     {
@@ -85,7 +87,11 @@ export function refScenarios(repositories: string, base: string): readonly Scena
   });
 }
 
-export function pushScenarios(repositories: string, source: ScenarioSource, scratch: string): readonly Scenario[] {
+export function pushScenarios(
+  repositories: string,
+  source: ScenarioSource,
+  scratch: string,
+): readonly Scenario[] {
   const path = join(repositories, source.repository);
   const head = git(path, "rev-parse", "HEAD");
   const old = git(path, "rev-parse", "HEAD~10");
@@ -105,7 +111,10 @@ export function pushScenarios(repositories: string, source: ScenarioSource, scra
   });
   const nothing = "0".repeat(head.length);
   const one = (run: RunContext, i: number): Promise<void> =>
-    push({ port: run.port, repository: `${run.id}-${i}.git` }, { name: "refs/heads/main", oldOid: old, newOid: head, pack: small });
+    push(
+      { port: run.port, repository: `${run.id}-${i}.git` },
+      { name: "refs/heads/main", oldOid: old, newOid: head, pack: small },
+    );
   return [
     {
       name: `push of 10 commits, ${source.label}`,

@@ -25,7 +25,16 @@ export async function startGitwharf(options: ServerOptions): Promise<BenchServer
   const group = createControlGroup(`gitwharf-bench-${process.pid}-${options.port}`);
   const child = group.spawn(
     process.execPath,
-    [CLI, "serve", options.repositories, "--http", `127.0.0.1:${options.port}`, "--log", "none", ...(options.arguments ?? [])],
+    [
+      CLI,
+      "serve",
+      options.repositories,
+      "--http",
+      `127.0.0.1:${options.port}`,
+      "--log",
+      "none",
+      ...(options.arguments ?? []),
+    ],
     process.env,
   );
   child.stdout?.resume();
@@ -49,7 +58,11 @@ export async function startHttpBackend(options: ServerOptions): Promise<BenchSer
   writeFileSync(join(run, "nginx.conf"), nginxConfiguration({ run, socket, ...options }));
   const group = createControlGroup(`git-bench-${process.pid}-${options.port}`);
   const fcgiwrap = group.spawn("fcgiwrap", ["-c", "8", "-s", `unix:${socket}`], process.env);
-  const nginx = group.spawn("nginx", ["-c", join(run, "nginx.conf"), "-e", join(run, "error.log")], process.env);
+  const nginx = group.spawn(
+    "nginx",
+    ["-c", join(run, "nginx.conf"), "-e", join(run, "error.log")],
+    process.env,
+  );
   await listening(options.port);
   return {
     name: "git http-backend",
@@ -64,9 +77,16 @@ export async function startHttpBackend(options: ServerOptions): Promise<BenchSer
   };
 }
 
-function nginxConfiguration(about: { run: string; socket: string; port: number; repositories: string }): string {
+function nginxConfiguration(about: {
+  run: string;
+  socket: string;
+  port: number;
+  repositories: string;
+}): string {
   const { run, socket, port, repositories } = about;
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${run}/tmp/${kind};`);
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (kind) => `${kind}_temp_path ${run}/tmp/${kind};`,
+  );
   const parameters = {
     SCRIPT_FILENAME: "/usr/lib/git-core/git-http-backend",
     GIT_PROJECT_ROOT: repositories,
@@ -95,7 +115,9 @@ http {
     listen 127.0.0.1:${port};
     location / {
       fastcgi_pass unix:${socket};
-      ${Object.entries(parameters).map(([key, value]) => `fastcgi_param ${key} ${value};`).join("\n      ")}
+      ${Object.entries(parameters)
+        .map(([key, value]) => `fastcgi_param ${key} ${value};`)
+        .join("\n      ")}
       fastcgi_buffering off; fastcgi_request_buffering off; fastcgi_read_timeout 600s; fastcgi_send_timeout 600s;
     }
   }

@@ -6,7 +6,12 @@ export type { HttpListener } from "./transport/http/listener.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
 export type { Credentials } from "./access/credentials.js";
-export type { AuthorizationAnswer, AuthorizationRequest, Authorize, Operation } from "./engine/authorization.js";
+export type {
+  AuthorizationAnswer,
+  AuthorizationRequest,
+  Authorize,
+  Operation,
+} from "./engine/authorization.js";
 export type {
   Identity,
   ProcReceiveResult,

@@ -22,7 +22,10 @@ describe("gitwharf", () => {
   });
 
   function start(...args: readonly string[]): ChildProcess & { readonly printed: () => string } {
-    const child = spawn(process.execPath, [CLI, ...args], { cwd: workspace.directory, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [CLI, ...args], {
+      cwd: workspace.directory,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     running.add(child);
     let text = "";
     child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
@@ -39,11 +42,14 @@ describe("gitwharf", () => {
     return { status: await ended(child), text: child.printed() };
   }
 
-  async function serve(...args: readonly string[]): Promise<{ child: ChildProcess; url: string; banner: string }> {
+  async function serve(
+    ...args: readonly string[]
+  ): Promise<{ child: ChildProcess; url: string; banner: string }> {
     const child = start("serve", "--http", "127.0.0.1:0", ...args);
     for (let waited = 0; waited < 10_000; waited += 20) {
       const url = /on (http:\/\/\S+)/.exec(child.printed())?.[1];
-      if (url !== undefined && child.printed().includes("Ctrl-C")) return { child, url, banner: child.printed() };
+      if (url !== undefined && child.printed().includes("Ctrl-C"))
+        return { child, url, banner: child.printed() };
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`the server did not start: ${child.printed()}`);
@@ -106,7 +112,9 @@ describe("gitwharf", () => {
   });
 
   it("makes and checks repositories", async () => {
-    expect(await run("init", "group/app", "-d", "r", "--object-format", "sha256")).toMatchObject({ status: 0 });
+    expect(await run("init", "group/app", "-d", "r", "--object-format", "sha256")).toMatchObject({
+      status: 0,
+    });
     expect((await workspace.try("-C", "r/group/app.git", "fsck")).status).toBe(0);
     const again = await run("init", "group/app", "-d", "r");
     expect(again.status).toBe(1);
@@ -143,15 +151,32 @@ describe("gitwharf", () => {
     await workspace.run("init", "-q", "work");
     const work = workspace.in("work");
     await work.run("commit", "-q", "--allow-empty", "-m", "first");
-    await work.run(...protocol, "push", "-q", `--receive-pack=${process.execPath} ${CLI} receive-pack`, path, "main");
-    await workspace.run(...protocol, "clone", "-q", "--no-local", "-u", `${process.execPath} ${CLI} upload-pack`, path, "copy");
+    await work.run(
+      ...protocol,
+      "push",
+      "-q",
+      `--receive-pack=${process.execPath} ${CLI} receive-pack`,
+      path,
+      "main",
+    );
+    await workspace.run(
+      ...protocol,
+      "clone",
+      "-q",
+      "--no-local",
+      "-u",
+      `${process.execPath} ${CLI} upload-pack`,
+      path,
+      "copy",
+    );
     expect(await workspace.in("copy").run("rev-parse", "HEAD")).toBe(await work.run("rev-parse", "HEAD"));
   });
 
   it("explains itself, and exits with 2 for what it does not know", async () => {
     const help = await run("--help");
     expect(help.status).toBe(0);
-    for (const command of ["serve", "init", "fsck", "upload-pack", "receive-pack"]) expect(help.text).toContain(command);
+    for (const command of ["serve", "init", "fsck", "upload-pack", "receive-pack"])
+      expect(help.text).toContain(command);
     expect((await run("serve", "--help")).text).toContain("--no-auto-create");
     expect(await run("nonsense")).toMatchObject({ status: 2 });
     expect(await run("serve", "--limit", "x")).toMatchObject({ status: 2 });

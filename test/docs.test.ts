@@ -19,7 +19,10 @@ describe("docs/limits.md", () => {
     const text = page("limits.md");
     const rows = [...text.matchAll(/^\| `(\w+)` \| ([0-9,]+) ?(MiB|GiB)?[^|]*\|/gm)];
     const documented = Object.fromEntries(
-      rows.map(([, name = "", number = "", unit = ""]) => [name, Number(number.replaceAll(",", "")) * (UNITS[unit] ?? 1)]),
+      rows.map(([, name = "", number = "", unit = ""]) => [
+        name,
+        Number(number.replaceAll(",", "")) * (UNITS[unit] ?? 1),
+      ]),
     );
     expect(documented).toEqual({ ...DEFAULT_LIMITS });
   });

@@ -38,7 +38,14 @@ const EXAMPLES: Record<string, { readonly prefix: string; load(): Promise<Exampl
     prefix: "/git",
     async load() {
       const { git, app } = await importExample("hono");
-      return { git, listener: getRequestListener((app as { fetch: Parameters<typeof getRequestListener>[0] }).fetch) };
+      return {
+        git,
+        listener: (request, response) =>
+          void getRequestListener((app as { fetch: Parameters<typeof getRequestListener>[0] }).fetch)(
+            request,
+            response,
+          ),
+      };
     },
   },
 };

@@ -19,7 +19,10 @@ describe("HTTP", () => {
 
   beforeAll(async () => {
     workspace = createWorkspace();
-    server = await createTestServer({ repositories: join(workspace.directory, "repositories"), durability: "none" });
+    server = await createTestServer({
+      repositories: join(workspace.directory, "repositories"),
+      durability: "none",
+    });
     url = server.urlOf("app");
     await workspace.run("init", "-q", "app");
     const app = workspace.in("app");
@@ -50,7 +53,9 @@ describe("HTTP", () => {
   });
 
   it("leaves the service line out in protocol v2", async () => {
-    const answer = await send(`${url}/info/refs?service=git-upload-pack`, { headers: { "Git-Protocol": "version=2" } });
+    const answer = await send(`${url}/info/refs?service=git-upload-pack`, {
+      headers: { "Git-Protocol": "version=2" },
+    });
     expect(answer.body.toString()).toMatch(/^000eversion 2\n/);
   });
 
@@ -73,7 +78,10 @@ describe("HTTP", () => {
   });
 
   it("wants the right content type", async () => {
-    const answer = await send(`${url}/git-upload-pack`, { body: LS_REFS, headers: { "Content-Type": "text/plain" } });
+    const answer = await send(`${url}/git-upload-pack`, {
+      body: LS_REFS,
+      headers: { "Content-Type": "text/plain" },
+    });
     expect(answer.status).toBe(415);
   });
 
@@ -88,14 +96,23 @@ describe("HTTP", () => {
       headers: { ...headers, "Content-Encoding": "gzip" },
     });
     expect(gzipped.body.equals(plain.body)).toBe(true);
-    const broken = await send(`${url}/git-upload-pack`, { body: "no gzip", headers: { ...headers, "Content-Encoding": "gzip" } });
+    const broken = await send(`${url}/git-upload-pack`, {
+      body: "no gzip",
+      headers: { ...headers, "Content-Encoding": "gzip" },
+    });
     expect(broken.status === 400 || broken.body.toString().includes("gzip")).toBe(true);
-    const other = await send(`${url}/git-upload-pack`, { body: "x", headers: { ...headers, "Content-Encoding": "br" } });
+    const other = await send(`${url}/git-upload-pack`, {
+      body: "x",
+      headers: { ...headers, "Content-Encoding": "br" },
+    });
     expect(other.status).toBe(400);
   });
 
   it("answers the probe of four bytes", async () => {
-    const answer = await send(`${url}/git-receive-pack`, { body: "0000", headers: { "Content-Type": RECEIVE } });
+    const answer = await send(`${url}/git-receive-pack`, {
+      body: "0000",
+      headers: { "Content-Type": RECEIVE },
+    });
     expect(answer.status).toBe(200);
   });
 
@@ -115,7 +132,9 @@ describe("HTTP", () => {
       expect(answer.status).toBe(403);
       expect(answer.body.toString()).toContain("localhost");
     }
-    const local = await send(`${url}/info/refs?service=git-upload-pack`, { headers: { Host: "app.localhost:5000" } });
+    const local = await send(`${url}/info/refs?service=git-upload-pack`, {
+      headers: { Host: "app.localhost:5000" },
+    });
     expect(local.status).toBe(200);
   });
 
@@ -132,7 +151,9 @@ describe("HTTP", () => {
     expect(part.status).toBe(206);
     expect(part.headers["content-range"]).toBe(`bytes 4-11/${whole.body.length}`);
     expect(part.body.equals(whole.body.subarray(4, 12))).toBe(true);
-    const past = await send(`${url}/objects/pack/${pack}`, { headers: { Range: `bytes=${whole.body.length}-` } });
+    const past = await send(`${url}/objects/pack/${pack}`, {
+      headers: { Range: `bytes=${whole.body.length}-` },
+    });
     expect(past.status).toBe(416);
   });
 
@@ -150,7 +171,9 @@ describe("authorization over HTTP", () => {
     workspace = createWorkspace();
     server = await createTestServer({
       authenticate: (credentials) =>
-        credentials.kind === "basic" && credentials.password === "secret" ? { user: credentials.user } : undefined,
+        credentials.kind === "basic" && credentials.password === "secret"
+          ? { user: credentials.user }
+          : undefined,
       authorize: ({ identity, repository, operation }) => {
         if (repository === "hidden") return { allowed: false, reason: "hidden", answer: "hide" };
         if (identity.user === "ada") return { allowed: true };
@@ -194,7 +217,9 @@ describe("authorization over HTTP", () => {
   });
 
   it("does not tell a hidden repository from one that does not exist", async () => {
-    const hidden = await send(`${server.urlOf("hidden")}/info/refs?service=git-upload-pack`, { headers: as("ada") });
+    const hidden = await send(`${server.urlOf("hidden")}/info/refs?service=git-upload-pack`, {
+      headers: as("ada"),
+    });
     expect(hidden.status).toBe(404);
     expect(hidden.body.toString()).toBe("repository 'hidden' does not exist\n");
   });

@@ -29,7 +29,11 @@ for (const backend of BACKENDS) {
 
         beforeEach(async () => {
           workspace = createWorkspace();
-          server = await createTestServer({ objectFormat, durability: "none", ...backend.options(workspace) });
+          server = await createTestServer({
+            objectFormat,
+            durability: "none",
+            ...backend.options(workspace),
+          });
           await workspace.run("init", "-q", `--object-format=${objectFormat}`, "app");
           app = workspace.in("app");
           await app.run("remote", "add", "origin", server.urlOf("team/app"));
@@ -85,9 +89,18 @@ for (const backend of BACKENDS) {
           await shallow.run(...protocol, "fetch", "-q", "--unshallow");
           expect(await shallow.run("rev-list", "--count", "HEAD")).toBe("7");
           if (version === 2) {
-            await workspace.run(...protocol, "clone", "-q", "--filter=blob:none", server.urlOf("team/app"), "partial");
+            await workspace.run(
+              ...protocol,
+              "clone",
+              "-q",
+              "--filter=blob:none",
+              server.urlOf("team/app"),
+              "partial",
+            );
             const partial = workspace.in("partial");
-            expect((await partial.run("rev-list", "--objects", "--missing=print", "HEAD")).split("\n?").length - 1).toBe(6);
+            expect(
+              (await partial.run("rev-list", "--objects", "--missing=print", "HEAD")).split("\n?").length - 1,
+            ).toBe(6);
             expect(await partial.run("show", "HEAD~3:README")).toContain("version 2");
           }
         });

@@ -46,7 +46,9 @@ describe("HTTPS", () => {
     for (let i = 0; i < 3; i++) await app.run("commit", "-q", "--allow-empty", "-m", String(i));
     await app.run(...config, "push", "-q", `${http.url}/${name}.git`, "main");
     await workspace.run(...config, "clone", "-q", `${http.url}/${name}.git`, `${name}-copy`);
-    expect(await workspace.in(`${name}-copy`).run("rev-parse", "HEAD")).toBe(await app.run("rev-parse", "HEAD"));
+    expect(await workspace.in(`${name}-copy`).run("rev-parse", "HEAD")).toBe(
+      await app.run("rev-parse", "HEAD"),
+    );
   });
 
   it("speaks HTTP/2", async () => {

@@ -36,7 +36,11 @@ describe("createAuthorizationPoint", () => {
   });
 
   it("challenges the anonymous as soon as someone can sign in", async () => {
-    const authorize = createAuthorizationPoint({ authorize: undefined, hasAuthenticator: true, onFailure: () => undefined });
+    const authorize = createAuthorizationPoint({
+      authorize: undefined,
+      hasAuthenticator: true,
+      onFailure: () => undefined,
+    });
     expect(await authorize(request)).toMatchObject({ allowed: false, answer: "challenge" });
     expect(await authorize({ ...request, identity: { user: "ada" } })).toEqual({ allowed: true });
   });

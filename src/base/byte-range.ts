@@ -85,11 +85,19 @@ export class FileRange implements ByteRange {
       if (block instanceof Promise) return block.then((b) => b.subarray(from, from + end - start));
       return block.subarray(from, from + end - start);
     }
-    const parts: MaybePromise<Buffer>[] = [];
-    for (let i = first; i <= last; i++) parts.push(this.#block(i));
-    const join = (all: Buffer[]): Buffer =>
+    const resident: Buffer[] = [];
+    const parts: Promise<Buffer>[] = [];
+    for (let i = first; i <= last; i++) {
+      const block = this.#block(i);
+      if (block instanceof Promise) parts.push(block);
+      else {
+        resident.push(block);
+        parts.push(Promise.resolve(block));
+      }
+    }
+    const join = (all: readonly Buffer[]): Buffer =>
       Buffer.concat(all).subarray(start - first * BLOCK_BYTES, end - first * BLOCK_BYTES);
-    return parts.some((p) => p instanceof Promise) ? Promise.all(parts).then(join) : join(parts as Buffer[]);
+    return resident.length === parts.length ? join(resident) : Promise.all(parts).then(join);
   }
 
   describe(): ByteRangeDescriptor {

@@ -7,7 +7,8 @@ import type { TestTask } from "./worker-pool.test.task.js";
 import { closeWorkerPool, runInWorker, workerCount, type RunInWorkerOptions } from "./worker-pool.js";
 
 const module = new URL("./worker-pool.test.task.js", import.meta.url);
-const run = (task: TestTask, options?: RunInWorkerOptions): Promise<unknown> => runInWorker(module, task, options);
+const run = (task: TestTask, options?: RunInWorkerOptions): Promise<unknown> =>
+  runInWorker(module, task, options);
 afterAll(closeWorkerPool);
 
 test("a task's result comes back", async () => {
@@ -23,7 +24,10 @@ test("an error of ours keeps class, code, kind, message and details", async () =
     message: "entry at 12 does not inflate",
     details: { offset: 12 },
   });
-  await expect(run({ do: "uncloneable-details" })).rejects.toMatchObject({ code: "pack/bad-pack", message: "odd" });
+  await expect(run({ do: "uncloneable-details" })).rejects.toMatchObject({
+    code: "pack/bad-pack",
+    message: "odd",
+  });
 });
 
 test("any other error is a defect, with the worker's stack", async () => {

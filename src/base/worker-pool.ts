@@ -88,7 +88,9 @@ function poolError(
   if (state.signal?.aborted) return abortedError(state.signal);
   if (state.closed) return new GitwharfError("base/shutting-down", "the server is shutting down", { cause });
   if (cause instanceof Error && cause.name === "DataCloneError")
-    return new GitwharfError("base/invariant", `a task cannot be sent to a worker: ${cause.message}`, { cause });
+    return new GitwharfError("base/invariant", `a task cannot be sent to a worker: ${cause.message}`, {
+      cause,
+    });
   const why = cause instanceof Error ? cause.message : String(cause);
   return new GitwharfError("base/worker-failed", `a worker thread ended before its task: ${why}`, { cause });
 }

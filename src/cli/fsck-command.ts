@@ -19,12 +19,16 @@ export function fsckCommand(): Command {
       try {
         const repository = await store.open(name);
         if (repository === undefined) {
-          throw new GitwharfError("storage/not-found", `there is no repository '${name}' in ${resolve(flags.directory)}`);
+          throw new GitwharfError(
+            "storage/not-found",
+            `there is no repository '${name}' in ${resolve(flags.directory)}`,
+          );
         }
         let errors = 0;
         const summary = await fsckRepository(repository, {
           onFinding: (finding) => {
-            if (finding.severity === "error" || (flags.strict === true && finding.severity === "warn")) errors++;
+            if (finding.severity === "error" || (flags.strict === true && finding.severity === "warn"))
+              errors++;
             console.log(`${finding.severity} ${finding.message}`);
           },
         });

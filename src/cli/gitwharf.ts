@@ -18,8 +18,16 @@ const program = new Command("gitwharf")
   .exitOverride()
   .configureHelp({ showGlobalOptions: false });
 
-for (const command of [serveCommand(), initCommand(), fsckCommand(), uploadPackCommand(), receivePackCommand()]) {
-  program.addCommand(command.exitOverride().showHelpAfterError(`(gitwharf ${command.name()} --help explains)`));
+for (const command of [
+  serveCommand(),
+  initCommand(),
+  fsckCommand(),
+  uploadPackCommand(),
+  receivePackCommand(),
+]) {
+  program.addCommand(
+    command.exitOverride().showHelpAfterError(`(gitwharf ${command.name()} --help explains)`),
+  );
 }
 
 try {

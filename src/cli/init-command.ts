@@ -8,7 +8,6 @@ import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store
 interface InitFlags {
   readonly directory: string;
   readonly objectFormat: ObjectFormat;
-  readonly refFormat: "files" | "reftable";
   readonly defaultBranch: string;
 }
 
@@ -17,8 +16,9 @@ export function initCommand(): Command {
     .description("Make an empty repository.")
     .argument("<name>", "its name below the directory of repositories, for instance group/app")
     .option("-d, --directory <directory>", "where the repositories are", "./repositories")
-    .addOption(new Option("--object-format <format>", "hash function").choices(["sha1", "sha256"]).default("sha1"))
-    .addOption(new Option("--ref-format <format>", "how refs are kept").choices(["files", "reftable"]).default("files"))
+    .addOption(
+      new Option("--object-format <format>", "hash function").choices(["sha1", "sha256"]).default("sha1"),
+    )
     .option("-b, --default-branch <name>", "the branch HEAD names", "main")
     .action(async (text: string, flags: InitFlags) => {
       const name = parseRepositoryName(text);
@@ -26,7 +26,6 @@ export function initCommand(): Command {
       try {
         const repository = await store.create(name, {
           objectFormat: flags.objectFormat,
-          refFormat: flags.refFormat,
           defaultBranch: flags.defaultBranch,
         });
         console.log(`made ${repository.gitDirectory ?? name}`);

@@ -19,9 +19,7 @@ interface ServeFlags {
   readonly config?: string;
   readonly defaultBranch?: string;
   readonly objectFormat?: ObjectFormat;
-  readonly refFormat?: "files" | "reftable";
   readonly repositoryHooks?: boolean;
-  readonly collisionDetection: boolean;
   readonly sync: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -36,22 +34,24 @@ export function serveCommand(): Command {
     .argument("[directory]", "where the repositories are (made when missing)  [default: ./repositories]")
     .option("--http <address>", "PORT, HOST:PORT or [IPV6]:PORT  [default: 127.0.0.1:5000]")
     .addOption(
-      new Option("--auto-create [when]", 'make a repository on its first "push", or on its first "read" as well')
-        .choices(["push", "read"]),
+      new Option(
+        "--auto-create [when]",
+        'make a repository on its first "push", or on its first "read" as well',
+      ).choices(["push", "read"]),
     )
     .option("--no-auto-create", "serve only repositories that exist  [default: made on first push]")
     .option("--config <file>", "a .json file or a JavaScript module with the options of createGitServer")
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
-    .addOption(new Option("--ref-format <format>", "of new repositories").choices(["files", "reftable"]))
     .option("--repository-hooks", "run the hooks that stand inside repositories (trusted repositories only)")
-    .option("--no-collision-detection", "do not look for crafted SHA-1 collisions in pushed objects")
     .option("--no-sync", "do not wait until pushes are on the disk (faster; a power cut may lose them)")
     .option("--tls-cert <file>", "serve HTTPS with this certificate (PEM; read again on SIGHUP)")
     .option("--tls-key <file>", "its key (PEM)")
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit, {})
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
-    .addOption(new Option("--log <form>", "how requests are logged").choices(["text", "json", "none"]).default("text"))
+    .addOption(
+      new Option("--log <form>", "how requests are logged").choices(["text", "json", "none"]).default("text"),
+    )
     .addHelpText(
       "after",
       "\nWithout authentication the server listens on loopback addresses only and is open to everyone on this machine.\n",
@@ -72,9 +72,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
-    ...defined("refFormat", flags.refFormat),
     ...defined("repositoryHooks", flags.repositoryHooks),
-    ...(flags.collisionDetection ? {} : { collisionDetection: false }),
     ...(flags.sync ? {} : { durability: "none" as const }),
   };
   const graceMs = Number(flags.grace) * 1000;
@@ -97,7 +95,9 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
 
 async function stop(server: GitServer, graceMs: number): Promise<void> {
   if (server.active > 0) {
-    process.stderr.write(`gitwharf: stopping; ${server.active} requests may finish (Ctrl-C again stops at once)\n`);
+    process.stderr.write(
+      `gitwharf: stopping; ${server.active} requests may finish (Ctrl-C again stops at once)\n`,
+    );
   }
   await Promise.race([server.close({ graceMs }), stopSignal()]);
   await server.close({ graceMs: 0 });
@@ -158,7 +158,8 @@ function tlsOf(flags: ServeFlags): ListenOptions["tls"] {
 
 function parseLimit(text: string, before: Record<string, number>): Record<string, number> {
   const match = /^([A-Za-z]+)=([0-9]+|Infinity)$/.exec(text);
-  if (match?.[1] === undefined) throw new InvalidArgumentError("write NAME=NUMBER, for instance packSizeBytesMax=1000000");
+  if (match?.[1] === undefined)
+    throw new InvalidArgumentError("write NAME=NUMBER, for instance packSizeBytesMax=1000000");
   return { ...before, [match[1]]: Number(match[2]) };
 }
 
@@ -172,15 +173,23 @@ async function readConfiguration(file: string): Promise<Configuration> {
   } catch (cause) {
     if (isGitwharfError(cause)) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new GitwharfError("server/bad-configuration", `the configuration ${path} cannot be read: ${why}`, { cause });
+    throw new GitwharfError("server/bad-configuration", `the configuration ${path} cannot be read: ${why}`, {
+      cause,
+    });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new GitwharfError("server/bad-configuration", `the configuration ${path} must be (or export) one object`);
+    throw new GitwharfError(
+      "server/bad-configuration",
+      `the configuration ${path} must be (or export) one object`,
+    );
   }
   for (const key of Object.keys(value)) {
     if (!CONFIGURATION_KEYS.has(key)) {
       const known = [...CONFIGURATION_KEYS].join(", ");
-      throw new GitwharfError("server/bad-configuration", `${path}: there is no option '${key}'; known are ${known}`);
+      throw new GitwharfError(
+        "server/bad-configuration",
+        `${path}: there is no option '${key}'; known are ${known}`,
+      );
     }
   }
   return value;
@@ -192,12 +201,10 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     autoCreate: true,
     defaultBranch: true,
     objectFormat: true,
-    refFormat: true,
     authenticate: true,
     authorize: true,
     handlers: true,
     repositoryHooks: true,
-    collisionDetection: true,
     verifyPushCertificate: true,
     limits: true,
     durability: true,
@@ -217,10 +224,14 @@ function log(form: "text" | "json" | "none", entry: ServiceLogEntry): void {
   const { level, message, fields } = entry;
   const error = entry.error instanceof Error ? (entry.error.stack ?? entry.error.message) : entry.error;
   if (form === "json") {
-    process.stderr.write(`${JSON.stringify({ time, level, message, ...fields, ...(error === undefined ? {} : { error }) })}\n`);
+    process.stderr.write(
+      `${JSON.stringify({ time, level, message, ...fields, ...(error === undefined ? {} : { error }) })}\n`,
+    );
     return;
   }
   const details = Object.entries(fields ?? {}).filter(([, value]) => value !== undefined);
   const tail = details.map(([key, value]) => ` ${key}=${value}`).join("");
-  process.stderr.write(`${time} ${level} ${message}${tail}${error === undefined ? "" : `\n${String(error)}`}\n`);
+  process.stderr.write(
+    `${time} ${level} ${message}${tail}${error === undefined ? "" : `\n${String(error)}`}\n`,
+  );
 }

@@ -41,7 +41,8 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   try {
     if (options.service === "upload-pack") {
       const context = { ...common, version };
-      if (!options.statelessRpc || options.advertiseOnly) await output.write(...(await advertiseUploadPack(context)));
+      if (!options.statelessRpc || options.advertiseOnly)
+        await output.write(...(await advertiseUploadPack(context)));
       if (!options.advertiseOnly) await serveUploadPack(context, streams);
     } else {
       const context = {
@@ -50,11 +51,12 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
         transport: "stdio" as const,
         address: undefined,
         authorize: () => undefined,
-        handlers: options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : [],
-        collisionDetection: true,
+        handlers:
+          options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : [],
         verifyPushCertificate: undefined,
       };
-      if (!options.statelessRpc || options.advertiseOnly) await output.write(...(await advertiseReceivePack(context)));
+      if (!options.statelessRpc || options.advertiseOnly)
+        await output.write(...(await advertiseReceivePack(context)));
       if (!options.advertiseOnly) await serveReceivePack(context, streams);
     }
     await flushStdout();

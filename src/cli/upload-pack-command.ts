@@ -4,7 +4,9 @@ import { serveRepositoryAt } from "./serve-repository-at.js";
 
 export function uploadPackCommand(): Command {
   return new Command("upload-pack")
-    .description("Serve a fetch from one repository over standard input and output (GIT_PROTOCOL is honoured).")
+    .description(
+      "Serve a fetch from one repository over standard input and output (GIT_PROTOCOL is honoured).",
+    )
     .argument("<path>", "a bare repository, or a work tree with its .git")
     .option("--stateless-rpc", "one request and one answer, as over HTTP")
     .option("--http-backend-info-refs", "only the advertisement")

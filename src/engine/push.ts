@@ -115,7 +115,7 @@ export interface PushHandlers {
    * `receive.denyCurrentBranch=updateInstead`, right before the refs move: undefined when the work tree was taken care
    * of, "absent" when this handler does not do that.
    */
-  pushToCheckout?(push: Push, command: PushCommand, workTree: string): MaybePromise<Verdict | "absent">;
+  pushToCheckout?(push: Push, command: PushCommand, workTree: string): MaybePromise<Verdict>;
   /**
    * After the refs moved and the pusher was told, once a push, with what has changed (where proc-receive moved other
    * refs than were asked for: those). It runs to its end when the pusher leaves.

@@ -8,7 +8,11 @@ import type { Push } from "../engine/push.js";
 const PASSED_ON = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /** @param server the server's environment, of which a few names are passed on */
-export function hookEnvironment(push: Push, gitDirectory: string, server: NodeJS.ProcessEnv): Record<string, string> {
+export function hookEnvironment(
+  push: Push,
+  gitDirectory: string,
+  server: NodeJS.ProcessEnv,
+): Record<string, string> {
   const environment: Record<string, string> = { GIT_DIR: gitDirectory };
   for (const name of PASSED_ON) {
     const value = server[name];
@@ -32,7 +36,8 @@ export function hookEnvironment(push: Push, gitDirectory: string, server: NodeJS
       GIT_PUSH_CERT_STATUS: verification?.status ?? "N",
       GIT_PUSH_CERT_NONCE: certificate.nonce,
       GIT_PUSH_CERT_NONCE_STATUS: certificate.nonceStatus,
-      GIT_PUSH_CERT_NONCE_SLOP: certificate.nonceSlopSeconds === undefined ? undefined : String(certificate.nonceSlopSeconds),
+      GIT_PUSH_CERT_NONCE_SLOP:
+        certificate.nonceSlopSeconds === undefined ? undefined : String(certificate.nonceSlopSeconds),
     };
     for (const [name, value] of Object.entries(values)) if (value !== undefined) environment[name] = value;
   }

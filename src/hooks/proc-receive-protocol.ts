@@ -25,10 +25,15 @@ export function formatProcReceiveInput(commands: readonly PushCommand[], options
 }
 
 /** undefined when the hook did not keep to the protocol. */
-export function parseProcReceiveOutput(bytes: Buffer, format: ObjectFormat): readonly ProcReceiveResult[] | undefined {
+export function parseProcReceiveOutput(
+  bytes: Buffer,
+  format: ObjectFormat,
+): readonly ProcReceiveResult[] | undefined {
   const sections: string[][] = [[]];
   for (let at = 0; at < bytes.length; ) {
-    const length = /^[0-9a-fA-F]{4}$/.test(bytes.toString("latin1", at, at + 4)) ? Number.parseInt(bytes.toString("latin1", at, at + 4), 16) : -1;
+    const length = /^[0-9a-fA-F]{4}$/.test(bytes.toString("latin1", at, at + 4))
+      ? Number.parseInt(bytes.toString("latin1", at, at + 4), 16)
+      : -1;
     if (length === 0) {
       sections.push([]);
       at += 4;

@@ -33,7 +33,8 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
     if (gitDirectory === undefined) return undefined;
     const path = join(gitDirectory, "hooks", about.name);
     const found = await findHook(path);
-    if (found === "ignored") await push.print(`hint: the '${about.name}' hook was ignored because it is not executable\n`);
+    if (found === "ignored")
+      await push.print(`hint: the '${about.name}' hook was ignored because it is not executable\n`);
     if (found !== "run") return undefined;
     const end = await runHook({
       path,
@@ -47,7 +48,8 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
       outputBytesMax: options.outputBytesMax ?? 16 * 1024 * 1024,
       signal: push.signal,
     });
-    if (end.ended !== undefined) await push.print(`error: the '${about.name}' hook was ended: ${end.ended}\n`);
+    if (end.ended !== undefined)
+      await push.print(`error: the '${about.name}' hook was ended: ${end.ended}\n`);
     return end;
   };
   const refused = (end: HookEnd | undefined, reason: string): Verdict =>
@@ -55,7 +57,10 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
 
   return {
     preReceive: async (push) =>
-      refused(await call(push, { name: "pre-receive", input: commandLines(push.commands) }), "pre-receive hook declined"),
+      refused(
+        await call(push, { name: "pre-receive", input: commandLines(push.commands) }),
+        "pre-receive hook declined",
+      ),
     update: async (push, { name, oldOid, newOid }) =>
       refused(await call(push, { name: "update", args: [name, oldOid, newOid] }), "hook declined"),
     async procReceive(push, commands) {
@@ -66,10 +71,16 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
       });
       const failure = (refusal: string) => commands.map(({ name }) => ({ name, refusal }));
       if (end === undefined || end.status !== 0) return failure("fail to run proc-receive hook");
-      return parseProcReceiveOutput(end.output, push.repository.objectFormat) ?? failure("bad proc-receive answer");
+      return (
+        parseProcReceiveOutput(end.output, push.repository.objectFormat) ?? failure("bad proc-receive answer")
+      );
     },
     async referenceTransaction(push, state, commands) {
-      const end = await call(push, { name: "reference-transaction", args: [state], input: commandLines(commands) });
+      const end = await call(push, {
+        name: "reference-transaction",
+        args: [state],
+        input: commandLines(commands),
+      });
       return state !== "prepared" || end === undefined || end.status === 0;
     },
     async pushToCheckout(push, command, workTree) {

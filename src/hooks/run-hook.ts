@@ -72,7 +72,10 @@ export function runHook(run: HookRun): Promise<HookEnd> {
       killGroup("SIGTERM");
       killer = setTimeout(() => killGroup("SIGKILL"), KILL_AFTER_MS);
     };
-    const timer = setTimeout(() => end(`it ran for more than ${run.timeoutMs / 1000} seconds`), run.timeoutMs);
+    const timer = setTimeout(
+      () => end(`it ran for more than ${run.timeoutMs / 1000} seconds`),
+      run.timeoutMs,
+    );
     const onAbort = (): void => end("the client has gone");
     run.signal.addEventListener("abort", onAbort, { once: true });
     if (run.signal.aborted) onAbort();
@@ -94,7 +97,10 @@ export function runHook(run: HookRun): Promise<HookEnd> {
           stream.resume();
         }
       })();
-    const outputs = Promise.all([forward(child.stdout, run.captureOutput === true), forward(child.stderr, false)]);
+    const outputs = Promise.all([
+      forward(child.stdout, run.captureOutput === true),
+      forward(child.stderr, false),
+    ]);
     child.stdin.on("error", () => undefined);
     child.stdin.end(run.input);
     const settle = (status: number | undefined): void => {
@@ -103,7 +109,13 @@ export function runHook(run: HookRun): Promise<HookEnd> {
       run.signal.removeEventListener("abort", onAbort);
       // What the hook left running in its group ends with it.
       killGroup("SIGKILL");
-      void outputs.then(() => resolve({ status: ended === undefined ? status : undefined, output: Buffer.concat(captured), ...(ended === undefined ? {} : { ended }) }));
+      void outputs.then(() =>
+        resolve({
+          status: ended === undefined ? status : undefined,
+          output: Buffer.concat(captured),
+          ...(ended === undefined ? {} : { ended }),
+        }),
+      );
     };
     child.once("error", (error) => {
       ended ??= `it could not be started: ${error.message}`;

@@ -58,7 +58,11 @@ function committerSeconds(data: Buffer, from: number): number {
   at = close + 1;
   while (data[at] === 0x20) at++;
   let seconds = 0;
-  for (let byte = data[at]; byte !== undefined && byte >= 0x30 && byte <= 0x39 && at < stop; byte = data[++at]) {
+  for (
+    let byte = data[at];
+    byte !== undefined && byte >= 0x30 && byte <= 0x39 && at < stop;
+    byte = data[++at]
+  ) {
     seconds = seconds * 10 + byte - 0x30;
   }
   return Number.isSafeInteger(seconds) ? seconds : 0;
@@ -67,7 +71,8 @@ function committerSeconds(data: Buffer, from: number): number {
 /** @throws object/malformed */
 export function parseCommit(data: Buffer, format: ObjectFormat): Commit {
   const links = parseCommitLinks(data, format);
-  if (![links.tree, ...links.parents].every((oid) => isObjectId(oid, format))) throw malformed("an id is not hexadecimal");
+  if (![links.tree, ...links.parents].every((oid) => isObjectId(oid, format)))
+    throw malformed("an id is not hexadecimal");
   const text = data.toString("utf8");
   const headEnd = text.indexOf("\n\n");
   const head = headEnd < 0 ? text : text.slice(0, headEnd + 1);
@@ -77,7 +82,9 @@ export function parseCommit(data: Buffer, format: ObjectFormat): Commit {
     if (line.startsWith(" ") && last !== undefined) last.value += `\n${line.slice(1)}`;
     else if (line !== "") {
       const space = line.indexOf(" ");
-      headers.push(space < 0 ? { name: line, value: "" } : { name: line.slice(0, space), value: line.slice(space + 1) });
+      headers.push(
+        space < 0 ? { name: line, value: "" } : { name: line.slice(0, space), value: line.slice(space + 1) },
+      );
     }
   }
   const value = (name: string): string | undefined => headers.find((header) => header.name === name)?.value;
@@ -88,7 +95,9 @@ export function parseCommit(data: Buffer, format: ObjectFormat): Commit {
     author: parseSignature(value("author") ?? ""),
     committer: parseSignature(value("committer") ?? ""),
     ...(encoding === undefined ? {} : { encoding }),
-    extraHeaders: headers.filter(({ name }) => !["tree", "parent", "author", "committer", "encoding"].includes(name)),
+    extraHeaders: headers.filter(
+      ({ name }) => !["tree", "parent", "author", "committer", "encoding"].includes(name),
+    ),
     message: headEnd < 0 ? "" : text.slice(headEnd + 2),
   };
 }

@@ -53,7 +53,9 @@ const oneShot: { hash?: (algorithm: string, data: Uint8Array, encoding: "hex") =
 
 /** Hash of bytes as they are (pack and index trailers); one call into OpenSSL where Node has it. */
 export function hashBytesOf(format: ObjectFormat, data: Uint8Array): string {
-  return oneShot.hash ? oneShot.hash(format, data, "hex") : createObjectHash(format).update(data).digest("hex");
+  return oneShot.hash
+    ? oneShot.hash(format, data, "hex")
+    : createObjectHash(format).update(data).digest("hex");
 }
 
 export const EMPTY_TREE = {

@@ -9,10 +9,14 @@ const ONE_LEVEL = /^[A-Z][A-Z_-]*$/;
  * @param options.oneLevel accept names without a slash (`HEAD`) @default false
  * @returns why it cannot be one; undefined when it can
  */
-export function checkRefName(name: string, options: { readonly oneLevel?: boolean } = {}): string | undefined {
+export function checkRefName(
+  name: string,
+  options: { readonly oneLevel?: boolean } = {},
+): string | undefined {
   if (name === "") return "it is empty";
   if (name.length > 4096) return "it is too long";
-  if (/[\0-\x20\x7f~^:?*[\\]/.test(name)) return "it has a space, a control character or one of ~ ^ : ? * [ \\";
+  if (/[\0-\x20\x7f~^:?*[\\]/.test(name))
+    return "it has a space, a control character or one of ~ ^ : ? * [ \\";
   if (name.includes("..")) return "it has two dots in a row";
   if (name.includes("@{")) return "it has '@{'";
   if (name === "@") return "it is '@'";

@@ -31,7 +31,11 @@ export function parseTagLinks(data: Buffer, format: ObjectFormat): TagLinks {
   const target = data.toString("latin1", 7, 7 + hex);
   const typeAt = 8 + hex;
   const typeEnd = data.indexOf(0x0a, typeAt);
-  if (data.toString("latin1", 0, 7) !== "object " || !isObjectId(target, format) || data[typeAt - 1] !== 0x0a) {
+  if (
+    data.toString("latin1", 0, 7) !== "object " ||
+    !isObjectId(target, format) ||
+    data[typeAt - 1] !== 0x0a
+  ) {
     throw malformed("it does not begin with its object");
   }
   if (data.toString("latin1", typeAt, typeAt + 5) !== "type " || typeEnd < 0 || typeEnd > typeAt + 16) {

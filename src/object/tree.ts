@@ -22,7 +22,12 @@ export interface TreeEntry {
 }
 
 /** @returns false from `visit` ends the walk. */
-export type VisitTreeEntry = (mode: number, nameStart: number, nameEnd: number, oidOffset: number) => boolean | void;
+export type VisitTreeEntry = (
+  mode: number,
+  nameStart: number,
+  nameEnd: number,
+  oidOffset: number,
+) => boolean | void;
 
 /**
  * Every entry in order, nothing allocated; names and ids are offsets into `data`.
@@ -42,7 +47,8 @@ export function forEachTreeEntry(data: Buffer, format: ObjectFormat, visit: Visi
     }
     const nameStart = at;
     const nameEnd = data.indexOf(0, at);
-    if (byte === undefined || nameEnd <= nameStart || nameEnd + 1 + h > end) throw malformed("an entry is not whole");
+    if (byte === undefined || nameEnd <= nameStart || nameEnd + 1 + h > end)
+      throw malformed("an entry is not whole");
     if (visit(mode, nameStart, nameEnd, nameEnd + 1) === false) return;
     at = nameEnd + 1 + h;
   }
@@ -52,17 +58,25 @@ export function forEachTreeEntry(data: Buffer, format: ObjectFormat, visit: Visi
 export function parseTree(data: Buffer, format: ObjectFormat): TreeEntry[] {
   const entries: TreeEntry[] = [];
   forEachTreeEntry(data, format, (mode, nameStart, nameEnd, oidOffset) => {
-    entries.push({ mode, name: data.toString("utf8", nameStart, nameEnd), oid: objectIdAt(data, oidOffset, format) });
+    entries.push({
+      mode,
+      name: data.toString("utf8", nameStart, nameEnd),
+      oid: objectIdAt(data, oidOffset, format),
+    });
   });
   return entries;
 }
 
 /** Sorted as Git sorts: a directory's name counts as if it ended in a slash. */
 export function formatTree(entries: readonly TreeEntry[]): Buffer {
-  const sortKey = (entry: TreeEntry): Buffer => Buffer.from(entry.mode === MODE_TREE ? `${entry.name}/` : entry.name);
+  const sortKey = (entry: TreeEntry): Buffer =>
+    Buffer.from(entry.mode === MODE_TREE ? `${entry.name}/` : entry.name);
   const sorted = entries.toSorted((a, b) => Buffer.compare(sortKey(a), sortKey(b)));
   return Buffer.concat(
-    sorted.flatMap((entry) => [Buffer.from(`${entry.mode.toString(8)} ${entry.name}\0`), Buffer.from(entry.oid, "hex")]),
+    sorted.flatMap((entry) => [
+      Buffer.from(`${entry.mode.toString(8)} ${entry.name}\0`),
+      Buffer.from(entry.oid, "hex"),
+    ]),
   );
 }
 

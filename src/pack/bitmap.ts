@@ -14,7 +14,7 @@
 import { GitwharfError } from "../base/errors.js";
 import { hashBytes } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
-import { Bitset } from "./bitset.js";
+import type { Bitset } from "./bitset.js";
 import { ewahByteLength, parseEwah } from "./ewah.js";
 import type { PackIndex } from "./pack-index.js";
 
@@ -29,7 +29,12 @@ const FULL_CLOSURE = 1;
 export class PackBitmap {
   readonly objectCount: number;
   /** Ranks of the objects of each type. */
-  readonly types: { readonly commit: Bitset; readonly tree: Bitset; readonly blob: Bitset; readonly tag: Bitset };
+  readonly types: {
+    readonly commit: Bitset;
+    readonly tree: Bitset;
+    readonly blob: Bitset;
+    readonly tag: Bitset;
+  };
   readonly #index: PackIndex;
   readonly #bytes: Buffer;
   readonly #entries: Entry[] = [];

@@ -140,7 +140,8 @@ export class CommitGraph {
 }
 
 function parseLayer(bytes: Buffer, h: number, format: ObjectFormat, first: number): Layer {
-  if (bytes.length < 8 + h || bytes.toString("latin1", 0, 4) !== "CGPH" || bytes[4] !== 1) throw bad("its head is unknown");
+  if (bytes.length < 8 + h || bytes.toString("latin1", 0, 4) !== "CGPH" || bytes[4] !== 1)
+    throw bad("its head is unknown");
   if (bytes[5] !== (format === "sha1" ? 1 : 2)) throw bad("it is for another object format");
   const chunkCount = bytes[6] as number;
   const chunks = new Map<string, { readonly start: number; readonly end: number }>();
@@ -161,9 +162,11 @@ function parseLayer(bytes: Buffer, h: number, format: ObjectFormat, first: numbe
   }
   const count = bytes.readUInt32BE(fanout.start + 1020);
   for (let i = 1; i < 256; i++) {
-    if (bytes.readUInt32BE(fanout.start + i * 4) < bytes.readUInt32BE(fanout.start + i * 4 - 4)) throw bad("its fan-out is not in order");
+    if (bytes.readUInt32BE(fanout.start + i * 4) < bytes.readUInt32BE(fanout.start + i * 4 - 4))
+      throw bad("its fan-out is not in order");
   }
-  if (oids.end - oids.start < count * h || data.end - data.start < count * (h + 16)) throw bad("a chunk is too short");
+  if (oids.end - oids.start < count * h || data.end - data.start < count * (h + 16))
+    throw bad("a chunk is too short");
   return {
     bytes,
     count,

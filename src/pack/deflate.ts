@@ -7,7 +7,15 @@ import { constants, createDeflate, deflateSync, inflateSync } from "node:zlib";
 
 interface DeflateHandle {
   reset(): void;
-  writeSync(flush: number, input: Uint8Array, inAt: number, inLength: number, out: Uint8Array, outAt: number, outLength: number): void;
+  writeSync(
+    flush: number,
+    input: Uint8Array,
+    inAt: number,
+    inLength: number,
+    out: Uint8Array,
+    outAt: number,
+    outLength: number,
+  ): void;
   onerror: (message: string, errno: number, code: string) => void;
 }
 
@@ -30,7 +38,8 @@ const engine = openEngine();
 /** A complete zlib stream (header, blocks, adler32). The bytes are the caller's. */
 export function deflateSmall(data: Uint8Array): Buffer {
   if (data.length <= STORED_BYTES_MAX) return stored(data);
-  const deflated = engine === undefined || data.length > REUSED_BYTES_MAX ? undefined : deflateWith(engine, data);
+  const deflated =
+    engine === undefined || data.length > REUSED_BYTES_MAX ? undefined : deflateWith(engine, data);
   return deflated ?? deflateSync(data, { level: LEVEL });
 }
 

@@ -21,11 +21,28 @@ export interface DeltaIndex {
 }
 
 function hashAt(bytes: Buffer, at: number): number {
-  const a = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
-  const b = (bytes[at + 4] as number) | ((bytes[at + 5] as number) << 8) | ((bytes[at + 6] as number) << 16) | ((bytes[at + 7] as number) << 24);
-  const c = (bytes[at + 8] as number) | ((bytes[at + 9] as number) << 8) | ((bytes[at + 10] as number) << 16) | ((bytes[at + 11] as number) << 24);
-  const d = (bytes[at + 12] as number) | ((bytes[at + 13] as number) << 8) | ((bytes[at + 14] as number) << 16) | ((bytes[at + 15] as number) << 24);
-  let h = Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35) ^ Math.imul(d, 0x27d4eb2f);
+  const a =
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24);
+  const b =
+    (bytes[at + 4] as number) |
+    ((bytes[at + 5] as number) << 8) |
+    ((bytes[at + 6] as number) << 16) |
+    ((bytes[at + 7] as number) << 24);
+  const c =
+    (bytes[at + 8] as number) |
+    ((bytes[at + 9] as number) << 8) |
+    ((bytes[at + 10] as number) << 16) |
+    ((bytes[at + 11] as number) << 24);
+  const d =
+    (bytes[at + 12] as number) |
+    ((bytes[at + 13] as number) << 8) |
+    ((bytes[at + 14] as number) << 16) |
+    ((bytes[at + 15] as number) << 24);
+  let h =
+    Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35) ^ Math.imul(d, 0x27d4eb2f);
   h ^= h >>> 15;
   h = Math.imul(h, 0x2c1b3c6d);
   return h ^ (h >>> 13);
@@ -66,7 +83,11 @@ export function encodeDelta(index: DeltaIndex, target: Buffer, maxBytes: number)
     let bestFrom = 0;
     let bestLength = 0;
     let candidate = heads[hashAt(target, at) & mask] as number;
-    for (let tries = 0; candidate !== 0 && tries < CANDIDATES_MAX; tries++, candidate = next[candidate] as number) {
+    for (
+      let tries = 0;
+      candidate !== 0 && tries < CANDIDATES_MAX;
+      tries++, candidate = next[candidate] as number
+    ) {
       const from = (candidate - 1) * BLOCK_BYTES;
       if (bestLength > 0 && base[from + bestLength] !== target[at + bestLength]) continue;
       const room = Math.min(base.length - from, end - at);

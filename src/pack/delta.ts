@@ -37,7 +37,8 @@ export function deltaSizes(delta: Uint8Array): DeltaSizes {
  */
 export function applyDelta(base: Buffer, delta: Buffer): Buffer {
   const { baseSizeBytes, resultSizeBytes, headerLength } = deltaSizes(delta);
-  if (baseSizeBytes !== base.length) throw bad(`it is for a base of ${baseSizeBytes} bytes, not ${base.length}`);
+  if (baseSizeBytes !== base.length)
+    throw bad(`it is for a base of ${baseSizeBytes} bytes, not ${base.length}`);
   const out = Buffer.allocUnsafe(resultSizeBytes);
   const end = delta.length;
   let at = headerLength;
@@ -55,7 +56,8 @@ export function applyDelta(base: Buffer, delta: Buffer): Buffer {
       if (code & 0x20) size |= (delta[at++] as number) << 8;
       if (code & 0x40) size |= (delta[at++] as number) << 16;
       if (size === 0) size = 0x10000;
-      if (at > end || from + size > base.length || to + size > resultSizeBytes) throw bad("it copies past an end");
+      if (at > end || from + size > base.length || to + size > resultSizeBytes)
+        throw bad("it copies past an end");
       if (size < 32) for (let i = 0; i < size; i++) out[to + i] = base[from + i] as number;
       else base.copy(out, to, from, from + size);
       to += size;

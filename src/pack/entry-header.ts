@@ -54,7 +54,11 @@ export function entryTypeOf(type: ObjectType): 1 | 2 | 3 | 4 {
  * @returns undefined when the bytes end before the head does
  * @throws pack/bad-pack for a type that does not exist or a number past 2^53
  */
-export function parseEntryHeader(bytes: Uint8Array, at: number, format: ObjectFormat): EntryHeader | undefined {
+export function parseEntryHeader(
+  bytes: Uint8Array,
+  at: number,
+  format: ObjectFormat,
+): EntryHeader | undefined {
   let p = at;
   let byte = bytes[p++];
   if (byte === undefined) return undefined;
@@ -117,7 +121,9 @@ export function formatEntryHeader(type: EntryType, sizeBytes: number, base?: num
     out.push(...distance);
   }
   const head = Buffer.from(out);
-  return type === REF_DELTA && typeof base === "string" ? Buffer.concat([head, Buffer.from(base, "hex")]) : head;
+  return type === REF_DELTA && typeof base === "string"
+    ? Buffer.concat([head, Buffer.from(base, "hex")])
+    : head;
 }
 
 function bad(why: string): GitwharfError {

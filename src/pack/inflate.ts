@@ -15,7 +15,15 @@ export interface Inflated {
 
 interface InflateHandle {
   reset(): void;
-  writeSync(flush: number, input: Uint8Array, inAt: number, inLength: number, out: Uint8Array, outAt: number, outLength: number): void;
+  writeSync(
+    flush: number,
+    input: Uint8Array,
+    inAt: number,
+    inLength: number,
+    out: Uint8Array,
+    outAt: number,
+    outLength: number,
+  ): void;
   onerror: (message: string, errno: number, code: string) => void;
 }
 
@@ -63,7 +71,12 @@ function selfTest(candidate: Engine): boolean {
   }
 }
 
-function inflateWith(using: Engine, bytes: Uint8Array, offset: number, sizeBytes: number): Inflated | "short" | "bad" {
+function inflateWith(
+  using: Engine,
+  bytes: Uint8Array,
+  offset: number,
+  sizeBytes: number,
+): Inflated | "short" | "bad" {
   // One byte more than is expected: a stream that has ended leaves exactly that byte free.
   const out = Buffer.allocUnsafe(sizeBytes + 1);
   const { handle, state } = using;
@@ -84,7 +97,10 @@ function inflateWith(using: Engine, bytes: Uint8Array, offset: number, sizeBytes
  * @throws pack/bad-zlib when it is malformed or amounts to another size
  */
 export function tryInflateAt(bytes: Uint8Array, offset: number, sizeBytes: number): Inflated | "short" {
-  const result = engine === undefined ? inflatePublic(bytes, offset, sizeBytes) : inflateWith(engine, bytes, offset, sizeBytes);
+  const result =
+    engine === undefined
+      ? inflatePublic(bytes, offset, sizeBytes)
+      : inflateWith(engine, bytes, offset, sizeBytes);
   if (result === "bad") throw badZlib();
   return result;
 }
@@ -172,7 +188,9 @@ function inflatePublic(bytes: Uint8Array, offset: number, sizeBytes: number): In
     const options = { info: true, maxOutputLength: Math.max(sizeBytes, 1) } as const;
     const result: unknown = inflateSync(input, options);
     if (!isInfo(result)) return "bad";
-    return result.buffer.length === sizeBytes ? { data: result.buffer, consumed: result.engine.bytesWritten } : "bad";
+    return result.buffer.length === sizeBytes
+      ? { data: result.buffer, consumed: result.engine.bytesWritten }
+      : "bad";
   } catch (error) {
     return error instanceof Error && "code" in error && error.code === "Z_BUF_ERROR" ? "short" : "bad";
   }
@@ -188,5 +206,8 @@ export function deflate(data: Uint8Array, level = 6): Buffer {
 }
 
 function badZlib(): GitwharfError {
-  return new GitwharfError("pack/bad-zlib", "compressed data is malformed or does not amount to the size it claims");
+  return new GitwharfError(
+    "pack/bad-zlib",
+    "compressed data is malformed or does not amount to the size it claims",
+  );
 }

@@ -42,7 +42,9 @@ function readHeader(bytes: Uint8Array): LooseHeader & { readonly headerLength: n
     throw corrupt("it is no zlib stream", cause);
   }
   const end = head.indexOf(0);
-  const match = /^(commit|tree|blob|tag) (0|[1-9][0-9]{0,15})$/.exec(head.toString("latin1", 0, Math.max(end, 0)));
+  const match = /^(commit|tree|blob|tag) (0|[1-9][0-9]{0,15})$/.exec(
+    head.toString("latin1", 0, Math.max(end, 0)),
+  );
   if (match === null) throw corrupt("its header is malformed");
   return { type: match[1] as ObjectType, sizeBytes: Number(match[2]), headerLength: end + 1 };
 }

@@ -20,7 +20,10 @@ export interface PackIndexInput {
  * @returns the file, and `order`: which input stands at each position of the index. Equal ids keep their input
  *   order, as in git.
  */
-export function formatPackIndex(input: PackIndexInput): { readonly bytes: SharedArrayBuffer; readonly order: Uint32Array } {
+export function formatPackIndex(input: PackIndexInput): {
+  readonly bytes: SharedArrayBuffer;
+  readonly order: Uint32Array;
+} {
   const { objectFormat, oids, offsets, crc32s } = input;
   const h = hashBytes(objectFormat);
   const n = crc32s.length;

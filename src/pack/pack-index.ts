@@ -66,7 +66,8 @@ export class PackIndex {
       this.#offsets = tables;
       this.#largeOffsets = -1;
       this.#largeCount = 0;
-      if (buffer.length !== tables + n * this.#stride + 2 * h) throw bad("its size does not fit its object count");
+      if (buffer.length !== tables + n * this.#stride + 2 * h)
+        throw bad("its size does not fit its object count");
     } else {
       this.#stride = h;
       this.#oids = tables;
@@ -99,7 +100,12 @@ export class PackIndex {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const at = this.#oids + middle * this.#stride;
-      const have = (((b[at + 1] as number) << 24) | ((b[at + 2] as number) << 16) | ((b[at + 3] as number) << 8) | (b[at + 4] as number)) >>> 0;
+      const have =
+        (((b[at + 1] as number) << 24) |
+          ((b[at + 2] as number) << 16) |
+          ((b[at + 3] as number) << 8) |
+          (b[at + 4] as number)) >>>
+        0;
       if (have < want) low = middle + 1;
       else if (have > want) high = middle;
       else {
@@ -219,7 +225,8 @@ export class PackIndex {
   /** True when the index's own checksum and the order of its ids hold. Reads all of it. */
   verifyChecksum(): boolean {
     const end = this.#buffer.length - this.#hashBytes;
-    if (hashBytesOf(this.objectFormat, this.#buffer.subarray(0, end)) !== this.#buffer.toString("hex", end)) return false;
+    if (hashBytesOf(this.objectFormat, this.#buffer.subarray(0, end)) !== this.#buffer.toString("hex", end))
+      return false;
     for (let p = 1; p < this.objectCount; p++) if (this.oidAt(p - 1) >= this.oidAt(p)) return false;
     return true;
   }

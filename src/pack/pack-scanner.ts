@@ -8,7 +8,13 @@ import { GitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { createObjectHash, hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { hashObject, type ObjectId, type ObjectType } from "../object/object-id.js";
-import { ENTRY_HEADER_BYTES_MAX, type EntryHeader, type EntryType, objectTypeOf, parseEntryHeader } from "./entry-header.js";
+import {
+  ENTRY_HEADER_BYTES_MAX,
+  type EntryHeader,
+  type EntryType,
+  objectTypeOf,
+  parseEntryHeader,
+} from "./entry-header.js";
 import { canStreamInflate, StreamInflater, tryInflateAt } from "./inflate.js";
 import { PACK_HEADER_BYTES } from "./pack-writer.js";
 
@@ -135,9 +141,13 @@ export class PackScanner {
     this.#join();
     if (this.#trailer === undefined) this.#scan(true);
     if (this.#trailer === undefined) {
-      const missing = this.#objectCount < 0 ? "its head" : `object ${this.#entries + 1} of ${this.#objectCount}`;
+      const missing =
+        this.#objectCount < 0 ? "its head" : `object ${this.#entries + 1} of ${this.#objectCount}`;
       const where = this.#entries === this.#objectCount ? "its trailer" : missing;
-      throw new GitwharfError("base/truncated", `the pack ends after ${this.#receivedBytes} bytes, in ${where}`);
+      throw new GitwharfError(
+        "base/truncated",
+        `the pack ends after ${this.#receivedBytes} bytes, in ${where}`,
+      );
     }
   }
 
@@ -180,7 +190,8 @@ export class PackScanner {
     if (version !== 2 && version !== 3) throw bad(`it has version ${version}; 2 and 3 are known`);
     this.#objectCount = head.readUInt32BE(8);
     const { packObjectsMax } = this.#options.limits;
-    if (this.#objectCount > packObjectsMax) throw exceeded("packObjectsMax", "the pack", packObjectsMax, "objects");
+    if (this.#objectCount > packObjectsMax)
+      throw exceeded("packObjectsMax", "the pack", packObjectsMax, "objects");
     this.#options.onHeader?.(this.#objectCount);
   }
 
@@ -195,9 +206,17 @@ export class PackScanner {
     }
     const offset = this.#windowOffset + at;
     if (header.sizeBytes > limits.objectSizeBytesMax) {
-      throw exceeded("objectSizeBytesMax", `the object at offset ${offset}`, limits.objectSizeBytesMax, "bytes");
+      throw exceeded(
+        "objectSizeBytesMax",
+        `the object at offset ${offset}`,
+        limits.objectSizeBytesMax,
+        "bytes",
+      );
     }
-    if (header.baseOffsetDistance !== undefined && (header.baseOffsetDistance === 0 || offset - header.baseOffsetDistance < PACK_HEADER_BYTES)) {
+    if (
+      header.baseOffsetDistance !== undefined &&
+      (header.baseOffsetDistance === 0 || offset - header.baseOffsetDistance < PACK_HEADER_BYTES)
+    ) {
       throw bad(`the delta at offset ${offset} has its base outside of the pack`);
     }
     const type = objectTypeOf(header.type);
@@ -222,7 +241,14 @@ export class PackScanner {
     }
     this.#inflatedBy(header.sizeBytes);
     const end = at + header.headerLength + inflated.consumed;
-    this.#emit(header, offset, this.#windowOffset + end, crc32(window.subarray(at, end)), type === undefined ? undefined : this.#hash(type, inflated.data), inflated.data);
+    this.#emit(
+      header,
+      offset,
+      this.#windowOffset + end,
+      crc32(window.subarray(at, end)),
+      type === undefined ? undefined : this.#hash(type, inflated.data),
+      inflated.data,
+    );
     return end;
   }
 
@@ -238,11 +264,25 @@ export class PackScanner {
       return undefined;
     }
     this.#large = undefined;
-    this.#emit(large.header, large.offset, this.#windowOffset + end, large.crc, large.hasher?.digest(), undefined);
+    this.#emit(
+      large.header,
+      large.offset,
+      this.#windowOffset + end,
+      large.crc,
+      large.hasher?.digest(),
+      undefined,
+    );
     return end;
   }
 
-  #emit(header: EntryHeader, offset: number, endOffset: number, crc: number, oid: ObjectId | undefined, data: Buffer | undefined): void {
+  #emit(
+    header: EntryHeader,
+    offset: number,
+    endOffset: number,
+    crc: number,
+    oid: ObjectId | undefined,
+    data: Buffer | undefined,
+  ): void {
     this.#options.onEntry({
       number: this.#entries,
       offset,
@@ -298,7 +338,10 @@ export class PackScanner {
     if (this.#window.length > this.#hashBytes) throw bad("bytes follow its trailer");
     const trailer = this.#window.toString("hex");
     if (this.#trailerHash.digest("hex") !== trailer) {
-      throw new GitwharfError("pack/checksum-mismatch", "the pack's trailer does not fit its bytes: it was damaged on the way");
+      throw new GitwharfError(
+        "pack/checksum-mismatch",
+        "the pack's trailer does not fit its bytes: it was damaged on the way",
+      );
     }
     this.#trailer = trailer;
     this.#window = Buffer.alloc(0);
@@ -310,7 +353,11 @@ function bad(why: string): GitwharfError {
 }
 
 function exceeded(limit: keyof PackLimits, what: string, max: number, unit: string): GitwharfError {
-  return new GitwharfError("base/limit-exceeded", `${what} has more than ${max} ${unit}, the server's limit (${limit})`, {
-    details: { limit, max },
-  });
+  return new GitwharfError(
+    "base/limit-exceeded",
+    `${what} has more than ${max} ${unit}, the server's limit (${limit})`,
+    {
+      details: { limit, max },
+    },
+  );
 }

@@ -27,7 +27,12 @@ function shared(bytes: Uint8Array): SharedArrayBuffer {
   return buffer;
 }
 
-function scan(bytes: Buffer, format: ObjectFormat, sizes: readonly number[], keepBytesMax = 1 << 20): ScannedEntry[] {
+function scan(
+  bytes: Buffer,
+  format: ObjectFormat,
+  sizes: readonly number[],
+  keepBytesMax = 1 << 20,
+): ScannedEntry[] {
   const entries: ScannedEntry[] = [];
   const scanner = new PackScanner({
     objectFormat: format,
@@ -50,7 +55,8 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
   let index: PackIndex;
   let pack: Pack;
   const file = (ending: string): Buffer => {
-    const name = readdirSync(join(directory, "objects/pack")).find((entry) => entry.endsWith(ending)) ?? ending;
+    const name =
+      readdirSync(join(directory, "objects/pack")).find((entry) => entry.endsWith(ending)) ?? ending;
     return readFileSync(join(directory, "objects/pack", name));
   };
   const git = (input: string, ...args: string[]): Buffer =>
@@ -82,7 +88,10 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
       const object = await pack.readObject(position);
       expect(object.type).toBe(git("", "cat-file", "-t", oid).toString().trim());
       expect(object.data.equals(git("", "cat-file", object.type, oid))).toBe(true);
-      expect(await pack.readObjectHeader(position)).toEqual({ type: object.type, sizeBytes: object.data.length });
+      expect(await pack.readObjectHeader(position)).toEqual({
+        type: object.type,
+        sizeBytes: object.data.length,
+      });
       expect(index.find(oid)).toBe(position);
       expect(index.findBytes(Buffer.from(oid, "hex"), 0)).toBe(position);
       if (position > 60) position += 20;
@@ -91,27 +100,32 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
     expect(index.verifyChecksum()).toBe(true);
   });
 
-  it.each([[1], [7, 1, 4096], [100_000], [1 << 30]])("is scanned in pieces of %s bytes, and indexed to the byte", (...sizes) => {
-    const entries = scan(packBytes, format, sizes, 100_000);
-    const h = hashBytes(format);
-    const oids = new Uint8Array(entries.length * h);
-    const byOffset = new Map(Array.from({ length: index.objectCount }, (_, p) => [index.offsetAt(p), p]));
-    entries.forEach((entry, i) => {
-      const position = byOffset.get(entry.offset) ?? -1;
-      index.copyOid(position, oids, i * h);
-      if (entry.oid !== undefined) expect(entry.oid).toBe(index.oidAt(position));
-    });
-    expect(entries.some((entry) => entry.data === undefined)).toBe(true);
-    const written = formatPackIndex({
-      objectFormat: format,
-      oids,
-      offsets: entries.map((entry) => entry.offset),
-      crc32s: Uint32Array.from(entries, (entry) => entry.crc32),
-      packTrailer: packBytes.subarray(-h).toString("hex"),
-    });
-    expect(Buffer.from(written.bytes).equals(file(".idx"))).toBe(true);
-    expect(formatReverseIndex(PackIndex.parse(written.bytes, format), packBytes.length).equals(file(".rev"))).toBe(true);
-  });
+  it.each([[1], [7, 1, 4096], [100_000], [1 << 30]])(
+    "is scanned in pieces of %s bytes, and indexed to the byte",
+    (...sizes) => {
+      const entries = scan(packBytes, format, sizes, 100_000);
+      const h = hashBytes(format);
+      const oids = new Uint8Array(entries.length * h);
+      const byOffset = new Map(Array.from({ length: index.objectCount }, (_, p) => [index.offsetAt(p), p]));
+      entries.forEach((entry, i) => {
+        const position = byOffset.get(entry.offset) ?? -1;
+        index.copyOid(position, oids, i * h);
+        if (entry.oid !== undefined) expect(entry.oid).toBe(index.oidAt(position));
+      });
+      expect(entries.some((entry) => entry.data === undefined)).toBe(true);
+      const written = formatPackIndex({
+        objectFormat: format,
+        oids,
+        offsets: entries.map((entry) => entry.offset),
+        crc32s: Uint32Array.from(entries, (entry) => entry.crc32),
+        packTrailer: packBytes.subarray(-h).toString("hex"),
+      });
+      expect(Buffer.from(written.bytes).equals(file(".idx"))).toBe(true);
+      expect(
+        formatReverseIndex(PackIndex.parse(written.bytes, format), packBytes.length).equals(file(".rev")),
+      ).toBe(true);
+    },
+  );
 
   it("has a bitmap that reaches what rev-list reaches", () => {
     const bitmap = PackBitmap.parse(file(".bitmap"), index);
@@ -124,12 +138,17 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
   });
 
   it("has a commit-graph that agrees with the commits", () => {
-    const graph = CommitGraph.parse([shared(readFileSync(join(directory, "objects/info/commit-graph")))], format);
+    const graph = CommitGraph.parse(
+      [shared(readFileSync(join(directory, "objects/info/commit-graph")))],
+      format,
+    );
     const head = git("", "rev-parse", "main").toString().trim();
     const position = graph.find(head);
     expect(graph.commitCount).toBe(120);
     expect(graph.treeAt(position)).toBe(git("", "rev-parse", "main^{tree}").toString().trim());
-    expect(graph.parentsAt(position).map((p) => graph.oidAt(p))).toEqual([git("", "rev-parse", "main^").toString().trim()]);
+    expect(graph.parentsAt(position).map((p) => graph.oidAt(p))).toEqual([
+      git("", "rev-parse", "main^").toString().trim(),
+    ]);
     expect(graph.generationAt(position)).toBe(120);
     expect(graph.dateSecondsAt(position)).toBe(1_600_000_119);
   });
@@ -153,40 +172,63 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
   });
 
   it("says where it was cut, and refuses bytes behind it", () => {
-    expect(() => scan(packBytes.subarray(0, packBytes.length - 1), format, [4096])).toThrow(/ends after .* in its trailer/);
+    expect(() => scan(packBytes.subarray(0, packBytes.length - 1), format, [4096])).toThrow(
+      /ends after .* in its trailer/,
+    );
     expect(() => scan(packBytes.subarray(0, 1000), format, [100])).toThrow(/in object \d+ of/);
-    expect(() => scan(Buffer.concat([packBytes, Buffer.from("x")]), format, [4096])).toThrow(/follow its trailer/);
+    expect(() => scan(Buffer.concat([packBytes, Buffer.from("x")]), format, [4096])).toThrow(
+      /follow its trailer/,
+    );
     const lying = Buffer.from(packBytes);
     lying[packBytes.length - 1] = (lying[packBytes.length - 1] as number) ^ 1;
-    expect(() => scan(lying, format, [4096])).toThrow(expect.objectContaining({ code: "pack/checksum-mismatch" }));
+    expect(() => scan(lying, format, [4096])).toThrow(
+      expect.objectContaining({ code: "pack/checksum-mismatch" }),
+    );
   });
 });
 
 describe("limits of the scanner, at and one past", () => {
-  it.each(["packSizeBytesMax", "packObjectsMax", "objectSizeBytesMax", "inflatedTotalBytesMax"] as const)("%s", (limit) => {
-    const directory = mkdtempSync(join(tmpdir(), "gitwharf-pack-"));
-    execFileSync("git", ["init", "-q", "--bare", directory]);
-    const oid = execFileSync("git", ["-C", directory, "hash-object", "-w", "--stdin"], { input: "x".repeat(500) }).toString().trim();
-    const bytes = execFileSync("git", ["-C", directory, "pack-objects", "--stdout", "-q"], { input: `${oid}\n` });
-    rmSync(directory, { recursive: true });
-    const exact = { packSizeBytesMax: bytes.length, packObjectsMax: 1, objectSizeBytesMax: 500, inflatedTotalBytesMax: 500 }[limit];
-    const run = (max: number): void => {
-      const scanner = new PackScanner({
-        objectFormat: "sha1",
-        limits: { ...DEFAULT_LIMITS, [limit]: max },
-        onEntry: () => undefined,
+  it.each(["packSizeBytesMax", "packObjectsMax", "objectSizeBytesMax", "inflatedTotalBytesMax"] as const)(
+    "%s",
+    (limit) => {
+      const directory = mkdtempSync(join(tmpdir(), "gitwharf-pack-"));
+      execFileSync("git", ["init", "-q", "--bare", directory]);
+      const oid = execFileSync("git", ["-C", directory, "hash-object", "-w", "--stdin"], {
+        input: "x".repeat(500),
+      })
+        .toString()
+        .trim();
+      const bytes = execFileSync("git", ["-C", directory, "pack-objects", "--stdout", "-q"], {
+        input: `${oid}\n`,
       });
-      scanner.push(bytes);
-      scanner.end();
-    };
-    run(exact);
-    expect(() => run(exact - 1)).toThrow(expect.objectContaining({ code: "base/limit-exceeded" }));
-  });
+      rmSync(directory, { recursive: true });
+      const exact = {
+        packSizeBytesMax: bytes.length,
+        packObjectsMax: 1,
+        objectSizeBytesMax: 500,
+        inflatedTotalBytesMax: 500,
+      }[limit];
+      const run = (max: number): void => {
+        const scanner = new PackScanner({
+          objectFormat: "sha1",
+          limits: { ...DEFAULT_LIMITS, [limit]: max },
+          onEntry: () => undefined,
+        });
+        scanner.push(bytes);
+        scanner.end();
+      };
+      run(exact);
+      expect(() => run(exact - 1)).toThrow(expect.objectContaining({ code: "base/limit-exceeded" }));
+    },
+  );
 });
 
 describe("deltas", () => {
   it("make the target out of the base again", () => {
-    const text = fc.array(fc.constantFrom("alpha ", "beta ", "gamma\n", "delta delta delta delta\n", "\0\xff"), { maxLength: 400 });
+    const text = fc.array(
+      fc.constantFrom("alpha ", "beta ", "gamma\n", "delta delta delta delta\n", "\0\xff"),
+      { maxLength: 400 },
+    );
     fc.assert(
       fc.property(text, text, (a, b) => {
         const base = Buffer.from(`${"a base of some length ".repeat(3)}${a.join("")}`);
@@ -200,7 +242,9 @@ describe("deltas", () => {
 
   it("are given up when they do not pay", () => {
     const index = createDeltaIndex(Buffer.from("0123456789abcdef".repeat(10)));
-    expect(index && encodeDelta(index, Buffer.from("nothing in common at all, not a bit"), 10)).toBeUndefined();
+    expect(
+      index && encodeDelta(index, Buffer.from("nothing in common at all, not a bit"), 10),
+    ).toBeUndefined();
   });
 
   it("never let anything but pack/bad-delta escape", () => {
@@ -221,15 +265,23 @@ describe("deltas", () => {
 describe("entry heads", () => {
   it("are read as they were written", () => {
     fc.assert(
-      fc.property(fc.constantFrom(1 as const, 2 as const, 3 as const, 4 as const), fc.maxSafeNat(), (type, sizeBytes) => {
-        const bytes = formatEntryHeader(type, sizeBytes);
-        expect(parseEntryHeader(bytes, 0, "sha1")).toEqual({ type, sizeBytes, headerLength: bytes.length });
-      }),
+      fc.property(
+        fc.constantFrom(1 as const, 2 as const, 3 as const, 4 as const),
+        fc.maxSafeNat(),
+        (type, sizeBytes) => {
+          const bytes = formatEntryHeader(type, sizeBytes);
+          expect(parseEntryHeader(bytes, 0, "sha1")).toEqual({ type, sizeBytes, headerLength: bytes.length });
+        },
+      ),
     );
     fc.assert(
       fc.property(fc.maxSafeNat(), fc.nat(), (distance, sizeBytes) => {
         const bytes = formatEntryHeader(6, sizeBytes, distance);
-        expect(parseEntryHeader(bytes, 0, "sha1")).toMatchObject({ type: 6, sizeBytes, baseOffsetDistance: distance });
+        expect(parseEntryHeader(bytes, 0, "sha1")).toMatchObject({
+          type: 6,
+          sizeBytes,
+          baseOffsetDistance: distance,
+        });
       }),
     );
   });

@@ -100,7 +100,12 @@ export class Pack {
    * @throws object/corrupt when the entry cannot be read, storage/io
    */
   readObject(position: number, external?: ExternalObjects): MaybePromise<PackedObject> {
-    const walk: Walk = { offset: this.index.offsetAt(position), length: FIRST_READ_BYTES, deltas: [], offsets: [] };
+    const walk: Walk = {
+      offset: this.index.offsetAt(position),
+      length: FIRST_READ_BYTES,
+      deltas: [],
+      offsets: [],
+    };
     return this.#resolve(walk, undefined, external);
   }
 
@@ -116,7 +121,11 @@ export class Pack {
     return this.#serial < 4096 ? this.#serial * 2 ** 41 + offset : `${this.#serial}:${offset}`;
   }
 
-  #resolve(walk: Walk, given: Buffer | undefined, external: ExternalObjects | undefined): MaybePromise<PackedObject> {
+  #resolve(
+    walk: Walk,
+    given: Buffer | undefined,
+    external: ExternalObjects | undefined,
+  ): MaybePromise<PackedObject> {
     let bytes: MaybePromise<Buffer> | undefined = given;
     for (;;) {
       const cached = bytes === undefined ? bases.get(this.#key(walk.offset)) : undefined;
@@ -141,7 +150,8 @@ export class Pack {
       walk.offsets.push(walk.offset);
       const base = this.#baseOffset(header, walk.offset);
       if (base === undefined) return this.#applyExternal(walk, header.baseOid ?? "", external);
-      if (walk.deltas.length > this.index.objectCount) throw this.#corrupt(walk.offset, "its deltas run in a circle");
+      if (walk.deltas.length > this.index.objectCount)
+        throw this.#corrupt(walk.offset, "its deltas run in a circle");
       walk.offset = base;
       walk.length = FIRST_READ_BYTES;
       bytes = undefined;
@@ -162,7 +172,11 @@ export class Pack {
     return object;
   }
 
-  #applyExternal(walk: Walk, oid: ObjectId, external: ExternalObjects | undefined): MaybePromise<PackedObject> {
+  #applyExternal(
+    walk: Walk,
+    oid: ObjectId,
+    external: ExternalObjects | undefined,
+  ): MaybePromise<PackedObject> {
     const use = (base: PackedObject | undefined): PackedObject => {
       if (base === undefined) throw this.#corrupt(walk.offset, `its base ${oid} is missing`);
       return this.#apply(walk, base);
@@ -190,7 +204,8 @@ export class Pack {
           return "type" in step ? step : this.#followHeader(step, at, steps, external);
         });
       }
-      if (settled === undefined || "type" in settled) return settled as { type: ObjectType; sizeBytes: number };
+      if (settled === undefined || "type" in settled)
+        return settled as { type: ObjectType; sizeBytes: number };
       if (settled.base === undefined || steps > this.index.objectCount) {
         return this.#followHeader(settled, offset, steps, external);
       }
@@ -263,7 +278,8 @@ export class Pack {
   #baseOffset(header: EntryHeader, offset: number): number | undefined {
     if (header.baseOffsetDistance !== undefined) {
       const base = offset - header.baseOffsetDistance;
-      if (header.baseOffsetDistance === 0 || base < 12) throw this.#corrupt(offset, "its base is outside of the pack");
+      if (header.baseOffsetDistance === 0 || base < 12)
+        throw this.#corrupt(offset, "its base is outside of the pack");
       return base;
     }
     const position = this.index.find(header.baseOid ?? "");
@@ -272,10 +288,14 @@ export class Pack {
 
   #corrupt(offset: number, why: string, cause?: unknown): GitwharfError {
     if (isGitwharfError(cause, "storage/io")) return cause;
-    return new GitwharfError("object/corrupt", `the entry at ${offset} of ${this.name} cannot be read: ${why}`, {
-      cause,
-      details: { pack: this.key, offset },
-    });
+    return new GitwharfError(
+      "object/corrupt",
+      `the entry at ${offset} of ${this.name} cannot be read: ${why}`,
+      {
+        cause,
+        details: { pack: this.key, offset },
+      },
+    );
   }
 }
 

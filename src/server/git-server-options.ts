@@ -16,8 +16,6 @@ export interface GitServerOptions {
   readonly defaultBranch?: string;
   /** The hash function of new repositories. @default "sha1" */
   readonly objectFormat?: ObjectFormat;
-  /** How new repositories on disk keep their refs. @default "files" */
-  readonly refFormat?: "files" | "reftable";
   /**
    * Tells who sends these credentials; undefined refuses them. Without it everyone is anonymous, and the server
    * answers only on loopback names unless `authorize` is given.
@@ -32,9 +30,9 @@ export interface GitServerOptions {
   readonly handlers?: PushHandlers | readonly PushHandlers[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */
   readonly repositoryHooks?: boolean;
-  /** Detect crafted SHA-1 collisions in pushed objects. @default true */
-  readonly collisionDetection?: boolean;
-  readonly verifyPushCertificate?: (certificate: PushCertificate) => MaybePromise<PushCertificateVerification>;
+  readonly verifyPushCertificate?: (
+    certificate: PushCertificate,
+  ) => MaybePromise<PushCertificateVerification>;
   /** Deviations from the default limits. */
   readonly limits?: Partial<Limits>;
   /**

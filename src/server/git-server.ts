@@ -7,7 +7,11 @@ import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
 import type { PushHandlers } from "../engine/push.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
-import type { CreateRepositoryOptions, Repository, RepositoryStore } from "../storage/contracts/repository.js";
+import type {
+  CreateRepositoryOptions,
+  Repository,
+  RepositoryStore,
+} from "../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../storage/memory/memory-repository-store.js";
 import { createHttpHandler, type HttpHandler } from "../transport/http/handler.js";
@@ -46,12 +50,14 @@ export function createGitServer(options: GitServerOptions): GitServer {
   const ownsStore = typeof options.repositories === "string";
   const store =
     typeof options.repositories === "string"
-      ? createDiskRepositoryStore({ directory: options.repositories, durability: options.durability ?? "sync" })
+      ? createDiskRepositoryStore({
+          directory: options.repositories,
+          durability: options.durability ?? "sync",
+        })
       : options.repositories;
   const creation: CreateRepositoryOptions = {
     objectFormat: options.objectFormat ?? "sha1",
     defaultBranch: options.defaultBranch ?? "main",
-    refFormat: options.refFormat ?? "files",
   };
   const handlers: PushHandlers[] = [options.handlers ?? []].flat();
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
@@ -75,7 +81,6 @@ export function createGitServer(options: GitServerOptions): GitServer {
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
     settingsOf: (repository) => repository.settings(),
     handlersOf: () => handlers,
-    collisionDetection: options.collisionDetection ?? true,
     verifyPushCertificate: options.verifyPushCertificate,
     log,
     closing: closing.signal,
@@ -115,11 +120,15 @@ export function createGitServer(options: GitServerOptions): GitServer {
     close({ graceMs = 10_000 } = {}) {
       closed ??= (async () => {
         const giveUp = setTimeout(() => {
-          closing.abort(new GitwharfError("base/shutting-down", "the server is shutting down; try again later"));
+          closing.abort(
+            new GitwharfError("base/shutting-down", "the server is shutting down; try again later"),
+          );
         }, graceMs);
         await Promise.all([...listeners].map((listener) => listener.close(graceMs + 1000)));
         clearTimeout(giveUp);
-        closing.abort(new GitwharfError("base/shutting-down", "the server is shutting down; try again later"));
+        closing.abort(
+          new GitwharfError("base/shutting-down", "the server is shutting down; try again later"),
+        );
         if (ownsStore) await store.close();
       })();
       return closed;
@@ -127,12 +136,17 @@ export function createGitServer(options: GitServerOptions): GitServer {
   };
 }
 
-async function createOrOpen(store: RepositoryStore, name: string, creation: CreateRepositoryOptions): Promise<Repository> {
+async function createOrOpen(
+  store: RepositoryStore,
+  name: string,
+  creation: CreateRepositoryOptions,
+): Promise<Repository> {
   try {
     return await store.create(name, creation);
   } catch (error) {
     // Another push made it first: that is as good.
-    const other = error instanceof GitwharfError && error.code === "storage/exists" ? await store.open(name) : undefined;
+    const other =
+      error instanceof GitwharfError && error.code === "storage/exists" ? await store.open(name) : undefined;
     if (other === undefined) throw error;
     return other;
   }
@@ -141,7 +155,10 @@ async function createOrOpen(store: RepositoryStore, name: string, creation: Crea
 function checkLimits(limits: Limits): Limits {
   for (const [name, value] of Object.entries(limits)) {
     if (typeof value !== "number" || Number.isNaN(value) || value < 0) {
-      throw new GitwharfError("server/bad-configuration", `limit '${name}' must be a number from 0 up, or Infinity`);
+      throw new GitwharfError(
+        "server/bad-configuration",
+        `limit '${name}' must be a number from 0 up, or Infinity`,
+      );
     }
     if (!(name in DEFAULT_LIMITS)) {
       throw new GitwharfError(

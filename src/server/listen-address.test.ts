@@ -11,6 +11,8 @@ describe("parseListenAddress", () => {
     ["localhost:65535", "localhost", 65_535],
   ])("%s", (text, host, port) => expect(parseListenAddress(text)).toEqual({ host, port }));
   it.each(["", "host", "1:2:3", "host:65536", "-1", "[::1]", "a b:1"])("refuses %s", (text) => {
-    expect(() => parseListenAddress(text)).toThrow(expect.objectContaining({ code: "server/bad-configuration" }));
+    expect(() => parseListenAddress(text)).toThrow(
+      expect.objectContaining({ code: "server/bad-configuration" }),
+    );
   });
 });

@@ -15,9 +15,7 @@ export interface TestServer extends AsyncDisposable {
 }
 
 /** @param options as for `createGitServer`; repositories are made on first push unless `autoCreate` says otherwise */
-export async function createTestServer(
-  options: Partial<GitServerOptions> = {},
-): Promise<TestServer> {
+export async function createTestServer(options: Partial<GitServerOptions> = {}): Promise<TestServer> {
   const server = createGitServer({
     repositories: createMemoryRepositoryStore(),
     autoCreate: "push",

@@ -41,7 +41,6 @@ export interface ServiceHost {
   /** The repository's own configuration over the server's. */
   settingsOf(repository: Repository): Promise<RepositorySettings>;
   handlersOf(repository: Repository): readonly PushHandlers[];
-  readonly collisionDetection: boolean;
   readonly verifyPushCertificate:
     | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
     | undefined;

@@ -19,7 +19,10 @@ export interface GitClient {
   run(...args: readonly string[]): Promise<string>;
   /** Runs git and tells how it ended. */
   try(...args: readonly string[]): Promise<GitResult>;
-  tryWith(options: { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv }, ...args: readonly string[]): Promise<GitResult>;
+  tryWith(
+    options: { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv },
+    ...args: readonly string[]
+  ): Promise<GitResult>;
   /** The same client in a subdirectory. */
   in(subdirectory: string): GitClient;
 }
@@ -56,7 +59,11 @@ export function createGitClient(directory: string): GitClient {
       child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
       child.on("error", reject);
       child.on("close", (status) =>
-        resolve({ status, stdout: Buffer.concat(out).toString("utf8"), stderr: Buffer.concat(err).toString("utf8") }),
+        resolve({
+          status,
+          stdout: Buffer.concat(out).toString("utf8"),
+          stderr: Buffer.concat(err).toString("utf8"),
+        }),
       );
       child.stdin.on("error", () => undefined);
       child.stdin.end(options.input);
@@ -68,7 +75,9 @@ export function createGitClient(directory: string): GitClient {
     async run(...args) {
       const result = await tryWith({}, ...args);
       if (result.status !== 0) {
-        throw new Error(`git ${args.join(" ")} ended with ${result.status}:\n${result.stderr}${result.stdout}`);
+        throw new Error(
+          `git ${args.join(" ")} ended with ${result.status}:\n${result.stderr}${result.stdout}`,
+        );
       }
       return result.stdout.trim();
     },

@@ -8,10 +8,13 @@ export function checkGitmodules(text: string, report: (id: FsckMessageId, text: 
   const entries = parse(text);
   if (entries === undefined) return report("gitmodulesParse", "could not parse gitmodules blob");
   for (const { name, key, value } of entries) {
-    if (name === "" || /(^|[/\\])\.\.([/\\]|$)/.test(name)) report("gitmodulesName", `disallowed submodule name: ${name}`);
+    if (name === "" || /(^|[/\\])\.\.([/\\]|$)/.test(name))
+      report("gitmodulesName", `disallowed submodule name: ${name}`);
     if (key === "url" && !isSafeUrl(value)) report("gitmodulesUrl", `disallowed submodule url: ${value}`);
-    if (key === "path" && value.startsWith("-")) report("gitmodulesPath", `disallowed submodule path: ${value}`);
-    if (key === "update" && value.startsWith("!")) report("gitmodulesUpdate", `disallowed submodule update setting: ${value}`);
+    if (key === "path" && value.startsWith("-"))
+      report("gitmodulesPath", `disallowed submodule path: ${value}`);
+    if (key === "update" && value.startsWith("!"))
+      report("gitmodulesUpdate", `disallowed submodule update setting: ${value}`);
   }
 }
 
@@ -39,7 +42,10 @@ interface Entry {
 function parse(text: string): readonly Entry[] | undefined {
   const entries: Entry[] = [];
   let name: string | undefined;
-  const lines = text.replace(/^\ufeff/, "").replaceAll("\\\n", "").split("\n");
+  const lines = text
+    .replace(/^\ufeff/, "")
+    .replaceAll("\\\n", "")
+    .split("\n");
   for (const raw of lines) {
     let line = raw.trim();
     const section = /^\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]/.exec(line);

@@ -9,7 +9,13 @@ import { checkRefName } from "../ref-name.js";
 import { MODE_GITLINK, MODE_SYMLINK, MODE_TREE } from "../tree.js";
 import { type FsckFinding, type FsckMessageId, type FsckPolicy, severityOf } from "./fsck-message.js";
 import { checkGitmodules } from "./gitmodules.js";
-import { isDotGit, isDotGitattributes, isDotGitignore, isDotGitmodules, isDotMailmap } from "./special-names.js";
+import {
+  isDotGit,
+  isDotGitattributes,
+  isDotGitignore,
+  isDotGitmodules,
+  isDotMailmap,
+} from "./special-names.js";
 
 const NAME_BYTES_MAX = 4096;
 const ATTRIBUTES_BYTES_MAX = 100 * 1024 * 1024;
@@ -120,7 +126,8 @@ function checkTree({ data, objectFormat, state }: CheckObject, report: Report): 
     checkSpecialName(name, mode, oid, state, found);
     if (names.has(name)) found.add("duplicateEntries");
     names.add(name);
-    if (previous !== undefined && compareNames(previous, previousIsTree, rawName, isTree) > 0) found.add("treeNotSorted");
+    if (previous !== undefined && compareNames(previous, previousIsTree, rawName, isTree) > 0)
+      found.add("treeNotSorted");
     previous = rawName;
     previousIsTree = isTree;
     at = nul + 1 + h;
@@ -128,7 +135,13 @@ function checkTree({ data, objectFormat, state }: CheckObject, report: Report): 
   for (const id of found) report(id, TREE_TEXTS[id] ?? "malformed tree");
 }
 
-function checkSpecialName(name: string, mode: number, oid: ObjectId, state: FsckState, found: Set<FsckMessageId>): void {
+function checkSpecialName(
+  name: string,
+  mode: number,
+  oid: ObjectId,
+  state: FsckState,
+  found: Set<FsckMessageId>,
+): void {
   const isLink = mode === MODE_SYMLINK;
   if (isDotGitmodules(name)) {
     if (isLink) found.add("gitmodulesSymlink");
@@ -187,17 +200,20 @@ function checkCommit({ data, objectFormat }: CheckObject, report: Report): void 
   if (lines === undefined) return;
   let at = 0;
   const idLine = (prefix: string): boolean => isObjectId(lines[at]?.slice(prefix.length) ?? "", objectFormat);
-  if (lines[at]?.startsWith("tree ") !== true) return report("missingTree", "invalid format - expected 'tree' line");
+  if (lines[at]?.startsWith("tree ") !== true)
+    return report("missingTree", "invalid format - expected 'tree' line");
   if (!idLine("tree ")) report("badTreeSha1", "invalid 'tree' line format - bad sha1");
   at++;
   for (; lines[at]?.startsWith("parent ") === true; at++) {
     if (!idLine("parent ")) report("badParentSha1", "invalid 'parent' line format - bad sha1");
   }
   let authors = 0;
-  for (; lines[at]?.startsWith("author ") === true; at++, authors++) checkIdentity((lines[at] ?? "").slice(7), report);
+  for (; lines[at]?.startsWith("author ") === true; at++, authors++)
+    checkIdentity((lines[at] ?? "").slice(7), report);
   if (authors === 0) return report("missingAuthor", "invalid format - expected 'author' line");
   if (authors > 1) report("multipleAuthors", "invalid format - multiple 'author' lines");
-  if (lines[at]?.startsWith("committer ") !== true) return report("missingCommitter", "invalid format - expected 'committer' line");
+  if (lines[at]?.startsWith("committer ") !== true)
+    return report("missingCommitter", "invalid format - expected 'committer' line");
   checkIdentity((lines[at] ?? "").slice(10), report);
   if (data.includes(0)) report("nulInCommit", "NUL byte in the commit object body");
 }
@@ -205,37 +221,46 @@ function checkCommit({ data, objectFormat }: CheckObject, report: Report): void 
 function checkIdentity(line: string, report: Report): void {
   const open = line.indexOf("<");
   const firstClose = line.indexOf(">");
-  if (open === 0) return report("missingNameBeforeEmail", "invalid author/committer line - missing space before email");
-  if (firstClose >= 0 && (open < 0 || firstClose < open)) return report("badName", "invalid author/committer line - bad name");
+  if (open === 0)
+    return report("missingNameBeforeEmail", "invalid author/committer line - missing space before email");
+  if (firstClose >= 0 && (open < 0 || firstClose < open))
+    return report("badName", "invalid author/committer line - bad name");
   if (open < 0) return report("missingEmail", "invalid author/committer line - missing email");
-  if (line[open - 1] !== " ") return report("missingSpaceBeforeEmail", "invalid author/committer line - missing space before email");
+  if (line[open - 1] !== " ")
+    return report("missingSpaceBeforeEmail", "invalid author/committer line - missing space before email");
   const inside = /^[^<>]*/.exec(line.slice(open + 1))?.[0] ?? "";
   const close = open + 1 + inside.length;
   if (line[close] !== ">") return report("badEmail", "invalid author/committer line - bad email");
-  if (line[close + 1] !== " ") return report("missingSpaceBeforeDate", "invalid author/committer line - missing space before date");
+  if (line[close + 1] !== " ")
+    return report("missingSpaceBeforeDate", "invalid author/committer line - missing space before date");
   const date = line.slice(close + 2);
   if (/^0[0-9]/.test(date) || (date.startsWith("0") && date[1] !== " ")) {
     return report("zeroPaddedDate", "invalid author/committer line - zero-padded date");
   }
   const match = /^([0-9]+)( ?)(.*)$/.exec(date);
   if (match === null) return report("badDate", "invalid author/committer line - bad date");
-  if (BigInt(match[1] ?? "0") >= 2n ** 63n) return report("badDateOverflow", "invalid author/committer line - date causes integer overflow");
+  if (BigInt(match[1] ?? "0") >= 2n ** 63n)
+    return report("badDateOverflow", "invalid author/committer line - date causes integer overflow");
   if (match[2] !== " ") return report("badDate", "invalid author/committer line - bad date");
-  if (!/^[+-][0-9]{4}$/.test(match[3] ?? "")) report("badTimezone", "invalid author/committer line - bad time zone");
+  if (!/^[+-][0-9]{4}$/.test(match[3] ?? ""))
+    report("badTimezone", "invalid author/committer line - bad time zone");
 }
 
 function checkTag({ data, objectFormat }: CheckObject, report: Report): void {
   const lines = headerLines(data, report);
   if (lines === undefined) return;
   const [object = "", type = "", tag = "", tagger] = lines;
-  if (!object.startsWith("object ")) return report("missingObject", "invalid format - expected 'object' line");
+  if (!object.startsWith("object "))
+    return report("missingObject", "invalid format - expected 'object' line");
   if (object.length !== 7 + hexLength(objectFormat) || !isObjectId(object.slice(7), objectFormat)) {
     return report("badObjectSha1", "invalid 'object' line format - bad sha1");
   }
   if (!type.startsWith("type ")) return report("missingTypeEntry", "invalid format - expected 'type' line");
   if (!["commit", "tree", "blob", "tag"].includes(type.slice(5))) report("badType", "invalid 'type' value");
   if (!tag.startsWith("tag ")) return report("missingTagEntry", "invalid format - expected 'tag' line");
-  if (checkRefName(`refs/tags/${tag.slice(4)}`) !== undefined) report("badTagName", `invalid 'tag' name: ${tag.slice(4)}`);
-  if (tagger?.startsWith("tagger ") !== true) return report("missingTaggerEntry", "invalid format - expected 'tagger' line");
+  if (checkRefName(`refs/tags/${tag.slice(4)}`) !== undefined)
+    report("badTagName", `invalid 'tag' name: ${tag.slice(4)}`);
+  if (tagger?.startsWith("tagger ") !== true)
+    return report("missingTaggerEntry", "invalid format - expected 'tagger' line");
   checkIdentity(tagger.slice(7), report);
 }

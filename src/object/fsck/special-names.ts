@@ -26,7 +26,12 @@ function isDotFile(name: string, full: string, shortStem: string, hashed: string
   if (folded(name) === full) return true;
   const stem = ntfsStem(name);
   if (stem === full) return true;
-  return new RegExp(`^${shortStem}~[1-4]$`).test(stem) || (stem.length === 8 && new RegExp(`^${hashed.slice(0, 2)}[0-9a-f]{0,4}~[0-9]+$`).test(stem) && stem.startsWith(hashed.slice(0, 4)));
+  return (
+    new RegExp(`^${shortStem}~[1-4]$`).test(stem) ||
+    (stem.length === 8 &&
+      new RegExp(`^${hashed.slice(0, 2)}[0-9a-f]{0,4}~[0-9]+$`).test(stem) &&
+      stem.startsWith(hashed.slice(0, 4)))
+  );
 }
 
 export function isDotGitmodules(name: string): boolean {

@@ -10,7 +10,10 @@ import { formatNonce } from "./certificate-nonce.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
 
 /** Everything behind the first line, whose capabilities may be new each time. */
-const rendered = new LRUCache<string, Buffer>({ maxSize: 32 * 1024 * 1024, sizeCalculation: (b) => b.length + 256 });
+const rendered = new LRUCache<string, Buffer>({
+  maxSize: 32 * 1024 * 1024,
+  sizeCalculation: (b) => b.length + 256,
+});
 
 /** The pkt-lines of the advertisement, to be written in order. */
 export async function advertiseReceivePack(context: ReceivePackContext): Promise<readonly Buffer[]> {
@@ -18,7 +21,10 @@ export async function advertiseReceivePack(context: ReceivePackContext): Promise
   const snapshot = await repository.snapshot();
   try {
     const isHidden = compileHiddenRefs(settings.receive.hideRefs);
-    const visible = settings.receive.hideRefs.length === 0 ? snapshot.refs.all : snapshot.refs.all.filter((ref) => !isHidden(ref.name));
+    const visible =
+      settings.receive.hideRefs.length === 0
+        ? snapshot.refs.all
+        : snapshot.refs.all.filter((ref) => !isHidden(ref.name));
     const shown = new Set(visible.map((ref) => ref.oid));
     const haves = [...new Set(snapshot.alternateTips)].filter((oid) => !shown.has(oid));
     const lines = [...haves.map((oid) => `${oid} .have`), ...visible.map((ref) => `${ref.oid} ${ref.name}`)];
@@ -43,7 +49,11 @@ export function receivePackCapabilities(context: ReceivePackContext): string {
   const nonce =
     seed === undefined
       ? undefined
-      : formatNonce({ seed, repositoryId: context.repository.name, nowSeconds: Math.floor(Date.now() / 1000) });
+      : formatNonce({
+          seed,
+          repositoryId: context.repository.name,
+          nowSeconds: Math.floor(Date.now() / 1000),
+        });
   return [
     "report-status report-status-v2 delete-refs side-band-64k quiet",
     ...(receive.advertiseAtomic ? ["atomic"] : []),

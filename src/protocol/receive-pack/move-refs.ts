@@ -25,9 +25,15 @@ export async function moveRefs(state: PushState): Promise<void> {
   const answers = await context.repository.refs.transact({
     updates: moving.map(({ command }) => updateOf(command)),
     atomic: state.atomic,
-    committer: { name: user, email: `${user}@${context.address ?? "localhost"}`, timeSeconds: Math.floor(Date.now() / 1000) },
+    committer: {
+      name: user,
+      email: `${user}@${context.address ?? "localhost"}`,
+      timeSeconds: Math.floor(Date.now() / 1000),
+    },
     onState: async (phase, updates) => {
-      const commands = updates.map((update) => commandOf.get(update.name)).filter((command) => command !== undefined);
+      const commands = updates
+        .map((update) => commandOf.get(update.name))
+        .filter((command) => command !== undefined);
       let agreed = true;
       for (const handlers of context.handlers) {
         if ((await handlers.referenceTransaction?.(push, phase, commands)) === false) agreed = false;

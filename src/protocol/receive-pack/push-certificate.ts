@@ -57,7 +57,7 @@ async function storeBlob(
     })(),
     objectFormat,
     limits: context.limits,
-    collisionDetection: context.collisionDetection,
+    collisionDetection: false,
     maxInputSizeBytes: Infinity,
     signal: context.signal,
   });

@@ -24,8 +24,11 @@ export async function checkConnectivityOf(state: PushState, ingest: IngestResult
     const tip = result.command.newOid;
     const missing = await missingFrom(state, ingest, [tip], []);
     if (missing === undefined) continue;
-    const completeWithShallow = newShallow.length > 0 && (await missingFrom(state, ingest, [tip], newShallow)) === undefined;
-    result.refusal = completeWithShallow ? "shallow update not allowed" : `missing necessary objects (${missing})`;
+    const completeWithShallow =
+      newShallow.length > 0 && (await missingFrom(state, ingest, [tip], newShallow)) === undefined;
+    result.refusal = completeWithShallow
+      ? "shallow update not allowed"
+      : `missing necessary objects (${missing})`;
   }
 }
 

@@ -33,7 +33,10 @@ async function runProcReceive(state: PushState): Promise<void> {
   let answers: readonly ProcReceiveResult[] = [];
   const failed = await ask(async () => {
     if (handler?.procReceive === undefined) return "fail to run proc-receive hook";
-    answers = await handler.procReceive(push, mine.map(({ command }) => command));
+    answers = await handler.procReceive(
+      push,
+      mine.map(({ command }) => command),
+    );
     return undefined;
   }, "fail to run proc-receive hook");
   for (const result of mine) {

@@ -16,12 +16,17 @@ export function checkCommandName(context: ReceivePackContext, command: PushComma
   if (compileHiddenRefs(context.settings.receive.hideRefs)(command.name)) {
     return isNullObjectId(command.newOid) ? "deny deleting a hidden ref" : "deny updating a hidden ref";
   }
-  if (isNullObjectId(command.oldOid) && isNullObjectId(command.newOid)) return "nothing to create and nothing to delete";
+  if (isNullObjectId(command.oldOid) && isNullObjectId(command.newOid))
+    return "nothing to create and nothing to delete";
   return undefined;
 }
 
 /** What is said once the objects are there and pre-receive has agreed. */
-export async function checkPushPolicy(context: ReceivePackContext, push: Push, command: PushCommand): Promise<Verdict> {
+export async function checkPushPolicy(
+  context: ReceivePackContext,
+  push: Push,
+  command: PushCommand,
+): Promise<Verdict> {
   const { receive } = context.settings;
   const isBranch = command.name.startsWith("refs/heads/");
   const deletes = isNullObjectId(command.newOid);
@@ -34,8 +39,10 @@ export async function checkPushPolicy(context: ReceivePackContext, push: Push, c
   if (deletes) {
     if (receive.denyDeletes && isBranch) return "deletion prohibited";
     const isCurrent = workTree !== undefined || push.snapshot.head.symbolicTarget === command.name;
-    if (isCurrent && receive.denyDeleteCurrent === "refuse") return "deletion of the current branch prohibited";
-    if (isCurrent && receive.denyDeleteCurrent === "warn") await push.print("warning: deleting the current branch\n");
+    if (isCurrent && receive.denyDeleteCurrent === "refuse")
+      return "deletion of the current branch prohibited";
+    if (isCurrent && receive.denyDeleteCurrent === "warn")
+      await push.print("warning: deleting the current branch\n");
     return undefined;
   }
   if (isBranch) {

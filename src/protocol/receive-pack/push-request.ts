@@ -37,7 +37,10 @@ export interface PushRequestContext {
  * undefined for a probe (`0000` alone), or when the client only listed refs and left.
  * @throws protocol/bad-request, protocol/unsupported, base/limit-exceeded, base/truncated, protocol/bad-line
  */
-export async function readPushRequest(reader: PktLineReader, context: PushRequestContext): Promise<PushRequest | undefined> {
+export async function readPushRequest(
+  reader: PktLineReader,
+  context: PushRequestContext,
+): Promise<PushRequest | undefined> {
   const shallow: ObjectId[] = [];
   const commands: PushCommand[] = [];
   let capabilities: Capabilities | undefined;
@@ -49,7 +52,8 @@ export async function readPushRequest(reader: PktLineReader, context: PushReques
       throw new GitwharfError("base/truncated", "the push ends before its commands do");
     }
     if (packet.kind === "flush") break;
-    if (packet.kind !== "data") throw new GitwharfError("protocol/bad-request", "a delimiter has no place in a push");
+    if (packet.kind !== "data")
+      throw new GitwharfError("protocol/bad-request", "a delimiter has no place in a push");
     const { payload } = packet;
     if (payload.subarray(0, 8).toString("latin1") === "shallow ") {
       shallow.push(oidOf(packetText(payload).slice(8), context.objectFormat));
@@ -62,7 +66,10 @@ export async function readPushRequest(reader: PktLineReader, context: PushReques
       const line = packetText(nul < 0 ? payload : payload.subarray(0, nul));
       if (line === "push-cert") {
         if (!context.acceptsCertificates) {
-          throw new GitwharfError("protocol/unsupported", "this repository takes no push certificates (receive.certNonceSeed)");
+          throw new GitwharfError(
+            "protocol/unsupported",
+            "this repository takes no push certificates (receive.certNonceSeed)",
+          );
         }
         certificate = await readCertificate(reader, context, commands);
         continue;
@@ -70,14 +77,19 @@ export async function readPushRequest(reader: PktLineReader, context: PushReques
       commands.push(parseCommand(line, context));
       continue;
     }
-    if (certificate !== undefined) throw new GitwharfError("protocol/bad-request", "a command follows the push certificate");
+    if (certificate !== undefined)
+      throw new GitwharfError("protocol/bad-request", "a command follows the push certificate");
     commands.push(parseCommand(packetText(payload), context));
-    if (commands.length > context.limits.commandsMax) throw tooMany(context.limits.commandsMax, "ref updates", "commandsMax");
+    if (commands.length > context.limits.commandsMax)
+      throw tooMany(context.limits.commandsMax, "ref updates", "commandsMax");
   }
   if (capabilities === undefined) return undefined;
   const options = capabilities.has("push-options") ? await readOptions(reader, context) : [];
   if (certificate !== undefined && certificate.options.join("\n") !== options.join("\n")) {
-    throw new GitwharfError("protocol/bad-request", "the push options are not those that the certificate signs");
+    throw new GitwharfError(
+      "protocol/bad-request",
+      "the push options are not those that the certificate signs",
+    );
   }
   checkDuplicates(commands);
   return { capabilities, commands, shallow, options, certificate };
@@ -92,7 +104,10 @@ function checkCapabilities(capabilities: Capabilities, context: PushRequestConte
     );
   }
   if (capabilities.has("push-options") && !context.acceptsOptions) {
-    throw new GitwharfError("protocol/unsupported", "this repository takes no push options (receive.advertisePushOptions)");
+    throw new GitwharfError(
+      "protocol/unsupported",
+      "this repository takes no push options (receive.advertisePushOptions)",
+    );
   }
 }
 
@@ -102,7 +117,12 @@ function parseCommand(line: string, context: PushRequestContext): PushCommand {
   const newOid = line.slice(hex + 1, hex * 2 + 1);
   const name = line.slice(hex * 2 + 2);
   const spaced = line[hex] === " " && line[hex * 2 + 1] === " ";
-  if (!spaced || !isObjectId(oldOid, context.objectFormat) || !isObjectId(newOid, context.objectFormat) || name === "") {
+  if (
+    !spaced ||
+    !isObjectId(oldOid, context.objectFormat) ||
+    !isObjectId(newOid, context.objectFormat) ||
+    name === ""
+  ) {
     const shown = JSON.stringify(line.slice(0, 150)).slice(1, -1);
     throw new GitwharfError("protocol/bad-request", `protocol error: expected old/new/ref, got '${shown}'`);
   }
@@ -113,7 +133,10 @@ function checkDuplicates(commands: readonly PushCommand[]): void {
   const seen = new Set<string>();
   for (const { name } of commands) {
     if (seen.has(name)) {
-      throw new GitwharfError("protocol/bad-request", `the push updates '${JSON.stringify(name).slice(1, -1)}' more than once`);
+      throw new GitwharfError(
+        "protocol/bad-request",
+        `the push updates '${JSON.stringify(name).slice(1, -1)}' more than once`,
+      );
     }
     seen.add(name);
   }
@@ -124,22 +147,29 @@ async function readOptions(reader: PktLineReader, context: PushRequestContext): 
   for (;;) {
     const packet = await reader.next();
     if (packet.kind === "flush") return options;
-    if (packet.kind !== "data") throw new GitwharfError("base/truncated", "the push ends before its options do");
+    if (packet.kind !== "data")
+      throw new GitwharfError("base/truncated", "the push ends before its options do");
     const option = packetText(packet.payload);
     if (/[\0-\x1f\x7f]/.test(option)) {
       throw new GitwharfError("protocol/bad-request", "a push option contains control characters");
     }
     options.push(option);
-    if (options.length > context.limits.pushOptionsMax) throw tooMany(context.limits.pushOptionsMax, "push options", "pushOptionsMax");
+    if (options.length > context.limits.pushOptionsMax)
+      throw tooMany(context.limits.pushOptionsMax, "push options", "pushOptionsMax");
   }
 }
 
 /** The lines between `push-cert` and `push-cert-end`; the commands in it are the push's. */
-async function readCertificate(reader: PktLineReader, context: PushRequestContext, commands: PushCommand[]): Promise<RawCertificate> {
+async function readCertificate(
+  reader: PktLineReader,
+  context: PushRequestContext,
+  commands: PushCommand[],
+): Promise<RawCertificate> {
   const lines: Buffer[] = [];
   for (;;) {
     const packet = await reader.next();
-    if (packet.kind !== "data") throw new GitwharfError("protocol/bad-request", "the push certificate is not whole");
+    if (packet.kind !== "data")
+      throw new GitwharfError("protocol/bad-request", "the push certificate is not whole");
     if (packetText(packet.payload) === "push-cert-end") break;
     lines.push(Buffer.from(packet.payload));
   }
@@ -152,11 +182,13 @@ async function readCertificate(reader: PktLineReader, context: PushRequestContex
     throw new GitwharfError("protocol/bad-request", "the push certificate is not of version 0.1");
   }
   const head = text.slice(0, headEnd).split("\n");
-  const all = (name: string): string[] => head.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(name.length + 1));
+  const all = (name: string): string[] =>
+    head.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(name.length + 1));
   for (const line of text.slice(headEnd + 2).split("\n")) {
     if (line === "") continue;
     commands.push(parseCommand(line, context));
-    if (commands.length > context.limits.commandsMax) throw tooMany(context.limits.commandsMax, "ref updates", "commandsMax");
+    if (commands.length > context.limits.commandsMax)
+      throw tooMany(context.limits.commandsMax, "ref updates", "commandsMax");
   }
   return {
     payload,
@@ -168,16 +200,27 @@ async function readCertificate(reader: PktLineReader, context: PushRequestContex
 }
 
 function findSignature(bytes: Buffer): number {
-  const markers = ["-----BEGIN PGP SIGNATURE-----", "-----BEGIN PGP MESSAGE-----", "-----BEGIN SIGNED MESSAGE-----", "-----BEGIN SSH SIGNATURE-----"];
+  const markers = [
+    "-----BEGIN PGP SIGNATURE-----",
+    "-----BEGIN PGP MESSAGE-----",
+    "-----BEGIN SIGNED MESSAGE-----",
+    "-----BEGIN SSH SIGNATURE-----",
+  ];
   const starts = markers.map((marker) => bytes.indexOf(`\n${marker}`)).filter((at) => at >= 0);
   return starts.length === 0 ? bytes.length : Math.min(...starts) + 1;
 }
 
 function oidOf(text: string, format: ObjectFormat): ObjectId {
   if (isObjectId(text, format) && !isNullObjectId(text)) return text;
-  throw new GitwharfError("protocol/bad-request", `protocol error: expected shallow sha, got '${JSON.stringify(text.slice(0, 80)).slice(1, -1)}'`);
+  throw new GitwharfError(
+    "protocol/bad-request",
+    `protocol error: expected shallow sha, got '${JSON.stringify(text.slice(0, 80)).slice(1, -1)}'`,
+  );
 }
 
 function tooMany(max: number, what: string, limit: keyof Limits): GitwharfError {
-  return new GitwharfError("base/limit-exceeded", `the push has more than ${max} ${what}, the server's limit (${limit})`);
+  return new GitwharfError(
+    "base/limit-exceeded",
+    `the push has more than ${max} ${what}, the server's limit (${limit})`,
+  );
 }

@@ -1,7 +1,14 @@
 /** What receive-pack is told by its transport. */
 import type { Limits } from "../../base/limits.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
-import type { Identity, Push, PushCertificate, PushCertificateVerification, PushCommand, PushHandlers } from "../../engine/push.js";
+import type {
+  Identity,
+  Push,
+  PushCertificate,
+  PushCertificateVerification,
+  PushCommand,
+  PushHandlers,
+} from "../../engine/push.js";
 import type { Repository } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 
@@ -18,7 +25,6 @@ export interface ReceivePackContext {
   readonly authorize: (commands: readonly PushCommand[]) => MaybePromise<void>;
   /** Called in order; the first refusal counts. */
   readonly handlers: readonly PushHandlers[];
-  readonly collisionDetection: boolean;
   readonly verifyPushCertificate:
     | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
     | undefined;

@@ -18,7 +18,11 @@ export interface CommandResult {
 }
 
 /** @param unpackFailure undefined: the pack (if there was one) was taken */
-export function formatReport(results: readonly CommandResult[], unpackFailure: string | undefined, version: 1 | 2): Buffer {
+export function formatReport(
+  results: readonly CommandResult[],
+  unpackFailure: string | undefined,
+  version: 1 | 2,
+): Buffer {
   const lines = [line(`unpack ${unpackFailure ?? "ok"}`)];
   for (const { command, refusal, substitutes } of results) {
     if (refusal !== undefined) {

@@ -13,7 +13,12 @@ import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
 import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
-import { createSideBandWriter, type SerialSideBand, serializeSideBand, SIDE_BAND_64K_BYTES_MAX } from "../wire/side-band.js";
+import {
+  createSideBandWriter,
+  type SerialSideBand,
+  serializeSideBand,
+  SIDE_BAND_64K_BYTES_MAX,
+} from "../wire/side-band.js";
 import { openCertificate } from "./push-certificate.js";
 import { checkConnectivityOf } from "./push-connectivity.js";
 import { runHandlers, runPostReceive } from "./push-handlers.js";
@@ -31,9 +36,15 @@ const KEEP_ALIVE_MS = 5000;
  * @throws base/aborted when the client has left; access/denied and the like before anything was written, for the
  *   transport to answer
  */
-export async function serveReceivePack(context: ReceivePackContext, streams: ServiceStreams): Promise<ServiceOutcome> {
+export async function serveReceivePack(
+  context: ReceivePackContext,
+  streams: ServiceStreams,
+): Promise<ServiceOutcome> {
   const { limits, settings, repository } = context;
-  const reader = new PktLineReader(streams.input, { totalBytesMax: limits.commandBytesMax, limitName: "commandBytesMax" });
+  const reader = new PktLineReader(streams.input, {
+    totalBytesMax: limits.commandBytesMax,
+    limitName: "commandBytesMax",
+  });
   try {
     let request: PushRequest | undefined;
     try {
@@ -75,7 +86,8 @@ async function takePush(
       (command): CommandResult => ({ command, refusal: checkCommandName(context, command), substitutes: [] }),
     );
     const needsPack = request.commands.some((command) => !isNullObjectId(command.newOid));
-    if (needsPack || request.certificate !== undefined) quarantine = await context.repository.openQuarantine();
+    if (needsPack || request.certificate !== undefined)
+      quarantine = await context.repository.openQuarantine();
     const unpacked = await unpack(context, reader, { request, snapshot, quarantine, bands, needsPack });
     failure = unpacked.failure;
     const atomic = capabilities.has("atomic");
@@ -120,7 +132,7 @@ async function unpack(
       source: reader.rest(),
       objectFormat: context.repository.objectFormat,
       limits: context.limits,
-      collisionDetection: context.collisionDetection,
+      collisionDetection: false,
       // git receives with warnings taken for errors.
       fsck: receive.fsckObjects
         ? { severities: receive.fsckSeverities, skipList: receive.fsckSkipList, strict: true }
@@ -151,9 +163,17 @@ async function sendReport(
   failure: unknown,
 ): Promise<void> {
   const { capabilities } = state.request;
-  const version = capabilities.has("report-status-v2") ? 2 : capabilities.has("report-status") ? 1 : undefined;
+  const version = capabilities.has("report-status-v2")
+    ? 2
+    : capabilities.has("report-status")
+      ? 1
+      : undefined;
   if (version === undefined) return;
-  const report = formatReport(state.results, failure === undefined ? undefined : describeForPeer(failure), version);
+  const report = formatReport(
+    state.results,
+    failure === undefined ? undefined : describeForPeer(failure),
+    version,
+  );
   const written = bands === undefined ? output.write(report) : bands.data(report);
   if (isPromise(written)) await written;
 }
@@ -166,7 +186,11 @@ async function createPush(
   const certificate =
     request.certificate === undefined || quarantine === undefined
       ? undefined
-      : await openCertificate(context, request.certificate, { quarantine, snapshot, statelessRpc: about.streams.statelessRpc });
+      : await openCertificate(context, request.certificate, {
+          quarantine,
+          snapshot,
+          statelessRpc: about.streams.statelessRpc,
+        });
   return {
     repository: context.repository,
     identity: context.identity,

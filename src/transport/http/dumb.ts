@@ -32,7 +32,8 @@ export async function serveInfoRefsFile(exchange: HttpExchange, name: string): P
 export async function serveFile(exchange: HttpExchange, name: string, path: string): Promise<void> {
   await withReadableFiles(exchange, name, async (call) => {
     const file = await call.repository.openFile?.(path);
-    if (file === undefined) throw new GitwharfError("storage/not-found", `'${path}' is not in repository '${name}'`);
+    if (file === undefined)
+      throw new GitwharfError("storage/not-found", `'${path}' is not in repository '${name}'`);
     try {
       const { response } = exchange;
       const immutable = /^objects\/(?:[0-9a-f]{2}|pack)\//.test(path);

@@ -44,7 +44,11 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
   };
 }
 
-async function answer(options: HttpHandlerOptions, request: HttpRequest, response: HttpResponse): Promise<void> {
+async function answer(
+  options: HttpHandlerOptions,
+  request: HttpRequest,
+  response: HttpResponse,
+): Promise<void> {
   const { host } = options;
   const started = performance.now();
   const left = new AbortController();
@@ -65,7 +69,8 @@ async function answer(options: HttpHandlerOptions, request: HttpRequest, respons
       );
     }
     const target = parseRequestTarget(belowPrefix(request.url ?? "", options.prefix ?? "") ?? "");
-    if (target === undefined) throw new GitwharfError("storage/not-found", "there is nothing at this address");
+    if (target === undefined)
+      throw new GitwharfError("storage/not-found", "there is nothing at this address");
     if (!allowMethod(target, request, response)) return;
     const address = request.socket.remoteAddress;
     const identity = await identify(host, request, address);
@@ -110,7 +115,11 @@ function allowMethod(target: RequestTarget, request: HttpRequest, response: Http
   return false;
 }
 
-async function identify(host: ServiceHost, request: HttpRequest, address: string | undefined): Promise<Identity> {
+async function identify(
+  host: ServiceHost,
+  request: HttpRequest,
+  address: string | undefined,
+): Promise<Identity> {
   const credentials = parseAuthorizationHeader(request.headers.authorization);
   // Without an authenticator nobody can be told apart: credentials that a client sends along decide nothing.
   if (credentials === undefined || host.authenticate === undefined) return { user: undefined };

@@ -96,9 +96,13 @@ async function createTlsServer(tls: TlsFiles): Promise<Http2SecureServer> {
   try {
     return createSecureServer({ ...context, allowHTTP1: true, minVersion: "TLSv1.2" });
   } catch (cause) {
-    throw new GitwharfError("server/bad-configuration", `the certificate in ${tls.certificateFile} cannot be used`, {
-      cause,
-    });
+    throw new GitwharfError(
+      "server/bad-configuration",
+      `the certificate in ${tls.certificateFile} cannot be used`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -123,9 +127,13 @@ function listen(server: Server | Http2SecureServer, options: { host: string; por
           ? "another program listens there; stop it or choose another port"
           : (cause.code ?? cause.message);
       reject(
-        new GitwharfError("server/bad-configuration", `cannot listen on ${options.host}:${options.port}: ${why}`, {
-          cause,
-        }),
+        new GitwharfError(
+          "server/bad-configuration",
+          `cannot listen on ${options.host}:${options.port}: ${why}`,
+          {
+            cause,
+          },
+        ),
       );
     };
     server.once("error", onError);

@@ -26,7 +26,10 @@ export function readRequestBody(
 ): ByteSource {
   const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase();
   if (!["identity", "gzip", "x-gzip", ""].includes(encoding)) {
-    throw new GitwharfError("protocol/unsupported", `Content-Encoding '${encoding.slice(0, 40)}' is not supported`);
+    throw new GitwharfError(
+      "protocol/unsupported",
+      `Content-Encoding '${encoding.slice(0, 40)}' is not supported`,
+    );
   }
   return read(request, response, encoding.endsWith("gzip"), options);
 }
@@ -58,7 +61,9 @@ async function* read(
         give = reject;
         if (Number.isFinite(idleTimeoutMs)) {
           timer = setTimeout(() => {
-            reject(new GitwharfError("base/truncated", `no byte arrived for ${idleTimeoutMs / 1000} seconds`));
+            reject(
+              new GitwharfError("base/truncated", `no byte arrived for ${idleTimeoutMs / 1000} seconds`),
+            );
           }, idleTimeoutMs);
         }
       });
@@ -83,7 +88,11 @@ function bodyError(error: unknown): GitwharfError {
   if (error instanceof GitwharfError) return error;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (code.startsWith("Z_") || code === "ERR_BUFFER_TOO_LARGE") {
-    return new GitwharfError("protocol/bad-request", "the request's body is not valid gzip", { cause: error });
+    return new GitwharfError("protocol/bad-request", "the request's body is not valid gzip", {
+      cause: error,
+    });
   }
-  return new GitwharfError("base/truncated", "the client left before its request was complete", { cause: error });
+  return new GitwharfError("base/truncated", "the client left before its request was complete", {
+    cause: error,
+  });
 }

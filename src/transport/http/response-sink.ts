@@ -13,7 +13,11 @@ export interface ResponseSink extends ByteSink {
 /** @param options.onFirstWrite sends the head, as late as possible: until then an error still has a status */
 export function createResponseSink(
   response: HttpResponse,
-  options: { readonly idleTimeoutMs: number; readonly signal: AbortSignal; readonly onFirstWrite: () => void },
+  options: {
+    readonly idleTimeoutMs: number;
+    readonly signal: AbortSignal;
+    readonly onFirstWrite: () => void;
+  },
 ): ResponseSink {
   const { signal, idleTimeoutMs } = options;
   let started = false;
@@ -22,7 +26,8 @@ export function createResponseSink(
     started = true;
     options.onFirstWrite();
   };
-  const body = response as NodeJS.WritableStream & Pick<HttpResponse, "destroyed" | "destroy" | "cork" | "uncork">;
+  const body = response as NodeJS.WritableStream &
+    Pick<HttpResponse, "destroyed" | "destroy" | "cork" | "uncork">;
 
   const drained = (): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -39,7 +44,10 @@ export function createResponseSink(
       const onAbort = (): void => settle(abortedError(signal));
       const timer = Number.isFinite(idleTimeoutMs)
         ? setTimeout(() => {
-            const error = new GitwharfError("base/aborted", `the client read nothing for ${idleTimeoutMs / 1000} s`);
+            const error = new GitwharfError(
+              "base/aborted",
+              `the client read nothing for ${idleTimeoutMs / 1000} s`,
+            );
             settle(error);
             body.destroy();
           }, idleTimeoutMs)

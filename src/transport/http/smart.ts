@@ -25,7 +25,14 @@ export async function serveDiscovery(exchange: HttpExchange, name: string, servi
   }
   const { host, request, response, signal } = exchange;
   const operation = service === "git-upload-pack" ? "fetch" : "push";
-  const call = await beginServiceCall({ host, caller: exchange.caller, name, operation, discovery: true, signal });
+  const call = await beginServiceCall({
+    host,
+    caller: exchange.caller,
+    name,
+    operation,
+    discovery: true,
+    signal,
+  });
   try {
     const version = protocolVersion(request.headers["git-protocol"]);
     const lines =
@@ -33,7 +40,8 @@ export async function serveDiscovery(exchange: HttpExchange, name: string, servi
         ? await advertiseUploadPack(uploadPackContext(exchange, call, version))
         : await advertiseReceivePack(receivePackContext(exchange, name, call, version));
     // Protocol v2 has no service line (git-http-backend leaves it out as well).
-    const announced = operation === "fetch" && version === 2 ? [] : [encodePktLine(`# service=${service}\n`), FLUSH];
+    const announced =
+      operation === "fetch" && version === 2 ? [] : [encodePktLine(`# service=${service}\n`), FLUSH];
     const chunks = [...announced, ...lines];
     response.statusCode = 200;
     setNoCache(response);
@@ -55,7 +63,11 @@ export async function serveDiscovery(exchange: HttpExchange, name: string, servi
 }
 
 /** `POST /NAME/git-upload-pack` and `POST /NAME/git-receive-pack` */
-export async function serveService(exchange: HttpExchange, name: string, service: ServiceName): Promise<void> {
+export async function serveService(
+  exchange: HttpExchange,
+  name: string,
+  service: ServiceName,
+): Promise<void> {
   const { host, request, response, signal } = exchange;
   const expected = `application/x-${service}-request`;
   const given = (request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase();
@@ -63,7 +75,14 @@ export async function serveService(exchange: HttpExchange, name: string, service
     throw new GitwharfError("protocol/unsupported-media-type", `the body must be of type ${expected}`);
   }
   const operation = service === "git-upload-pack" ? "fetch" : "push";
-  const call = await beginServiceCall({ host, caller: exchange.caller, name, operation, discovery: false, signal });
+  const call = await beginServiceCall({
+    host,
+    caller: exchange.caller,
+    name,
+    operation,
+    discovery: false,
+    signal,
+  });
   try {
     const idleTimeoutMs = host.limits.idleTimeoutMs;
     const input = readRequestBody(request, response, { idleTimeoutMs, signal });
@@ -132,7 +151,6 @@ function receivePackContext(
     version: version === 1 ? 1 : 0,
     authorize: (commands) => requireAuthorization({ host, caller, name, operation: "push", commands }),
     handlers: host.handlersOf(call.repository),
-    collisionDetection: host.collisionDetection,
     verifyPushCertificate: host.verifyPushCertificate,
     signal,
     sessionId,
@@ -143,6 +161,10 @@ function receivePackContext(
 function logFailure(exchange: HttpExchange, what: string, failure: unknown): void {
   if (failure === undefined) return;
   const level = isGitwharfError(failure) && failure.kind === "peer" ? "info" : "error";
-  const message = failure instanceof Error ? failure.message : String(failure);
-  exchange.host.log({ level, message: `${what}: ${message}`, ...(level === "error" ? { error: failure } : {}) });
+  const message = failure instanceof Error ? failure.message : "it failed";
+  exchange.host.log({
+    level,
+    message: `${what}: ${message}`,
+    ...(level === "error" ? { error: failure } : {}),
+  });
 }
