@@ -60,7 +60,8 @@ export async function checkConnectivity(request: ConnectivityRequest): Promise<C
   const needed = new NeededObjects(withTips(links, oldTips, request.objects), request.objects.objectFormat);
   await strikeRefs(request, needed);
   const unreachable = new Set<ObjectId>();
-  if (needed.others > 0) for (const oid of await leftAfterWalk(request, needed, "others")) unreachable.add(oid);
+  if (needed.others > 0)
+    for (const oid of await leftAfterWalk(request, needed, "others")) unreachable.add(oid);
   const unmarked = needed.treesAndBlobs === 0 ? needed : await mark(request, links, needed);
   if (unmarked.treesAndBlobs > 0) {
     for (const oid of await leftAfterWalk(request, unmarked, "trees and blobs")) unreachable.add(oid);
@@ -70,7 +71,11 @@ export async function checkConnectivity(request: ConnectivityRequest): Promise<C
   return missing === undefined ? { ok: true } : { ok: false, missing };
 }
 
-function withTips(links: NewObjectLinks, tips: readonly ObjectId[], { objectFormat }: ObjectReader): NewObjectLinks["external"] {
+function withTips(
+  links: NewObjectLinks,
+  tips: readonly ObjectId[],
+  { objectFormat }: ObjectReader,
+): NewObjectLinks["external"] {
   const { oids, kinds } = links.external;
   const more = Buffer.alloc(tips.length * hashBytes(objectFormat));
   tips.forEach((tip, i) => more.write(tip, i * hashBytes(objectFormat), "hex"));
@@ -81,7 +86,10 @@ function withTips(links: NewObjectLinks, tips: readonly ObjectId[], { objectForm
 }
 
 /** Commits and tags that visible refs name themselves: what most pushes build on. */
-async function strikeRefs({ snapshot, isVisible, objects }: ConnectivityRequest, needed: NeededObjects): Promise<void> {
+async function strikeRefs(
+  { snapshot, isVisible, objects }: ConnectivityRequest,
+  needed: NeededObjects,
+): Promise<void> {
   const looked = new Set(needed.left("others").map(({ oid }) => oid));
   if (looked.size === 0) return;
   const named = new Set<ObjectId>();
@@ -96,8 +104,12 @@ async function strikeRefs({ snapshot, isVisible, objects }: ConnectivityRequest,
 }
 
 /** Tips without a ref of their own: a detached HEAD, and those of alternates. */
-function loneTips({ head, alternateTips }: ConnectivityRequest["snapshot"], isVisible: (name: string) => boolean): ObjectId[] {
-  const detached = head.symbolicTarget === undefined && head.oid !== undefined && isVisible("HEAD") ? [head.oid] : [];
+function loneTips(
+  { head, alternateTips }: ConnectivityRequest["snapshot"],
+  isVisible: (name: string) => boolean,
+): ObjectId[] {
+  const detached =
+    head.symbolicTarget === undefined && head.oid !== undefined && isVisible("HEAD") ? [head.oid] : [];
   return [...detached, ...alternateTips];
 }
 
@@ -116,12 +128,18 @@ async function leftAfterWalk(
   const left = needed.left(which).map(({ oid }) => oid);
   const tips = new Set<ObjectId>(loneTips(snapshot, isVisible));
   for (const { oid, name } of snapshot.refs.all) if (isVisible(name)) tips.add(oid);
-  const unreachable = new Set(await areReachable({ objects: snapshot.objects, shallow }, left, [...tips], signal));
+  const unreachable = new Set(
+    await areReachable({ objects: snapshot.objects, shallow }, left, [...tips], signal),
+  );
   for (const oid of left) if (!unreachable.has(oid)) await strikeExisting(snapshot.objects, oid, needed);
   return needed.left(which).map(({ oid }) => oid);
 }
 
-async function mark(request: ConnectivityRequest, links: NewObjectLinks, needed: NeededObjects): Promise<NeededObjects> {
+async function mark(
+  request: ConnectivityRequest,
+  links: NewObjectLinks,
+  needed: NeededObjects,
+): Promise<NeededObjects> {
   const { objects, tips, signal } = request;
   const isNew = newObjectTest(links, objects);
   try {

@@ -105,7 +105,12 @@ export async function encodeEntries(options: EncodeOptions): Promise<EncodedEntr
         const source = isPromise(previousRead) ? await previousRead : previousRead;
         if (source.type === object.type && source.data.length <= DELTA_BYTES_MAX) {
           const candidate = { ordinal: previous, type, data: source.data, depth: 0, index: undefined };
-          delta = tryDelta(candidate, data, data.length / 2 - hashBytes(space.objectFormat), hashBytes(space.objectFormat));
+          delta = tryDelta(
+            candidate,
+            data,
+            data.length / 2 - hashBytes(space.objectFormat),
+            hashBytes(space.objectFormat),
+          );
           if (delta !== undefined) base = previous;
         }
       }
@@ -130,7 +135,10 @@ export async function encodeEntries(options: EncodeOptions): Promise<EncodedEntr
 }
 
 /** Type, then name, then size, the largest first; ones that must be there before all others. */
-function inSearchOrder(objects: readonly ObjectToEncode[], selection: ObjectSelection): readonly ObjectToEncode[] {
+function inSearchOrder(
+  objects: readonly ObjectToEncode[],
+  selection: ObjectSelection,
+): readonly ObjectToEncode[] {
   const names = selection.nameHashes;
   return [...objects].sort(
     (a, b) =>

@@ -22,8 +22,12 @@ const anyFilter = fc.letrec<{ filter: ObjectFilter; combine: ObjectFilter }>((ti
     fc.constant<ObjectFilter>({ kind: "blob-none" }),
     fc.nat().map((limitBytes): ObjectFilter => ({ kind: "blob-limit", limitBytes })),
     fc.nat().map((depth): ObjectFilter => ({ kind: "tree-depth", depth })),
-    fc.constantFrom("commit", "tree", "blob", "tag").map((type): ObjectFilter => ({ kind: "object-type", type })),
-    fc.string({ unit: "grapheme" }).map((name): ObjectFilter => ({ kind: "sparse-oid", name: name.replaceAll("\0", "") })),
+    fc
+      .constantFrom("commit", "tree", "blob", "tag")
+      .map((type): ObjectFilter => ({ kind: "object-type", type })),
+    fc
+      .string({ unit: "grapheme" })
+      .map((name): ObjectFilter => ({ kind: "sparse-oid", name: name.replaceAll("\0", "") })),
     tie("combine"),
   ),
   combine: fc
@@ -41,7 +45,19 @@ describe("the words of a filter", () => {
   });
 
   test("any text gives a filter or an error for the peer", () => {
-    const piece = fc.constantFrom("combine:", "blob:", "limit=", "tree:", "+", "%2b", "%", "1", "k", "sparse:oid=", "none");
+    const piece = fc.constantFrom(
+      "combine:",
+      "blob:",
+      "limit=",
+      "tree:",
+      "+",
+      "%2b",
+      "%",
+      "1",
+      "k",
+      "sparse:oid=",
+      "none",
+    );
     fc.assert(
       fc.property(fc.array(fc.oneof(piece, fc.string())), (parts) => {
         try {
@@ -58,7 +74,10 @@ describe("the words of a filter", () => {
     ["blob:limit=2k", { kind: "blob-limit", limitBytes: 2048 }],
     ["blob:limit=1G", { kind: "blob-limit", limitBytes: 2 ** 30 }],
     ["tree:0x10", { kind: "tree-depth", depth: 16 }],
-    ["combine:blob:none+tree:3", { kind: "combine", filters: [{ kind: "blob-none" }, { kind: "tree-depth", depth: 3 }] }],
+    [
+      "combine:blob:none+tree:3",
+      { kind: "combine", filters: [{ kind: "blob-none" }, { kind: "tree-depth", depth: 3 }] },
+    ],
     ["combine:sparse:oid=a%2bb", { kind: "combine", filters: [{ kind: "sparse-oid", name: "a+b" }] }],
   ])("%s", (text, filter) => {
     expect(parseFilter(text, limits)).toEqual(filter);
@@ -111,7 +130,8 @@ async function selected(
   return oids;
 }
 
-const minus = (a: ReadonlySet<string>, b: ReadonlySet<string>): string[] => [...a].filter((x) => !b.has(x)).sort();
+const minus = (a: ReadonlySet<string>, b: ReadonlySet<string>): string[] =>
+  [...a].filter((x) => !b.has(x)).sort();
 
 describe("what a filter lets through is what git lets through", () => {
   const source = createTestRepository();
@@ -166,7 +186,10 @@ describe("what a filter lets through is what git lets through", () => {
       const haves = [pick()];
       const gitMore = revList(source, [`--filter=${spec}`, ...wants, "--not", ...haves]);
       const more = await selected(snapshot, wants, haves, spec);
-      expect(minus(gitMore, more).filter((oid) => !revList(source, haves).has(oid)), "missing with haves").toEqual([]);
+      expect(
+        minus(gitMore, more).filter((oid) => !revList(source, haves).has(oid)),
+        "missing with haves",
+      ).toEqual([]);
       expect(minus(more, git), "too many with haves").toEqual([]);
     }
   });

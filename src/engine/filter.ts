@@ -55,7 +55,11 @@ export function parseFilter(spec: string, limits: Pick<Limits, "filterDepthMax">
       `a filter has ${spec.length} characters; at most ${SPEC_CHARACTERS_MAX} are allowed`,
     );
   }
-  return parse(spec, { depthLeft: limits.filterDepthMax, depthMax: limits.filterDepthMax, count: { left: COMBINED_MAX } });
+  return parse(spec, {
+    depthLeft: limits.filterDepthMax,
+    depthMax: limits.filterDepthMax,
+    count: { left: COMBINED_MAX },
+  });
 }
 
 interface Nesting {
@@ -82,7 +86,8 @@ function parse(spec: string, nesting: Nesting): ObjectFilter {
     throw bad("sparse:path filters support has been dropped");
   } else if (spec.startsWith("object:type=")) {
     const type = spec.slice("object:type=".length);
-    if (!TYPES.includes(type)) throw bad(`'${shown(type)}' for 'object:type=<type>' is not a valid object type`);
+    if (!TYPES.includes(type))
+      throw bad(`'${shown(type)}' for 'object:type=<type>' is not a valid object type`);
     return { kind: "object-type", type: type as ObjectType };
   } else if (spec.startsWith("combine:")) {
     return parseCombine(spec.slice("combine:".length), nesting);
@@ -92,7 +97,10 @@ function parse(spec: string, nesting: Nesting): ObjectFilter {
 
 function parseCombine(spec: string, nesting: Nesting): ObjectFilter {
   if (nesting.depthLeft <= 0) {
-    throw new GitwharfError("base/limit-exceeded", `a filter is nested more than ${nesting.depthMax} levels deep`);
+    throw new GitwharfError(
+      "base/limit-exceeded",
+      `a filter is nested more than ${nesting.depthMax} levels deep`,
+    );
   }
   if (spec === "") throw bad("expected something after combine:");
   const filters: ObjectFilter[] = [];

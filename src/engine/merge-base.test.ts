@@ -1,6 +1,11 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { openGitDirectory } from "./fetch/git-directory.test.support.js";
-import { createRandom, createTestRepository, importHistory, type TestDirectory } from "./fetch/history.test.support.js";
+import {
+  createRandom,
+  createTestRepository,
+  importHistory,
+  type TestDirectory,
+} from "./fetch/history.test.support.js";
 import { isAncestor, mergeBases } from "./merge-base.js";
 import { createNegotiation } from "./negotiation.js";
 import { peelTag } from "./peel.js";
@@ -23,7 +28,11 @@ function open(source: TestDirectory): ReturnType<typeof openGitDirectory> {
   return snapshot;
 }
 
-const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "").sort();
+const lines = (text: string): string[] =>
+  text
+    .split("\n")
+    .filter((line) => line !== "")
+    .sort();
 
 /** git's answer, and its exit status 1 for "none". */
 function ask(source: TestDirectory, args: readonly string[]): string[] {
@@ -65,7 +74,9 @@ describe.each([
       expect(await areReachable(snapshot, all, tips)).toEqual(all.filter((oid) => !reached.has(oid)));
       const asked = Array.from({ length: 5 }, pick);
       const reachedCommits = new Set(lines(source.git(["rev-list", ...tips])));
-      expect(await areReachable(snapshot, asked, tips)).toEqual(asked.filter((oid) => !reachedCommits.has(oid)));
+      expect(await areReachable(snapshot, asked, tips)).toEqual(
+        asked.filter((oid) => !reachedCommits.has(oid)),
+      );
       expect(await checkWants(snapshot, tips, tips)).toBe(true);
     }
     expect(await areReachable(snapshot, ["1".repeat(40)], [pick()])).toEqual(["1".repeat(40)]);
@@ -83,7 +94,9 @@ describe.each([
         haves.push(have);
         expect(await negotiation.addHave(have)).toBe(true);
         expect(await negotiation.addHave("2".repeat(40))).toBe(false);
-        const parents = lines(source.git(["log", "--no-walk", "--format=%P", ...haves]).replaceAll(" ", "\n"));
+        const parents = lines(
+          source.git(["log", "--no-walk", "--format=%P", ...haves]).replaceAll(" ", "\n"),
+        );
         const leadTo = (goals: ReadonlySet<string>): boolean =>
           wants.every((want) => lines(source.git(["rev-list", want])).some((oid) => goals.has(oid)));
         const ready = await negotiation.isReady();

@@ -27,7 +27,13 @@ class Painted {
   readonly parents: readonly ObjectId[];
   flags: number;
   queued = true;
-  constructor(oid: ObjectId, dateSeconds: number, generation: number, parents: readonly ObjectId[], flags: number) {
+  constructor(
+    oid: ObjectId,
+    dateSeconds: number,
+    generation: number,
+    parents: readonly ObjectId[],
+    flags: number,
+  ) {
     this.oid = oid;
     this.dateSeconds = dateSeconds;
     this.generation = generation;

@@ -65,7 +65,11 @@ export function createNegotiation(options: NegotiationOptions): Negotiation {
   };
 
   /** Depth first, newest line first, not past what is older than every have. */
-  const reachesCommon = async (want: ObjectId, hopeless: Set<ObjectId>, budget: WorkBudget): Promise<boolean> => {
+  const reachesCommon = async (
+    want: ObjectId,
+    hopeless: Set<ObjectId>,
+    budget: WorkBudget,
+  ): Promise<boolean> => {
     const path: { oid: ObjectId; parents: readonly ObjectId[]; next: number }[] = [];
     const enter = async (oid: ObjectId): Promise<boolean> => {
       if (theirs.has(oid) || good.has(oid)) return true;

@@ -107,7 +107,8 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
     if ((isPromise(read) ? await read : read) !== undefined) include.push(oid);
     else await counter.addWant(oid, include);
   }
-  const whole = include.length > 0 && isWhole(request) ? await countWhole(request, counter, reader, include) : undefined;
+  const whole =
+    include.length > 0 && isWhole(request) ? await countWhole(request, counter, reader, include) : undefined;
   if (whole === undefined) {
     for (const oid of include) given.add(oid);
     const range = await walkRange(reader, { include, exclude, budget });
@@ -135,7 +136,11 @@ export async function countObjects(request: CountRequest): Promise<ObjectSelecti
 }
 
 /** The tags of which the target is chosen. */
-function chosenTags(tags: readonly TagToInclude[], chosen: OrdinalSet, space: ObjectSpace): readonly TagToInclude[] {
+function chosenTags(
+  tags: readonly TagToInclude[],
+  chosen: OrdinalSet,
+  space: ObjectSpace,
+): readonly TagToInclude[] {
   if (chosen.size >= tags.length) {
     return tags.filter(({ peeled }) => {
       const target = space.find(peeled);
@@ -406,7 +411,13 @@ class Counter {
         if (type === BLOB && header.sizeBytes >= gate.blobSizeMax) continue;
       }
       const passes =
-        type === BLOB ? gate.anyBlobs : type === TREE ? gate.showTrees : type === TAG ? gate.tags : gate.commits;
+        type === BLOB
+          ? gate.anyBlobs
+          : type === TREE
+            ? gate.showTrees
+            : type === TAG
+              ? gate.tags
+              : gate.commits;
       if (passes || commits.has(ordinal)) chosen.add(ordinal);
     }
   }

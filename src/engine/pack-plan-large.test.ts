@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { closeWorkerPool } from "../base/worker-pool.js";
 import { openGitDirectory, type OpenedDirectory } from "./fetch/git-directory.test.support.js";
-import { createTestRepository, importHistory, revList, type TestDirectory } from "./fetch/history.test.support.js";
+import {
+  createTestRepository,
+  importHistory,
+  revList,
+  type TestDirectory,
+} from "./fetch/history.test.support.js";
 import { parseFilter } from "./filter.js";
 import { type PackPlanOptions, planPack, type PackPlan } from "./pack-plan.js";
 import { streamPack } from "./pack-stream.js";
@@ -63,7 +68,9 @@ describe("a repository with thousands of objects", () => {
   const commits = importHistory(source, { seed: 77, commits: 900 });
   const tip = commits.at(-1) as string;
   const older = commits.at(-400) as string;
-  const tips = (): string[] => [...new Set(source.git(["for-each-ref", "--format=%(objectname)"]).trim().split("\n"))];
+  const tips = (): string[] => [
+    ...new Set(source.git(["for-each-ref", "--format=%(objectname)"]).trim().split("\n")),
+  ];
 
   const everyWay = async (): Promise<void> => {
     const snapshot = open(source);
@@ -73,7 +80,9 @@ describe("a repository with thousands of objects", () => {
     expect(sorted(one.objects)).toEqual(sorted(revList(source, [tip])));
     const theirs = revList(source, [older]);
     const more = await send({ snapshot, wants: [tip], haves: [older], cache: createPlanCache() });
-    expect([...revList(source, [tip])].filter((oid) => !theirs.has(oid) && !more.objects.has(oid))).toEqual([]);
+    expect([...revList(source, [tip])].filter((oid) => !theirs.has(oid) && !more.objects.has(oid))).toEqual(
+      [],
+    );
     expect(more.objects.size).toBeLessThanOrEqual(revList(source, [tip, "--not", older]).size + 10);
     for (const spec of ["blob:none", "blob:limit=300", "object:type=tree", "tree:2"]) {
       const filter = parseFilter(spec, { filterDepthMax: 4 });
@@ -96,7 +105,11 @@ describe("a repository with thousands of objects", () => {
   test("with bitmaps that are older than the newest commits", async () => {
     const more = importHistory(source, { seed: 78, commits: 30 });
     source.git(["replace", "--graft", more[0] as string, tip]);
-    source.git(["update-ref", "refs/heads/more", source.git(["rev-parse", `refs/replace/${more[0]}`]).trim()]);
+    source.git([
+      "update-ref",
+      "refs/heads/more",
+      source.git(["rev-parse", `refs/replace/${more[0]}`]).trim(),
+    ]);
     source.git(["replace", "-d", more[0] as string]);
     await everyWay();
   });
@@ -119,7 +132,13 @@ describe("what is planned is kept", () => {
     const first = await send({ snapshot, wants, haves: [], cache });
     expect(first.plan.data.segmentPacks.length).toBe(1);
     expect(first.plan.trailer).toBe(snapshot.objects.packs[0]?.index.packTrailer);
-    const second = await planPack({ snapshot: open(source), wants: wants.toReversed(), haves: [], ofsDelta: true, cache });
+    const second = await planPack({
+      snapshot: open(source),
+      wants: wants.toReversed(),
+      haves: [],
+      ofsDelta: true,
+      cache,
+    });
     expect(second.data).toBe(first.plan.data);
     expect(second.packs[0]).not.toBe(first.plan.packs[0]);
   });
@@ -140,7 +159,9 @@ describe("what is planned is kept", () => {
   test("after a push the next clone holds what was pushed", async () => {
     const tree = source.git(["rev-parse", "main^{tree}"]).trim();
     for (let i = 0; i < 3; i++) {
-      const pushed = source.git(["commit-tree", tree, "-p", source.git(["rev-parse", "main"]).trim(), "-m", `${i}`]).trim();
+      const pushed = source
+        .git(["commit-tree", tree, "-p", source.git(["rev-parse", "main"]).trim(), "-m", `${i}`])
+        .trim();
       source.git(["update-ref", "refs/heads/main", pushed]);
       const snapshot = open(source);
       const wants = snapshot.refs.all.map((ref) => ref.oid);
@@ -176,7 +197,9 @@ describe("what is planned is kept", () => {
     }
     const leaving = new AbortController();
     leaving.abort();
-    await expect(streamPack(plan, { signal: leaving.signal }).next()).rejects.toMatchObject({ code: "base/aborted" });
+    await expect(streamPack(plan, { signal: leaving.signal }).next()).rejects.toMatchObject({
+      code: "base/aborted",
+    });
   });
 });
 
@@ -188,14 +211,23 @@ describe("packs of every kind", () => {
     const fork = made({ alternate: base });
     fork.git(["update-ref", "refs/heads/main", commits.at(-1) as string]);
     // A second copy of a part of it, with deltas of its own; and loose objects.
-    fork.git(["pack-objects", "-q", "--revs", "--no-reuse-delta", `${fork.path}/objects/pack/pack`], `${commits[60]}\n`);
+    fork.git(
+      ["pack-objects", "-q", "--revs", "--no-reuse-delta", `${fork.path}/objects/pack/pack`],
+      `${commits[60]}\n`,
+    );
     const blob = fork.git(["hash-object", "-w", "--stdin"], "loose ".repeat(1000)).trim();
     const large = fork.git(["hash-object", "-w", "--stdin"], Buffer.alloc(3_000_000, "large object ")).trim();
     const tree = fork.git(["mktree"], `100644 blob ${blob}\ta\n100644 blob ${large}\tb\n`).trim();
     const commit = fork.git(["commit-tree", tree, "-p", commits.at(-1) as string, "-m", "loose"]).trim();
     const snapshot = open(fork);
     for (const ofsDelta of [true, false]) {
-      const { objects, plan, pack } = await send({ snapshot, wants: [commit], haves: [], ofsDelta, cache: createPlanCache() });
+      const { objects, plan, pack } = await send({
+        snapshot,
+        wants: [commit],
+        haves: [],
+        ofsDelta,
+        cache: createPlanCache(),
+      });
       expect(sorted(objects)).toEqual(sorted(revList(fork, [commit])));
       expect(plan.data.deferred).toEqual([large]);
       basesFirst(pack);
@@ -219,7 +251,9 @@ describe("packs of every kind", () => {
       expect(sorted(whole.objects)).toEqual(sorted(revList(source, [last])));
       const part = await send({ snapshot, wants: [last], haves: [half], ofsDelta, cache: createPlanCache() });
       const theirs = revList(source, [half]);
-      expect([...revList(source, [last])].filter((oid) => !theirs.has(oid) && !part.objects.has(oid))).toEqual([]);
+      expect(
+        [...revList(source, [last])].filter((oid) => !theirs.has(oid) && !part.objects.has(oid)),
+      ).toEqual([]);
       basesFirst(whole.pack);
       basesFirst(part.pack);
     }
@@ -230,13 +264,21 @@ describe("packs of every kind", () => {
     let parent: string[] = [];
     let tip = "";
     for (let i = 0; i < 12; i++) {
-      const text = Array.from({ length: 400 }, (_, n) => `line ${n === i ? `changed ${i}` : (n * 7919) % 1000}`).join("\n");
+      const text = Array.from(
+        { length: 400 },
+        (_, n) => `line ${n === i ? `changed ${i}` : (n * 7919) % 1000}`,
+      ).join("\n");
       const blob = source.git(["hash-object", "-w", "--stdin"], text).trim();
       const tree = source.git(["mktree"], `100644 blob ${blob}\ttext\n`).trim();
       tip = source.git(["commit-tree", tree, ...parent, "-m", `${i}`]).trim();
       parent = ["-p", tip];
     }
-    const { plan, objects } = await send({ snapshot: open(source), wants: [tip], haves: [], cache: createPlanCache() });
+    const { plan, objects } = await send({
+      snapshot: open(source),
+      wants: [tip],
+      haves: [],
+      cache: createPlanCache(),
+    });
     expect(objects.size).toBe(36);
     expect(plan.deltaCount).toBeGreaterThanOrEqual(11);
     expect(plan.sizeBytesEstimate).toBeLessThan(8000);
@@ -248,7 +290,11 @@ describe("packs of every kind", () => {
     const snapshot = open(source);
     const wants = [commits.at(-1) as string];
     const plan = await planPack({ snapshot, wants, haves: [], ofsDelta: true, cache: createPlanCache() });
-    const broken = plan.packs.map((pack) => Object.assign(Object.create(pack) as typeof pack, { bytes: { ...pack.bytes, read: () => Buffer.alloc(1) } }));
+    const broken = plan.packs.map((pack) =>
+      Object.assign(Object.create(pack) as typeof pack, {
+        bytes: { ...pack.bytes, read: () => Buffer.alloc(1) },
+      }),
+    );
     const stream = streamPack({ ...plan, packs: broken, trailer: undefined, setTrailer() {} });
     const drain = async (): Promise<void> => {
       for await (const chunk of stream) void chunk;

@@ -208,7 +208,9 @@ async function computeSomewhere(
     }
   }
   const task: PlanTask = { objects: objects.describe(), request };
-  return runInWorker<PlanTask, ComputedPlan>(new URL("./fetch/pack-plan-worker.js", import.meta.url), task, { signal });
+  return runInWorker<PlanTask, ComputedPlan>(new URL("./fetch/pack-plan-worker.js", import.meta.url), task, {
+    signal,
+  });
 }
 
 /** A clone of anything but a small repository. */

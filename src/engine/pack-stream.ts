@@ -31,14 +31,21 @@ const GAP_BYTES = 64 * 1024;
  * views of larger ones.
  * @throws storage/io, base/aborted
  */
-export async function* streamPack(plan: PackPlan, options: PackStreamOptions = {}): AsyncGenerator<Buffer, void, void> {
+export async function* streamPack(
+  plan: PackPlan,
+  options: PackStreamOptions = {},
+): AsyncGenerator<Buffer, void, void> {
   const { signal } = options;
   const { data } = plan;
   const { segmentPacks, segmentStarts, segmentEnds } = data;
   const chunkBytes = Math.max(BLOCK_BYTES, options.chunkBytes ?? CHUNK_BYTES);
   const known = plan.trailer;
   const hash: Hash | undefined = known === undefined ? createObjectHash(data.objectFormat) : undefined;
-  const literals: Buffer = Buffer.from(data.literals.buffer, data.literals.byteOffset, data.literals.byteLength);
+  const literals: Buffer = Buffer.from(
+    data.literals.buffer,
+    data.literals.byteOffset,
+    data.literals.byteLength,
+  );
   const gather = new Gather();
   const windows = new WindowReader(plan, chunkBytes);
   let window: Window | undefined;
@@ -95,7 +102,10 @@ export async function* streamPack(plan: PackPlan, options: PackStreamOptions = {
 async function encodeWhole(plan: PackPlan, oid: ObjectId): Promise<Buffer[]> {
   const object = await plan.objects.read(oid);
   if (object === undefined) {
-    throw new GitwharfError("object/corrupt", `object ${oid} is missing from the repository; run 'gitwharf fsck'`);
+    throw new GitwharfError(
+      "object/corrupt",
+      `object ${oid} is missing from the repository; run 'gitwharf fsck'`,
+    );
   }
   const deflated = await deflateAsync(object.data);
   return [formatEntryHeader(entryTypeOf(object.type), object.data.length), deflated];

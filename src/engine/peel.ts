@@ -30,7 +30,11 @@ export function peelTag(objects: ObjectReader, oid: ObjectId): MaybePromise<Peel
   return peelFrom(objects, oid, []);
 }
 
-function peelFrom(objects: ObjectReader, start: ObjectId, tags: ObjectId[]): MaybePromise<Peeled | undefined> {
+function peelFrom(
+  objects: ObjectReader,
+  start: ObjectId,
+  tags: ObjectId[],
+): MaybePromise<Peeled | undefined> {
   let oid = start;
   for (;;) {
     if (tags.length > CHAIN_MAX) {

@@ -54,7 +54,8 @@ export async function areReachable(
   const request: ReachableRequest = { tips: [...tipSet], cutAt: [...shallow], seeds: findSeeds(objects) };
   const digest = reachableDigest(objects, request);
   const ready = sets.get(digest);
-  const walked = others.length > 0 || ready !== undefined ? undefined : await walkTo(snapshot, commits, tipSet, signal);
+  const walked =
+    others.length > 0 || ready !== undefined ? undefined : await walkTo(snapshot, commits, tipSet, signal);
   if (walked === undefined) {
     const set = ready ?? (await collect(objects, request, digest, signal));
     const contains = membership(objects, set);
@@ -166,7 +167,11 @@ async function collectSomewhere(
     if (!(error instanceof BudgetExceeded)) throw error;
   }
   const task: ReachableTask = { objects: objects.describe(), request };
-  return runInWorker<ReachableTask, ReachableSet>(new URL("./fetch/reachable-set-worker.js", import.meta.url), task, {
-    signal,
-  });
+  return runInWorker<ReachableTask, ReachableSet>(
+    new URL("./fetch/reachable-set-worker.js", import.meta.url),
+    task,
+    {
+      signal,
+    },
+  );
 }

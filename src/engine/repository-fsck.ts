@@ -44,7 +44,8 @@ export async function fsckRepository(
     for (const pack of objects.packs) await checkPackFile(pack, options);
     const links = await checkAllObjects(snapshot, options);
     checkConnectivity(snapshot, links, options);
-    for (const name of snapshot.refs.broken) options.onFinding({ severity: "error", message: `${name}: broken ref` });
+    for (const name of snapshot.refs.broken)
+      options.onFinding({ severity: "error", message: `${name}: broken ref` });
     return { objectCount: links.size, refCount: snapshot.refs.all.length };
   } finally {
     snapshot.release();
@@ -52,7 +53,8 @@ export async function fsckRepository(
 }
 
 async function checkPackFile(pack: Pack, { onFinding, signal }: RepositoryFsckOptions): Promise<void> {
-  if (!pack.index.verifyChecksum()) onFinding({ severity: "error", message: `${pack.name}: the index is damaged` });
+  if (!pack.index.verifyChecksum())
+    onFinding({ severity: "error", message: `${pack.name}: the index is damaged` });
   const h = hashBytes(pack.objectFormat);
   const end = pack.bytes.sizeBytes - h;
   const hash = createObjectHash(pack.objectFormat);
@@ -61,8 +63,10 @@ async function checkPackFile(pack: Pack, { onFinding, signal }: RepositoryFsckOp
     hash.update(await pack.bytes.read(at, Math.min(READ_BYTES, end - at)));
   }
   const trailer = (await pack.bytes.read(end, h)).toString("hex");
-  if (hash.digest("hex") !== trailer) onFinding({ severity: "error", message: `${pack.name}: the pack is damaged: its checksum is wrong` });
-  if (trailer !== pack.index.packTrailer) onFinding({ severity: "error", message: `${pack.name}: the index belongs to another pack` });
+  if (hash.digest("hex") !== trailer)
+    onFinding({ severity: "error", message: `${pack.name}: the pack is damaged: its checksum is wrong` });
+  if (trailer !== pack.index.packTrailer)
+    onFinding({ severity: "error", message: `${pack.name}: the index belongs to another pack` });
 }
 
 /** What each object refers to. */
@@ -80,17 +84,26 @@ async function checkAllObjects(snapshot: Snapshot, options: RepositoryFsckOption
     if (hashObject(objects.objectFormat, object.type, object.data) !== oid) {
       options.onFinding({ severity: "error", message: `${oid}: hash mismatch: the object is damaged` });
     }
-    const findings = checkObject({ ...object, oid, objectFormat: objects.objectFormat, policy: POLICY, state });
-    for (const { severity, message } of findings) options.onFinding({ severity, message: `${object.type} ${message}` });
+    const findings = checkObject({
+      ...object,
+      oid,
+      objectFormat: objects.objectFormat,
+      policy: POLICY,
+      state,
+    });
+    for (const { severity, message } of findings)
+      options.onFinding({ severity, message: `${object.type} ${message}` });
     links.set(oid, linksOf(object, snapshot, oid));
   };
   for (const pack of objects.packs) {
     const { offsets, index } = pack;
     // In the order of the pack: bases of deltas are met, and cached, just before they are needed.
-    for (let rank = 0; rank < index.objectCount; rank++) await checkOne(index.oidAt(offsets.positionAtRank(rank)));
+    for (let rank = 0; rank < index.objectCount; rank++)
+      await checkOne(index.oidAt(offsets.positionAtRank(rank)));
   }
   for await (const oid of objects.looseObjects()) await checkOne(oid);
-  for (const oid of [...state.gitmodules, ...state.gitattributes]) await recheckBlob(objects, oid, state, options);
+  for (const oid of [...state.gitmodules, ...state.gitattributes])
+    await recheckBlob(objects, oid, state, options);
   return links;
 }
 
@@ -103,12 +116,22 @@ async function recheckBlob(
 ): Promise<void> {
   const object = await readOrReport(objects, oid, options);
   if (object?.type !== "blob") return;
-  for (const { severity, message } of checkObject({ ...object, oid, objectFormat: objects.objectFormat, policy: POLICY, state })) {
+  for (const { severity, message } of checkObject({
+    ...object,
+    oid,
+    objectFormat: objects.objectFormat,
+    policy: POLICY,
+    state,
+  })) {
     options.onFinding({ severity, message: `blob ${message}` });
   }
 }
 
-async function readOrReport(objects: ObjectReader, oid: ObjectId, options: RepositoryFsckOptions): Promise<GitObject | undefined> {
+async function readOrReport(
+  objects: ObjectReader,
+  oid: ObjectId,
+  options: RepositoryFsckOptions,
+): Promise<GitObject | undefined> {
   try {
     return await objects.read(oid);
   } catch (error) {
@@ -161,7 +184,8 @@ function checkConnectivity(snapshot: Snapshot, links: Links, { onFinding }: Repo
   for (const [oid, children] of links) {
     if (reached.has(oid)) continue;
     for (const child of children) {
-      if (!links.has(child)) onFinding({ severity: "error", message: `missing ${child}, which ${oid} refers to` });
+      if (!links.has(child))
+        onFinding({ severity: "error", message: `missing ${child}, which ${oid} refers to` });
     }
   }
 }

@@ -141,7 +141,8 @@ export async function walkRange(reader: CommitReader, options: RevisionRangeOpti
   const commits: Node[] = [];
   const boundary = new Set<Node>();
   for (const node of found) if (!node.uninteresting) commits.push(node);
-  for (const node of commits) for (const parent of node.parents) if (parent.uninteresting) boundary.add(parent);
+  for (const node of commits)
+    for (const parent of node.parents) if (parent.uninteresting) boundary.add(parent);
   return { commits, boundary: [...boundary] };
 }
 

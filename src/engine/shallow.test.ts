@@ -2,7 +2,12 @@ import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { openGitDirectory } from "./fetch/git-directory.test.support.js";
-import { createRandom, createTestRepository, importHistory, type TestDirectory } from "./fetch/history.test.support.js";
+import {
+  createRandom,
+  createTestRepository,
+  importHistory,
+  type TestDirectory,
+} from "./fetch/history.test.support.js";
 import { planPack } from "./pack-plan.js";
 import { streamPack } from "./pack-stream.js";
 import { createPlanCache } from "./plan-cache.js";
@@ -15,13 +20,25 @@ afterAll(() => {
 
 function shallowOf(repository: TestDirectory): string[] {
   const path = join(repository.path, "shallow");
-  return existsSync(path) ? readFileSync(path, "utf8").split("\n").filter((line) => line !== "").sort() : [];
+  return existsSync(path)
+    ? readFileSync(path, "utf8")
+        .split("\n")
+        .filter((line) => line !== "")
+        .sort()
+    : [];
 }
 
-type Step = Pick<ShallowRequest, "depth" | "since" | "not" | "relative"> & { readonly arguments: readonly string[] };
+type Step = Pick<ShallowRequest, "depth" | "since" | "not" | "relative"> & {
+  readonly arguments: readonly string[];
+};
 
 /** Does to a copy what git's own fetch does to the repository, and answers both. */
-async function fetchBothWays(source: TestDirectory, client: TestDirectory, want: string, step: Step): Promise<void> {
+async function fetchBothWays(
+  source: TestDirectory,
+  client: TestDirectory,
+  want: string,
+  step: Step,
+): Promise<void> {
   const copy = createTestRepository();
   removals.push(copy.remove);
   rmSync(copy.path, { recursive: true });
@@ -87,7 +104,12 @@ describe.each([1, 2, 5])("seed %i: boundaries are git's and what is sent is enou
     ];
     for (const [n, step] of steps) {
       const own = step.depth !== undefined && step.arguments.length === 0;
-      await fetchBothWays(source, client, at(n), own ? { ...step, arguments: [`--depth=${step.depth}`] } : step);
+      await fetchBothWays(
+        source,
+        client,
+        at(n),
+        own ? { ...step, arguments: [`--depth=${step.depth}`] } : step,
+      );
     }
   });
 });

@@ -115,7 +115,11 @@ async function walkDepth(
   return { border, inside };
 }
 
-async function walkRevisions(reader: CommitReader, request: ShallowRequest, budget: WorkBudget): Promise<Reach> {
+async function walkRevisions(
+  reader: CommitReader,
+  request: ShallowRequest,
+  budget: WorkBudget,
+): Promise<Reach> {
   const { snapshot } = request;
   const range = await walkRange(reader, {
     include: await peelCommits(snapshot, request.wants),
@@ -157,5 +161,8 @@ async function reachableFromRefs(request: ShallowRequest, oids: readonly ObjectI
 }
 
 function missing(oid: ObjectId): GitwharfError {
-  return new GitwharfError("object/corrupt", `commit ${oid} is missing from the repository; run 'gitwharf fsck'`);
+  return new GitwharfError(
+    "object/corrupt",
+    `commit ${oid} is missing from the repository; run 'gitwharf fsck'`,
+  );
 }

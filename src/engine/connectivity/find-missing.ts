@@ -58,7 +58,12 @@ export async function findMissing(
   return undefined;
 }
 
-function pushLinks(oid: ObjectId, { type, data }: GitObject, context: FindMissingContext, stack: ObjectId[]): void {
+function pushLinks(
+  oid: ObjectId,
+  { type, data }: GitObject,
+  context: FindMissingContext,
+  stack: ObjectId[],
+): void {
   const { objectFormat } = context.objects;
   if (type === "tag") stack.push(parseTagLinks(data, objectFormat).target);
   else if (type === "commit") {

@@ -86,7 +86,9 @@ class NearbyWalk {
   async compare(tree: ObjectId, ground: ObjectId, reachable: boolean): Promise<void> {
     const { isNew, needed } = this.#context;
     if (reachable) needed.strikeOid(ground, TREE);
-    const pairs: Pair[] = [{ tree, ground, reachable: reachable || (!isNew(ground) && needed.isSettled(ground)) }];
+    const pairs: Pair[] = [
+      { tree, ground, reachable: reachable || (!isNew(ground) && needed.isSettled(ground)) },
+    ];
     for (let pair = pairs.pop(); pair !== undefined; pair = pairs.pop()) {
       if (needed.treesAndBlobs === 0) return;
       if (pair.tree === pair.ground || !isNew(pair.tree)) continue;

@@ -47,7 +47,10 @@ async function scan(pack: Pack, budget: WorkBudget): Promise<boolean> {
     if ((((window[start - windowStart] ?? 0) >>> 4) & 7) !== REF_DELTA) continue;
     const head = parseEntryHeader(window, start - windowStart, pack.objectFormat);
     if (head === undefined) {
-      throw new GitwharfError("object/corrupt", `${pack.name} ends inside its entry at ${start}; run 'gitwharf fsck'`);
+      throw new GitwharfError(
+        "object/corrupt",
+        `${pack.name} ends inside its entry at ${start}; run 'gitwharf fsck'`,
+      );
     }
     const base = index.find(head.baseOid ?? "");
     if (base < 0 || index.offsetAt(base) >= start) return false;

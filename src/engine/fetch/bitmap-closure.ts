@@ -79,7 +79,10 @@ export async function closeOverBitmap(options: BitmapClosureOptions): Promise<Gr
       const read = reader.read(oid);
       const links = isPromise(read) ? await read : read;
       if (links === undefined) {
-        throw new GitwharfError("object/corrupt", `commit ${oid} is missing from the repository; run 'gitwharf fsck'`);
+        throw new GitwharfError(
+          "object/corrupt",
+          `commit ${oid} is missing from the repository; run 'gitwharf fsck'`,
+        );
       }
       node = new BareCommit(oid, links);
       nodes.set(oid, node);

@@ -7,7 +7,13 @@ import { collectClosure } from "./closure.js";
 import { openGitDirectory } from "./git-directory.test.support.js";
 import { growSeed } from "./grow-seed.js";
 import { createCommitReader } from "./commit-reader.js";
-import { createRandom, createTestRepository, importHistory, revList, type TestDirectory } from "./history.test.support.js";
+import {
+  createRandom,
+  createTestRepository,
+  importHistory,
+  revList,
+  type TestDirectory,
+} from "./history.test.support.js";
 import { ObjectSpace } from "./object-space.js";
 import { type ReachableSet, toReachableSet } from "./reachable-set.js";
 import { unlimitedBudget } from "./work-budget.js";
@@ -17,11 +23,21 @@ afterAll(() => {
   for (const remove of removals) remove();
 });
 
-async function closureOf(source: TestDirectory, roots: readonly string[], surveyFrom = 1): Promise<Set<string>> {
+async function closureOf(
+  source: TestDirectory,
+  roots: readonly string[],
+  surveyFrom = 1,
+): Promise<Set<string>> {
   const snapshot = openGitDirectory(source.path, { blocking: true });
   try {
     const space = new ObjectSpace(snapshot.objects);
-    const { reached } = await collectClosure({ space, roots, cutAt: new Set(), budget: unlimitedBudget(), surveyFrom });
+    const { reached } = await collectClosure({
+      space,
+      roots,
+      cutAt: new Set(),
+      budget: unlimitedBudget(),
+      surveyFrom,
+    });
     const oids = new Set<string>();
     reached.forEach((ordinal) => oids.add(space.oidOf(ordinal)));
     expect(oids.size).toBe(reached.size);
@@ -31,30 +47,36 @@ async function closureOf(source: TestDirectory, roots: readonly string[], survey
   }
 }
 
-describe.each(["sha1", "sha256"] as const)("%s: a closure over surveyed packs is git's rev-list", (format) => {
-  test.each([1, 2, 3, 4])("seed %i", async (seed) => {
-    const source = createTestRepository(format);
-    removals.push(source.remove);
-    const commits = importHistory(source, { seed: seed + 50, commits: 80 });
-    const random = createRandom(seed);
-    // One pack with long chains; two that overlap; some objects loose.
-    source.git(["repack", "-a", "-d", "-f", "-q", "--depth=40", "--window=30"]);
-    if (seed % 2 === 0) {
-      const more = importHistory(source, { seed: seed + 90, commits: 30 });
-      source.git(["repack", "-d", "-q", "-f"]);
-      source.git(["pack-objects", "-q", "--revs", `${source.path}/objects/pack/pack`], `${more.at(-1)}\n${commits.at(5)}\n`);
-    }
-    if (seed === 3) source.git(["commit-graph", "write", "--reachable"]);
-    const tags = source.git(["for-each-ref", "--format=%(objectname)", "refs/tags"]).trim().split("\n");
-    for (let round = 0; round < 6; round++) {
-      const roots = Array.from({ length: 1 + random(3) }, () => commits[random(commits.length)] as string);
-      if (round % 2 === 1) roots.push(tags[random(tags.length)] as string);
-      const expected = [...revList(source, roots)].sort();
-      expect([...(await closureOf(source, roots))].sort()).toEqual(expected);
-      expect([...(await closureOf(source, roots, 200))].sort()).toEqual(expected);
-    }
-  });
-});
+describe.each(["sha1", "sha256"] as const)(
+  "%s: a closure over surveyed packs is git's rev-list",
+  (format) => {
+    test.each([1, 2, 3, 4])("seed %i", async (seed) => {
+      const source = createTestRepository(format);
+      removals.push(source.remove);
+      const commits = importHistory(source, { seed: seed + 50, commits: 80 });
+      const random = createRandom(seed);
+      // One pack with long chains; two that overlap; some objects loose.
+      source.git(["repack", "-a", "-d", "-f", "-q", "--depth=40", "--window=30"]);
+      if (seed % 2 === 0) {
+        const more = importHistory(source, { seed: seed + 90, commits: 30 });
+        source.git(["repack", "-d", "-q", "-f"]);
+        source.git(
+          ["pack-objects", "-q", "--revs", `${source.path}/objects/pack/pack`],
+          `${more.at(-1)}\n${commits.at(5)}\n`,
+        );
+      }
+      if (seed === 3) source.git(["commit-graph", "write", "--reachable"]);
+      const tags = source.git(["for-each-ref", "--format=%(objectname)", "refs/tags"]).trim().split("\n");
+      for (let round = 0; round < 6; round++) {
+        const roots = Array.from({ length: 1 + random(3) }, () => commits[random(commits.length)] as string);
+        if (round % 2 === 1) roots.push(tags[random(tags.length)] as string);
+        const expected = [...revList(source, roots)].sort();
+        expect([...(await closureOf(source, roots))].sort()).toEqual(expected);
+        expect([...(await closureOf(source, roots, 200))].sort()).toEqual(expected);
+      }
+    });
+  },
+);
 
 test("a set grows by what was pushed, and only when all of it is still wanted", async () => {
   const source = createTestRepository();
@@ -66,12 +88,24 @@ test("a set grows by what was pushed, and only when all of it is still wanted", 
     const snapshot = openGitDirectory(source.path, { blocking: true });
     removals.push(snapshot.release);
     const space = new ObjectSpace(snapshot.objects);
-    return growSeed({ space, seed, wants, commits: wants, reader: createCommitReader(snapshot.objects), budget: unlimitedBudget() });
+    return growSeed({
+      space,
+      seed,
+      wants,
+      commits: wants,
+      reader: createCommitReader(snapshot.objects),
+      budget: unlimitedBudget(),
+    });
   };
   const snapshot = openGitDirectory(source.path, { blocking: true });
   removals.push(snapshot.release);
   const space = new ObjectSpace(snapshot.objects);
-  const { reached, heads } = await collectClosure({ space, roots: [old], cutAt: new Set(), budget: unlimitedBudget() });
+  const { reached, heads } = await collectClosure({
+    space,
+    roots: [old],
+    cutAt: new Set(),
+    budget: unlimitedBudget(),
+  });
   const seed = toReachableSet(space, reached, heads);
   const tree = source.git(["rev-parse", `${old}^{tree}`]).trim();
   const child = source.git(["commit-tree", tree, "-p", old, "-m", "pushed"]).trim();
@@ -88,7 +122,10 @@ test("a set grows by what was pushed, and only when all of it is still wanted", 
 });
 
 /** A pack with entries as they are given, stored and indexed by git. */
-function storePack(target: TestDirectory, entries: readonly { type: number; data: Buffer; base?: number }[]): void {
+function storePack(
+  target: TestDirectory,
+  entries: readonly { type: number; data: Buffer; base?: number }[],
+): void {
   const parts: Buffer[] = [Buffer.from("PACK\0\0\0\x02\0\0\0\0", "latin1")];
   (parts[0] as Buffer).writeUInt32BE(entries.length, 8);
   const offsets: number[] = [];
@@ -124,7 +161,14 @@ test("a delta that makes a reference out of the bytes of a name is seen through"
   const shownRaw = Buffer.from(oidOf("blob", shown), "hex");
   const hiddenRaw = Buffer.from(hiddenId, "hex");
   // The base: a name that spells the hidden id. It does not refer to it.
-  const base = Buffer.concat([Buffer.from("100644 a\0"), shownRaw, Buffer.from("100644 b"), hiddenRaw, Buffer.from("\0"), shownRaw]);
+  const base = Buffer.concat([
+    Buffer.from("100644 a\0"),
+    shownRaw,
+    Buffer.from("100644 b"),
+    hiddenRaw,
+    Buffer.from("\0"),
+    shownRaw,
+  ]);
   // The delta's tree: `100644 a\0` and the id, both copied from the base, and nothing put in.
   const target = Buffer.concat([Buffer.from("100644 a\0"), hiddenRaw]);
   const delta = new DeltaBuilder(64);
@@ -133,7 +177,9 @@ test("a delta that makes a reference out of the bytes of a name is seen through"
   delta.copy(0, 9);
   delta.copy(9 + 20 + 8, 20);
   const commit = (tree: Buffer): Buffer =>
-    Buffer.from(`tree ${oidOf("tree", tree)}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\n${tree.length}\n`);
+    Buffer.from(
+      `tree ${oidOf("tree", tree)}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\n${tree.length}\n`,
+    );
   storePack(source, [
     { type: 1, data: commit(base) },
     { type: 1, data: commit(target) },

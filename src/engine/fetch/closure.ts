@@ -127,7 +127,8 @@ class ClosureWalk {
       // Trees whose base is not reached may refer to what the base refers to: those are parsed in full.
       const open: number[] = [];
       const alone: number[] = [];
-      for (const ordinal of this.#partly) (this.reached.has(this.#baseOf(ordinal)) ? open : alone).push(ordinal);
+      for (const ordinal of this.#partly)
+        (this.reached.has(this.#baseOf(ordinal)) ? open : alone).push(ordinal);
       this.#partly = open;
       if (alone.length === 0) return;
       for (const ordinal of alone) await this.#read(ordinal);

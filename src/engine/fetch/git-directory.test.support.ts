@@ -29,7 +29,10 @@ export interface OpenedDirectory extends Snapshot {
   readonly objectFormat: ObjectFormat;
 }
 
-export function openGitDirectory(gitDirectory: string, options: { blocking?: boolean } = {}): OpenedDirectory {
+export function openGitDirectory(
+  gitDirectory: string,
+  options: { blocking?: boolean } = {},
+): OpenedDirectory {
   const git = (...args: string[]): string =>
     execFileSync("git", ["--git-dir", gitDirectory, ...args], { encoding: "utf8", maxBuffer: 1 << 28 });
   const objectFormat = git("rev-parse", "--show-object-format").trim() as ObjectFormat;
@@ -61,7 +64,10 @@ export function openGitDirectory(gitDirectory: string, options: { blocking?: boo
       if (!existsSync(path)) continue;
       const all = inflateSync(readFileSync(path));
       const end = all.indexOf(0);
-      return { type: all.toString("latin1", 0, all.indexOf(0x20)) as ObjectType, data: all.subarray(end + 1) };
+      return {
+        type: all.toString("latin1", 0, all.indexOf(0x20)) as ObjectType,
+        data: all.subarray(end + 1),
+      };
     }
     return undefined;
   };

@@ -75,7 +75,10 @@ export async function growSeed(options: GrowOptions): Promise<GrownSet | undefin
     const read = reader.read(node.oid);
     const links = isPromise(read) ? await read : read;
     if (links === undefined) {
-      throw new GitwharfError("object/corrupt", `commit ${node.oid} is missing from the repository; run 'gitwharf fsck'`);
+      throw new GitwharfError(
+        "object/corrupt",
+        `commit ${node.oid} is missing from the repository; run 'gitwharf fsck'`,
+      );
     }
     node.tree = links.tree;
     node.dateSeconds = links.dateSeconds;

@@ -33,7 +33,9 @@ export function createTestRepository(objectFormat: ObjectFormat = "sha1"): TestD
       stdio: ["pipe", "pipe", "pipe"],
       ...(input === undefined ? {} : { input }),
     }).toString("latin1");
-  execFileSync("git", ["init", "-q", "--bare", `--object-format=${objectFormat}`, path], { env: ENVIRONMENT });
+  execFileSync("git", ["init", "-q", "--bare", `--object-format=${objectFormat}`, path], {
+    env: ENVIRONMENT,
+  });
   git(["config", "uploadpack.allowAnySHA1InWant", "true"]);
   git(["config", "uploadpack.allowFilter", "true"]);
   return { path, git, remove: () => rmSync(path, { recursive: true, force: true }) };
@@ -63,7 +65,8 @@ export interface HistoryOptions {
 export function importHistory(repository: TestDirectory, options: HistoryOptions): readonly ObjectId[] {
   const random = createRandom(options.seed);
   const lines: string[] = [];
-  const text = (n: number): string => `${Array.from({ length: 3 + random(40) }, (_, i) => `line ${(n * 31 + i * i) % 997} ${i}`).join("\n")}\n`;
+  const text = (n: number): string =>
+    `${Array.from({ length: 3 + random(40) }, (_, i) => `line ${(n * 31 + i * i) % 997} ${i}`).join("\n")}\n`;
   const directories = ["", "a/", "a/b/", "a/b/c/", "d/", "d/e/", "f/"];
   const anyPath = (): string => `${directories[random(directories.length)] ?? ""}file${random(6)}`;
   const data = (content: string): void => {
@@ -77,14 +80,19 @@ export function importHistory(repository: TestDirectory, options: HistoryOptions
     const isRoot = n === 1 || random(25) === 0;
     date += options.wrongClocks === true && random(5) === 0 ? -random(50_000) : random(2000);
     // Every commit is on a branch of its own: `from` and `merge` name marks.
-    lines.push(`commit refs/heads/b${options.seed}-${n}`, `mark :${n}`, `committer C <c@example.org> ${date} +0000`);
+    lines.push(
+      `commit refs/heads/b${options.seed}-${n}`,
+      `mark :${n}`,
+      `committer C <c@example.org> ${date} +0000`,
+    );
     data(`commit ${n}\n`);
     if (!isRoot) {
       const near = (): number => Math.max(1, n - 1 - random(random(3) === 0 ? n : 5));
       const parents = new Set([near()]);
       if (random(3) === 0) parents.add(near());
       if (random(12) === 0) for (let i = 0; i < 3; i++) parents.add(near());
-      for (const [i, parent] of [...parents].entries()) lines.push(`${i === 0 ? "from" : "merge"} :${parent}`);
+      for (const [i, parent] of [...parents].entries())
+        lines.push(`${i === 0 ? "from" : "merge"} :${parent}`);
     }
     for (let edit = random(4); edit >= 0; edit--) {
       const kind = random(14);
@@ -96,9 +104,11 @@ export function importHistory(repository: TestDirectory, options: HistoryOptions
       } else if (kind === 7) {
         lines.push(`M 120000 inline ${path}`);
         data(`target${random(5)}`);
-      } else if (kind === 8 && options.gitlinks !== false) lines.push(`M 160000 ${gitlink(random(9))} d/sub${random(3)}`);
+      } else if (kind === 8 && options.gitlinks !== false)
+        lines.push(`M 160000 ${gitlink(random(9))} d/sub${random(3)}`);
       else if (kind === 9) lines.push(`D ${path}`);
-      else if (kind === 10) lines.push(`D ${directories[1 + random(directories.length - 1)]?.slice(0, -1) ?? "a"}`);
+      else if (kind === 10)
+        lines.push(`D ${directories[1 + random(directories.length - 1)]?.slice(0, -1) ?? "a"}`);
       else {
         lines.push(`M 100644 inline ${path}.big`);
         data(text(n).repeat(8));
@@ -108,9 +118,14 @@ export function importHistory(repository: TestDirectory, options: HistoryOptions
   }
   lines.push("done", "");
   repository.git(["fast-import", "--quiet", "--done", "--force"], lines.join("\n"));
-  const commits = repository.git(["for-each-ref", "--format=%(objectname)", "refs/heads/"]).trim().split("\n");
+  const commits = repository
+    .git(["for-each-ref", "--format=%(objectname)", "refs/heads/"])
+    .trim()
+    .split("\n");
   const order = new Map(commits.map((oid) => [oid, oid]));
-  const byNumber = tips.map((n) => repository.git(["rev-parse", `refs/heads/b${options.seed}-${n}`]).trim()).filter((oid) => order.has(oid));
+  const byNumber = tips
+    .map((n) => repository.git(["rev-parse", `refs/heads/b${options.seed}-${n}`]).trim())
+    .filter((oid) => order.has(oid));
   for (let i = 0; i < 4; i++) {
     const oid = byNumber[random(byNumber.length)] as string;
     repository.git(["tag", "-f", "-m", `tag ${i}`, `t${i}`, oid]);

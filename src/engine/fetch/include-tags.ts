@@ -38,7 +38,8 @@ export async function includedTags(
       else if (ref.peelKnown !== true) {
         const read = peelTag(objects, ref.oid);
         const peeled = isPromise(read) ? await read : read;
-        if (peeled !== undefined && peeled.tags.length > 0) tags.push({ ref, oid: ref.oid, peeled: peeled.oid });
+        if (peeled !== undefined && peeled.tags.length > 0)
+          tags.push({ ref, oid: ref.oid, peeled: peeled.oid });
       }
     }
     all = { tags, digest: digestOf(tags) };

@@ -128,7 +128,9 @@ export class ObjectSpace {
       return (this.packs[k] as Pack).readObject(ordinal - (this.firsts[k] as number), this.#external);
     }
     const object = this.objects.read(this.oidOf(ordinal));
-    return isPromise(object) ? object.then((o) => o ?? this.#missing(ordinal)) : (object ?? this.#missing(ordinal));
+    return isPromise(object)
+      ? object.then((o) => o ?? this.#missing(ordinal))
+      : (object ?? this.#missing(ordinal));
   }
 
   /** The content of a tree. @throws object/corrupt when it is missing, unreadable or no tree */
@@ -140,7 +142,10 @@ export class ObjectSpace {
     if (cached !== undefined) return cached;
     const use = (object: GitObject): Buffer => {
       if (object.type !== "tree") {
-        throw new GitwharfError("object/corrupt", `object ${this.oidOf(ordinal)} is a ${object.type}, not a tree`);
+        throw new GitwharfError(
+          "object/corrupt",
+          `object ${this.oidOf(ordinal)} is a ${object.type}, not a tree`,
+        );
       }
       if (key >= 0) trees.set(key, object.data);
       return object.data;
@@ -153,7 +158,9 @@ export class ObjectSpace {
     const k = this.packNumberOf(ordinal);
     if (k >= 0) return (this.packs[k] as Pack).readObjectHeader(ordinal - (this.firsts[k] as number));
     const header = this.objects.readHeader(this.oidOf(ordinal));
-    return isPromise(header) ? header.then((h) => h ?? this.#missing(ordinal)) : (header ?? this.#missing(ordinal));
+    return isPromise(header)
+      ? header.then((h) => h ?? this.#missing(ordinal))
+      : (header ?? this.#missing(ordinal));
   }
 
   #intern(oid: ObjectId): number {

@@ -84,7 +84,10 @@ export async function surveyPack(space: ObjectSpace, pack: Pack, budget: WorkBud
   };
   await scanEntries(space, survey, builder, budget);
   // What `bases-first.ts` would find by reading the pack once more.
-  noteBasesFirst(packIdentity(pack), survey.bases.every((base, rank) => base < rank && base !== BASE_OUTSIDE));
+  noteBasesFirst(
+    packIdentity(pack),
+    survey.bases.every((base, rank) => base < rank && base !== BASE_OUTSIDE),
+  );
   spreadTypes(survey);
   await surveyTrees(space, survey, builder, budget);
   survey.links = builder.links;
@@ -151,7 +154,8 @@ function linkCommit(
       builder.count = start;
       return;
     }
-    if (rawId.write(data.toString("latin1", at, at + hex), "hex") !== rawId.length) throw corrupt(survey.pack, rank);
+    if (rawId.write(data.toString("latin1", at, at + hex), "hex") !== rawId.length)
+      throw corrupt(survey.pack, rank);
     builder.add(space.ordinalOfBytes(rawId, 0));
     if (data[next] !== 0x70) break;
     at = next + 7;
@@ -159,13 +163,25 @@ function linkCommit(
   finishLinks(survey, builder, rank, start, LINKS_WHOLE);
 }
 
-function linkTag(space: ObjectSpace, survey: PackSurvey, builder: LinkBuilder, rank: number, data: Buffer): void {
+function linkTag(
+  space: ObjectSpace,
+  survey: PackSurvey,
+  builder: LinkBuilder,
+  rank: number,
+  data: Buffer,
+): void {
   const start = builder.count;
   builder.add(space.ordinalOf(parseTagLinks(data, space.objectFormat).target));
   finishLinks(survey, builder, rank, start, LINKS_WHOLE);
 }
 
-function finishLinks(survey: PackSurvey, builder: LinkBuilder, rank: number, start: number, known: number): void {
+function finishLinks(
+  survey: PackSurvey,
+  builder: LinkBuilder,
+  rank: number,
+  start: number,
+  known: number,
+): void {
   survey.starts[rank] = start;
   survey.ends[rank] = builder.count;
   survey.known[rank] = known;
@@ -267,5 +283,8 @@ function linkTree(
 }
 
 function corrupt(pack: Pack, offset: number): GitwharfError {
-  return new GitwharfError("object/corrupt", `the entry at ${offset} of ${pack.name} cannot be read; run 'gitwharf fsck'`);
+  return new GitwharfError(
+    "object/corrupt",
+    `the entry at ${offset} of ${pack.name} cannot be read; run 'gitwharf fsck'`,
+  );
 }

@@ -117,7 +117,11 @@ function chosenOffsets(space: ObjectSpace, k: number, pack: Pack, chosen: Ordina
   return found.sort();
 }
 
-function findRow(starts: Float64Array, rows: { first: number; end: number } | undefined, offset: number): number {
+function findRow(
+  starts: Float64Array,
+  rows: { first: number; end: number } | undefined,
+  offset: number,
+): number {
   if (rows === undefined) return -1;
   let low = rows.first;
   let high = rows.end - 1;
@@ -184,7 +188,10 @@ async function readRows(
 }
 
 function cutEntry(pack: Pack, offset: number): GitwharfError {
-  return new GitwharfError("object/corrupt", `pack ${pack.name} ends inside its entry at ${offset}; run 'gitwharf fsck'`);
+  return new GitwharfError(
+    "object/corrupt",
+    `pack ${pack.name} ends inside its entry at ${offset}; run 'gitwharf fsck'`,
+  );
 }
 
 /** The ordinal of an object that stands at a position of pack `k`, which may not be its first copy. */

@@ -122,7 +122,8 @@ class Layout {
       const base = entries.bases[row] as number;
       if (base >= row) forward = true;
       if (shrinks && base === NO_BASE && entries.types[row] !== 1) {
-        if ((entries.ends[row] as number) - (entries.starts[row] as number) >= SHRUNK_BYTES_MIN) wholeRows.push(row);
+        if ((entries.ends[row] as number) - (entries.starts[row] as number) >= SHRUNK_BYTES_MIN)
+          wholeRows.push(row);
       }
       if (base !== BASE_ELSEWHERE) continue;
       const ordinal = entries.baseOrdinals[row] as number;
@@ -191,7 +192,11 @@ class Layout {
       if (this.#positions[row] !== 0 || this.#isDeferred.has(row)) continue;
       // Bases first. Chains have no cycles any more, and end in a row without a base or one that is written.
       let at = row;
-      for (let base = this.#baseRowOf(at); base >= 0 && this.#positions[base] === 0; base = this.#baseRowOf(at)) {
+      for (
+        let base = this.#baseRowOf(at);
+        base >= 0 && this.#positions[base] === 0;
+        base = this.#baseRowOf(at)
+      ) {
         chain.push(at);
         at = base;
       }
@@ -235,7 +240,12 @@ class Layout {
         segments.commit(writeTypeAndSize(buffer, at, anew.type, anew.sizeBytes));
       } else {
         const base = this.#rowOf(anew.base);
-        this.#writeDeltaHead(anew.sizeBytes, position, base >= 0 ? (this.#positions[base] as number) : -1, anew.base);
+        this.#writeDeltaHead(
+          anew.sizeBytes,
+          position,
+          base >= 0 ? (this.#positions[base] as number) : -1,
+          anew.base,
+        );
       }
       segments.literal(anew.deflated);
       return;
@@ -251,7 +261,12 @@ class Layout {
       return;
     }
     this.#reusedDeltaCount++;
-    if (base >= 0 && this.#options.ofsDelta && entries.types[row] === OFS_DELTA && entries.packs[base] === pack) {
+    if (
+      base >= 0 &&
+      this.#options.ofsDelta &&
+      entries.types[row] === OFS_DELTA &&
+      entries.packs[base] === pack
+    ) {
       const distance = position - (this.#positions[base] as number);
       if (distance === start - (entries.starts[base] as number)) {
         this.#deltaCount++;
@@ -261,7 +276,12 @@ class Layout {
     }
     const baseOrdinal = base >= 0 ? -1 : (entries.baseOrdinals[row] as number);
     const basePosition = base >= 0 ? (this.#positions[base] as number) : this.#positionInWhole(baseOrdinal);
-    this.#writeDeltaHead(entries.sizes[row] as number, position, basePosition, base >= 0 ? entries.ordinalOf(base) : baseOrdinal);
+    this.#writeDeltaHead(
+      entries.sizes[row] as number,
+      position,
+      basePosition,
+      base >= 0 ? entries.ordinalOf(base) : baseOrdinal,
+    );
     segments.copy(pack, start + (entries.headerLengths[row] as number), end);
   }
 

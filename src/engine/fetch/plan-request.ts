@@ -35,7 +35,11 @@ export interface ComputedPlan {
 }
 
 /** The whole computation, on whichever thread. */
-export async function computePlan(objects: ObjectReader, request: PlanRequest, budget: WorkBudget): Promise<ComputedPlan> {
+export async function computePlan(
+  objects: ObjectReader,
+  request: PlanRequest,
+  budget: WorkBudget,
+): Promise<ComputedPlan> {
   const gate = await compileFilter(request.filter, objects, request.sparseBlobs);
   const selection = await countObjects({
     space: new ObjectSpace(objects),
@@ -47,7 +51,11 @@ export async function computePlan(objects: ObjectReader, request: PlanRequest, b
     seeds: request.seeds,
     budget,
   });
-  const plan = await layOutPack(selection, { thinPack: request.thinPack, ofsDelta: request.ofsDelta, budget });
+  const plan = await layOutPack(selection, {
+    thinPack: request.thinPack,
+    ofsDelta: request.ofsDelta,
+    budget,
+  });
   return { plan, closure: selection.closure };
 }
 

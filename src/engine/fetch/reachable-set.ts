@@ -30,7 +30,11 @@ export function packIdentity(pack: Pack): string {
   return `${pack.key} ${pack.index.packTrailer}`;
 }
 
-export function toReachableSet(space: ObjectSpace, reached: OrdinalSet, heads: readonly ObjectId[]): ReachableSet {
+export function toReachableSet(
+  space: ObjectSpace,
+  reached: OrdinalSet,
+  heads: readonly ObjectId[],
+): ReachableSet {
   const packs = space.packs.map((pack, k) => {
     const from = (space.firsts[k] as number) / 32;
     const length = Math.ceil(pack.index.objectCount / 32);

@@ -35,7 +35,10 @@ export function parseSparsePatterns(blob: Buffer): SparsePatterns {
     const pattern = parsePattern(raw.endsWith("\r") ? raw.slice(0, -1) : raw);
     if (pattern === undefined) continue;
     if (patterns.length >= PATTERNS_MAX) {
-      throw new GitwharfError("base/limit-exceeded", `a sparse specification has more than ${PATTERNS_MAX} patterns`);
+      throw new GitwharfError(
+        "base/limit-exceeded",
+        `a sparse specification has more than ${PATTERNS_MAX} patterns`,
+      );
     }
     patterns.push(pattern);
   }

@@ -75,7 +75,10 @@ export class TreeCursor {
 }
 
 function corruptTree(at: number): GitwharfError {
-  return new GitwharfError("object/corrupt", `a tree object has a malformed entry at byte ${at}; run 'gitwharf fsck'`);
+  return new GitwharfError(
+    "object/corrupt",
+    `a tree object has a malformed entry at byte ${at}; run 'gitwharf fsck'`,
+  );
 }
 
 /** The order of tree entries: negative, zero (same name, both or neither a tree) or positive. */
@@ -101,7 +104,12 @@ export interface TreeDifference {
 }
 
 /** Passes over equal entries at about a nanosecond a byte. @throws object/corrupt */
-export function compareTwoTrees(data: Buffer, oldData: Buffer, hashBytes: number, visit: TreeDifference): void {
+export function compareTwoTrees(
+  data: Buffer,
+  oldData: Buffer,
+  hashBytes: number,
+  visit: TreeDifference,
+): void {
   const entry = new TreeCursor(data, hashBytes);
   const old = new TreeCursor(oldData, hashBytes);
   const { length } = data;

@@ -6,7 +6,12 @@ import { DeltaBuilder } from "../../pack/delta-encode.js";
 import { compareTwoTrees } from "./tree-cursor.js";
 
 /** @returns undefined when it would be longer than `maxBytes`. @throws object/corrupt */
-export function encodeTreeDelta(base: Buffer, target: Buffer, hashBytes: number, maxBytes: number): Buffer | undefined {
+export function encodeTreeDelta(
+  base: Buffer,
+  target: Buffer,
+  hashBytes: number,
+  maxBytes: number,
+): Buffer | undefined {
   const out = new DeltaBuilder(256);
   out.size(base.length);
   out.size(target.length);
@@ -41,7 +46,11 @@ export function encodeTreeDelta(base: Buffer, target: Buffer, hashBytes: number,
       const equal = entry.start - inTarget;
       copy(inBase, equal);
       inBase += equal;
-      if (old !== undefined && old.mode === entry.mode && old.oidAt - old.start === entry.oidAt - entry.start) {
+      if (
+        old !== undefined &&
+        old.mode === entry.mode &&
+        old.oidAt - old.start === entry.oidAt - entry.start
+      ) {
         copy(old.start, old.oidAt - old.start);
         insert(entry.oidAt, entry.nextAt);
       } else insert(entry.start, entry.nextAt);

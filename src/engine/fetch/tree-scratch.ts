@@ -76,7 +76,13 @@ export class TreeScratch {
     return true;
   }
 
-  #apply(delta: Buffer, headerLength: number, baseStart: number, baseEnd: number, resultSizeBytes: number): void {
+  #apply(
+    delta: Buffer,
+    headerLength: number,
+    baseStart: number,
+    baseEnd: number,
+    resultSizeBytes: number,
+  ): void {
     const { bytes } = this;
     const limit = this.top + resultSizeBytes;
     const length = delta.length;
@@ -220,5 +226,8 @@ export class TreeScratch {
 }
 
 function corrupt(): GitwharfError {
-  return new GitwharfError("object/corrupt", "a tree, or the delta that makes it, is malformed; run 'gitwharf fsck'");
+  return new GitwharfError(
+    "object/corrupt",
+    "a tree, or the delta that makes it, is malformed; run 'gitwharf fsck'",
+  );
 }

@@ -6,7 +6,9 @@ import type { ByteSource } from "../../base/byte-streams.js";
 
 export type FeedEvent = Uint8Array | "end" | "woken";
 
-type Arrival = { readonly ok: true; readonly result: IteratorResult<Uint8Array, unknown> } | { readonly ok: false; readonly error: unknown };
+type Arrival =
+  | { readonly ok: true; readonly result: IteratorResult<Uint8Array, unknown> }
+  | { readonly ok: false; readonly error: unknown };
 
 export class ChunkFeed {
   readonly #iterator: AsyncIterator<Uint8Array, unknown>;

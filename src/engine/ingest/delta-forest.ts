@@ -60,7 +60,8 @@ export function buildForest(
     const base = nodeOf(table.bases[i] as number, count);
     if (base >= 0) childStart[base + 1] = (childStart[base + 1] as number) + 1;
   }
-  for (let i = 0; i < nodeCount; i++) childStart[i + 1] = (childStart[i + 1] as number) + (childStart[i] as number);
+  for (let i = 0; i < nodeCount; i++)
+    childStart[i + 1] = (childStart[i + 1] as number) + (childStart[i] as number);
   const children = new Uint32Array(new SharedArrayBuffer(deltaCount * 4));
   const next = childStart.slice(0, nodeCount);
   for (let i = 0; i < count; i++) {
@@ -115,7 +116,10 @@ function placeRefDeltas(
     if (table.types[i] !== REF_DELTA) continue;
     const inPack = whole.find(baseOids, at);
     if (inPack >= 0) table.bases[i] = entryOf[inPack] as number;
-    else if (unknown.find(baseOids, at) < 0 && (externals.find(baseOids, at) >= 0 || isExternal(baseOids, at))) {
+    else if (
+      unknown.find(baseOids, at) < 0 &&
+      (externals.find(baseOids, at) >= 0 || isExternal(baseOids, at))
+    ) {
       externals.add(baseOids, at, 1);
       table.bases[i] = EXTERNAL + externals.find(baseOids, at);
     } else {
@@ -145,12 +149,14 @@ function weigh(
   const order = new Uint32Array(nodeCount);
   let length = 0;
   for (let node = 0; node < nodeCount; node++) {
-    const isRoot = node >= count || (table.types[node] as number) < OFS_DELTA || (table.bases[node] as number) < 0;
+    const isRoot =
+      node >= count || (table.types[node] as number) < OFS_DELTA || (table.bases[node] as number) < 0;
     if (isRoot) order[length++] = node;
   }
   for (let i = 0; i < length; i++) {
     const node = order[i] as number;
-    for (let c = childStart[node] as number; c < (childStart[node + 1] as number); c++) order[length++] = children[c] as number;
+    for (let c = childStart[node] as number; c < (childStart[node + 1] as number); c++)
+      order[length++] = children[c] as number;
   }
   for (let i = length - 1; i >= 0; i--) {
     const node = order[i] as number;
@@ -158,7 +164,10 @@ function weigh(
     let weight = (weights[node] as number) + 64;
     if (node < count) weight += table.resultSizes[node] as number;
     weights[node] = weight;
-    const base = node < count && (table.types[node] as number) >= OFS_DELTA ? nodeOf(table.bases[node] as number, count) : -1;
+    const base =
+      node < count && (table.types[node] as number) >= OFS_DELTA
+        ? nodeOf(table.bases[node] as number, count)
+        : -1;
     if (base >= 0) weights[base] = (weights[base] as number) + weight;
   }
   return weights;
@@ -171,7 +180,8 @@ function heaviestLast(childStart: Uint32Array, children: Uint32Array, weights: F
     if (last <= start) continue;
     let heaviest = last;
     for (let c = start; c < last; c++) {
-      if ((weights[children[c] as number] as number) > (weights[children[heaviest] as number] as number)) heaviest = c;
+      if ((weights[children[c] as number] as number) > (weights[children[heaviest] as number] as number))
+        heaviest = c;
     }
     const child = children[heaviest] as number;
     children[heaviest] = children[last] as number;
@@ -213,7 +223,8 @@ function groupByOid(
   const starts: number[] = [];
   sorted.forEach((delta, i) => {
     const before = sorted[i - 1];
-    if (before === undefined || bytes.compare(bytes, before.at, before.at + h, delta.at, delta.at + h) !== 0) starts.push(i);
+    if (before === undefined || bytes.compare(bytes, before.at, before.at + h, delta.at, delta.at + h) !== 0)
+      starts.push(i);
   });
   const oids = Buffer.alloc(starts.length * h);
   starts.forEach((start, group) => {

@@ -39,15 +39,26 @@ export async function encodeBases(
 }
 
 /** @throws object/corrupt when the content does not fit the id: it must not be copied further */
-export function encodeBase(oid: ObjectId, base: GitObject, { objectFormat }: Pick<ObjectReader, "objectFormat">): Buffer {
+export function encodeBase(
+  oid: ObjectId,
+  base: GitObject,
+  { objectFormat }: Pick<ObjectReader, "objectFormat">,
+): Buffer {
   if (hashObject(objectFormat, base.type, base.data) !== oid) {
-    throw new GitwharfError("object/corrupt", `object ${oid} of the repository does not fit its id; run 'gitwharf fsck'`);
+    throw new GitwharfError(
+      "object/corrupt",
+      `object ${oid} of the repository does not fit its id; run 'gitwharf fsck'`,
+    );
   }
   return formatEntry(base.type, base.data, DEFLATE_LEVEL);
 }
 
 export function missingBase(oid: ObjectId): GitwharfError {
-  return new GitwharfError("pack/missing-base", `object ${oid}, the base of a delta, is no longer in the repository`, {
-    details: { oid },
-  });
+  return new GitwharfError(
+    "pack/missing-base",
+    `object ${oid}, the base of a delta, is no longer in the repository`,
+    {
+      details: { oid },
+    },
+  );
 }

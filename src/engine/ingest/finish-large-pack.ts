@@ -44,7 +44,9 @@ export async function finishLargePack(
   let added: AddedEntries = { oids: new Uint8Array(0), offsets: [], crc32s: [], trailer: sentTrailer };
   let bases: readonly ObjectId[] = [];
   if (deltaCount > 0) {
-    forest = await pack.resolve(sink.range().describe(), (resolved) => onProgress?.(resolvingText(resolved, deltaCount)));
+    forest = await pack.resolve(sink.range().describe(), (resolved) =>
+      onProgress?.(resolvingText(resolved, deltaCount)),
+    );
     const task: SettleTask = { do: "settle", table: pack.table, forest };
     const settled = await pack.run<SettleAnswer>(task);
     if (settled.unresolvedCount > 0) throw unresolvedError(settled.unresolvedCount, settled.missingBaseOid);
@@ -80,17 +82,18 @@ export async function finishLargePack(
 }
 
 /** Adds the repository's bases to a thin pack. */
-async function complete(
-  pack: LargePack,
-  bases: readonly ObjectId[],
-  sink: PackSink,
-): Promise<AddedEntries> {
+async function complete(pack: LargePack, bases: readonly ObjectId[], sink: PackSink): Promise<AddedEntries> {
   const context = { ...pack.context, spool: sink.range().describe() };
   const offsets: number[] = [];
   const crc32s: number[] = [];
   await sink.truncate(pack.nextOffset);
   for (let from = 0; from < bases.length; ) {
-    const task: EncodeTask = { do: "encode", context, oids: bases.slice(from, from + 4096), bytesMax: ENCODE_BYTES_MAX };
+    const task: EncodeTask = {
+      do: "encode",
+      context,
+      oids: bases.slice(from, from + 4096),
+      bytesMax: ENCODE_BYTES_MAX,
+    };
     const encoded = await pack.run<EncodeAnswer>(task);
     let at = sink.sizeBytes;
     await sink.append(encoded.bytes);
@@ -109,7 +112,12 @@ async function complete(
   const task: TrailerTask = { do: "trailer", context: { ...context, spool: sink.range().describe() }, head };
   const trailer = await pack.run<TrailerAnswer>(task);
   await sink.append(Buffer.from(trailer, "hex"));
-  return { oids: Uint8Array.from(Buffer.concat(bases.map((oid) => Buffer.from(oid, "hex")))), offsets, crc32s, trailer };
+  return {
+    oids: Uint8Array.from(Buffer.concat(bases.map((oid) => Buffer.from(oid, "hex")))),
+    offsets,
+    crc32s,
+    trailer,
+  };
 }
 
 /** The peer must have had a right to every base that it built on: they count as links. */

@@ -63,7 +63,8 @@ async function complete(
   { objectFormat, objects }: IngestRequest,
 ): Promise<{ trailer: string; oids: Buffer; offsets: number[]; crc32s: Uint32Array }> {
   const { externals, count, offsets, crc32s, nextOffset } = pack;
-  if (externals.length === 0) return { trailer: sentTrailer, oids: pack.oids, offsets, crc32s: Uint32Array.from(crc32s) };
+  if (externals.length === 0)
+    return { trailer: sentTrailer, oids: pack.oids, offsets, crc32s: Uint32Array.from(crc32s) };
   const entries = externals.map((base) => encodeBase(base.oid, base, objects));
   let at = nextOffset;
   for (const entry of entries) {

@@ -12,7 +12,18 @@ import { formatEntryHeader } from "../../pack/entry-header.js";
 import type { Repository, RepositoryStore } from "../../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../../storage/disk/disk-repository-store.js";
 import type { IngestRequest } from "./ingest-pack.js";
-import { blobId, createRandom, type HandMadeEntry, inPieces, makeDelta, makeDirectory, makePack, seal, takeIn, varint } from "./ingest.test.support.js";
+import {
+  blobId,
+  createRandom,
+  type HandMadeEntry,
+  inPieces,
+  makeDelta,
+  makeDirectory,
+  makePack,
+  seal,
+  takeIn,
+  varint,
+} from "./ingest.test.support.js";
 
 const FSCK = { severities: new Map(), skipList: new Set<string>(), strict: true };
 const SHA1 = "sha1";
@@ -55,7 +66,12 @@ describe.each([
   const take = (bytes: Buffer, options: Partial<IngestRequest> & { sizes?: readonly number[] } = {}) =>
     takeIn(repository, bytes, { ...way, ...options });
 
-  const refuses = async (bytes: Buffer, code: string, message: RegExp, options: Partial<IngestRequest> = {}): Promise<void> => {
+  const refuses = async (
+    bytes: Buffer,
+    code: string,
+    message: RegExp,
+    options: Partial<IngestRequest> = {},
+  ): Promise<void> => {
     for (const sizes of [[1 << 20], [11, 1]]) {
       const error: unknown = await take(bytes, { ...options, sizes }).catch((e: unknown) => e);
       expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
@@ -71,7 +87,10 @@ describe.each([
 
   it("takes what is right", async () => {
     expect((await take(good)).objectCount).toBe(2);
-    expect((await take(makePack(SHA1, [blob], { head: Buffer.from("5041434b0000000300000001", "hex") }))).objectCount).toBe(1);
+    expect(
+      (await take(makePack(SHA1, [blob], { head: Buffer.from("5041434b0000000300000001", "hex") })))
+        .objectCount,
+    ).toBe(1);
   });
 
   it("refuses a pack that ends at any byte", async () => {
@@ -96,22 +115,38 @@ describe.each([
   it("refuses bytes behind the trailer, another trailer, another head", async () => {
     // Only junk that comes with the pack is seen: a stream that stays open is left when the pack is whole.
     const junk = Buffer.concat([good, Buffer.from("x")]);
-    await expect(take(junk)).rejects.toMatchObject({ code: "pack/bad-pack", message: expect.stringMatching(/bytes follow its trailer/) });
+    await expect(take(junk)).rejects.toMatchObject({
+      code: "pack/bad-pack",
+      message: expect.stringMatching(/bytes follow its trailer/),
+    });
     const wrong = Buffer.from(good);
     wrong[wrong.length - 1] = (wrong.at(-1) ?? 0) ^ 1;
     await refuses(wrong, "pack/checksum-mismatch", /trailer does not fit/);
     await refuses(seal(SHA1, Buffer.from("PUCK00000000")), "pack/bad-pack", /does not begin with 'PACK'/);
-    await refuses(makePack(SHA1, [blob], { head: Buffer.from("5041434b0000000400000001", "hex") }), "pack/bad-pack", /version 4/);
+    await refuses(
+      makePack(SHA1, [blob], { head: Buffer.from("5041434b0000000400000001", "hex") }),
+      "pack/bad-pack",
+      /version 4/,
+    );
   });
 
   it("refuses a count that is too high or too low", async () => {
     // The trailer is then read as an entry, and does not make one.
     const tooMany: unknown = await take(makePack(SHA1, [blob], { count: 2 })).catch((e: unknown) => e);
-    expect(isGitwharfError(tooMany, "pack/bad-pack", "pack/bad-zlib", "base/truncated", "base/limit-exceeded")).toBe(true);
+    expect(
+      isGitwharfError(tooMany, "pack/bad-pack", "pack/bad-zlib", "base/truncated", "base/limit-exceeded"),
+    ).toBe(true);
     const bytes = makePack(SHA1, [blob, blob], { count: 1 });
     const error: unknown = await take(bytes).catch((e: unknown) => e);
-    expect(error).toMatchObject({ code: "pack/bad-pack", message: expect.stringMatching(/bytes follow its trailer/) });
-    await refuses(makePack(SHA1, [], { count: 0xffffffff }), "base/limit-exceeded", /more than 10000000 objects/);
+    expect(error).toMatchObject({
+      code: "pack/bad-pack",
+      message: expect.stringMatching(/bytes follow its trailer/),
+    });
+    await refuses(
+      makePack(SHA1, [], { count: 0xffffffff }),
+      "base/limit-exceeded",
+      /more than 10000000 objects/,
+    );
   });
 
   it("refuses types that do not exist", async () => {
@@ -123,7 +158,9 @@ describe.each([
 
   it("refuses sizes that lie, and streams that are no zlib", async () => {
     const data = Buffer.from("some bytes");
-    const entry = (size: number, packed: Buffer): HandMadeEntry => ({ raw: Buffer.concat([formatEntryHeader(3, size), packed]) });
+    const entry = (size: number, packed: Buffer): HandMadeEntry => ({
+      raw: Buffer.concat([formatEntryHeader(3, size), packed]),
+    });
     await refuses(makePack(SHA1, [entry(9, deflateSync(data))]), "pack/bad-zlib", /at offset 12/);
     await refuses(makePack(SHA1, [entry(11, deflateSync(data))]), "pack/bad-zlib", /at offset 12/);
     await refuses(makePack(SHA1, [entry(10, deflateRawSync(data))]), "pack/bad-zlib", /at offset 12/);
@@ -131,20 +168,36 @@ describe.each([
     damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
     await refuses(makePack(SHA1, [entry(10, damaged)]), "pack/bad-zlib", /at offset 12/);
     const large = Buffer.alloc(5_000_000, 1);
-    await refuses(makePack(SHA1, [entry(large.length - 1, deflateSync(large))]), "pack/bad-zlib", /at offset 12/);
-    await refuses(makePack(SHA1, [entry(large.length + 1, deflateSync(large))]), "pack/bad-zlib", /at offset 12/);
+    await refuses(
+      makePack(SHA1, [entry(large.length - 1, deflateSync(large))]),
+      "pack/bad-zlib",
+      /at offset 12/,
+    );
+    await refuses(
+      makePack(SHA1, [entry(large.length + 1, deflateSync(large))]),
+      "pack/bad-zlib",
+      /at offset 12/,
+    );
   });
 
   it("refuses a stream padded with empty blocks", async () => {
     const empty = Buffer.from([0, 0, 0, 0xff, 0xff]);
-    const packed = Buffer.concat([Buffer.from([0x78, 0x9c]), ...Array.from({ length: 40_000 }, () => empty), deflateRawSync(Buffer.from("x"))]);
+    const packed = Buffer.concat([
+      Buffer.from([0x78, 0x9c]),
+      ...Array.from({ length: 40_000 }, () => empty),
+      deflateRawSync(Buffer.from("x")),
+    ]);
     const raw = Buffer.concat([formatEntryHeader(3, 1), packed, Buffer.from([0, 0x79, 0, 0x79])]);
     await refuses(makePack(SHA1, [{ raw }]), "pack/bad-zlib", /more compressed than inflated/);
   });
 
   it("refuses deltas whose base is nowhere", async () => {
     const delta = makeDelta(9, [[0, 9], "x"]);
-    await refuses(makePack(SHA1, [blob, { base: "ab".repeat(20), delta }]), "pack/missing-base", /^pack has 1 unresolved delta; object abab/);
+    await refuses(
+      makePack(SHA1, [blob, { base: "ab".repeat(20), delta }]),
+      "pack/missing-base",
+      /^pack has 1 unresolved delta; object abab/,
+    );
     const outside = { raw: Buffer.concat([formatEntryHeader(6, delta.length, 5000), deflateSync(delta)]) };
     await refuses(makePack(SHA1, [blob, outside]), "pack/bad-pack", /base outside/);
     const inside = { raw: Buffer.concat([formatEntryHeader(6, delta.length, 3), deflateSync(delta)]) };
@@ -185,30 +238,55 @@ describe.each([
       [Buffer.from([...varint(9), ...varint(0x7fffffff), 1, 0x41]), /more than 536870912 bytes|makes 1/],
     ];
     for (const [delta, message] of cases) {
-      await refuses(makePack(SHA1, [blob, { base: 0, delta }]), delta.length > 6 && delta[1] === 0xff ? "base/limit-exceeded" : "pack/bad-delta", message);
+      await refuses(
+        makePack(SHA1, [blob, { base: 0, delta }]),
+        delta.length > 6 && delta[1] === 0xff ? "base/limit-exceeded" : "pack/bad-delta",
+        message,
+      );
     }
   });
 
   it("refuses the same object twice", async () => {
     const pack = makePack(SHA1, [blob, { type: "blob", data: "another\n" }, blob]);
-    await refuses(pack, "pack/bad-pack", new RegExp(`^The same object ${blobId(SHA1, "one blob\n")} appears twice in the pack$`));
+    await refuses(
+      pack,
+      "pack/bad-pack",
+      new RegExp(`^The same object ${blobId(SHA1, "one blob\n")} appears twice in the pack$`),
+    );
     const asDelta = makePack(SHA1, [blob, { base: 0, delta: makeDelta(9, [[0, 9]]) }]);
     await refuses(asDelta, "pack/bad-pack", /appears twice/);
   });
 
   it("refuses objects that are malformed, with fsck in fsck's words", async () => {
-    const badTree = { type: "tree", data: Buffer.concat([Buffer.from("100644 b\0"), Buffer.alloc(20, 1), Buffer.from("100644 a\0"), Buffer.alloc(20, 1)]) } as const;
+    const badTree = {
+      type: "tree",
+      data: Buffer.concat([
+        Buffer.from("100644 b\0"),
+        Buffer.alloc(20, 1),
+        Buffer.from("100644 a\0"),
+        Buffer.alloc(20, 1),
+      ]),
+    } as const;
     const id = hashObject(SHA1, "tree", badTree.data);
-    await refuses(makePack(SHA1, [badTree]), "object/malformed", new RegExp(`^index-pack: ${id}: treeNotSorted: `), { fsck: FSCK });
+    await refuses(
+      makePack(SHA1, [badTree]),
+      "object/malformed",
+      new RegExp(`^index-pack: ${id}: treeNotSorted: `),
+      { fsck: FSCK },
+    );
     await take(makePack(SHA1, [badTree]));
     const cut = { type: "tree", data: Buffer.from("100644 b") } as const;
     const cutId = hashObject(SHA1, "tree", cut.data);
     const fresh = await store.create(`fresh${serial++}`);
     for (const fsck of [FSCK, undefined]) {
-      const error: unknown = await takeIn(fresh, makePack(SHA1, [cut]), { ...way, fsck }).catch((e: unknown) => e);
+      const error: unknown = await takeIn(fresh, makePack(SHA1, [cut]), { ...way, fsck }).catch(
+        (e: unknown) => e,
+      );
       expect(error).toMatchObject({
         code: "object/malformed",
-        message: expect.stringMatching(fsck === undefined ? `^object ${cutId}: ` : `^index-pack: ${cutId}: badTree: `),
+        message: expect.stringMatching(
+          fsck === undefined ? `^object ${cutId}: ` : `^index-pack: ${cutId}: badTree: `,
+        ),
       });
     }
   });
@@ -219,16 +297,27 @@ describe.each([
     const id = hashObject(SHA1, "tree", data);
     await refuses(pack, "object/malformed", /zeroPaddedFilemode/, { fsck: FSCK });
     const warn = { ...FSCK, severities: new Map([["zeropaddedfilemode", "warn" as const]]) };
-    expect((await take(pack, { fsck: warn })).warnings).toEqual([`${id}: zeroPaddedFilemode: contains zero-padded file modes`]);
+    expect((await take(pack, { fsck: warn })).warnings).toEqual([
+      `${id}: zeroPaddedFilemode: contains zero-padded file modes`,
+    ]);
     expect((await take(pack, { fsck: { ...FSCK, skipList: new Set([id]) } })).warnings).toEqual([]);
   });
 
   it("refuses a harmful .gitmodules, wherever it stands", async () => {
     const modules = '[submodule "a"]\n\turl = -u./payload\n\tpath = a\n';
-    const tree = { type: "tree", data: Buffer.concat([Buffer.from("100644 .gitmodules\0"), Buffer.from(blobId(SHA1, modules), "hex")]) } as const;
-    for (const entries of [[tree, { type: "blob", data: modules } as const], [{ type: "blob", data: modules } as const, tree]]) {
+    const tree = {
+      type: "tree",
+      data: Buffer.concat([Buffer.from("100644 .gitmodules\0"), Buffer.from(blobId(SHA1, modules), "hex")]),
+    } as const;
+    for (const entries of [
+      [tree, { type: "blob", data: modules } as const],
+      [{ type: "blob", data: modules } as const, tree],
+    ]) {
       const error: unknown = await take(makePack(SHA1, entries), { fsck: FSCK }).catch((e: unknown) => e);
-      expect(error).toMatchObject({ code: "object/malformed", message: expect.stringMatching(/^index-pack: [0-9a-f]{40}: gitmodulesUrl/) });
+      expect(error).toMatchObject({
+        code: "object/malformed",
+        message: expect.stringMatching(/^index-pack: [0-9a-f]{40}: gitmodulesUrl/),
+      });
     }
     await take(makePack(SHA1, [{ type: "blob", data: modules }]), { fsck: FSCK });
   });
@@ -236,9 +325,22 @@ describe.each([
   it("refuses an object that is referred to as something else", async () => {
     const file = blobId(SHA1, "one blob\n");
     const commit = `tree ${file}\nauthor ${nobody}\ncommitter ${nobody}\n\nx\n`;
-    await refuses(makePack(SHA1, [blob, { type: "commit", data: commit }]), "object/malformed", new RegExp(`object ${file} is a blob, but another object refers to it as a tree`));
-    const both = Buffer.concat([Buffer.from("100644 a\0"), Buffer.alloc(20, 7), Buffer.from("40000 b\0"), Buffer.alloc(20, 7)]);
-    await refuses(makePack(SHA1, [{ type: "tree", data: both }]), "object/malformed", /referred to as tree and as blob/);
+    await refuses(
+      makePack(SHA1, [blob, { type: "commit", data: commit }]),
+      "object/malformed",
+      new RegExp(`object ${file} is a blob, but another object refers to it as a tree`),
+    );
+    const both = Buffer.concat([
+      Buffer.from("100644 a\0"),
+      Buffer.alloc(20, 7),
+      Buffer.from("40000 b\0"),
+      Buffer.alloc(20, 7),
+    ]);
+    await refuses(
+      makePack(SHA1, [{ type: "tree", data: both }]),
+      "object/malformed",
+      /referred to as tree and as blob/,
+    );
   });
 
   it("compares with what the repository has", async () => {
@@ -247,7 +349,9 @@ describe.each([
   });
 
   describe("limits, at each and one past it", () => {
-    const limits = (some: Partial<Limits>): { limits: Limits } => ({ limits: { ...DEFAULT_LIMITS, ...some } });
+    const limits = (some: Partial<Limits>): { limits: Limits } => ({
+      limits: { ...DEFAULT_LIMITS, ...some },
+    });
     const past = async (bytes: Buffer, some: Partial<Limits>, limit: keyof Limits): Promise<void> => {
       const max = some[limit] ?? 0;
       await refuses(bytes, "base/limit-exceeded", new RegExp(`${limit}`), limits({ [limit]: max - 1 }));
@@ -258,20 +362,39 @@ describe.each([
     it("objects", () => past(good, { packObjectsMax: 2 }, "packObjectsMax"));
     it("bytes of an object", () => past(good, { objectSizeBytesMax: 9 }, "objectSizeBytesMax"));
     it("bytes of an object made by a delta", () =>
-      past(makePack(SHA1, [{ type: "blob", data: "x".repeat(80) }, { base: 0, delta: makeDelta(80, [[0, 80], [0, 80]]) }]), { objectSizeBytesMax: 160 }, "objectSizeBytesMax"));
+      past(
+        makePack(SHA1, [
+          { type: "blob", data: "x".repeat(80) },
+          {
+            base: 0,
+            delta: makeDelta(80, [
+              [0, 80],
+              [0, 80],
+            ]),
+          },
+        ]),
+        { objectSizeBytesMax: 160 },
+        "objectSizeBytesMax",
+      ));
     it("bytes of a large object", async () => {
       const bytes = makePack(SHA1, [{ type: "blob", data: Buffer.alloc(5_000_000, 1) }]);
       await past(bytes, { objectSizeBytesMax: 5_000_000 }, "objectSizeBytesMax");
     });
     it("inflated bytes of all objects", () =>
-      past(makePack(SHA1, [blob, { base: 0, delta: makeDelta(9, [[0, 9], "x"]) }]), { inflatedTotalBytesMax: 19 }, "inflatedTotalBytesMax"));
+      past(
+        makePack(SHA1, [blob, { base: 0, delta: makeDelta(9, [[0, 9], "x"]) }]),
+        { inflatedTotalBytesMax: 19 },
+        "inflatedTotalBytesMax",
+      ));
     it("depth of deltas", async () => {
       const chain: HandMadeEntry[] = [blob];
       for (let i = 0; i < 5; i++) chain.push({ base: i, delta: makeDelta(9 + i, [[0, 9 + i], "x"]) });
       await past(makePack(SHA1, chain), { deltaDepthMax: 5 }, "deltaDepthMax");
     });
     it("receive.maxInputSize", async () => {
-      await refuses(good, "base/limit-exceeded", /^pack exceeds maximum allowed size/, { maxInputSizeBytes: good.length - 1 });
+      await refuses(good, "base/limit-exceeded", /^pack exceeds maximum allowed size/, {
+        maxInputSizeBytes: good.length - 1,
+      });
       await take(good, { maxInputSizeBytes: good.length });
     });
   });
@@ -294,8 +417,15 @@ describe.each([
 
   it("resolves deltas by id in any order", async () => {
     const texts = Array.from({ length: 30 }, (_unused, i) => `text ${"x".repeat(i)}`);
-    const entries = texts.map((text, i): HandMadeEntry =>
-      i === 0 ? { type: "blob", data: text } : { base: blobId(SHA1, texts[i - 1] ?? ""), delta: makeDelta(text.length - 1, [[0, text.length - 1], "x"]) });
+    const entries = texts.map(
+      (text, i): HandMadeEntry =>
+        i === 0
+          ? { type: "blob", data: text }
+          : {
+              base: blobId(SHA1, texts[i - 1] ?? ""),
+              delta: makeDelta(text.length - 1, [[0, text.length - 1], "x"]),
+            },
+    );
     for (const order of [entries, entries.toReversed()]) {
       const result = await takeIn(repository, makePack(SHA1, order), { ...way, then: async () => undefined });
       for (const text of texts) expect(result.pack?.index.find(blobId(SHA1, text))).toBeGreaterThanOrEqual(0);
@@ -303,7 +433,11 @@ describe.each([
   });
 
   it("only peer errors escape, and nothing hangs, whatever the bytes", async () => {
-    const deltas = makePack(SHA1, [blob, { base: 0, delta: makeDelta(9, [[0, 9], "x"]) }, { base: blobId(SHA1, "one blob\n"), delta: makeDelta(9, ["y", [0, 9]]) }]);
+    const deltas = makePack(SHA1, [
+      blob,
+      { base: 0, delta: makeDelta(9, [[0, 9], "x"]) },
+      { base: blobId(SHA1, "one blob\n"), delta: makeDelta(9, ["y", [0, 9]]) },
+    ]);
     const bytes = fc.record({
       at: fc.nat(deltas.length - 21),
       bytes: fc.uint8Array({ minLength: 1, maxLength: 12 }),
@@ -315,7 +449,11 @@ describe.each([
         const body = Buffer.from(deltas.subarray(0, -20));
         body.set(noise.subarray(0, body.length - at), at);
         const changed = reseal ? seal(SHA1, body) : Buffer.concat([body, deltas.subarray(-20)]);
-        const outcome: unknown = await takeIn(repository, changed, { ...way, sizes, then: async () => undefined }).catch((e: unknown) => e);
+        const outcome: unknown = await takeIn(repository, changed, {
+          ...way,
+          sizes,
+          then: async () => undefined,
+        }).catch((e: unknown) => e);
         if (outcome instanceof Error) expect(isGitwharfError(outcome) && outcome.kind).toBe("peer");
       }),
       { numRuns: "inlineBytesMax" in way ? 40 : 300 },

@@ -10,7 +10,16 @@ import type { Repository, RepositoryStore } from "../../storage/contracts/reposi
 import { createDiskRepositoryStore } from "../../storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../../storage/memory/memory-repository-store.js";
 import type { IngestResult } from "./ingest-pack.js";
-import { createHistory, git, gitText, indexWithGit, makeDirectory, packRevisions, readObjects, takeIn } from "./ingest.test.support.js";
+import {
+  createHistory,
+  git,
+  gitText,
+  indexWithGit,
+  makeDirectory,
+  packRevisions,
+  readObjects,
+  takeIn,
+} from "./ingest.test.support.js";
 import { newObjectTest } from "./new-object-links.js";
 
 const FSCK = { severities: new Map(), skipList: new Set<string>(), strict: true };
@@ -62,7 +71,11 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
         const repository = await create(backend);
         const sent = packRevisions(source, ALL, ...options);
         const texts: string[] = [];
-        const result = await takeIn(repository, sent, { ...way, fsck: FSCK, onProgress: (text) => texts.push(text) });
+        const result = await takeIn(repository, sent, {
+          ...way,
+          fsck: FSCK,
+          onProgress: (text) => texts.push(text),
+        });
         expect(result.objectCount).toBe(ids.length);
         expect(result.warnings).toEqual([]);
         expect(oidsOf(result)).toEqual(ids);
@@ -70,12 +83,15 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
         const { index, reverseIndex } = indexWithGit(objectFormat, sent);
         expect(Buffer.from(result.pack?.index.bytes ?? new SharedArrayBuffer(0))).toEqual(index);
         expect(result.links.external.kinds.length).toBe(0);
-        const deltas = options.includes("--window=0") ? /^Unpacking objects: 100% \((\d+)\/\1\), done\.\n$/ : /^Resolving deltas: 100% \((\d+)\/\1\), done\.\n$/;
+        const deltas = options.includes("--window=0")
+          ? /^Unpacking objects: 100% \((\d+)\/\1\), done\.\n$/
+          : /^Resolving deltas: 100% \((\d+)\/\1\), done\.\n$/;
         expect(texts.at(-1)).toMatch(deltas);
         if (repository.gitDirectory === undefined) return;
         const files = readdirSync(join(repository.gitDirectory, "objects/pack"));
         const reverse = files.find((name) => name.endsWith(".rev"));
-        if (reverse !== undefined) expect(readFileSync(join(repository.gitDirectory, "objects/pack", reverse))).toEqual(reverseIndex);
+        if (reverse !== undefined)
+          expect(readFileSync(join(repository.gitDirectory, "objects/pack", reverse))).toEqual(reverseIndex);
         git(repository.gitDirectory, ["fsck", "--full", "--strict", "--no-dangling"]);
         expect(files.some((name) => name.startsWith("tmp"))).toBe(false);
       });
@@ -102,7 +118,9 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
           expect(result.links.added.length).toBe(added);
           for (const oid of result.links.added) expect(isNew(oid)).toBe(false);
           expect(oidsOf(result).filter((oid) => isNew(oid)).length).toBe(result.objectCount);
-          expect(texts.at(-1)).toMatch(/^Resolving deltas: 100% \(\d+\/\d+\), completed with \d+ local objects?\.\n$/);
+          expect(texts.at(-1)).toMatch(
+            /^Resolving deltas: 100% \(\d+\/\d+\), completed with \d+ local objects?\.\n$/,
+          );
           const { index } = indexWithGit(objectFormat, await packBytes(result), source);
           expect(Buffer.from(result.pack?.index.bytes ?? new SharedArrayBuffer(0))).toEqual(index);
           expect(externalIds(result)).toEqual(expectedExternal(source, objectFormat, result, isNew));
@@ -112,23 +130,39 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
       it("published, git reads what was pushed in two steps", async () => {
         const repository = await create(backend);
         await takeIn(repository, packRevisions(source, ["main~20"], "--delta-base-offset"), way);
-        await takeIn(repository, packRevisions(source, [...ALL, "^main~20"], "--thin", "--delta-base-offset"), way);
+        await takeIn(
+          repository,
+          packRevisions(source, [...ALL, "^main~20"], "--thin", "--delta-base-offset"),
+          way,
+        );
         const snapshot = await repository.snapshot();
         for (const oid of ids) expect(await snapshot.objects.has(oid)).toBe(true);
         snapshot.release();
         if (repository.gitDirectory === undefined) return;
         git(repository.gitDirectory, ["fsck", "--full", "--strict", "--no-dangling"]);
-        expect(gitText(repository.gitDirectory, ["log", "--oneline", ids.length > 0 ? gitText(source, ["rev-parse", "main"]) : ""])).toBe(
-          gitText(source, ["log", "--oneline", "main"]),
-        );
+        expect(
+          gitText(repository.gitDirectory, [
+            "log",
+            "--oneline",
+            ids.length > 0 ? gitText(source, ["rev-parse", "main"]) : "",
+          ]),
+        ).toBe(gitText(source, ["log", "--oneline", "main"]));
       });
 
       it("the same pack twice: what exists already is compared and accepted", async () => {
         const repository = await create(backend);
         const sent = packRevisions(source, ["main~3"], "--delta-base-offset");
         await takeIn(repository, sent, way);
-        const again = packRevisions(source, ["main~3"], "--delta-base-offset", "--no-reuse-delta", "--depth=3");
-        expect((await takeIn(repository, again, way)).pack?.objectCount).toBe((await takeIn(repository, sent, way)).pack?.objectCount);
+        const again = packRevisions(
+          source,
+          ["main~3"],
+          "--delta-base-offset",
+          "--no-reuse-delta",
+          "--depth=3",
+        );
+        expect((await takeIn(repository, again, way)).pack?.objectCount).toBe(
+          (await takeIn(repository, sent, way)).pack?.objectCount,
+        );
       });
 
       it("an empty pack", async () => {
@@ -146,7 +180,6 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
   });
 });
 
-
 function externalIds({ links, pack }: IngestResult): ObjectId[] {
   const h = hashBytes(pack?.objectFormat ?? "sha1");
   const bytes = Buffer.from(links.external.oids);
@@ -162,14 +195,18 @@ function expectedExternal(
 ): ObjectId[] {
   const found = new Set<ObjectId>(result.links.added);
   const { pack } = result;
-  const oids = Array.from({ length: pack?.objectCount ?? 0 }, (_, i) => pack?.index.oidAt(i) ?? "").filter((oid) => isNew(oid));
+  const oids = Array.from({ length: pack?.objectCount ?? 0 }, (_, i) => pack?.index.oidAt(i) ?? "").filter(
+    (oid) => isNew(oid),
+  );
   for (const { type, data } of readObjects(source, oids)) {
     const links =
       type === "tree"
         ? parseTree(data, format).map((entry) => entry.oid)
         : type === "blob"
           ? []
-          : [...data.toString("latin1").matchAll(/^(?:tree|parent|object) ([0-9a-f]+)$/gm)].map((match) => match[1] ?? "");
+          : [...data.toString("latin1").matchAll(/^(?:tree|parent|object) ([0-9a-f]+)$/gm)].map(
+              (match) => match[1] ?? "",
+            );
     for (const link of links) if (!isNew(link)) found.add(link);
   }
   return [...found].sort();

@@ -123,7 +123,8 @@ class Ingest {
       if (event === "end") ended = true;
       else if (event !== "woken") {
         await arrival.take(event);
-        if (arrival.sizeBytes > Math.min(this.#request.inlineBytesMax ?? Infinity, SMALL_PACK_BYTES_MAX)) return undefined;
+        if (arrival.sizeBytes > Math.min(this.#request.inlineBytesMax ?? Infinity, SMALL_PACK_BYTES_MAX))
+          return undefined;
       }
       const { objectCount } = arrival;
       if (objectCount !== undefined && this.#isLookDue(pack, event === "woken" || ended)) {

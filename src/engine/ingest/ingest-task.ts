@@ -95,7 +95,11 @@ export interface IndexTask {
   /** Entries that the peer sent. */
   readonly count: number;
   /** Entries for external bases behind them. */
-  readonly added: { readonly oids: Uint8Array; readonly offsets: readonly number[]; readonly crc32s: readonly number[] };
+  readonly added: {
+    readonly oids: Uint8Array;
+    readonly offsets: readonly number[];
+    readonly crc32s: readonly number[];
+  };
   readonly externalBases: LinkList;
   readonly links: readonly LinkList[];
   readonly trailer: string;
@@ -109,4 +113,11 @@ export interface IndexAnswer {
   readonly duplicate: ObjectId | undefined;
 }
 
-export type IngestTask = ScanTask | ForestTask | ResolveTask | SettleTask | EncodeTask | TrailerTask | IndexTask;
+export type IngestTask =
+  | ScanTask
+  | ForestTask
+  | ResolveTask
+  | SettleTask
+  | EncodeTask
+  | TrailerTask
+  | IndexTask;

@@ -29,7 +29,14 @@ import { scanRange } from "./scan-range.js";
 import { settleForest } from "./settle-forest.js";
 import { openSpool, SpoolCache } from "./spool.js";
 
-type IngestAnswer = ScanAnswer | ForestAnswer | ResolveAnswer | SettleAnswer | EncodeAnswer | TrailerAnswer | IndexAnswer;
+type IngestAnswer =
+  | ScanAnswer
+  | ForestAnswer
+  | ResolveAnswer
+  | SettleAnswer
+  | EncodeAnswer
+  | TrailerAnswer
+  | IndexAnswer;
 
 /** Blocks of the spooled pack that one worker keeps. */
 const BLOCK_CACHE_BYTES = 32 * 1024 * 1024;
@@ -47,7 +54,11 @@ export default async function runIngestTask(task: IngestTask): Promise<IngestAns
     case "settle":
       return settleForest(task.table, task.forest);
     case "encode":
-      return encodeBases(openObjectReader(task.context.objects, { blocking: true }), task.oids, task.bytesMax);
+      return encodeBases(
+        openObjectReader(task.context.objects, { blocking: true }),
+        task.oids,
+        task.bytesMax,
+      );
     case "trailer":
       return hashSpool(openSpool(task.context.spool), task.head, task.context.objectFormat);
     case "index":
@@ -111,7 +122,8 @@ async function resolve({ context, table, forest, counters, sliceMs }: ResolveTas
 function readExternal(objects: ObjectReader, forest: ForestAnswer, number: number): GitObject {
   const oid = externalOid(forest, number, objects);
   const base = objects.read(oid);
-  if (isPromise(base)) throw new GitwharfError("storage/io", `object ${oid}, the base of a delta, cannot be read again`);
+  if (isPromise(base))
+    throw new GitwharfError("storage/io", `object ${oid}, the base of a delta, cannot be read again`);
   if (base === undefined) throw missingBase(oid);
   return base;
 }

@@ -85,25 +85,41 @@ function historyStream(commits: number): string {
   for (let c = 1; c <= commits; c++) {
     const side = c % 7 === 3 && c > 4;
     lines.push(`commit refs/heads/${side ? "side" : "main"}`, `mark :${c}`);
-    lines.push(`author Ada <ada@example.org> ${1700000000 + c} +0100`, `committer Ada <ada@example.org> ${1700000000 + c} +0100`);
+    lines.push(
+      `author Ada <ada@example.org> ${1700000000 + c} +0100`,
+      `committer Ada <ada@example.org> ${1700000000 + c} +0100`,
+    );
     lines.push(data(`change ${c}\n`));
     if (c > 1) lines.push(`from :${side ? c - 2 : c % 7 === 4 && c > 5 ? c - 2 : c - 1}`);
     if (c % 7 === 5 && c > 6) lines.push(`merge :${c - 2}`);
     for (let f = 0; f < 3; f++) {
-      const name = random(5) === 0 || files.size < 4 ? `dir${random(6)}/sub${random(3)}/file${random(40)}.txt` : [...files.keys()][random(files.size)];
+      const name =
+        random(5) === 0 || files.size < 4
+          ? `dir${random(6)}/sub${random(3)}/file${random(40)}.txt`
+          : [...files.keys()][random(files.size)];
       if (name === undefined) continue;
-      const content = files.get(name) ?? Array.from({ length: 60 }, (_, i) => `${name} line ${i} ${random(1e9)}`);
+      const content =
+        files.get(name) ?? Array.from({ length: 60 }, (_, i) => `${name} line ${i} ${random(1e9)}`);
       content[random(content.length)] = `changed in ${c}: ${random(1e9)}`;
       files.set(name, content);
       lines.push(`M 100644 inline ${name}`, data(`${content.join("\n")}\n`));
     }
   }
-  lines.push("tag v1", `from :${commits}`, "tagger Ada <ada@example.org> 1700000000 +0100", data("version 1\n"), "");
+  lines.push(
+    "tag v1",
+    `from :${commits}`,
+    "tagger Ada <ada@example.org> 1700000000 +0100",
+    data("version 1\n"),
+    "",
+  );
   return lines.join("\n");
 }
 
 /** Content of objects by id. */
-export function readObjects(path: string, oids: readonly ObjectId[]): { readonly type: string; readonly data: Buffer }[] {
+export function readObjects(
+  path: string,
+  oids: readonly ObjectId[],
+): { readonly type: string; readonly data: Buffer }[] {
   const out = git(path, ["cat-file", "--batch"], `${oids.join("\n")}\n`);
   const objects: { type: string; data: Buffer }[] = [];
   for (let at = 0; at < out.length; ) {
@@ -116,7 +132,11 @@ export function readObjects(path: string, oids: readonly ObjectId[]): { readonly
 }
 
 /** `git pack-objects --stdout` of revisions (`main`, `^old` …). */
-export function packRevisions(path: string, revisions: readonly string[], ...options: readonly string[]): Buffer {
+export function packRevisions(
+  path: string,
+  revisions: readonly string[],
+  ...options: readonly string[]
+): Buffer {
   return git(path, ["pack-objects", "-q", "--revs", "--stdout", ...options], `${revisions.join("\n")}\n`);
 }
 
@@ -187,7 +207,10 @@ export function blobId(objectFormat: ObjectFormat, data: Buffer | string): Objec
 }
 
 /** In pieces of these sizes, over and over. */
-export async function* inPieces(bytes: Buffer, sizes: readonly number[] = [65_536]): AsyncGenerator<Uint8Array> {
+export async function* inPieces(
+  bytes: Buffer,
+  sizes: readonly number[] = [65_536],
+): AsyncGenerator<Uint8Array> {
   for (let at = 0, i = 0; at < bytes.length; i++) {
     const size = Math.max(1, sizes[i % sizes.length] ?? 1);
     yield await Promise.resolve(Uint8Array.from(bytes.subarray(at, at + size)));
@@ -204,7 +227,10 @@ export interface Taken {
 export async function takeIn(
   repository: Repository,
   bytes: Buffer | ByteSource,
-  options: Partial<IngestRequest> & { readonly sizes?: readonly number[]; readonly then?: (taken: Taken) => Promise<void> } = {},
+  options: Partial<IngestRequest> & {
+    readonly sizes?: readonly number[];
+    readonly then?: (taken: Taken) => Promise<void>;
+  } = {},
 ): Promise<IngestResult> {
   const { sizes, then, ...request } = options;
   const snapshot = await repository.snapshot();

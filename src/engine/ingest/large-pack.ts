@@ -131,7 +131,12 @@ export class LargePack {
       table.bases[i] = base;
     }
     if (this.#inflatedBytes > limits.inflatedTotalBytesMax) {
-      throw limitExceeded("inflatedTotalBytesMax", "the pack, inflated,", limits.inflatedTotalBytesMax, "bytes");
+      throw limitExceeded(
+        "inflatedTotalBytesMax",
+        "the pack, inflated,",
+        limits.inflatedTotalBytesMax,
+        "bytes",
+      );
     }
     this.#count = count;
     this.#nextOffset = scanned.end;
@@ -155,7 +160,14 @@ export class LargePack {
     };
     const forest = await this.#run<ForestAnswer>(forestTask);
     const counters = new Int32Array(new SharedArrayBuffer(COUNTERS * 4));
-    const task: ResolveTask = { do: "resolve", context, table: this.#table, forest, counters, sliceMs: RESOLVE_SLICE_MS };
+    const task: ResolveTask = {
+      do: "resolve",
+      context,
+      table: this.#table,
+      forest,
+      counters,
+      sliceMs: RESOLVE_SLICE_MS,
+    };
     const timer = setInterval(() => onProgress(Atomics.load(counters, RESOLVED)), 500);
     const work = async (): Promise<void> => {
       for (;;) {
@@ -200,7 +212,9 @@ export class LargePack {
 
   #run<Answer>(task: IngestTask): Promise<Answer> {
     throwIfAborted(this.#signal);
-    return runInWorker<IngestTask, Answer>(new URL("./ingest-worker.js", import.meta.url), task, { signal: this.#signal });
+    return runInWorker<IngestTask, Answer>(new URL("./ingest-worker.js", import.meta.url), task, {
+      signal: this.#signal,
+    });
   }
 }
 
@@ -208,7 +222,10 @@ type ScannedRange = ScanAnswer;
 
 /** What a peer did wrong says more than that others were told to stop. */
 function throwFirst(outcomes: readonly PromiseSettledResult<void>[]): void {
-  const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason as unknown] : []));
-  const cause = errors.find((error) => !(error instanceof GitwharfError) || error.code !== "base/aborted") ?? errors[0];
+  const errors = outcomes.flatMap((outcome) =>
+    outcome.status === "rejected" ? [outcome.reason as unknown] : [],
+  );
+  const cause =
+    errors.find((error) => !(error instanceof GitwharfError) || error.code !== "base/aborted") ?? errors[0];
   if (cause !== undefined) throw cause;
 }

@@ -7,7 +7,9 @@ test.each(["sha1", "sha256"] as const)("a link set is a set of raw ids with kind
   const h = hashBytes(format);
   fc.assert(
     fc.property(
-      fc.array(fc.record({ number: fc.nat(300), kind: fc.constantFrom<Kind>(1, 2, 3, 4) }), { maxLength: 3000 }),
+      fc.array(fc.record({ number: fc.nat(300), kind: fc.constantFrom<Kind>(1, 2, 3, 4) }), {
+        maxLength: 3000,
+      }),
       (adds) => {
         const set = new LinkSet(h);
         const model = new Map<number, number>();

@@ -33,7 +33,10 @@ export const NO_LINKS: NewObjectLinks = {
  * Whether the peer sent an object. That the repository holds a base which completes a thin pack does not mean that
  * the peer may refer to it: such a base is not new.
  */
-export function newObjectTest(links: NewObjectLinks, objects: Pick<ObjectReader, "packs">): (oid: ObjectId) => boolean {
+export function newObjectTest(
+  links: NewObjectLinks,
+  objects: Pick<ObjectReader, "packs">,
+): (oid: ObjectId) => boolean {
   const index = objects.packs.find((pack) => pack.key === links.packKey)?.index;
   if (links.packKey === undefined || index === undefined) return () => false;
   const added = new Set(links.added);

@@ -85,7 +85,8 @@ export class ObjectExaminer {
     if (kind === BLOB) return false;
     try {
       if (kind === TREE && this.#treeChecker !== undefined) return this.#examineTree(data, oids, at);
-      if (this.#policy !== undefined) this.#judge(this.#checkWhole(kind, data, this.#oid(oids, at), this.#policy));
+      if (this.#policy !== undefined)
+        this.#judge(this.#checkWhole(kind, data, this.#oid(oids, at), this.#policy));
       addLinks(kind, data, this.#format, this.#links);
       return false;
     } catch (error) {
@@ -161,7 +162,8 @@ export class ObjectExaminer {
     try {
       return parse();
     } catch (error) {
-      if (this.#policy !== undefined) this.#judge(this.#checkWhole(TREE, data, this.#oid(oids, at), this.#policy));
+      if (this.#policy !== undefined)
+        this.#judge(this.#checkWhole(TREE, data, this.#oid(oids, at), this.#policy));
       throw error;
     }
   }
@@ -193,7 +195,10 @@ export class ObjectExaminer {
   #named(error: unknown, oids: Uint8Array, at: number): unknown {
     if (!isGitwharfError(error, "object/malformed") || error.details["fsck"] !== undefined) return error;
     const oid = this.#oid(oids, at);
-    return new GitwharfError("object/malformed", `object ${oid}: ${error.message}`, { cause: error, details: { oid } });
+    return new GitwharfError("object/malformed", `object ${oid}: ${error.message}`, {
+      cause: error,
+      details: { oid },
+    });
   }
 }
 

@@ -27,7 +27,8 @@ export function typeName(kind: Kind): ObjectType {
 
 /** Up to this size, one call into OpenSSL over a copy is cheaper than a hash object. */
 const ONE_SHOT_BYTES_MAX = 8192;
-const oneShot: { hash?: (algorithm: string, data: Uint8Array, encoding: "binary") => string } = crypto as never;
+const oneShot: { hash?: (algorithm: string, data: Uint8Array, encoding: "binary") => string } =
+  crypto as never;
 
 export function createObjectHasher(format: ObjectFormat): ObjectHasher {
   const h = hashBytes(format);

@@ -56,7 +56,8 @@ function addCommitLinks(data: Buffer, format: ObjectFormat, links: LinkSet): voi
   let at = 6 + hex;
   // "parent "
   while (data[at] === 0x70 && data[at + 1] === 0x61 && data[at + 6] === 0x20) {
-    if (!readHex(data, at + 7, hex) || data[at + 7 + hex] !== 0x0a) throw malformed("a commit's parent line is not whole");
+    if (!readHex(data, at + 7, hex) || data[at + 7 + hex] !== 0x0a)
+      throw malformed("a commit's parent line is not whole");
     links.add(raw, 0, COMMIT);
     at += 8 + hex;
   }
@@ -75,7 +76,13 @@ function readHex(data: Buffer, at: number, length: number): boolean {
 }
 
 /** The entries of `data` from `start` (the beginning of one) up to `end`. @throws object/malformed */
-export function addTreeLinks(data: Buffer, start: number, end: number, format: ObjectFormat, links: LinkSet): void {
+export function addTreeLinks(
+  data: Buffer,
+  start: number,
+  end: number,
+  format: ObjectFormat,
+  links: LinkSet,
+): void {
   const h = hashBytes(format);
   let at = start;
   while (at < end) {
@@ -86,7 +93,8 @@ export function addTreeLinks(data: Buffer, start: number, end: number, format: O
       mode = mode * 8 + byte - 0x30;
       byte = data[at++] as number;
     }
-    if (byte !== 0x20 || at - from > MODE_DIGITS_MAX + 1) throw malformed("a tree's entry has a mode that is not octal");
+    if (byte !== 0x20 || at - from > MODE_DIGITS_MAX + 1)
+      throw malformed("a tree's entry has a mode that is not octal");
     const name = at;
     while (at < end && data[at] !== 0) at++;
     if (at === name || at + 1 + h > end) throw malformed("a tree's entry is not whole");

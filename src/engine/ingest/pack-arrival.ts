@@ -60,11 +60,16 @@ export class PackArrival {
     const size = this.#sizeBytes + chunk.length;
     if (size > maxInputSizeBytes) {
       // git's own words for receive.maxInputSize.
-      throw new GitwharfError("base/limit-exceeded", `pack exceeds maximum allowed size (${maxInputSizeBytes} bytes)`, {
-        details: { limit: "receive.maxInputSize", max: maxInputSizeBytes },
-      });
+      throw new GitwharfError(
+        "base/limit-exceeded",
+        `pack exceeds maximum allowed size (${maxInputSizeBytes} bytes)`,
+        {
+          details: { limit: "receive.maxInputSize", max: maxInputSizeBytes },
+        },
+      );
     }
-    if (size > limits.packSizeBytesMax) throw limitExceeded("packSizeBytesMax", "the pack", limits.packSizeBytesMax, "bytes");
+    if (size > limits.packSizeBytesMax)
+      throw limitExceeded("packSizeBytesMax", "the pack", limits.packSizeBytesMax, "bytes");
     if (this.#objectCount === undefined) this.#readHead(chunk);
     this.#update(chunk);
     await this.sink.append(chunk);
@@ -93,20 +98,26 @@ export class PackArrival {
   truncated(entries: number): GitwharfError {
     const { objectCount } = this;
     const where =
-      objectCount === undefined ? "its head" : entries < objectCount ? `object ${entries + 1} of ${objectCount}` : "its trailer";
+      objectCount === undefined
+        ? "its head"
+        : entries < objectCount
+          ? `object ${entries + 1} of ${objectCount}`
+          : "its trailer";
     return new GitwharfError("base/truncated", `the pack ends after ${this.#sizeBytes} bytes, in ${where}`);
   }
 
   #readHead(chunk: Uint8Array): void {
     const head = Buffer.concat([this.#head, chunk.subarray(0, PACK_HEADER_BYTES)]);
     this.#head = head;
-    if (head.toString("latin1", 0, 4) !== "PACK".slice(0, Math.min(4, head.length))) throw bad("it does not begin with 'PACK'");
+    if (head.toString("latin1", 0, 4) !== "PACK".slice(0, Math.min(4, head.length)))
+      throw bad("it does not begin with 'PACK'");
     if (head.length < PACK_HEADER_BYTES) return;
     const version = head.readUInt32BE(4);
     if (version !== 2 && version !== 3) throw bad(`it has version ${version}; 2 and 3 are known`);
     const { packObjectsMax } = this.#options.limits;
     this.#objectCount = head.readUInt32BE(8);
-    if (this.#objectCount > packObjectsMax) throw limitExceeded("packObjectsMax", "the pack", packObjectsMax, "objects");
+    if (this.#objectCount > packObjectsMax)
+      throw limitExceeded("packObjectsMax", "the pack", packObjectsMax, "objects");
   }
 
   /** Hashes all but the last bytes, which are kept. */

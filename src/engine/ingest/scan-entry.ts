@@ -62,7 +62,10 @@ export function scanEntry(
   checkObjectSize(sizeBytes, offset, options.limits);
   const baseOffset = baseOffsetDistance === undefined ? undefined : offset - baseOffsetDistance;
   if (baseOffset !== undefined && (baseOffset < PACK_HEADER_BYTES || baseOffset >= offset)) {
-    throw new GitwharfError("pack/bad-pack", `the pack is malformed: the delta at offset ${offset} has its base outside of it`);
+    throw new GitwharfError(
+      "pack/bad-pack",
+      `the pack is malformed: the delta at offset ${offset} has its base outside of it`,
+    );
   }
   if (sizeBytes > (options.largeBytes ?? LARGE_ENTRY_BYTES)) return { ...head, large: true, baseOffset };
   try {
@@ -93,7 +96,8 @@ export function scanEntry(
 /** @throws base/limit-exceeded */
 export function checkObjectSize(sizeBytes: number, offset: number, limits: Limits): void {
   const max = Math.min(limits.objectSizeBytesMax, OBJECT_SIZE_BYTES_MAX);
-  if (sizeBytes > max) throw limitExceeded("objectSizeBytesMax", `the object at offset ${offset} of the pack`, max, "bytes");
+  if (sizeBytes > max)
+    throw limitExceeded("objectSizeBytesMax", `the object at offset ${offset} of the pack`, max, "bytes");
 }
 
 /**
@@ -105,7 +109,10 @@ export function packedBytesMax(sizeBytes: number): number {
 }
 
 export function paddedEntry(offset: number): GitwharfError {
-  return new GitwharfError("pack/bad-zlib", `the entry at offset ${offset} of the pack has more compressed than inflated bytes`);
+  return new GitwharfError(
+    "pack/bad-zlib",
+    `the entry at offset ${offset} of the pack has more compressed than inflated bytes`,
+  );
 }
 
 /** The same error with the place in its message. */

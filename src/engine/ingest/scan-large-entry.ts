@@ -12,7 +12,14 @@ import { StreamInflater } from "../../pack/inflate.js";
 import { collision, type ExistingObjects } from "./existing-objects.js";
 import type { Kind } from "./link-set.js";
 import type { ObjectExaminer } from "./object-examiner.js";
-import { checkObjectSize, type LargeEntryHead, packedBytesMax, paddedEntry, placed, type ScanOptions } from "./scan-entry.js";
+import {
+  checkObjectSize,
+  type LargeEntryHead,
+  packedBytesMax,
+  paddedEntry,
+  placed,
+  type ScanOptions,
+} from "./scan-entry.js";
 import type { Spool } from "./spool.js";
 
 const BLOB = 3;
@@ -80,7 +87,12 @@ export async function scanLargeEntry(
 }
 
 /** With a namesake in the repository, if there is one: inflates the entry a second time beside it. */
-async function compareBlob(spool: Spool, head: LargeEntryHead, offset: number, context: LargeEntryContext): Promise<void> {
+async function compareBlob(
+  spool: Spool,
+  head: LargeEntryHead,
+  offset: number,
+  context: LargeEntryContext,
+): Promise<void> {
   const { existing, oids, index, options } = context;
   const at = index * hashBytes(options.objectFormat);
   if (existing === undefined || !existing.has(oids, at)) return;
@@ -96,7 +108,9 @@ async function compareBlob(spool: Spool, head: LargeEntryHead, offset: number, c
     });
   }
   if (!same) {
-    throw collision(objectIdAt(Buffer.from(oids.buffer, oids.byteOffset, oids.length), at, options.objectFormat));
+    throw collision(
+      objectIdAt(Buffer.from(oids.buffer, oids.byteOffset, oids.length), at, options.objectFormat),
+    );
   }
 }
 

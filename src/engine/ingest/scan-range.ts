@@ -114,7 +114,13 @@ export async function scanRange(
     rows.reserveOid();
     if ("large" in entry) {
       const { oids, count } = rows;
-      const found = await scanLargeEntry(spool, entry, offset, { examiner, existing, options, oids, index: count });
+      const found = await scanLargeEntry(spool, entry, offset, {
+        examiner,
+        existing,
+        options,
+        oids,
+        index: count,
+      });
       if (found === undefined) break;
       addRow(rows, { ...entry, ...found, headLength: entry.headerLength, clean: false }, offset, found.crc32);
       start = found.end;
@@ -122,7 +128,8 @@ export async function scanRange(
       have = spool.read(window, 0, window.length, start);
       continue;
     }
-    const clean = entry.type < OFS_DELTA && examiner.examine(entry.type as Kind, entry.data, rows.oids, rows.count);
+    const clean =
+      entry.type < OFS_DELTA && examiner.examine(entry.type as Kind, entry.data, rows.oids, rows.count);
     addRow(rows, { ...entry, clean }, offset, crc32(window.subarray(at, entry.end)));
     at = entry.end;
   }
@@ -151,7 +158,12 @@ function addRow(rows: Rows, entry: EntryFacts, offset: number, crc: number): voi
   rows.types.push(entry.type);
 }
 
-function collect(rows: Rows, end: number, examiner: ObjectExaminer, { objectFormat }: ScanRangeOptions): ScannedRange {
+function collect(
+  rows: Rows,
+  end: number,
+  examiner: ObjectExaminer,
+  { objectFormat }: ScanRangeOptions,
+): ScannedRange {
   const { count } = rows;
   const h = hashBytes(objectFormat);
   const baseOids = Buffer.alloc(rows.baseOids.length * h);

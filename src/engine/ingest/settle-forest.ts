@@ -16,7 +16,8 @@ export function settleForest(table: EntryTable, forest: DeltaForest): SettleAnsw
   const { entryCount, externalCount } = forest;
   let unresolvedCount = 0;
   for (let i = 0; i < entryCount; i++) if (table.kinds[i] === 0) unresolvedCount++;
-  if (unresolvedCount > 0) return { unresolvedCount, missingBaseOid: missingBase(table, forest), missing: [] };
+  if (unresolvedCount > 0)
+    return { unresolvedCount, missingBaseOid: missingBase(table, forest), missing: [] };
   const producers = findProducers(table, forest);
   if (producers.size > 0) refuseCircles(table, entryCount, producers);
   const missing: number[] = [];
@@ -28,7 +29,11 @@ function missingBase(table: EntryTable, forest: DeltaForest): string | undefined
   const group = forest.groupTaken.indexOf(0);
   if (group < 0) return undefined;
   const { buffer, byteOffset, length } = forest.groupOids;
-  return objectIdAt(Buffer.from(buffer, byteOffset, length), group * hashBytes(table.objectFormat), table.objectFormat);
+  return objectIdAt(
+    Buffer.from(buffer, byteOffset, length),
+    group * hashBytes(table.objectFormat),
+    table.objectFormat,
+  );
 }
 
 /** Entries of the pack that turned out to be an external base themselves: its number → entry. */

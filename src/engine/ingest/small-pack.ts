@@ -193,14 +193,18 @@ export class SmallPack {
       this.#externals.push({ ...base, oid: entry.baseOid });
       const waiting = this.#waitForOid.get(entry.baseOid) ?? [];
       this.#waitForOid.delete(entry.baseOid);
-      await this.#resolveFrom(waiting.map((child) => ({ child, kind: entryTypeOf(base.type), data: base.data, base: undefined })));
+      await this.#resolveFrom(
+        waiting.map((child) => ({ child, kind: entryTypeOf(base.type), data: base.data, base: undefined })),
+      );
     }
     return true;
   }
 
   /** How many deltas have found no base, and the first id among those that they name. */
   get unresolved(): { readonly count: number; readonly baseOid: ObjectId | undefined } {
-    const baseOid = this.#entries.find((entry) => entry.kind === undefined && entry.baseOid !== undefined)?.baseOid;
+    const baseOid = this.#entries.find(
+      (entry) => entry.kind === undefined && entry.baseOid !== undefined,
+    )?.baseOid;
     return { count: this.#unresolved, baseOid };
   }
 
@@ -211,7 +215,8 @@ export class SmallPack {
       const has = objects.has(oid);
       if (!(isPromise(has) ? await has : has)) continue;
       const existing = await objects.read(oid);
-      if (existing !== undefined) compareWithExisting(oid, entry.kind as Kind, entry.content as Buffer, existing);
+      if (existing !== undefined)
+        compareWithExisting(oid, entry.kind as Kind, entry.content as Buffer, existing);
       if (performance.now() - this.#sliceStart > SLICE_MS) await this.#pause();
     }
   }
@@ -260,7 +265,13 @@ export class SmallPack {
     }
     if (kind === TREE && base !== undefined) {
       base.known ??= { starts: outlineTree(data, objectFormat), clean: base.clean };
-      const known = this.#examiner.examineDerived(base.known, entry.data, entry.content, this.#oids, entry.number);
+      const known = this.#examiner.examineDerived(
+        base.known,
+        entry.data,
+        entry.content,
+        this.#oids,
+        entry.number,
+      );
       entry.known = { ...known, starts: known.starts.slice() };
     } else entry.clean = this.#examiner.examine(kind, entry.content, this.#oids, entry.number);
     entry.kind = kind;

@@ -30,9 +30,14 @@ export async function checkSpecialBlobs(
     if (object === undefined || policy.skipList.has(oid)) continue;
     if (object.type !== "blob") {
       const id = state.gitmodules.has(oid) ? "gitmodulesBlob" : "gitattributesBlob";
-      throw new GitwharfError("object/malformed", `index-pack: ${oid}: ${id}: non-blob found`, { details: { fsck: id } });
+      throw new GitwharfError("object/malformed", `index-pack: ${oid}: ${id}: non-blob found`, {
+        details: { fsck: id },
+      });
     }
-    judgeFindings(checkObject({ type: "blob", oid, data: object.data, objectFormat, policy, state }), warnings);
+    judgeFindings(
+      checkObject({ type: "blob", oid, data: object.data, objectFormat, policy, state }),
+      warnings,
+    );
   }
   return warnings;
 }

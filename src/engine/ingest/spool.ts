@@ -37,9 +37,12 @@ export function openSpool(descriptor: ByteRangeDescriptor): Spool {
         try {
           n = readSync(fd, target, targetOffset + done, want - done, offset + done);
         } catch (cause) {
-          throw new GitwharfError("storage/io", "the pack that is being received could not be read back", { cause });
+          throw new GitwharfError("storage/io", "the pack that is being received could not be read back", {
+            cause,
+          });
         }
-        if (n === 0) throw new GitwharfError("storage/io", "the pack that is being received was cut off on this side");
+        if (n === 0)
+          throw new GitwharfError("storage/io", "the pack that is being received was cut off on this side");
         done += n;
       }
       return done;
@@ -92,7 +95,10 @@ export class SpoolCache {
   #open(number: number): Block {
     let block = this.#blocks.get(number);
     if (block === undefined) {
-      block = this.#takeOldest() ?? { memory: Buffer.allocUnsafeSlow(BLOCK_BYTES + OVERLAP_BYTES), length: 0 };
+      block = this.#takeOldest() ?? {
+        memory: Buffer.allocUnsafeSlow(BLOCK_BYTES + OVERLAP_BYTES),
+        length: 0,
+      };
       block.length = this.#spool.read(block.memory, 0, block.memory.length, number * BLOCK_BYTES);
       this.#blocks.set(number, block);
     }

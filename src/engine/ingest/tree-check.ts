@@ -11,7 +11,8 @@ import type { TreeOutline } from "./tree-outline.js";
 
 /** Bytes of names that no file system takes for anything else; a dot is one of them except at the beginning. */
 const PLAIN = new Uint8Array(256);
-for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,=@#%()[]{}!$&'; ") PLAIN[c.charCodeAt(0)] = 1;
+for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,=@#%()[]{}!$&'; ")
+  PLAIN[c.charCodeAt(0)] = 1;
 const NAME_BYTES_MAX = 4096;
 const SLASH = 0x2f;
 const DOT = 0x2e;
@@ -57,7 +58,8 @@ export class TreeChecker {
       if (!this.#isPlain(data, starts, i)) odd.push(i);
       if (i > 0 && compareEntries(data, starts, i - 1, i) >= 0) inOrder = false;
     }
-    for (let i = 0; inOrder && i < count; i++) if (isDirectory(data, starts, i) && hasTwin(data, starts, i)) inOrder = false;
+    for (let i = 0; inOrder && i < count; i++)
+      if (isDirectory(data, starts, i) && hasTwin(data, starts, i)) inOrder = false;
     return this.#conclude(tree, inOrder, odd);
   }
 
@@ -112,7 +114,8 @@ export class TreeChecker {
     const h = this.#hashBytes;
     let at = nameStart(data, starts[i] as number);
     const nul = end - h - 1;
-    if (nul - at > NAME_BYTES_MAX || data[at] === DOT || !isPlainMode(data, starts[i] as number)) return false;
+    if (nul - at > NAME_BYTES_MAX || data[at] === DOT || !isPlainMode(data, starts[i] as number))
+      return false;
     for (; at < nul; at++) if (PLAIN[data[at] as number] === 0) return false;
     for (at = nul + 1; at < end; at++) if (data[at] !== 0) return true;
     return false;

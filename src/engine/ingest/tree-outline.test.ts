@@ -18,7 +18,23 @@ interface Entry {
 
 const names = fc.oneof(
   fc.stringMatching(/^[a-c]{1,3}(\.[a-c])?$/),
-  fc.constantFrom("a", "a.b", "a-b", "ab", ".git", ".gitmodules", ".gitattributes", ".gitignore", "GIT~1", ".", "..", "a\\b", "ä", ".GIT", "x:y"),
+  fc.constantFrom(
+    "a",
+    "a.b",
+    "a-b",
+    "ab",
+    ".git",
+    ".gitmodules",
+    ".gitattributes",
+    ".gitignore",
+    "GIT~1",
+    ".",
+    "..",
+    "a\\b",
+    "ä",
+    ".GIT",
+    "x:y",
+  ),
 );
 const modes = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom("100644", "40000", "100755", "120000", "160000") },
@@ -43,10 +59,7 @@ function inOrder(entries: readonly Entry[]): Entry[] {
   return [...byName.values()].sort((a, b) => Buffer.compare(key(a), key(b)));
 }
 
-const trees = fc.oneof(
-  fc.array(entry, { maxLength: 30 }).map(inOrder),
-  fc.array(entry, { maxLength: 12 }),
-);
+const trees = fc.oneof(fc.array(entry, { maxLength: 30 }).map(inOrder), fc.array(entry, { maxLength: 12 }));
 
 const POLICY: FsckPolicy = { severities: new Map(), skipList: new Set(), strict: true };
 
@@ -57,7 +70,9 @@ function deltaOf(base: Buffer, target: Buffer): Buffer {
 }
 
 function inserts(bytes: Buffer): string[] {
-  return Array.from({ length: Math.ceil(bytes.length / 100) }, (_, i) => bytes.toString("latin1", i * 100, (i + 1) * 100));
+  return Array.from({ length: Math.ceil(bytes.length / 100) }, (_, i) =>
+    bytes.toString("latin1", i * 100, (i + 1) * 100),
+  );
 }
 
 test("outline and verdict of a derived tree are those of the tree itself", () => {
@@ -67,7 +82,9 @@ test("outline and verdict of a derived tree are those of the tree itself", () =>
     fc.property(trees, trees, fc.array(fc.tuple(fc.nat(30), fc.nat(30))), (baseEntries, more, splices) => {
       const base = format(baseEntries);
       // Mostly the base's own entries, cut and joined anew, with some others between.
-      const mixed = splices.flatMap(([from, length]) => baseEntries.slice(from, from + length)).concat(more.slice(0, 3));
+      const mixed = splices
+        .flatMap(([from, length]) => baseEntries.slice(from, from + length))
+        .concat(more.slice(0, 3));
       for (const targetEntries of [mixed, inOrder(mixed), more]) {
         const target = format(targetEntries);
         if (base.length === 0) continue;
@@ -96,38 +113,51 @@ test("a derived outline is that of the tree, or none, whatever bytes a delta joi
   const part = fc.oneof(
     { weight: 3, arbitrary: fc.tuple(fc.nat(), fc.nat()) },
     { weight: 1, arbitrary: entry.map((e) => format([e])) },
-    { weight: 1, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 30 }).map((bytes) => Buffer.from(bytes)) },
+    {
+      weight: 1,
+      arbitrary: fc.uint8Array({ minLength: 1, maxLength: 30 }).map((bytes) => Buffer.from(bytes)),
+    },
   );
   const aligned = fc.tuple(fc.nat(30), fc.nat(30));
   let derived = 0;
   fc.assert(
-    fc.property(trees, fc.array(fc.oneof(part, aligned.map((range) => ({ range }))), { maxLength: 8 }), (entries, parts) => {
-      const base = format(entries);
-      if (base.length === 0) return;
-      const starts = outlineTree(base, "sha1");
-      const pieces = parts.flatMap((p): (string | readonly [number, number])[] => {
-        if (Buffer.isBuffer(p)) return inserts(p);
-        if ("range" in p) {
-          const from = starts[p.range[0] % starts.length] ?? 0;
-          const to = starts[p.range[1] % starts.length] ?? 0;
-          return from < to ? [[from, to - from]] : [];
+    fc.property(
+      trees,
+      fc.array(
+        fc.oneof(
+          part,
+          aligned.map((range) => ({ range })),
+        ),
+        { maxLength: 8 },
+      ),
+      (entries, parts) => {
+        const base = format(entries);
+        if (base.length === 0) return;
+        const starts = outlineTree(base, "sha1");
+        const pieces = parts.flatMap((p): (string | readonly [number, number])[] => {
+          if (Buffer.isBuffer(p)) return inserts(p);
+          if ("range" in p) {
+            const from = starts[p.range[0] % starts.length] ?? 0;
+            const to = starts[p.range[1] % starts.length] ?? 0;
+            return from < to ? [[from, to - from]] : [];
+          }
+          const from = p[0] % base.length;
+          return [[from, 1 + (p[1] % (base.length - from))]];
+        });
+        const delta = makeDelta(base.length, pieces);
+        const target = applyDelta(base, delta);
+        let expected: readonly number[] | undefined;
+        try {
+          expected = [...outlineTree(target, "sha1")];
+        } catch {
+          expect(() => deriver.derive(starts, delta, target)).toThrow(/a tree's entry/);
+          return;
         }
-        const from = p[0] % base.length;
-        return [[from, 1 + (p[1] % (base.length - from))]];
-      });
-      const delta = makeDelta(base.length, pieces);
-      const target = applyDelta(base, delta);
-      let expected: readonly number[] | undefined;
-      try {
-        expected = [...outlineTree(target, "sha1")];
-      } catch {
-        expect(() => deriver.derive(starts, delta, target)).toThrow(/a tree's entry/);
-        return;
-      }
-      deriver.derive(starts, delta, target);
-      expect([...deriver.starts]).toEqual(expected);
-      derived++;
-    }),
+        deriver.derive(starts, delta, target);
+        expect([...deriver.starts]).toEqual(expected);
+        derived++;
+      },
+    ),
     { numRuns: 3000 },
   );
   expect(derived).toBeGreaterThan(300);
@@ -150,19 +180,27 @@ function compareVerdicts(base: Buffer, target: Buffer, deriver: OutlineDeriver):
   expect(derived.findings).toEqual(expected.findings);
   expect(derived.clean).toBe(expected.findings.length === 0);
   // Blobs to look at: those of the base, and those that came anew.
-  for (const oid of expected.state.gitmodules) expect(state.gitmodules.has(oid) || baseState.gitmodules.has(oid)).toBe(true);
-  for (const oid of expected.state.gitattributes) expect(state.gitattributes.has(oid) || baseState.gitattributes.has(oid)).toBe(true);
+  for (const oid of expected.state.gitmodules)
+    expect(state.gitmodules.has(oid) || baseState.gitmodules.has(oid)).toBe(true);
+  for (const oid of expected.state.gitattributes)
+    expect(state.gitattributes.has(oid) || baseState.gitattributes.has(oid)).toBe(true);
 }
 
 function check(data: Buffer) {
   const state = createFsckState();
   const oid = hashObject("sha1", "tree", data);
-  return { state, findings: checkObject({ type: "tree", oid, data, objectFormat: "sha1", policy: POLICY, state }) };
+  return {
+    state,
+    findings: checkObject({ type: "tree", oid, data, objectFormat: "sha1", policy: POLICY, state }),
+  };
 }
 
 test("a delta that shifts bytes makes no false copies", () => {
   // The name of the second entry holds what looks like an entry of the base.
-  const base = format([{ mode: "100644", name: "a", id: 1 }, { mode: "100644", name: "b", id: 2 }]);
+  const base = format([
+    { mode: "100644", name: "a", id: 1 },
+    { mode: "100644", name: "b", id: 2 },
+  ]);
   const oid = Buffer.alloc(20, 3);
   const target = Buffer.concat([Buffer.from("100644 x"), Buffer.from("100644 a\0"), oid]);
   const made = makeDelta(base.length, ["100644 x", [0, 9], oid.toString("latin1")]);

@@ -156,7 +156,8 @@ function entryEnd(data: Buffer, start: number, h: number): number {
   const { length } = data;
   let at = start;
   while (at < length && (data[at] as number) >= 0x30 && (data[at] as number) <= 0x37) at++;
-  if (at === start || at - start > MODE_DIGITS_MAX || data[at] !== 0x20) throw malformed("a tree's entry has a mode that is not octal");
+  if (at === start || at - start > MODE_DIGITS_MAX || data[at] !== 0x20)
+    throw malformed("a tree's entry has a mode that is not octal");
   const name = ++at;
   while (at < length && data[at] !== 0) at++;
   if (at === name || at + 1 + h > length) throw malformed("a tree's entry is not whole");

@@ -63,7 +63,15 @@ export interface RefTransaction {
   readonly signal?: AbortSignal;
 }
 
-export type RefRefusalCode = "stale" | "exists" | "missing" | "name-conflict" | "bad-name" | "locked" | "rejected" | "aborted";
+export type RefRefusalCode =
+  | "stale"
+  | "exists"
+  | "missing"
+  | "name-conflict"
+  | "bad-name"
+  | "locked"
+  | "rejected"
+  | "aborted";
 
 /** A refusal is a value: `reason` is the text behind `ng REF`, in git's own words where git has them. */
 export type RefUpdateResult =
