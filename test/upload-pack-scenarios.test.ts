@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { type GitHttpBackend, startGitHttpBackend } from "./support/git-http-backend.js";
 import { createHistory, FIRST_COMMIT_SECONDS, SECONDS_BETWEEN_COMMITS } from "./support/history.js";
 import { startUploadPackServer, type UploadPackServer } from "./support/upload-pack-server.js";
 
@@ -14,6 +15,7 @@ const at = (commit: number): number => FIRST_COMMIT_SECONDS + commit * SECONDS_B
 
 let origin: GitClient;
 let server: UploadPackServer;
+let backend: GitHttpBackend;
 
 beforeAll(async () => {
   origin = createWorkspace();
@@ -25,10 +27,12 @@ beforeAll(async () => {
   }
   await origin.in("sha1.git").run("repack", "-adq");
   server = await startUploadPackServer({ root: origin.directory });
+  backend = await startGitHttpBackend(origin.directory);
 });
 afterAll(async () => {
   expect(server.crashes).toEqual([]);
   await server.close();
+  await backend.close();
   removeDirectory(origin);
 });
 
@@ -124,6 +128,12 @@ const SCENARIOS: Record<string, Scenario> = {
   },
 };
 
+const IN_EVERY_VERSION = new Set([
+  "a clone",
+  "depth 1, deeper by two, depth 9, everything",
+  "a bare partial clone without blobs",
+]);
+
 function formatOf(url: string): string {
   return url.includes("sha256") ? "sha256" : "sha1";
 }
@@ -137,6 +147,9 @@ for (const connection of ["http", "git"] as const satisfies readonly Connection[
       const urlOf = (name: string): string =>
         connection === "http" ? server.httpUrl(name) : server.gitUrl(name);
 
+      const judgeUrlOf = (name: string): string =>
+        connection === "http" ? backend.urlOf(name) : `file://${origin.directory}/${name}`;
+
       beforeEach(() => {
         workspace = createWorkspace();
         judge = createWorkspace();
@@ -147,9 +160,12 @@ for (const connection of ["http", "git"] as const satisfies readonly Connection[
       });
 
       for (const [name, run] of Object.entries(SCENARIOS)) {
+        // Version 1 is version 0 behind a greeting; the hash changes no more than the lengths of ids.
+        if (version === 1 && !IN_EVERY_VERSION.has(name)) continue;
+        const formats = IN_EVERY_VERSION.has(name) && connection === "http" ? ["sha1", "sha256"] : ["sha1"];
         it(name, async () => {
-          for (const format of version === 1 || connection === "git" ? ["sha1"] : ["sha1", "sha256"]) {
-            await run(judge, `file://${origin.directory}/${format}.git`, protocol);
+          for (const format of formats) {
+            await run(judge, judgeUrlOf(`${format}.git`), protocol);
             await run(workspace, urlOf(`${format}.git`), protocol);
             expect(await stateOf(workspace.in("copy"))).toEqual(await stateOf(judge.in("copy")));
             await workspace.in("copy").run("fsck", "--no-dangling");
@@ -163,7 +179,7 @@ for (const connection of ["http", "git"] as const satisfies readonly Connection[
       it("lists refs as git does", async () => {
         for (const [options, patterns] of LISTINGS) {
           const list = (url: string) => workspace.run(...protocol, "ls-remote", ...options, url, ...patterns);
-          expect(await list(urlOf("sha1.git"))).toBe(await list(`file://${origin.directory}/sha1.git`));
+          expect(await list(urlOf("sha1.git"))).toBe(await list(judgeUrlOf("sha1.git")));
         }
       });
 

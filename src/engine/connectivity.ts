@@ -67,6 +67,8 @@ export async function checkConnectivity(request: ConnectivityRequest): Promise<C
     for (const oid of await leftAfterWalk(request, unmarked, "trees and blobs")) unreachable.add(oid);
   }
   if (unreachable.size === 0) return { ok: true };
+  const base = links.bases.find((oid) => unreachable.has(oid));
+  if (base !== undefined) return { ok: false, missing: { oid: base } };
   const missing = await explain(request, links, unreachable);
   return missing === undefined ? { ok: true } : { ok: false, missing };
 }

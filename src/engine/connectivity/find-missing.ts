@@ -14,8 +14,8 @@ import type { WorkBudget } from "../fetch/work-budget.js";
 
 export interface MissingObject {
   readonly oid: ObjectId;
-  /** The tip that leads to it. */
-  readonly tip: ObjectId;
+  /** The tip that leads to it; undefined when it is needed as the base of a delta. */
+  readonly tip?: ObjectId;
 }
 
 export interface FindMissingContext {

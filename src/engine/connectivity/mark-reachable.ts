@@ -10,7 +10,7 @@ import { hashBytes } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import { parseCommitLinks } from "../../object/commit.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
-import { compareTwoTrees, TreeCursor } from "../fetch/tree-cursor.js";
+import { compareEntryNames, TreeCursor } from "../fetch/tree-cursor.js";
 import type { WorkBudget } from "../fetch/work-budget.js";
 import type { NeededObjects } from "./needed-objects.js";
 import { listNewCommits } from "./new-commits.js";
@@ -107,22 +107,25 @@ class NearbyWalk {
     const oldData = await this.#readTree(ground);
     if (newData === undefined || oldData === undefined) return;
     if (reachable) this.#markEntries(ground, oldData);
-    const gone: ObjectId[] = [];
-    compareTwoTrees(newData, oldData, this.#hashBytes, {
-      gone: (old) => {
-        gone.push(old.isTree ? objectIdAt(old.data, old.oidAt, objects.objectFormat) : "");
-      },
-      changed: (entry, old) => {
-        const before = old === undefined ? "" : (gone.pop() ?? "");
-        if (!entry.isTree || before === "") return;
+    layBeside(
+      new TreeCursor(newData, this.#hashBytes),
+      new TreeCursor(oldData, this.#hashBytes),
+      (entry, old) => {
+        if (old === undefined || !old.isTree) return;
+        const oldOid = objectIdAt(old.data, old.oidAt, objects.objectFormat);
+        if (entry === undefined) {
+          if (reachable) this.gone.push(oldOid);
+          return;
+        }
+        const oid = objectIdAt(entry.data, entry.oidAt, objects.objectFormat);
+        if (oid === oldOid) return;
         pairs.push({
-          tree: objectIdAt(entry.data, entry.oidAt, objects.objectFormat),
-          ground: before,
-          reachable: reachable || (!isNew(before) && needed.isSettled(before)),
+          tree: oid,
+          ground: oldOid,
+          reachable: reachable || (!isNew(oldOid) && needed.isSettled(oldOid)),
         });
       },
-    });
-    if (reachable) for (const oid of gone) if (oid !== "") this.gone.push(oid);
+    );
   }
 
   /** All that reachable trees hold, to the leaves. */
@@ -156,5 +159,21 @@ class NearbyWalk {
     if (object?.type !== "tree") return undefined;
     if (budget.spend(1 + object.data.length / 8192)) await budget.pause();
     return object.data;
+  }
+}
+
+/** Entries of the same name and kind in pairs, all others alone. */
+function layBeside(
+  entry: TreeCursor,
+  old: TreeCursor,
+  visit: (entry: TreeCursor | undefined, old: TreeCursor | undefined) => void,
+): void {
+  let hasEntry = entry.next();
+  let hasOld = old.next();
+  while (hasEntry || hasOld) {
+    const order = !hasEntry ? 1 : !hasOld ? -1 : compareEntryNames(entry, old);
+    visit(order <= 0 ? entry : undefined, order >= 0 ? old : undefined);
+    if (order <= 0) hasEntry = entry.next();
+    if (order >= 0) hasOld = old.next();
   }
 }

@@ -3,7 +3,6 @@ import { formatPackHeader, PACK_HEADER_BYTES } from "../../pack/pack-writer.js";
 import { entryTypeOf } from "../../pack/entry-header.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { PackSink } from "../../storage/contracts/quarantine.js";
-import type { DeltaForest } from "./delta-forest.js";
 import { missingBase } from "./encode-bases.js";
 import type { IngestRequest, IngestResult } from "./ingest-pack.js";
 import { resolvedText, resolvingText, unpackedText } from "./ingest-progress.js";
@@ -40,20 +39,21 @@ export async function finishLargePack(
 ): Promise<IngestResult> {
   const { quarantine, fsck, onProgress } = request;
   const { deltaCount, count } = pack;
-  let forest: DeltaForest | undefined;
   let added: AddedEntries = { oids: new Uint8Array(0), offsets: [], crc32s: [], trailer: sentTrailer };
   let bases: readonly ObjectId[] = [];
+  let missing: readonly ObjectId[] = [];
   if (deltaCount > 0) {
-    forest = await pack.resolve(sink.range().describe(), (resolved) =>
+    const forest = await pack.resolve(sink.range().describe(), (resolved) =>
       onProgress?.(resolvingText(resolved, deltaCount)),
     );
     const task: SettleTask = { do: "settle", table: pack.table, forest };
     const settled = await pack.run<SettleAnswer>(task);
     if (settled.unresolvedCount > 0) throw unresolvedError(settled.unresolvedCount, settled.missingBaseOid);
     const externals = pack.externalOids(forest);
-    bases = settled.missing.map((number) => externals[number] as ObjectId);
-    if (bases.length > 0) added = await complete(pack, bases, sink);
-    onProgress?.(resolvedText(deltaCount, bases.length));
+    bases = externals;
+    missing = settled.missing.map((number) => externals[number] as ObjectId);
+    if (missing.length > 0) added = await complete(pack, missing, sink);
+    onProgress?.(resolvedText(deltaCount, missing.length));
   } else onProgress?.(unpackedText(count));
 
   const task: IndexTask = {
@@ -61,7 +61,7 @@ export async function finishLargePack(
     table: pack.table,
     count,
     added: { oids: added.oids, offsets: added.offsets, crc32s: added.crc32s },
-    externalBases: await linksToBases(forest === undefined ? [] : pack.externalOids(forest), request),
+    externalBases: await linksToBases(bases, request),
     links: pack.examined.map((part) => part.links),
     trailer: added.trailer,
     packSizeBytes: sink.sizeBytes,
@@ -76,7 +76,7 @@ export async function finishLargePack(
   return {
     pack: finished,
     objectCount: count,
-    links: { packKey: finished.key, added: bases, external: indexed.external },
+    links: { packKey: finished.key, bases, added: missing, external: indexed.external },
     warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, pack.examined, fsck),
   };
 }

@@ -47,10 +47,11 @@ export async function finishSmallPack(
   if (duplicate !== undefined) throw duplicateError(oids.toString("hex", duplicate * h, (duplicate + 1) * h));
   // No reverse index: for a pack of this size it is made in memory faster than a file is synced.
   const finished = await sink.finish({ trailer, index: bytes });
+  const bases = externals.map(({ oid }) => oid);
   return {
     pack: finished,
     objectCount: count,
-    links: { packKey: finished.key, added: externals.map(({ oid }) => oid), external },
+    links: { packKey: finished.key, bases, added: bases, external },
     warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, [examined], fsck),
   };
 }

@@ -1,5 +1,5 @@
 /** Packs that no honest client sends: each is refused with its own clear error, here and in workers, and leaves nothing. */
-import { readdirSync, readlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deflateRawSync, deflateSync } from "node:zlib";
 import fc from "fast-check";
@@ -346,6 +346,32 @@ describe.each([
   it("compares with what the repository has", async () => {
     await take(makePack(SHA1, [blob]));
     expect((await take(makePack(SHA1, [blob, { type: "blob", data: "new\n" }]))).objectCount).toBe(2);
+  });
+
+  it.each([
+    ["a small blob", "another one\n"],
+    ["a blob that comes in pieces", "z".repeat(5_000_000)],
+  ])("refuses %s that differs from its namesake, whole or made by a delta", async (__, data) => {
+    const oid = blobId(SHA1, data);
+    const other = `${data.slice(0, -1)}!`;
+    const shard = join(repository.gitDirectory ?? "", "objects", oid.slice(0, 2));
+    mkdirSync(shard, { recursive: true });
+    writeFileSync(join(shard, oid.slice(2)), deflateSync(`blob ${other.length}\0${other}`));
+    const base = data.slice(0, -2);
+    const delta = makeDelta(base.length, [[0, base.length], data.slice(-2)]);
+    for (const entries of [
+      [{ type: "blob", data }],
+      [
+        { type: "blob", data: base },
+        { base: 0, delta },
+      ],
+    ] as HandMadeEntry[][]) {
+      await refuses(
+        makePack(SHA1, entries),
+        "pack/collision",
+        new RegExp(`^object ${oid} .*hash collision$`),
+      );
+    }
   });
 
   describe("limits, at each and one past it", () => {

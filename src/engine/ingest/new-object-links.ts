@@ -14,7 +14,9 @@ import { typeName } from "./object-hasher.js";
 export interface NewObjectLinks {
   /** Key of the pack in the quarantine; undefined when it was empty. */
   readonly packKey: string | undefined;
-  /** Bases that were added to a thin pack: they stand in the pack and are not new. */
+  /** Objects of the repository that deltas of a thin pack build on. */
+  readonly bases: readonly ObjectId[];
+  /** Those of them that were added to complete the pack: they stand in it and are not new. */
   readonly added: readonly ObjectId[];
   /**
    * Everything outside of the pack that its objects refer to or (bases of a thin pack) are made from, each id once,
@@ -25,6 +27,7 @@ export interface NewObjectLinks {
 
 export const NO_LINKS: NewObjectLinks = {
   packKey: undefined,
+  bases: [],
   added: [],
   external: { oids: new Uint8Array(0), kinds: new Uint8Array(0) },
 };

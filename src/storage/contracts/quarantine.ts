@@ -26,7 +26,10 @@ export interface Quarantine {
    * @throws storage/io, storage/not-found when the repository was deleted meanwhile
    */
   publish(): Promise<void>;
-  /** Removes everything not published. Idempotent; safe after `publish`. */
+  /**
+   * Removes everything not published. Idempotent. To be called in any case: after `publish` when the refs have moved,
+   * because until then a backend keeps the objects that no ref names from its garbage collection.
+   */
   discard(): Promise<void>;
 }
 

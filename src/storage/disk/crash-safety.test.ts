@@ -74,10 +74,12 @@ describe("a process that is killed while it pushes", () => {
   });
 });
 
+const COUNT = 25;
+
 describe("several processes on one directory", () => {
   it("push at once, while git repacks", async () => {
     const bare = workspace.in("app.git");
-    const pushers = ["a", "b", "c"].map((branch) => startPusher(`refs/heads/${branch}`, 15));
+    const pushers = ["a", "b", "c"].map((branch) => startPusher(`refs/heads/${branch}`, COUNT));
     const store = createDiskRepositoryStore({ directory: workspace.directory });
     const repository = await store.open("app");
     let running = true;
@@ -89,11 +91,13 @@ describe("several processes on one directory", () => {
         snapshot?.release();
       }
     })();
-    for (let i = 0; i < 3; i++) {
-      await pause(100);
-      // (-A keeps what is not reachable yet.)
-      await bare.run("repack", "-Adq");
-    }
+    let repacking = true;
+    const done = Promise.all(pushers.map(({ ended }) => ended)).then(() => {
+      repacking = false;
+    });
+    // Drops what no ref names, unless something keeps it.
+    while (repacking) await bare.run("repack", "-adq");
+    await done;
     for (const pusher of pushers) expect(await pusher.ended).toEqual({ code: 0, errors: "" });
     running = false;
     await watching;
@@ -102,7 +106,7 @@ describe("several processes on one directory", () => {
     await bare.run("fsck", "--full", "--strict");
     for (const [i, branch] of ["a", "b", "c"].entries()) {
       expect(await bare.run("rev-parse", `refs/heads/${branch}`)).toBe(pushers[i]?.acknowledged.at(-1));
-      expect(await bare.run("rev-list", "--count", `refs/heads/${branch}`)).toBe("15");
+      expect(await bare.run("rev-list", "--count", `refs/heads/${branch}`)).toBe(String(COUNT));
     }
     expect(readdirSync(join(bare.directory, "objects")).filter((name) => name.startsWith("tmp_"))).toEqual(
       [],

@@ -2,8 +2,8 @@
  * The objects of one push on disk until it is accepted: `objects/tmp_objdir-incoming-XXXXXX/pack/`, the name under
  * which git keeps them too, so that its `gc` removes what a crash leaves behind.
  *
- *     createPack ──► finish (files written, syncing begins) ──► publish (synced, linked, directory synced) ──► refs
- *                                                        └────► discard
+ *     createPack ──► finish (files written, syncing begins) ──► publish (synced, linked, directory synced) ──► refs ──► discard
+ *                                                        └────────────────────────────────────────────────────────► discard
  */
 import { mkdir, mkdtemp, rm, rmdir, unlink } from "node:fs/promises";
 import { GitwharfError } from "../../base/errors.js";
@@ -14,7 +14,7 @@ import { OverlayReader } from "../overlay-reader.js";
 import { DiskPackSink, type FinishedPack } from "./disk-pack-sink.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import type { ObjectsView } from "./objects-view.js";
-import { publishPacks } from "./publish-packs.js";
+import { publishPacks, type PublishedPack, removeKeepFiles } from "./publish-packs.js";
 import type { PackDirectory } from "./pack-directory.js";
 import type { SharedRepository } from "./shared-mode.js";
 
@@ -39,6 +39,7 @@ export class DiskQuarantine implements Quarantine {
   readonly #options: DiskQuarantineOptions;
   readonly #sinks = new Set<PackSink>();
   readonly #finished: FinishedPack[] = [];
+  readonly #published: PublishedPack[] = [];
   readonly #shallow: ObjectId[] = [];
   #directory: string | undefined;
   #making: Promise<string> | undefined;
@@ -95,8 +96,10 @@ export class DiskQuarantine implements Quarantine {
       // The links stand: these names may go while the directory is synced.
       onLinked: () => this.#removeDirectory(),
     });
+    this.#published.push(...published);
     if (this.#shallow.length > 0) await appendShallow(this.#shallow);
-    for (const { name, file } of published) {
+    for (const { name, file, isNew } of published) {
+      if (!isNew) continue;
       file.retain();
       packs.adopt(name, file);
     }
@@ -110,6 +113,7 @@ export class DiskQuarantine implements Quarantine {
 
   async #discard(): Promise<void> {
     if (this.#state === "open") this.#state = "discarded";
+    await removeKeepFiles(this.#published);
     for (const sink of this.#sinks) await sink.abort();
     this.#sinks.clear();
     for (const { file, synced } of this.#finished) {

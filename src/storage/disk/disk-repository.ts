@@ -32,7 +32,7 @@ import { RepositoryObjects } from "./repository-objects.js";
 import { RepositorySnapshots } from "./repository-snapshots.js";
 import { openServedFile } from "../served-file.js";
 import { appendShallow, parseShallow, SHALLOW_BYTES_MAX } from "./shallow-file.js";
-import { removeStaleQuarantines } from "./stale-quarantines.js";
+import { removeLeftovers } from "./leftovers.js";
 import { readCheckedOutBranches } from "./work-trees.js";
 
 export interface OpenDiskRepositoryOptions {
@@ -112,7 +112,7 @@ export class DiskRepository implements Repository {
       tips: this.#tips,
       mustExist: () => this.#mustExist(),
     });
-    this.#sweeping = removeStaleQuarantines(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
+    this.#sweeping = removeLeftovers(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
       () => undefined,
     );
   }

@@ -1,12 +1,15 @@
 /**
  * Moves finished packs from a quarantine into `objects/pack`, where every git finds them.
  *
- * A pack's files appear in the order pack, reverse index, index: a pack counts from the moment that its index is
- * there. A name is the pack's checksum; a file that stands under it already is never replaced: when its bytes are
+ * A pack's files appear in the order keep, pack, reverse index, index: a pack counts from the moment that its index is
+ * there. The `.keep` stands until the refs have moved (`removeKeepFiles`): a `git repack` that ran meanwhile would
+ * find nobody who needs the objects, or, before 2.41, would see the pack without its index and delete it.
+ *
+ * A name is the pack's checksum; a file that stands under it already is never replaced: when its bytes are
  * the same it is kept (and made young, so that no garbage collection takes it), otherwise ours gets another name.
  */
 import { randomBytes } from "node:crypto";
-import { link, mkdir, rename, rm, utimes } from "node:fs/promises";
+import { link, mkdir, rename, unlink, utimes, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
@@ -38,54 +41,90 @@ export interface PublishedPack {
   /** The name under which it stands in the directory now. */
   readonly name: string;
   readonly file: PackFile;
+  /** False: the same pack stood there. */
+  readonly isNew: boolean;
+  /** Made by us, and to be removed by us; undefined when somebody else keeps the pack. */
+  readonly keepPath: string | undefined;
 }
 
+/** What our `.keep` files say: by it a forgotten one is known. */
+export const KEEP_TEXT = "gitwharf: a push is under way\n";
 const COMPARED_AT_ONCE = 1024 * 1024;
 
-/** @returns those that were moved, not those that stood there already. @throws storage/io, storage/not-found */
+/** @throws storage/io, storage/not-found */
 export async function publishPacks(options: PublishPacksOptions): Promise<PublishedPack[]> {
   const { finished, directory, sync, shared, onLinked } = options;
   if (finished.length === 0) return [];
   const published: PublishedPack[] = [];
-  await Promise.all(
-    finished.map(async (pack) => {
-      if (shared !== "umask") {
-        for (const ending of pack.endings) await applySharedMode(pack.file.path + ending, shared);
-      }
-      const name = await publishOne(pack, options);
-      if (name !== undefined) published.push({ name, file: pack.file });
-    }),
-  );
-  await Promise.all([sync ? syncDirectory(directory) : undefined, onLinked?.()]);
+  try {
+    await settleAll(
+      finished.map(async (pack) => {
+        if (shared !== "umask") {
+          for (const ending of pack.endings) await applySharedMode(pack.file.path + ending, shared);
+        }
+        published.push(await publishOne(pack, options));
+      }),
+    );
+    await Promise.all([sync ? syncDirectory(directory) : undefined, onLinked?.()]);
+  } catch (error) {
+    await removeKeepFiles(published);
+    throw error;
+  }
   return published;
 }
 
-/** undefined: the same pack stood there. */
-async function publishOne(pack: FinishedPack, options: PublishPacksOptions): Promise<string | undefined> {
+/** From here on git may fold the packs into others. Never throws: a `.keep` that stays costs space, not objects. */
+export async function removeKeepFiles(published: readonly PublishedPack[]): Promise<void> {
+  await Promise.all(published.map(({ keepPath }) => removeKeepFile(keepPath)));
+}
+
+async function removeKeepFile(path: string | undefined): Promise<void> {
+  if (path !== undefined) await unlink(path).catch(() => undefined);
+}
+
+async function publishOne(pack: FinishedPack, options: PublishPacksOptions): Promise<PublishedPack> {
   const { directory, objectFormat } = options;
-  let name = pack.name;
-  const first = pack.endings[0] ?? ".pack";
-  let stood = false;
-  while (!(await putInPlace(pack.file.path + first, `${directory}/${name}${first}`, options))) {
-    if (await sameContent(pack.file.path + first, `${directory}/${name}${first}`)) {
-      stood = true;
-      break;
+  for (let name = pack.name; ; name = `pack-${randomBytes(hashBytes(objectFormat)).toString("hex")}`) {
+    const stem = `${directory}/${name}`;
+    const keepPath = await makeKeepFile(`${stem}.keep`, options);
+    const [first = ".pack", ...rest] = pack.endings;
+    let isNew = false;
+    try {
+      isNew = await putInPlace(pack.file.path + first, stem + first, options);
+      if (!isNew && !(await sameContent(pack.file.path + first, stem + first))) {
+        await removeKeepFile(keepPath);
+        continue;
+      }
+      for (const ending of rest) await putInPlace(pack.file.path + ending, stem + ending, options);
+    } catch (error) {
+      // A pack without an index is of no use to anyone.
+      if (isNew) await unlink(stem + first).catch(() => undefined);
+      await removeKeepFile(keepPath);
+      throw error;
     }
-    name = `pack-${randomBytes(hashBytes(objectFormat)).toString("hex")}`;
+    const now = new Date();
+    if (!isNew) await utimes(stem + first, now, now).catch(() => undefined);
+    return { name, file: pack.file, isNew, keepPath };
   }
-  try {
-    for (const ending of pack.endings.slice(1)) {
-      await putInPlace(pack.file.path + ending, `${directory}/${name}${ending}`, options);
+}
+
+/** undefined when there is one already. */
+async function makeKeepFile(path: string, options: PublishPacksOptions): Promise<string | undefined> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await writeFile(path, KEEP_TEXT, { flag: "wx" });
+      return path;
+    } catch (cause) {
+      if (errorCode(cause) === "EEXIST") return undefined;
+      if (!isAbsent(cause) || attempt > 0) throw ioError("making", path, cause);
+      await makePackDirectory(options);
     }
-  } catch (error) {
-    // A pack without an index is of no use to anyone.
-    if (!stood) await rm(`${directory}/${name}${first}`, { force: true }).catch(() => undefined);
-    throw error;
   }
-  if (!stood) return name;
-  const now = new Date();
-  await utimes(`${directory}/${name}${first}`, now, now).catch(() => undefined);
-  return undefined;
+}
+
+/** Waits for all of them, then throws the first error, if any: nothing goes on behind the caller's back. */
+async function settleAll(work: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason;
 }
 
 /** False when something stands there already. Atomic: of two who try, one succeeds. */

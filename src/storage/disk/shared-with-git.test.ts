@@ -393,6 +393,42 @@ describe("what we write", () => {
   });
 });
 
+describe("objects that no ref names yet", () => {
+  it("are kept from a git that repacks between publishing and the refs", async () => {
+    const { commit: pushed, objects } = sampleCommit("sha1", "in between");
+    const quarantine = await repository.openQuarantine();
+    await finishPack(await quarantine.createPack(), "sha1", objects);
+    await quarantine.publish();
+    await bare.run("repack", "-adq");
+    await bare.run("gc", "-q", "--prune=now");
+    await repository.refs.transact({
+      updates: [{ name: "refs/heads/new", oldOid: null, newOid: pushed.oid }],
+      atomic: true,
+    });
+    await quarantine.discard();
+    await bare.run("repack", "-adq");
+    await bare.run("fsck", "--full", "--strict");
+    expect(await bare.run("rev-parse", "refs/heads/new")).toBe(pushed.oid);
+    expect(
+      readdirSync(join(bare.directory, "objects/pack")).filter((name) => name.endsWith(".pack")),
+    ).toHaveLength(1);
+  });
+
+  it("are kept no longer than a day when the push was killed, what others keep stays", async () => {
+    const packs = join(bare.directory, "objects/pack");
+    const quarantine = await repository.openQuarantine();
+    await finishPack(await quarantine.createPack(), "sha1", sampleCommit("sha1", "killed").objects);
+    await quarantine.publish();
+    const [keep = ""] = readdirSync(packs).filter((name) => name.endsWith(".keep"));
+    writeFileSync(join(packs, "pack-other.keep"), "mine\n");
+    const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000);
+    for (const name of [keep, "pack-other.keep"]) utimesSync(join(packs, name), longAgo, longAgo);
+    await (await openDiskRepositoryAt(bare.directory)).close();
+    expect(readdirSync(packs).filter((name) => name.endsWith(".keep"))).toEqual(["pack-other.keep"]);
+    await quarantine.discard();
+  });
+});
+
 describe("alternates", () => {
   beforeEach(async () => {
     await workspace.run("clone", "-q", "--bare", "--shared", "app.git", "fork.git");

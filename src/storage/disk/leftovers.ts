@@ -1,15 +1,17 @@
 /**
- * Removing what pushes that were killed left behind: quarantine directories in which nothing was written for a day.
- * (`git gc` removes them too, but not every repository meets a `git gc`.)
+ * Removing what pushes that were killed left behind: quarantine directories in which nothing was written for a day
+ * (`git gc` removes them too, but not every repository meets a `git gc`), and our own `.keep` files of that age.
  */
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, unlink } from "node:fs/promises";
+import { readSmallFile } from "./cached-file.js";
 import { readStamp } from "./file-stamp.js";
 import { QUARANTINE_PREFIX } from "./disk-quarantine.js";
+import { KEEP_TEXT } from "./publish-packs.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** Failures are no one's concern: the next opening tries again. */
-export async function removeStaleQuarantines(
+export async function removeLeftovers(
   objectsDirectory: string,
   options: { readonly inUse: ReadonlySet<string>; readonly nowMs?: number },
 ): Promise<void> {
@@ -20,6 +22,18 @@ export async function removeStaleQuarantines(
     if (nowMs - (await lastChangeMs(path)) < DAY_MS) continue;
     await rm(path, { recursive: true, force: true }).catch(() => undefined);
   }
+  for (const name of await namesIn(`${objectsDirectory}/pack`)) {
+    if (name.endsWith(".keep")) await removeOldKeepFile(`${objectsDirectory}/pack/${name}`, nowMs);
+  }
+}
+
+/** One that somebody else made is left alone. */
+async function removeOldKeepFile(path: string, nowMs: number): Promise<void> {
+  const stamp = await readStamp(path);
+  if (stamp === undefined || stamp.sizeBytes !== KEEP_TEXT.length || nowMs - stamp.modifiedMs < DAY_MS)
+    return;
+  const bytes = await readSmallFile(path, KEEP_TEXT.length);
+  if (bytes?.toString("latin1") === KEEP_TEXT) await unlink(path).catch(() => undefined);
 }
 
 /** Of the directory, of `pack` in it, and of the files there. */
