@@ -12,6 +12,7 @@ import { deflateSmall } from "../pack/deflate.js";
 import { createDeltaIndex, type DeltaIndex, encodeDelta } from "../pack/delta-encode.js";
 import { entryTypeOf } from "../pack/entry-header.js";
 import type { ObjectHeader } from "../storage/contracts/object-reader.js";
+import { ParsedTree } from "./fetch/parsed-tree.js";
 import { encodeTreeDelta } from "./fetch/tree-delta.js";
 import type { WorkBudget } from "./fetch/work-budget.js";
 import type { ObjectSelection } from "./object-count.js";
@@ -68,9 +69,21 @@ interface Candidate {
   readonly ordinal: number;
   readonly type: number;
   readonly data: Buffer;
-  readonly depth: number;
+  readonly tree: ParsedTree | undefined;
+  depth: number;
   /** Made when it is first tried; null: too short to have one. */
   index: DeltaIndex | null | undefined;
+}
+
+function candidateOf(ordinal: number, type: number, data: Buffer): Candidate {
+  return {
+    ordinal,
+    type,
+    data,
+    tree: type === 2 ? new ParsedTree(data) : undefined,
+    depth: 0,
+    index: undefined,
+  };
 }
 
 /** @throws object/corrupt, storage/io */
@@ -80,6 +93,7 @@ export async function encodeEntries(options: EncodeOptions): Promise<EncodedEntr
   const entries: NewEntry[] = [];
   const left: number[] = [];
   const window = new Window();
+  const idBytes = hashBytes(space.objectFormat);
   const totalBytes = options.objects.reduce((sum, { header }) => sum + header.sizeBytes, 0);
   const searches = options.objects.length > 1 && totalBytes <= SEARCHED_BYTES_MAX;
   let keptBytes = 0;
@@ -92,10 +106,10 @@ export async function encodeEntries(options: EncodeOptions): Promise<EncodedEntr
     const read = space.read(ordinal);
     const object = isPromise(read) ? await read : read;
     const { data } = object;
-    if (budget.spend(2 + data.length / 1024)) await budget.pause();
+    if (budget.spend(2 + data.length / 8192)) await budget.pause();
     const type = entryTypeOf(object.type);
+    const target = candidateOf(ordinal, type, data);
     let base = -1;
-    let depth = 0;
     let delta: Buffer | undefined;
     const isCandidate = data.length >= DELTA_BYTES_MIN && data.length <= DELTA_BYTES_MAX;
     if (isCandidate && thin) {
@@ -104,32 +118,27 @@ export async function encodeEntries(options: EncodeOptions): Promise<EncodedEntr
         const previousRead = space.read(previous);
         const source = isPromise(previousRead) ? await previousRead : previousRead;
         if (source.type === object.type && source.data.length <= DELTA_BYTES_MAX) {
-          const candidate = { ordinal: previous, type, data: source.data, depth: 0, index: undefined };
-          delta = tryDelta(
-            candidate,
-            data,
-            data.length / 2 - hashBytes(space.objectFormat),
-            hashBytes(space.objectFormat),
-          );
+          const candidate = candidateOf(previous, type, source.data);
+          delta = tryDelta(candidate, target, data.length / 2 - idBytes, idBytes);
           if (delta !== undefined) base = previous;
         }
       }
     }
     if (delta === undefined && optional === true) continue;
     if (delta === undefined && isCandidate && searches && (type === 2 || type === 3)) {
-      const best = window.findBest(type, data, hashBytes(space.objectFormat));
-      if (budget.spend(best.tried * (data.length / 1024))) await budget.pause();
+      const best = window.findBest(target, idBytes);
+      if (budget.spend((best.tried * data.length) / 4096)) await budget.pause();
       if (best.delta !== undefined) {
         delta = best.delta;
         base = (best.base as Candidate).ordinal;
-        depth = (best.base as Candidate).depth + 1;
+        target.depth = (best.base as Candidate).depth + 1;
       }
     }
     const stored = delta ?? data;
     const deflated = deflateSmall(stored);
     entries.push({ ordinal, type, sizeBytes: stored.length, base, deflated });
     keptBytes += deflated.length;
-    if (isCandidate && searches) window.add({ ordinal, type, data, depth, index: undefined });
+    if (isCandidate && searches) window.add(target);
   }
   return { entries, left };
 }
@@ -163,10 +172,10 @@ class Window {
 
   /** The smallest delta, newest candidates first. A deep base must pay more. */
   findBest(
-    type: number,
-    data: Buffer,
+    target: Candidate,
     idBytes: number,
   ): { readonly delta: Buffer | undefined; readonly base: Candidate | undefined; readonly tried: number } {
+    const { type, data } = target;
     let delta: Buffer | undefined;
     let base: Candidate | undefined;
     let tried = 0;
@@ -180,7 +189,7 @@ class Window {
       // What the target has more than the base must be put in: the delta is at least that long.
       if (data.length - size >= maxBytes) continue;
       tried++;
-      const made = tryDelta(candidate, data, maxBytes, idBytes);
+      const made = tryDelta(candidate, target, maxBytes, idBytes);
       if (made === undefined) continue;
       delta = made;
       base = candidate;
@@ -189,12 +198,14 @@ class Window {
   }
 }
 
-function tryDelta(candidate: Candidate, data: Buffer, limit: number, idBytes: number): Buffer | undefined {
+function tryDelta(base: Candidate, target: Candidate, limit: number, idBytes: number): Buffer | undefined {
   const maxBytes = Math.floor(limit);
   if (maxBytes <= 0) return undefined;
-  if (candidate.type === 2) return encodeTreeDelta(candidate.data, data, idBytes, maxBytes);
-  candidate.index ??= createDeltaIndex(candidate.data) ?? null;
-  return candidate.index === null ? undefined : encodeDelta(candidate.index, data, maxBytes);
+  if (base.tree !== undefined && target.tree !== undefined) {
+    return encodeTreeDelta(base.tree, target.tree, idBytes, maxBytes);
+  }
+  base.index ??= createDeltaIndex(base.data) ?? null;
+  return base.index === null ? undefined : encodeDelta(base.index, target.data, maxBytes);
 }
 
 /** What stood in the object's place at the other side, however many steps ago; −1: nothing. */

@@ -19,9 +19,11 @@ import { type ObjectGate, OPEN_GATE } from "./fetch/filter-evaluation.js";
 import { type GrownSet, growSeed } from "./fetch/grow-seed.js";
 import type { ObjectSpace } from "./fetch/object-space.js";
 import { OrdinalSet } from "./fetch/ordinal-set.js";
+import type { ParsedTree } from "./fetch/parsed-tree.js";
 import { BLOB, TAG, TREE } from "./fetch/pack-survey.js";
 import { type ReachableSet, toReachableSet } from "./fetch/reachable-set.js";
-import { compareManyTrees, compareTwoTrees, TreeCursor } from "./fetch/tree-cursor.js";
+import { compareManyTrees, compareTwoTrees } from "./fetch/tree-comparison.js";
+import { TreeCursor } from "./fetch/tree-cursor.js";
 import type { WorkBudget } from "./fetch/work-budget.js";
 import { peelTag } from "./peel.js";
 import { walkRange, type WalkedCommit } from "./revision-walk.js";
@@ -438,7 +440,7 @@ class Counter {
     const stack = [root];
     for (let ordinal = stack.pop(); ordinal !== undefined; ordinal = stack.pop()) {
       if (!this.#uninteresting.add(ordinal)) continue;
-      const cursor = new TreeCursor(await this.#readTree(ordinal), this.#hashBytes);
+      const cursor = new TreeCursor((await this.#readTree(ordinal)).data, this.#hashBytes);
       while (cursor.next()) {
         if (cursor.isGitlink) continue;
         const child = this.space.ordinalOfBytes(cursor.data, cursor.oidAt);
@@ -448,7 +450,7 @@ class Counter {
     }
   }
 
-  async #readTree(ordinal: number): Promise<Buffer> {
+  async #readTree(ordinal: number): Promise<ParsedTree> {
     if (this.#budget.spend(1)) await this.#budget.pause();
     return this.space.readTree(ordinal);
   }
@@ -577,9 +579,10 @@ class Counter {
   async #look(tree: OpenTree): Promise<void> {
     const budget = this.#budget;
     const read = this.space.readTree(tree.ordinal);
-    const data = isPromise(read) ? await read : read;
-    if (budget.spend(1 + data.length / 8192)) await budget.pause();
-    const olds: Buffer[] = [];
+    const found = isPromise(read) ? await read : read;
+    const { data } = found;
+    if (budget.spend(1 + data.length / 16_384)) await budget.pause();
+    const olds: ParsedTree[] = [];
     for (const old of tree.olds) {
       if (old.uninteresting) this.#uninteresting.add(old.ordinal);
       const oldRead = this.space.readTree(old.ordinal);
@@ -591,7 +594,7 @@ class Counter {
     } else if (olds.length === 1) {
       const oldTree = tree.olds[0] as OldTree;
       const pair: (TreeCursor | undefined)[] = [undefined];
-      compareTwoTrees(data, olds[0] as Buffer, this.#hashBytes, {
+      compareTwoTrees(found, olds[0] as ParsedTree, this.#hashBytes, {
         changed: (entry, old) => {
           pair[0] = old;
           this.#meetEntry(entry, pair, tree);
@@ -599,7 +602,7 @@ class Counter {
         gone: (old) => this.#markGone(old, oldTree),
       });
     } else {
-      compareManyTrees(data, olds, this.#hashBytes, {
+      compareManyTrees(found, olds, this.#hashBytes, {
         changed: (entry, all) => this.#meetEntry(entry, all, tree),
         gone: (old, which) => this.#markGone(old, tree.olds[which] as OldTree),
       });

@@ -93,36 +93,36 @@ function unpackAll(source: TestDirectory): void {
 const minus = (a: ReadonlySet<string>, b: ReadonlySet<string>): string[] =>
   [...a].filter((x) => !b.has(x)).sort();
 
-describe.each(["sha1", "sha256"] as const)("%s: random histories", (format) => {
-  test.each([1, 2, 3, 4, 5, 6])(
-    "seed %i: what is sent is what git would send, and git takes it",
-    async (seed) => {
-      const source = repository(format);
-      const commits = importHistory(source, { seed, commits: 60, wrongClocks: seed % 3 === 0 });
-      const random = createRandom(seed * 1000);
-      // Loose objects, one pack, several packs, with and without a commit-graph.
-      if (seed % 3 === 1) source.git(["repack", "-a", "-d", "-q", "--depth=20"]);
-      if (seed % 3 === 2) unpackAll(source);
-      if (seed % 2 === 0) source.git(["commit-graph", "write", "--reachable"]);
-      const snapshot = open(source);
-      const pick = (n: number): string[] =>
-        Array.from({ length: n }, () => commits[random(commits.length)] as string);
-      for (let round = 0; round < 8; round++) {
-        const wants = pick(1 + random(3));
-        const haves = pick(random(4));
-        const ofsDelta = round % 4 !== 3;
-        const whole = await packOf({ snapshot, wants, haves, ofsDelta });
-        const sent = objectsOf(whole, format);
-        const reachable = revList(source, wants);
-        const theirs = haves.length > 0 ? revList(source, haves) : new Set<string>();
-        expect(minus(new Set(minus(reachable, theirs)), sent), "missing").toEqual([]);
-        expect(minus(sent, reachable), "unasked").toEqual([]);
-        const git = revList(source, [...wants, "--not", ...haves]);
-        expect(minus(sent, git).length, "more than git").toBeLessThanOrEqual(3);
-        if (haves.length === 0) expect(sent.size).toBe(git.size);
-        const thin = await packOf({ snapshot, wants, haves, ofsDelta, thinPack: true });
-        receive(source, format, haves, wants, thin);
-      }
-    },
-  );
+describe.each([
+  ["sha1", [1, 2, 3]],
+  ["sha256", [4, 5, 6]],
+] as const)("%s: random histories", (format, seeds) => {
+  test.each(seeds)("seed %i: what is sent is what git would send, and git takes it", async (seed) => {
+    const source = repository(format);
+    const commits = importHistory(source, { seed, commits: 60, wrongClocks: seed % 3 === 0 });
+    const random = createRandom(seed * 1000);
+    // Loose objects, one pack, several packs, with and without a commit-graph.
+    if (seed % 3 === 1) source.git(["repack", "-a", "-d", "-q", "--depth=20"]);
+    if (seed % 3 === 2) unpackAll(source);
+    if (seed % 2 === 0) source.git(["commit-graph", "write", "--reachable"]);
+    const snapshot = open(source);
+    const pick = (n: number): string[] =>
+      Array.from({ length: n }, () => commits[random(commits.length)] as string);
+    for (let round = 0; round < 6; round++) {
+      const wants = pick(1 + random(3));
+      const haves = pick(random(4));
+      const ofsDelta = round % 4 !== 3;
+      const whole = await packOf({ snapshot, wants, haves, ofsDelta });
+      const sent = objectsOf(whole, format);
+      const reachable = revList(source, wants);
+      const theirs = haves.length > 0 ? revList(source, haves) : new Set<string>();
+      expect(minus(new Set(minus(reachable, theirs)), sent), "missing").toEqual([]);
+      expect(minus(sent, reachable), "unasked").toEqual([]);
+      const git = revList(source, [...wants, "--not", ...haves]);
+      expect(minus(sent, git).length, "more than git").toBeLessThanOrEqual(3);
+      if (haves.length === 0) expect(sent.size).toBe(git.size);
+      const thin = await packOf({ snapshot, wants, haves, ofsDelta, thinPack: true });
+      receive(source, format, haves, wants, thin);
+    }
+  });
 });

@@ -75,7 +75,7 @@ export interface PackPlan {
 const sharedCache = createPlanCache();
 
 /** Units of walking on the calling thread, about ten microseconds each. */
-const INLINE_UNITS_MAX = 3000;
+const INLINE_UNITS_MAX = 4000;
 /** A request without haves goes to a worker at once when the repository has more objects than this in packs. */
 const INLINE_CLONE_OBJECTS_MAX = 3000;
 

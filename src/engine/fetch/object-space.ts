@@ -14,12 +14,14 @@ import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { GitObject, ObjectHeader, ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { Pack } from "../../pack/pack.js";
 import { IdTable } from "./id-table.js";
+import { ParsedTree } from "./parsed-tree.js";
 
 /** Trees read lately, by pack and position: one is often laid beside its successor and its predecessor. */
-const trees = new LRUCache<number, Buffer>({
+const trees = new LRUCache<number, ParsedTree>({
   maxSize: 32 * 1024 * 1024,
   maxEntrySize: 1024 * 1024,
-  sizeCalculation: (data) => data.length + 64,
+  // An entry's beginning is counted as an eighth of the entry.
+  sizeCalculation: ({ data }) => data.length + (data.length >>> 3) + 128,
 });
 const packNumbers = new WeakMap<Pack, number>();
 let packsNumbered = 0;
@@ -134,21 +136,22 @@ export class ObjectSpace {
   }
 
   /** The content of a tree. @throws object/corrupt when it is missing, unreadable or no tree */
-  readTree(ordinal: number): MaybePromise<Buffer> {
+  readTree(ordinal: number): MaybePromise<ParsedTree> {
     const k = this.packNumberOf(ordinal);
     const pack = this.packs[k];
     const key = pack === undefined ? -1 : packNumber(pack) * 2 ** 32 + ordinal - (this.firsts[k] as number);
     const cached = trees.get(key);
     if (cached !== undefined) return cached;
-    const use = (object: GitObject): Buffer => {
+    const use = (object: GitObject): ParsedTree => {
       if (object.type !== "tree") {
         throw new GitwharfError(
           "object/corrupt",
           `object ${this.oidOf(ordinal)} is a ${object.type}, not a tree`,
         );
       }
-      if (key >= 0) trees.set(key, object.data);
-      return object.data;
+      const tree = new ParsedTree(object.data);
+      if (key >= 0) trees.set(key, tree);
+      return tree;
     };
     const object = this.read(ordinal);
     return isPromise(object) ? object.then(use) : use(object);

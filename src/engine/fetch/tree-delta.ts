@@ -3,15 +3,18 @@
  * entries are in order. The format is `pack/delta.ts`'s.
  */
 import { DeltaBuilder } from "../../pack/delta-encode.js";
-import { compareTwoTrees } from "./tree-cursor.js";
+import type { ParsedTree } from "./parsed-tree.js";
+import { compareTwoTrees } from "./tree-comparison.js";
 
 /** @returns undefined when it would be longer than `maxBytes`. @throws object/corrupt */
 export function encodeTreeDelta(
-  base: Buffer,
-  target: Buffer,
+  baseTree: ParsedTree,
+  targetTree: ParsedTree,
   hashBytes: number,
   maxBytes: number,
 ): Buffer | undefined {
+  const base = baseTree.data;
+  const target = targetTree.data;
   const out = new DeltaBuilder(256);
   out.size(base.length);
   out.size(target.length);
@@ -35,7 +38,7 @@ export function encodeTreeDelta(
     copyLength = 0;
     out.insert(target, start, end);
   };
-  compareTwoTrees(target, base, hashBytes, {
+  compareTwoTrees(targetTree, baseTree, hashBytes, {
     gone(old) {
       const equal = old.start - inBase;
       copy(inBase, equal);
