@@ -19,6 +19,8 @@ export interface Limits {
   readonly commandBytesMax: number;
   /** Push options of one push. @default 1,000 */
   readonly pushOptionsMax: number;
+  /** Bytes of a push certificate, its signature included. @default 16 MiB */
+  readonly certificateBytesMax: number;
   /** Wants of one fetch. @default 200,000 */
   readonly wantsMax: number;
   /** Haves of one fetch request. @default 1,000,000 */
@@ -35,6 +37,8 @@ export interface Limits {
   readonly repositoryConcurrencyMax: number;
   /** Requests that wait for one repository; more are told to come again (503). @default 512 */
   readonly repositoryQueueMax: number;
+  /** Requests that work or wait in all repositories together; more are told to come again (503). @default 4,096 */
+  readonly requestsMax: number;
 }
 
 const MiB = 1024 * 1024;
@@ -48,6 +52,7 @@ export const DEFAULT_LIMITS: Limits = {
   commandsMax: 100_000,
   commandBytesMax: 64 * MiB,
   pushOptionsMax: 1000,
+  certificateBytesMax: 16 * MiB,
   wantsMax: 200_000,
   havesMax: 1_000_000,
   requestBytesMax: 64 * MiB,
@@ -56,4 +61,5 @@ export const DEFAULT_LIMITS: Limits = {
   idleTimeoutMs: 120_000,
   repositoryConcurrencyMax: 64,
   repositoryQueueMax: 512,
+  requestsMax: 4096,
 };

@@ -99,7 +99,7 @@ function parseCombine(spec: string, nesting: Nesting): ObjectFilter {
   if (nesting.depthLeft <= 0) {
     throw new GitwharfError(
       "base/limit-exceeded",
-      `a filter is nested more than ${nesting.depthMax} levels deep`,
+      `a filter is nested more than ${nesting.depthMax} levels deep, the server's limit (filterDepthMax)`,
     );
   }
   if (spec === "") throw bad("expected something after combine:");

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createRepositoryGate } from "./repository-gate.js";
 
-const limits = { repositoryConcurrencyMax: 2, repositoryQueueMax: 1 };
+const limits = { repositoryConcurrencyMax: 2, repositoryQueueMax: 1, requestsMax: 100 };
 
 describe("createRepositoryGate", () => {
   it("lets as many in as the limit, queues the next, and refuses one past the queue", async () => {
@@ -20,14 +20,14 @@ describe("createRepositoryGate", () => {
   });
 
   it("keeps repositories apart", async () => {
-    const gate = createRepositoryGate({ repositoryConcurrencyMax: 1, repositoryQueueMax: 0 });
+    const gate = createRepositoryGate({ ...limits, repositoryConcurrencyMax: 1, repositoryQueueMax: 0 });
     await gate.enter("a");
     await gate.enter("b");
     await expect(gate.enter("a")).rejects.toMatchObject({ code: "server/busy" });
   });
 
   it("forgets who left while waiting", async () => {
-    const gate = createRepositoryGate({ repositoryConcurrencyMax: 1, repositoryQueueMax: 1 });
+    const gate = createRepositoryGate({ ...limits, repositoryConcurrencyMax: 1 });
     const leave = await gate.enter("app");
     const gone = new AbortController();
     const waiting = gate.enter("app", gone.signal);
@@ -37,5 +37,22 @@ describe("createRepositoryGate", () => {
     expect(gate.active).toBe(0);
     await gate.enter("app");
     expect(gate.active).toBe(1);
+  });
+
+  it("counts who works and who waits in all repositories together", async () => {
+    const gate = createRepositoryGate({ repositoryConcurrencyMax: 1, repositoryQueueMax: 9, requestsMax: 3 });
+    const leave = await gate.enter("a");
+    await gate.enter("b");
+    const gone = new AbortController();
+    const waiting = gate.enter("a", gone.signal);
+    await expect(gate.enter("c")).rejects.toMatchObject({ code: "server/busy" });
+    gone.abort();
+    await expect(waiting).rejects.toMatchObject({ code: "base/aborted" });
+    const second = gate.enter("a");
+    await expect(gate.enter("c")).rejects.toMatchObject({ code: "server/busy" });
+    leave();
+    (await second)();
+    await gate.enter("c");
+    expect(gate.active).toBe(2);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * How many requests work on one repository at once, and how many may wait for their turn.
+ * How many requests work on one repository at once, how many may wait for their turn, and how many there are in all.
  */
 import { abortedError, GitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
@@ -19,10 +19,11 @@ export interface RepositoryGate {
 }
 
 export function createRepositoryGate(
-  limits: Pick<Limits, "repositoryConcurrencyMax" | "repositoryQueueMax">,
+  limits: Pick<Limits, "repositoryConcurrencyMax" | "repositoryQueueMax" | "requestsMax">,
 ): RepositoryGate {
   const places = new Map<string, { active: number; readonly waiting: Set<Waiter> }>();
   let activeTotal = 0;
+  let waitingTotal = 0;
 
   const leave = (repository: string): void => {
     const place = places.get(repository);
@@ -42,6 +43,9 @@ export function createRepositoryGate(
     },
     async enter(repository, signal) {
       if (signal?.aborted) throw abortedError(signal);
+      if (activeTotal + waitingTotal >= limits.requestsMax) {
+        throw new GitwharfError("server/busy", "the server has too many requests; try again in a moment");
+      }
       let place = places.get(repository);
       if (place === undefined) places.set(repository, (place = { active: 0, waiting: new Set() }));
       const { waiting } = place;
@@ -55,11 +59,13 @@ export function createRepositoryGate(
         await new Promise<void>((resolve, reject) => {
           const onAbort = (): void => {
             waiting.delete(waiter);
+            waitingTotal--;
             if (signal) reject(abortedError(signal));
           };
           const waiter: Waiter = {
             start: () => {
               signal?.removeEventListener("abort", onAbort);
+              waitingTotal--;
               begin();
               resolve();
             },
@@ -69,6 +75,7 @@ export function createRepositoryGate(
             activeTotal++;
           };
           waiting.add(waiter);
+          waitingTotal++;
           signal?.addEventListener("abort", onAbort, { once: true });
         });
       } else {

@@ -74,14 +74,12 @@ export async function readPushRequest(
         certificate = await readCertificate(reader, context, commands);
         continue;
       }
-      commands.push(parseCommand(line, context));
+      addCommand(commands, line, context);
       continue;
     }
     if (certificate !== undefined)
       throw new GitwharfError("protocol/bad-request", "a command follows the push certificate");
-    commands.push(parseCommand(packetText(payload), context));
-    if (commands.length > context.limits.commandsMax)
-      throw tooMany(context.limits.commandsMax, "ref updates", "commandsMax");
+    addCommand(commands, packetText(payload), context);
   }
   if (capabilities === undefined) return undefined;
   const options = capabilities.has("push-options") ? await readOptions(reader, context) : [];
@@ -109,6 +107,12 @@ function checkCapabilities(capabilities: Capabilities, context: PushRequestConte
       "this repository takes no push options (receive.advertisePushOptions)",
     );
   }
+}
+
+function addCommand(commands: PushCommand[], line: string, context: PushRequestContext): void {
+  commands.push(parseCommand(line, context));
+  const { commandsMax } = context.limits;
+  if (commands.length > commandsMax) throw tooMany(commandsMax, "ref updates", "commandsMax");
 }
 
 function parseCommand(line: string, context: PushRequestContext): PushCommand {
@@ -165,12 +169,17 @@ async function readCertificate(
   context: PushRequestContext,
   commands: PushCommand[],
 ): Promise<RawCertificate> {
+  const { certificateBytesMax } = context.limits;
   const lines: Buffer[] = [];
+  let bytes = 0;
   for (;;) {
     const packet = await reader.next();
     if (packet.kind !== "data")
       throw new GitwharfError("protocol/bad-request", "the push certificate is not whole");
     if (packetText(packet.payload) === "push-cert-end") break;
+    bytes += packet.payload.length;
+    if (bytes > certificateBytesMax)
+      throw tooMany(certificateBytesMax, "bytes of certificate", "certificateBytesMax");
     lines.push(Buffer.from(packet.payload));
   }
   const whole = Buffer.concat(lines);
@@ -186,9 +195,7 @@ async function readCertificate(
     head.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(name.length + 1));
   for (const line of text.slice(headEnd + 2).split("\n")) {
     if (line === "") continue;
-    commands.push(parseCommand(line, context));
-    if (commands.length > context.limits.commandsMax)
-      throw tooMany(context.limits.commandsMax, "ref updates", "commandsMax");
+    addCommand(commands, line, context);
   }
   return {
     payload,

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { isLoopbackHostHeader } from "../../access/open-access.js";
 import { parseAuthorizationHeader } from "../../access/credentials.js";
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { Identity } from "../../engine/push.js";
 import { formatControlText } from "./plain-text.js";
 import { serveFile, serveInfoRefsFile } from "./dumb.js";
@@ -137,7 +137,8 @@ async function identify(
 
 function fail(host: ServiceHost, request: HttpRequest, response: HttpResponse, error: unknown): void {
   const { status, text } = describeFailure(error);
-  if (status >= 500 && !(error instanceof GitwharfError && error.code === "base/aborted")) {
+  // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
+  if (status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy")) {
     host.log({ level: "error", message: `${request.method} ${request.url} failed`, error });
   }
   if (response.headersSent) {

@@ -23,7 +23,7 @@ export interface HttpListenerOptions {
   /** 0 takes a free port. */
   readonly port: number;
   readonly tls?: TlsFiles;
-  readonly limits: Pick<Limits, "headerTimeoutMs">;
+  readonly limits: Pick<Limits, "headerTimeoutMs" | "idleTimeoutMs">;
 }
 
 export interface HttpListener {
@@ -39,7 +39,9 @@ export interface HttpListener {
 
 /** @throws server/bad-configuration when the address is taken or the certificate cannot be used */
 export async function listenHttp(options: HttpListenerOptions): Promise<HttpListener> {
-  const server = options.tls === undefined ? createServer() : await createTlsServer(options.tls);
+  const headerTimeoutMs = timerMs(options.limits.headerTimeoutMs);
+  const server =
+    options.tls === undefined ? createServer() : await createTlsServer(options.tls, headerTimeoutMs);
   const connections = new Set<Socket | ServerHttp2Session>();
   const track = (connection: Socket | ServerHttp2Session): void => {
     connections.add(connection);
@@ -50,14 +52,23 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     socket.setNoDelay(true);
     track(socket);
   });
-  if (options.tls !== undefined) (server as Http2SecureServer).on("session", track);
+  if (options.tls !== undefined) {
+    const idleTimeoutMs = timerMs(options.limits.idleTimeoutMs);
+    (server as Http2SecureServer).on("session", (session) => {
+      track(session);
+      session.setTimeout(idleTimeoutMs, () => session.close());
+    });
+    // A handshake that fails is the peer's business.
+    server.on("tlsClientError", (_error, socket) => socket.destroy());
+  }
   server.on("request", options.handler);
   server.on("checkContinue", (request, response) => {
     awaitingContinue.add(request);
     options.handler(request, response);
   });
   if ("headersTimeout" in server) {
-    server.headersTimeout = options.limits.headerTimeoutMs;
+    server.headersTimeout = headerTimeoutMs;
+    Object.assign(server, { connectionsCheckingInterval: checkingIntervalMs(headerTimeoutMs) });
     // A push takes as long as it takes; a stalled one is ended by the idle time-out.
     server.requestTimeout = 0;
     server.keepAliveTimeout = 15_000;
@@ -91,10 +102,25 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
   };
 }
 
-async function createTlsServer(tls: TlsFiles): Promise<Http2SecureServer> {
+/** Node takes 0 for a time-out that is off, and no more than 31 bits. */
+function timerMs(limitMs: number): number {
+  return limitMs > 0x7fff_ffff ? 0 : Math.max(1, Math.ceil(limitMs));
+}
+
+/** How often Node looks for heads that are overdue: its own 30 seconds would make a short time-out a long one. */
+function checkingIntervalMs(headerTimeoutMs: number): number {
+  return headerTimeoutMs === 0 ? 30_000 : Math.min(30_000, Math.max(20, Math.ceil(headerTimeoutMs / 4)));
+}
+
+async function createTlsServer(tls: TlsFiles, handshakeTimeoutMs: number): Promise<Http2SecureServer> {
   const context = await readTlsFiles(tls);
   try {
-    return createSecureServer({ ...context, allowHTTP1: true, minVersion: "TLSv1.2" });
+    return createSecureServer({
+      ...context,
+      allowHTTP1: true,
+      minVersion: "TLSv1.2",
+      ...(handshakeTimeoutMs === 0 ? {} : { handshakeTimeout: handshakeTimeoutMs }),
+    });
   } catch (cause) {
     throw new GitwharfError(
       "server/bad-configuration",
