@@ -9,7 +9,8 @@
  * | any object | with `allowAnySHA1InWant` | the same | the same |
  *
  * Over HTTP the refs may have moved since they were advertised: what they have left behind is still given out, as
- * git does. Differs from git: v2 there gives out any object that exists; and over HTTP v0 checks commits alone.
+ * git does. Differs from git: v2 there gives out any object that exists; over HTTP v0 checks commits alone; and over HTTP
+ * `allowTipSHA1InWant` also opens what the hidden tips lead to.
  */
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
