@@ -14,7 +14,7 @@ import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from ".
 import { formatResults, settleAtomic } from "../refs/ref-refusal.js";
 import { createRefSnapshot } from "../refs/ref-snapshot.js";
 import { changeRefState, directValue, type RefState, type RefValue, valueIn } from "../refs/ref-state.js";
-import { formatCommitter, reflogMessage, startsReflog } from "../refs/reflog-entry.js";
+import { committerOf, formatCommitter, reflogMessage, startsReflog } from "../refs/reflog-entry.js";
 import { decide } from "../refs/transaction-hook.js";
 import { checkUpdates, oidOf } from "../refs/update-checks.js";
 
@@ -95,7 +95,7 @@ class MemoryRefStore implements RefStore {
     const entry: ReflogEntry = {
       oldOid: oidOf(before, name) ?? none,
       newOid: oidOf(this.#state, name) ?? none,
-      committer: formatCommitter(transaction.committer),
+      committer: formatCommitter(committerOf(transaction.committer)),
       message: reflogMessage(update.reflogMessage),
     };
     const headFollows =

@@ -44,6 +44,24 @@ export function sameRefValue(a: RefValue | undefined, b: RefValue | undefined): 
   }
 }
 
+/** Whether all refs say the same. */
+export function sameRefState(a: RefState, b: RefState): boolean {
+  if (a === b) return true;
+  return (
+    sameRefValue(a.head, b.head) &&
+    a.direct.length === b.direct.length &&
+    a.symbolic.size === b.symbolic.size &&
+    a.broken.size === b.broken.size &&
+    a.direct.every((ref, i) => ref === b.direct[i] || sameRef(ref, b.direct[i])) &&
+    [...a.symbolic].every(([name, target]) => b.symbolic.get(name) === target) &&
+    [...a.broken].every((name) => b.broken.has(name))
+  );
+}
+
+function sameRef(a: Ref, b: Ref | undefined): boolean {
+  return a.name === b?.name && a.oid === b.oid && a.peeled === b.peeled;
+}
+
 export function valueIn(state: RefState, name: string): RefValue | undefined {
   if (name === "HEAD") return state.head;
   const target = state.symbolic.get(name);

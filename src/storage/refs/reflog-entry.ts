@@ -16,14 +16,22 @@ export function startsReflog(name: string, policy: LogAllRefUpdates): boolean {
   return name === "HEAD" || /^refs\/(?:heads|remotes|notes)\//.test(name);
 }
 
-/** The time is always written as UTC. */
-export function formatCommitter(committer: RefTransaction["committer"]): string {
+export type Committer = NonNullable<RefTransaction["committer"]>;
+
+/** Who a log entry names: the fields that are safe to write, whole seconds. */
+export function committerOf(committer: RefTransaction["committer"]): Committer {
   const { name, email, timeSeconds } = committer ?? {
     name: "gitwharf",
     email: "gitwharf@localhost",
     timeSeconds: Date.now() / 1000,
   };
-  return `${identityPart(name)} <${identityPart(email)}> ${Math.floor(timeSeconds)} +0000`;
+  return { name: identityPart(name), email: identityPart(email), timeSeconds: Math.floor(timeSeconds) };
+}
+
+/** @param zone as a decimal number, +0130 being 130. What is written here is always UTC. */
+export function formatCommitter({ name, email, timeSeconds }: Committer, zone = 0): string {
+  const offset = `${zone < 0 ? "-" : "+"}${String(Math.abs(zone)).padStart(4, "0")}`;
+  return `${name} <${email}> ${timeSeconds} ${offset}`;
 }
 
 /** What would end the part early is left out, as git does. */

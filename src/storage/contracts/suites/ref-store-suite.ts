@@ -495,11 +495,9 @@ export function refStoreSuite(
             create("refs/remotes/origin/main", A),
             point(alias, "refs/remotes/origin/main", null),
           ]);
-          assert.deepEqual((await store.snapshot()).get(alias), {
-            name: alias,
-            oid: A,
-            symbolicTarget: "refs/remotes/origin/main",
-          });
+          // Whether it is known what the ref peels to is the store's own business.
+          const { peelKnown: _, ...found } = (await store.snapshot()).get(alias) ?? {};
+          assert.deepEqual(found, { name: alias, oid: A, symbolicTarget: "refs/remotes/origin/main" });
           await refuse(store, point(alias, "refs/remotes/origin/x", null), "exists");
           await refuse(store, move(alias, B, C), "stale");
           await apply(store, [move(alias, A, B)]);

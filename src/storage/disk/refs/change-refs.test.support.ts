@@ -2,6 +2,7 @@
 import type { RefStore } from "../../contracts/ref-store.js";
 import { createRandom } from "./git-refs.test.support.js";
 import { openFilesRefStore } from "./files-ref-store.js";
+import { openReftableRefStore } from "./reftable/reftable-ref-store.js";
 
 export interface ChangeRefsTask {
   readonly gitDirectory: string;
@@ -67,7 +68,8 @@ async function churn(store: RefStore, { commits, rounds, seed }: ChangeRefsTask)
 
 const task = JSON.parse(process.argv[2] ?? "{}") as ChangeRefsTask;
 const options = { gitDirectory: task.gitDirectory, objectFormat: "sha1" } as const;
-const store = openFilesRefStore(options);
+const store = task.refFormat === "reftable" ? openReftableRefStore(options) : openFilesRefStore(options);
 const actions = { count, "create-many": createMany, churn };
 process.send?.(await actions[task.action](store, task));
+await store.close();
 process.disconnect?.();

@@ -10,7 +10,7 @@ const backend: RefStoreBackend = {
   name: "files",
   async open({ objectFormat, reflogs }) {
     const gitDirectory = await mkdtemp(join(tmpdir(), "gitwharf-refs-"));
-    await createRefFiles(gitDirectory, { refFormat: "files", defaultBranch: "main" });
+    await createRefFiles(gitDirectory, { refFormat: "files", defaultBranch: "main", objectFormat });
     const open = () =>
       openFilesRefStore({
         gitDirectory,

@@ -2,25 +2,48 @@
 import { execFile, execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, isAbsolute, join } from "node:path";
 import type { ObjectFormat } from "../../../object/object-format.js";
 import type { RefSnapshot } from "../../contracts/ref-store.js";
 
-/** A newer git than the one on PATH, for what that one cannot do. */
-export const GIT = process.env.GITWHARF_TEST_GIT ?? "git";
+const GIT = process.env.GITWHARF_TEST_GIT ?? "git";
+/** Reftables need git 2.45 or later, which may be another one than that of the other tests. */
+const GIT_WITH_REFTABLE = process.env.GITWHARF_GIT_WITH_REFTABLE ?? GIT;
 
-const ENVIRONMENT = {
-  PATH: process.env.PATH,
-  HOME: "/nonexistent",
-  GIT_CONFIG_NOSYSTEM: "1",
-  GIT_AUTHOR_NAME: "A",
-  GIT_AUTHOR_EMAIL: "a@example.com",
-  GIT_AUTHOR_DATE: "1700000000 +0000",
-  GIT_COMMITTER_NAME: "C",
-  GIT_COMMITTER_EMAIL: "c@example.com",
-  GIT_COMMITTER_DATE: "1700000000 +0000",
-  LC_ALL: "C",
-};
+function environment(git: string): NodeJS.ProcessEnv {
+  return {
+    // git runs parts of itself.
+    PATH: [...(isAbsolute(git) ? [dirname(git)] : []), process.env.PATH].join(delimiter),
+    HOME: "/nonexistent",
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_AUTHOR_NAME: "A",
+    GIT_AUTHOR_EMAIL: "a@example.com",
+    GIT_AUTHOR_DATE: "1700000000 +0000",
+    GIT_COMMITTER_NAME: "C",
+    GIT_COMMITTER_EMAIL: "c@example.com",
+    GIT_COMMITTER_DATE: "1700000000 +0000",
+    LC_ALL: "C",
+  };
+}
+
+/** The version of a git that knows reftables; undefined when there is none. */
+export function gitWithReftable(): string | undefined {
+  const directory = mkdtempSync(join(tmpdir(), "gitwharf-git-refs-"));
+  const run = (...args: readonly string[]): string =>
+    execFileSync(GIT_WITH_REFTABLE, args, {
+      env: environment(GIT_WITH_REFTABLE),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+  try {
+    run("init", "-q", "--bare", "--ref-format=reftable", directory);
+    return run("version").replace(/^git version (\S+)\s*$/, "$1");
+  } catch {
+    return undefined;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
 
 export interface GitRepository {
   readonly directory: string;
@@ -44,16 +67,18 @@ export function createGitRepository(
   } = {},
 ): GitRepository {
   const directory = mkdtempSync(join(tmpdir(), "gitwharf-git-refs-"));
+  const program = options.refFormat === "reftable" ? GIT_WITH_REFTABLE : GIT;
+  const env = environment(program);
   const git = (...args: readonly string[]): string =>
-    execFileSync(GIT, args, {
+    execFileSync(program, args, {
       cwd: directory,
-      env: ENVIRONMENT,
+      env,
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
     }).replace(/\n$/, "");
   const gitAsync = (...args: readonly string[]): Promise<string> =>
     new Promise((resolve, reject) => {
-      execFile(GIT, args, { cwd: directory, env: ENVIRONMENT, encoding: "utf8" }, (error, stdout) => {
+      execFile(program, args, { cwd: directory, env, encoding: "utf8" }, (error, stdout) => {
         if (error === null) resolve(stdout.replace(/\n$/, ""));
         else reject(error);
       });
@@ -73,9 +98,9 @@ export function createGitRepository(
   const tree = git("hash-object", "-t", "tree", "-w", "--stdin");
   const commits = Array.from({ length: 6 }, (_, i) => git("commit-tree", "-m", `commit ${i}`, tree));
   const makeTag = (target: string, type: string, name: string): string =>
-    execFileSync(GIT, ["hash-object", "-t", "tag", "-w", "--stdin"], {
+    execFileSync(program, ["hash-object", "-t", "tag", "-w", "--stdin"], {
       cwd: directory,
-      env: ENVIRONMENT,
+      env,
       encoding: "utf8",
       input: `object ${target}\ntype ${type}\ntag ${name}\ntagger C <c@example.com> 1700000000 +0000\n\n${name}\n`,
     }).trim();

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { nullObjectId, type ObjectId } from "../../../object/object-id.js";
 import type { RefTransaction } from "../../contracts/ref-store.js";
 import { isDeletion, type PlannedUpdate } from "../../refs/planned-update.js";
-import { formatCommitter, reflogMessage, startsReflog } from "../../refs/reflog-entry.js";
+import { committerOf, formatCommitter, reflogMessage, startsReflog } from "../../refs/reflog-entry.js";
 import type { FilesRefs, FilesSettings } from "./files-refs.js";
 import { appendReflog, hasReflogFile, removeReflogFile } from "./reflog-file.js";
 import { pathOfReflog } from "./ref-paths.js";
@@ -27,7 +27,7 @@ export class TransactionLogs {
     this.#refs = refs;
     this.#settings = settings;
     this.#onDirectoryMade = onDirectoryMade;
-    this.#committer = formatCommitter(committer);
+    this.#committer = formatCommitter(committerOf(committer));
   }
 
   /** Whether a change of the ref is logged. */
