@@ -69,8 +69,12 @@ for (const objectFormat of FORMATS) {
       const request = ask("fetch", "no-progress", "want-ref refs/heads/main", "deepen 1", "done");
       // As the specification has it; git 2.39 writes the two sections the other way round, which its client refuses.
       expect(headOf(await postFetch(url(), 2, request))).toEqual([
-        ...["shallow-info", `shallow ${main}`, "delim"],
-        ...["wanted-refs", `${main} refs/heads/main`, "delim"],
+        "shallow-info",
+        `shallow ${main}`,
+        "delim",
+        "wanted-refs",
+        `${main} refs/heads/main`,
+        "delim",
         "packfile",
       ]);
       await workspace.run("init", "-q", `--object-format=${objectFormat}`, `shallow-${objectFormat}`);
