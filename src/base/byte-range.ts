@@ -48,8 +48,25 @@ export class MemoryRange implements ByteRange {
 }
 
 const BLOCK_BYTES = 64 * 1024;
-/** Blocks of all files of this thread together. */
-const blocks = new LRUCache<string, Buffer>({ maxSize: 64 * 1024 * 1024, sizeCalculation: (b) => b.length });
+/** Blocks of all files of this thread together, by the file's number and the block's. */
+const blocks = new LRUCache<number, Buffer>({ maxSize: 64 * 1024 * 1024, sizeCalculation: (b) => b.length });
+/** Blocks behind this one (1 TiB) are not kept. */
+const BLOCKS_PER_FILE = 2 ** 24;
+/** Numbers of files by `cacheKey`: a file that is opened again finds its blocks. */
+const fileNumbers = new LRUCache<string, number>({ max: 16_384 });
+let filesNumbered = 0;
+/** The block that was read last: most reads are near the one before. */
+let lastKey = -1;
+let lastBlock: Buffer = Buffer.alloc(0);
+
+function numberOfFile(cacheKey: string): number {
+  let number = fileNumbers.get(cacheKey);
+  if (number === undefined) {
+    number = filesNumbered++;
+    fileNumbers.set(cacheKey, number);
+  }
+  return number;
+}
 
 /**
  * A range of an open file. Reads go through a cache of 64 KiB blocks shared by the thread (64 MiB in all), keyed
@@ -60,6 +77,7 @@ export class FileRange implements ByteRange {
   readonly sizeBytes: number;
   readonly #fd: number;
   readonly #cacheKey: string;
+  readonly #firstKey: number;
   readonly #blocking: boolean;
 
   constructor(
@@ -69,6 +87,7 @@ export class FileRange implements ByteRange {
     this.#fd = file.fd;
     this.sizeBytes = file.sizeBytes;
     this.#cacheKey = file.cacheKey;
+    this.#firstKey = numberOfFile(file.cacheKey) * BLOCKS_PER_FILE;
     this.#blocking = options.blocking;
   }
 
@@ -78,26 +97,25 @@ export class FileRange implements ByteRange {
     if (end === start) return Buffer.alloc(0);
     const first = Math.floor(start / BLOCK_BYTES);
     const last = Math.floor((end - 1) / BLOCK_BYTES);
-    if (last - first >= 8) return this.#readDirect(start, end - start);
+    if (last - first >= 8 || last >= BLOCKS_PER_FILE) return this.#readDirect(start, end - start);
     if (first === last) {
       const block = this.#block(first);
       const from = start - first * BLOCK_BYTES;
       if (block instanceof Promise) return block.then((b) => b.subarray(from, from + end - start));
       return block.subarray(from, from + end - start);
     }
-    const resident: Buffer[] = [];
-    const parts: Promise<Buffer>[] = [];
+    const joined = Buffer.allocUnsafe(end - start);
+    const waits: Promise<void>[] = [];
     for (let i = first; i <= last; i++) {
       const block = this.#block(i);
-      if (block instanceof Promise) parts.push(block);
-      else {
-        resident.push(block);
-        parts.push(Promise.resolve(block));
-      }
+      const copy = (b: Buffer): void => {
+        const at = i * BLOCK_BYTES - start;
+        b.copy(joined, Math.max(at, 0), Math.max(-at, 0));
+      };
+      if (block instanceof Promise) waits.push(block.then(copy));
+      else copy(block);
     }
-    const join = (all: readonly Buffer[]): Buffer =>
-      Buffer.concat(all).subarray(start - first * BLOCK_BYTES, end - first * BLOCK_BYTES);
-    return resident.length === parts.length ? join(resident) : Promise.all(parts).then(join);
+    return waits.length === 0 ? joined : Promise.all(waits).then(() => joined);
   }
 
   describe(): ByteRangeDescriptor {
@@ -105,9 +123,14 @@ export class FileRange implements ByteRange {
   }
 
   #block(number: number): MaybePromise<Buffer> {
-    const key = `${this.#cacheKey}#${number}`;
+    const key = this.#firstKey + number;
+    if (key === lastKey) return lastBlock;
     const cached = blocks.get(key);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) {
+      lastKey = key;
+      lastBlock = cached;
+      return cached;
+    }
     const offset = number * BLOCK_BYTES;
     const bytes = this.#readDirect(offset, Math.min(BLOCK_BYTES, this.sizeBytes - offset));
     const keep = (b: Buffer): Buffer => {

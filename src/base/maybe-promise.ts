@@ -13,3 +13,29 @@ export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
 export function whenReady<T, U>(value: MaybePromise<T>, use: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return isPromise(value) ? value.then(use) : use(value);
 }
+
+/** Work that waits now and then: `const x = yield* ready(maybe)` inside, `runSteps(work)` outside. */
+export type Steps<T> = Generator<Promise<unknown>, T, unknown>;
+
+export function* ready<T>(value: MaybePromise<T>): Steps<T> {
+  return isPromise(value) ? ((yield value) as T) : value;
+}
+
+/** Runs it through at once as long as nothing has to be waited for. */
+export function runSteps<T>(steps: Steps<T>): MaybePromise<T> {
+  const first = steps.next();
+  return first.done === true ? first.value : finishSteps(steps, first.value);
+}
+
+async function finishSteps<T>(steps: Steps<T>, first: Promise<unknown>): Promise<T> {
+  let pending = first;
+  for (;;) {
+    const settled = await pending.then(
+      (value) => () => steps.next(value),
+      (error: unknown) => () => steps.throw(error),
+    );
+    const next = settled();
+    if (next.done === true) return next.value;
+    pending = next.value;
+  }
+}

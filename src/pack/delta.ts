@@ -6,6 +6,10 @@
  *     0xxxxxxx  insert the next x bytes; 0 is reserved
  */
 import { GitwharfError } from "../base/errors.js";
+import { allocateBytes } from "./slab.js";
+
+/** Up to here a loop copies faster than a view and a call. */
+const LOOP_BYTES_MAX = 12;
 
 export interface DeltaSizes {
   readonly baseSizeBytes: number;
@@ -15,20 +19,21 @@ export interface DeltaSizes {
 }
 
 /** @throws pack/bad-delta when the bytes end before the two sizes do */
-export function deltaSizes(delta: Uint8Array): DeltaSizes {
-  const sizes = [0, 0];
-  let at = 0;
-  for (let i = 0; i < 2; i++) {
-    let scale = 1;
-    let byte: number | undefined;
-    do {
-      byte = delta[at++];
-      if (byte === undefined || scale > 2 ** 49) throw bad("its sizes are not whole");
-      sizes[i] = (sizes[i] as number) + (byte & 0x7f) * scale;
-      scale *= 128;
-    } while (byte & 0x80);
+export function deltaSizes(delta: Uint8Array, start = 0, end = delta.length): DeltaSizes {
+  let at = start;
+  let baseSizeBytes = 0;
+  let resultSizeBytes = 0;
+  for (let scale = 1, byte = 0x80; byte & 0x80; scale *= 128) {
+    if (at >= end || scale > 2 ** 49) throw bad("its sizes are not whole");
+    byte = delta[at++] as number;
+    baseSizeBytes += (byte & 0x7f) * scale;
   }
-  return { baseSizeBytes: sizes[0] as number, resultSizeBytes: sizes[1] as number, headerLength: at };
+  for (let scale = 1, byte = 0x80; byte & 0x80; scale *= 128) {
+    if (at >= end || scale > 2 ** 49) throw bad("its sizes are not whole");
+    byte = delta[at++] as number;
+    resultSizeBytes += (byte & 0x7f) * scale;
+  }
+  return { baseSizeBytes, resultSizeBytes, headerLength: at - start };
 }
 
 /**
@@ -39,7 +44,7 @@ export function applyDelta(base: Buffer, delta: Buffer): Buffer {
   const { baseSizeBytes, resultSizeBytes, headerLength } = deltaSizes(delta);
   if (baseSizeBytes !== base.length)
     throw bad(`it is for a base of ${baseSizeBytes} bytes, not ${base.length}`);
-  const out = Buffer.allocUnsafe(resultSizeBytes);
+  const out = allocateBytes(resultSizeBytes);
   const end = delta.length;
   let at = headerLength;
   let to = 0;
@@ -58,19 +63,66 @@ export function applyDelta(base: Buffer, delta: Buffer): Buffer {
       if (size === 0) size = 0x10000;
       if (at > end || from + size > base.length || to + size > resultSizeBytes)
         throw bad("it copies past an end");
-      if (size < 32) for (let i = 0; i < size; i++) out[to + i] = base[from + i] as number;
-      else base.copy(out, to, from, from + size);
+      if (size <= LOOP_BYTES_MAX) for (let i = 0; i < size; i++) out[to + i] = base[from + i] as number;
+      else out.set(new Uint8Array(base.buffer, base.byteOffset + from, size), to);
       to += size;
     } else if (code > 0) {
       if (at + code > end || to + code > resultSizeBytes) throw bad("it inserts past an end");
-      if (code < 32) for (let i = 0; i < code; i++) out[to + i] = delta[at + i] as number;
-      else delta.copy(out, to, at, at + code);
+      if (code <= LOOP_BYTES_MAX) for (let i = 0; i < code; i++) out[to + i] = delta[at + i] as number;
+      else out.set(new Uint8Array(delta.buffer, delta.byteOffset + at, code), to);
       at += code;
       to += code;
     } else throw bad("it has an instruction that does not exist");
   }
   if (to !== resultSizeBytes) throw bad(`it makes ${to} bytes instead of ${resultSizeBytes}`);
   return out;
+}
+
+/** Where base and delta stand in one block of memory, and where the result goes. */
+export interface DeltaPlaces {
+  base: number;
+  baseLength: number;
+  /** Of the instructions, behind the sizes. */
+  delta: number;
+  deltaEnd: number;
+  /** `resultLength` bytes, apart from base and delta. */
+  result: number;
+  resultLength: number;
+}
+
+/**
+ * The same as `applyDelta` inside one block, twice as fast: `copyWithin` needs no view of the source.
+ * @throws pack/bad-delta
+ */
+export function applyDeltaWithin(memory: Buffer, places: DeltaPlaces): void {
+  const { base, baseLength, deltaEnd: end, result, resultLength } = places;
+  const resultEnd = result + resultLength;
+  let at = places.delta;
+  let to = result;
+  while (at < end) {
+    const code = memory[at++] as number;
+    if (code & 0x80) {
+      let from = 0;
+      let size = 0;
+      if (code & 0x01) from = memory[at++] as number;
+      if (code & 0x02) from |= (memory[at++] as number) << 8;
+      if (code & 0x04) from |= (memory[at++] as number) << 16;
+      if (code & 0x08) from += (memory[at++] as number) * 0x1000000;
+      if (code & 0x10) size = memory[at++] as number;
+      if (code & 0x20) size |= (memory[at++] as number) << 8;
+      if (code & 0x40) size |= (memory[at++] as number) << 16;
+      if (size === 0) size = 0x10000;
+      if (at > end || from + size > baseLength || to + size > resultEnd) throw bad("it copies past an end");
+      memory.copyWithin(to, base + from, base + from + size);
+      to += size;
+    } else if (code > 0) {
+      if (at + code > end || to + code > resultEnd) throw bad("it inserts past an end");
+      memory.copyWithin(to, at, at + code);
+      at += code;
+      to += code;
+    } else throw bad("it has an instruction that does not exist");
+  }
+  if (to !== resultEnd) throw bad(`it makes ${to - result} bytes instead of ${resultLength}`);
 }
 
 function bad(why: string): GitwharfError {

@@ -6,6 +6,7 @@
  */
 import { constants, createInflate, deflateSync, inflateSync } from "node:zlib";
 import { GitwharfError, invariant } from "../base/errors.js";
+import { SLAB_CUT_BYTES_MAX, slab } from "./slab.js";
 
 export interface Inflated {
   readonly data: Buffer;
@@ -32,6 +33,15 @@ interface Engine {
   /** [0]: free bytes of output, [1]: unread bytes of input, after a write. */
   readonly state: Uint32Array;
 }
+
+/**
+ * Free bytes behind the expected end of the output. One would do to see whether a stream is longer than expected;
+ * with room for a longest match (258) zlib stays in its fast loop up to the last byte.
+ */
+export const OUTPUT_SLACK_BYTES = 320;
+
+const SHORT = -1;
+const BAD = -2;
 
 let failure = "";
 const engine = openEngine();
@@ -71,23 +81,60 @@ function selfTest(candidate: Engine): boolean {
   }
 }
 
+/** @returns bytes of input that were read; −1: the input ends before the stream does; −2: malformed */
+function inflateRaw(
+  { handle, state }: Engine,
+  bytes: Uint8Array,
+  offset: number,
+  target: Uint8Array,
+  at: number,
+  sizeBytes: number,
+): number {
+  const available = bytes.length - offset;
+  failure = "";
+  handle.reset();
+  handle.writeSync(constants.Z_FINISH, bytes, offset, available, target, at, sizeBytes + OUTPUT_SLACK_BYTES);
+  // Told to finish, with room left, zlib calls the lack of input a "buffer error".
+  if (failure !== "") return failure === "Z_BUF_ERROR" ? SHORT : BAD;
+  return state[0] === OUTPUT_SLACK_BYTES ? available - (state[1] as number) : BAD;
+}
+
 function inflateWith(
   using: Engine,
   bytes: Uint8Array,
   offset: number,
   sizeBytes: number,
 ): Inflated | "short" | "bad" {
-  // One byte more than is expected: a stream that has ended leaves exactly that byte free.
-  const out = Buffer.allocUnsafe(sizeBytes + 1);
-  const { handle, state } = using;
-  const available = bytes.length - offset;
-  failure = "";
-  handle.reset();
-  handle.writeSync(constants.Z_FINISH, bytes, offset, available, out, 0, out.length);
-  // Told to finish, with room left, zlib calls the lack of input a "buffer error".
-  if (failure !== "") return failure === "Z_BUF_ERROR" ? "short" : "bad";
-  if (state[0] !== 1) return "bad";
-  return { data: out.subarray(0, sizeBytes), consumed: available - (state[1] as number) };
+  const small = sizeBytes <= SLAB_CUT_BYTES_MAX;
+  if (small) slab.reserve(sizeBytes + OUTPUT_SLACK_BYTES);
+  const out = small ? slab.memory : Buffer.allocUnsafeSlow(sizeBytes + OUTPUT_SLACK_BYTES);
+  const consumed = inflateRaw(using, bytes, offset, out, small ? slab.used : 0, sizeBytes);
+  if (consumed < 0) return consumed === SHORT ? "short" : "bad";
+  return { data: small ? slab.cut(sizeBytes) : out.subarray(0, sizeBytes), consumed };
+}
+
+/**
+ * Inflates into memory that is there: `sizeBytes` at `at`, with OUTPUT_SLACK_BYTES behind them that are overwritten.
+ * @returns compressed bytes that were read; −1 when the input ends before the stream does
+ * @throws pack/bad-zlib when it is malformed or amounts to another size
+ */
+export function inflateInto(
+  bytes: Uint8Array,
+  offset: number,
+  target: Buffer,
+  at: number,
+  sizeBytes: number,
+): number {
+  if (engine === undefined) {
+    const result = inflatePublic(bytes, offset, sizeBytes);
+    if (result === "bad") throw badZlib();
+    if (result === "short") return SHORT;
+    target.set(result.data, at);
+    return result.consumed;
+  }
+  const consumed = inflateRaw(engine, bytes, offset, target, at, sizeBytes);
+  if (consumed === BAD) throw badZlib();
+  return consumed;
 }
 
 /**

@@ -13,6 +13,7 @@ import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { GitObject, ObjectHeader, ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { Pack } from "../../pack/pack.js";
+import { detached } from "../../pack/slab.js";
 import { IdTable } from "./id-table.js";
 import { ParsedTree } from "./parsed-tree.js";
 
@@ -149,8 +150,9 @@ export class ObjectSpace {
           `object ${this.oidOf(ordinal)} is a ${object.type}, not a tree`,
         );
       }
-      const tree = new ParsedTree(object.data);
-      if (key >= 0) trees.set(key, tree);
+      if (key < 0) return new ParsedTree(object.data);
+      const tree = new ParsedTree(detached(object.data));
+      trees.set(key, tree);
       return tree;
     };
     const object = this.read(ordinal);

@@ -10,6 +10,7 @@ import { LRUCache } from "lru-cache";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import { hexLength, type ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
+import { detached } from "../../pack/slab.js";
 import type { GitObject, ObjectHeader } from "../contracts/object-reader.js";
 import { DirectoryListing } from "./directory-listing.js";
 import { ioError, isAbsent } from "./file-errors.js";
@@ -44,7 +45,9 @@ export class LooseDirectory {
     const key = `${this.#serial}:${oid}`;
     const cached = known === true ? contents.get(key) : undefined;
     if (cached !== undefined) return cached;
-    return this.#open(oid, since, readLooseObject, (object) => contents.set(key, object));
+    return this.#open(oid, since, readLooseObject, ({ type, data }) =>
+      contents.set(key, { type, data: detached(data) }),
+    );
   }
 
   readHeader(oid: ObjectId, since: number): MaybePromise<ObjectHeader | undefined> {
