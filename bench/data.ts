@@ -1,6 +1,6 @@
 /** Repositories to measure on: a generated history, refs in numbers, and packs to push. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 export function git(directory: string, ...args: readonly string[]): string {
@@ -96,4 +96,12 @@ export function makeBehind(path: string, target: string, behind: number): void {
   }
   // What gc would leave: without it the first push to a copy pays for nothing that the other does not.
   writeFileSync(join(target, "description"), "bench\n");
+}
+
+/** Bytes of all packs of a bare repository. */
+export function packBytes(path: string): number {
+  const packs = join(path, "objects/pack");
+  return readdirSync(packs)
+    .filter((name) => name.endsWith(".pack"))
+    .reduce((sum, name) => sum + statSync(join(packs, name)).size, 0);
 }
