@@ -51,16 +51,21 @@ export class ExistingObjects {
     return this.#isLoose(oids, at);
   }
 
-  /** Nothing when the repository has no such object. @throws pack/collision, object/corrupt, storage/io */
+  /**
+   * Nothing when the repository has no such object.
+   * @param data borrowed for the call
+   * @throws pack/collision, object/corrupt, storage/io
+   */
   compare(kind: Kind, data: Buffer, oids: Uint8Array, at: number): void {
     if (!this.has(oids, at)) return;
     const oid = this.#hex(oids, at);
-    const use = (existing: GitObject | undefined): void => {
-      if (existing !== undefined) compareWithExisting(oid, kind, data, existing);
-    };
     const existing = this.#reader.read(oid);
-    if (!isPromise(existing)) return use(existing);
-    const late = existing.then(use);
+    if (existing === undefined) return;
+    if (!isPromise(existing)) return compareWithExisting(oid, kind, data, existing);
+    const kept = Buffer.from(data);
+    const late = existing.then((found) => {
+      if (found !== undefined) compareWithExisting(oid, kind, kept, found);
+    });
     // It is awaited in `settle`; until then its failure is not unhandled.
     late.catch(() => undefined);
     this.#late.push(late);

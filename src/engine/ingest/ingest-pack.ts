@@ -90,8 +90,6 @@ class Ingest {
   readonly #sink: PackSink;
   readonly #feed: ChunkFeed;
   readonly #arrival: PackArrival;
-  /** Milliseconds spent on looks at entries that turned out not to be whole. */
-  #wastedMs = 0;
   /** Bytes of the last such entry. */
   #partialBytes = 0;
 
@@ -127,7 +125,9 @@ class Ingest {
           return undefined;
       }
       const { objectCount } = arrival;
-      if (objectCount !== undefined && this.#isLookDue(pack, event === "woken" || ended)) {
+      // What does not press is not looked at: it would be for nothing when the pack turns out to be large.
+      const pressing = event === "woken" || ended || arrival.seemsWhole;
+      if (objectCount !== undefined && pressing && arrival.sizeBytes - pack.nextOffset > this.#partialBytes) {
         if (!(await this.#look(pack, objectCount))) return undefined;
         if (pack.count === objectCount) {
           const trailer = arrival.trailer(pack.nextOffset);
@@ -138,20 +138,10 @@ class Ingest {
     }
   }
 
-  /** A peer that sends byte by byte must not have a large entry inflated anew for each of them. */
-  #isLookDue(pack: SmallPack, pressing: boolean): boolean {
-    const waiting = this.#arrival.sizeBytes - pack.nextOffset;
-    if (waiting <= this.#partialBytes) return false;
-    return pressing || this.#wastedMs < 20 || waiting >= this.#partialBytes * 2;
-  }
-
   async #look(pack: SmallPack, objectCount: number): Promise<boolean> {
     const { sizeBytes } = this.#arrival;
-    const before = pack.count;
-    const started = performance.now();
     const window = await this.#sink.range().read(pack.nextOffset, sizeBytes - pack.nextOffset);
     const fits = await pack.scan(window, objectCount);
-    if (pack.count === before) this.#wastedMs += performance.now() - started;
     this.#partialBytes = pack.count === objectCount ? 0 : sizeBytes - pack.nextOffset;
     return fits;
   }

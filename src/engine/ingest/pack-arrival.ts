@@ -77,6 +77,16 @@ export class PackArrival {
   }
 
   /**
+   * Whether the last bytes are the hash of all before them: then the pack is whole, and nothing needs to be looked at
+   * before. (It may be whole otherwise, and wrong.)
+   */
+  get seemsWhole(): boolean {
+    return (
+      this.#sizeBytes >= PACK_HEADER_BYTES + this.#hashBytes && this.#hash.copy().digest().equals(this.#tail)
+    );
+  }
+
+  /**
    * Once all entries have been read: is the trailer there, and right?
    * @param end where the last entry ends
    * @returns the trailer in hexadecimal; undefined when more bytes are needed

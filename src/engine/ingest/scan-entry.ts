@@ -8,7 +8,13 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import { deltaSizes } from "../../pack/delta.js";
 import { type EntryHeader, type EntryType, OFS_DELTA, parseEntryHeader } from "../../pack/entry-header.js";
-import { canStreamInflate, tryInflateAt } from "../../pack/inflate.js";
+import {
+  canStreamInflate,
+  type Inflated,
+  inflateInto,
+  OUTPUT_SLACK_BYTES,
+  tryInflateAt,
+} from "../../pack/inflate.js";
 import { PACK_HEADER_BYTES } from "../../pack/pack-writer.js";
 import { OBJECT_SIZE_BYTES_MAX } from "./entry-table.js";
 import { limitExceeded } from "./limit-exceeded.js";
@@ -21,6 +27,22 @@ export interface ScanOptions {
   readonly limits: Limits;
   /** Entries that inflate to more come back as their head only. @default LARGE_ENTRY_BYTES */
   readonly largeBytes?: number;
+  /** Where `data` goes until the next call; without it, every entry gets memory of its own. */
+  readonly scratch?: InflateScratch;
+}
+
+/** Memory that one entry after the other is inflated into; it grows up to the largest. */
+export class InflateScratch {
+  #bytes = Buffer.allocUnsafeSlow(65_536);
+
+  /** As `pack/inflate.ts` has it; `data` is good until the next call. */
+  tryInflateAt(window: Buffer, at: number, sizeBytes: number): Inflated | "short" {
+    const needed = sizeBytes + OUTPUT_SLACK_BYTES;
+    if (needed > this.#bytes.length)
+      this.#bytes = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2));
+    const consumed = inflateInto(window, at, this.#bytes, 0, sizeBytes);
+    return consumed < 0 ? "short" : { data: this.#bytes.subarray(0, sizeBytes), consumed };
+  }
 }
 
 export interface ScannedEntry {
@@ -33,7 +55,7 @@ export interface ScannedEntry {
   /** Absolute offset of an OFS_DELTA's base. */
   readonly baseOffset: number | undefined;
   readonly baseOid: ObjectId | undefined;
-  /** Inflated content. */
+  /** Inflated content: the caller's own, or a view of the scratch memory. */
   readonly data: Buffer;
   /** Where the next entry begins in the window. */
   readonly end: number;
@@ -69,7 +91,10 @@ export function scanEntry(
   }
   if (sizeBytes > (options.largeBytes ?? LARGE_ENTRY_BYTES)) return { ...head, large: true, baseOffset };
   try {
-    const inflated = tryInflateAt(window, at + headerLength, sizeBytes);
+    const inflated =
+      options.scratch === undefined
+        ? tryInflateAt(window, at + headerLength, sizeBytes)
+        : options.scratch.tryInflateAt(window, at + headerLength, sizeBytes);
     if (inflated === "short") {
       if (window.length - at > packedBytesMax(sizeBytes)) throw paddedEntry(offset);
       return "short";
