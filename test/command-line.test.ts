@@ -90,6 +90,15 @@ describe("gitwharf", () => {
     expect(cloned.stderr).toContain("empty repository");
   });
 
+  it("makes repositories with reftables with --ref-format", async () => {
+    const { url } = await serve("--ref-format", "reftable", "tables");
+    await workspace.run("init", "-q", "demo");
+    await workspace.in("demo").run("commit", "-q", "--allow-empty", "-m", "first");
+    await workspace.in("demo").run("push", "-q", `${url}/demo.git`, "HEAD:refs/heads/main");
+    expect(existsSync(join(workspace.directory, "tables/demo.git/reftable/tables.list"))).toBe(true);
+    await workspace.run("clone", "-q", `${url}/demo.git`, "copy");
+  });
+
   it("refuses to listen beyond loopback without authentication, and explains", async () => {
     const { status, text } = await run("serve", "--http", "0.0.0.0:0");
     expect(status).toBe(2);
@@ -109,6 +118,12 @@ describe("gitwharf", () => {
     const wrong = await run("serve", "--config", "wrong.json");
     expect(wrong.status).toBe(2);
     expect(wrong.text).toContain("there is no option 'repositorys'");
+    writeFileSync(join(workspace.directory, "unknown.json"), `{"refFormat": "paper"}`);
+    const unknown = await run("serve", "--config", "unknown.json");
+    expect(unknown).toMatchObject({
+      status: 2,
+      text: expect.stringContaining("refFormat 'paper' is not known"),
+    });
   });
 
   it("makes and checks repositories", async () => {
@@ -119,6 +134,10 @@ describe("gitwharf", () => {
     const again = await run("init", "group/app", "-d", "r");
     expect(again.status).toBe(1);
     expect(again.text).toContain("exists");
+    expect(await run("init", "tables", "-d", "r", "--ref-format", "reftable")).toMatchObject({ status: 0 });
+    expect(existsSync(join(workspace.directory, "r/tables.git/reftable/tables.list"))).toBe(true);
+    expect(await run("init", "other", "-d", "r", "--ref-format", "paper")).toMatchObject({ status: 2 });
+    expect(await run("fsck", "tables", "-d", "r")).toMatchObject({ status: 0 });
     expect(await run("init", "../x", "-d", "r")).toMatchObject({ status: 2 });
     const clean = await run("fsck", "group/app", "-d", "r");
     expect(clean).toMatchObject({ status: 0 });

@@ -1,5 +1,5 @@
 /**
- * The main job with the real client: {memory, disk} × {sha1, sha256} × {v0, v1, v2} over HTTP.
+ * The main job with the real client: {memory, disk, disk with reftables} × {sha1, sha256} × {v0, v1, v2} over HTTP.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,6 +15,10 @@ interface Backend {
 
 const BACKENDS: readonly Backend[] = [
   { name: "memory", options: () => ({}) },
+  {
+    name: "disk with reftables",
+    options: (w) => ({ repositories: join(w.directory, "repositories"), refFormat: "reftable" }),
+  },
   { name: "disk", options: (w) => ({ repositories: join(w.directory, "repositories") }) },
 ];
 

@@ -3,11 +3,13 @@ import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import type { ObjectFormat } from "../object/object-format.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
+import type { RefFormat } from "../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 
 interface InitFlags {
   readonly directory: string;
   readonly objectFormat: ObjectFormat;
+  readonly refFormat: RefFormat;
   readonly defaultBranch: string;
 }
 
@@ -19,6 +21,11 @@ export function initCommand(): Command {
     .addOption(
       new Option("--object-format <format>", "hash function").choices(["sha1", "sha256"]).default("sha1"),
     )
+    .addOption(
+      new Option("--ref-format <format>", "how refs are kept; git reads reftable from 2.45 on")
+        .choices(["files", "reftable"])
+        .default("files"),
+    )
     .option("-b, --default-branch <name>", "the branch HEAD names", "main")
     .action(async (text: string, flags: InitFlags) => {
       const name = parseRepositoryName(text);
@@ -26,6 +33,7 @@ export function initCommand(): Command {
       try {
         const repository = await store.create(name, {
           objectFormat: flags.objectFormat,
+          refFormat: flags.refFormat,
           defaultBranch: flags.defaultBranch,
         });
         console.log(`made ${repository.gitDirectory ?? name}`);

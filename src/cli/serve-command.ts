@@ -8,6 +8,7 @@ import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import { createGitServer, type GitServer } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
+import type { RefFormat } from "../storage/contracts/repository.js";
 import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 
 /** What a configuration file may say: the options of `createGitServer` and where to listen. */
@@ -19,6 +20,7 @@ interface ServeFlags {
   readonly config?: string;
   readonly defaultBranch?: string;
   readonly objectFormat?: ObjectFormat;
+  readonly refFormat?: RefFormat;
   readonly repositoryHooks?: boolean;
   readonly sync: boolean;
   readonly tlsCert?: string;
@@ -43,6 +45,12 @@ export function serveCommand(): Command {
     .option("--config <file>", "a .json file or a JavaScript module with the options of createGitServer")
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
+    .addOption(
+      new Option("--ref-format <format>", "how new repositories keep refs  [default: files]").choices([
+        "files",
+        "reftable",
+      ]),
+    )
     .option("--repository-hooks", "run the hooks that stand inside repositories (trusted repositories only)")
     .option("--no-sync", "do not wait until pushes are on the disk (faster; a power cut may lose them)")
     .option("--tls-cert <file>", "serve HTTPS with this certificate (PEM; read again on SIGHUP)")
@@ -72,6 +80,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
+    ...defined("refFormat", flags.refFormat),
     ...defined("repositoryHooks", flags.repositoryHooks),
     ...(flags.sync ? {} : { durability: "none" as const }),
   };
@@ -201,6 +210,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     autoCreate: true,
     defaultBranch: true,
     objectFormat: true,
+    refFormat: true,
     authenticate: true,
     authorize: true,
     handlers: true,

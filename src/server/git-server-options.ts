@@ -4,7 +4,7 @@ import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
 import type { PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
 import type { ObjectFormat } from "../object/object-format.js";
-import type { RepositoryStore } from "../storage/contracts/repository.js";
+import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
 import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 
 export interface GitServerOptions {
@@ -16,6 +16,8 @@ export interface GitServerOptions {
   readonly defaultBranch?: string;
   /** The hash function of new repositories. @default "sha1" */
   readonly objectFormat?: ObjectFormat;
+  /** How new repositories on disk keep their refs; reading "reftable" with git needs git 2.45. @default "files" */
+  readonly refFormat?: RefFormat;
   /**
    * Tells who sends these credentials; undefined refuses them. Without it everyone is anonymous, and the server
    * answers only on loopback names unless `authorize` is given.

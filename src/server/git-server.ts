@@ -55,10 +55,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
           durability: options.durability ?? "sync",
         })
       : options.repositories;
-  const creation: CreateRepositoryOptions = {
-    objectFormat: options.objectFormat ?? "sha1",
-    defaultBranch: options.defaultBranch ?? "main",
-  };
+  const creation = creationOf(options);
   const handlers: PushHandlers[] = [options.handlers ?? []].flat();
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
   const closing = new AbortController();
@@ -150,6 +147,22 @@ async function createOrOpen(
     if (other === undefined) throw error;
     return other;
   }
+}
+
+/** What new repositories are like. A configuration file can say anything, so what it says is looked at. */
+function creationOf(options: GitServerOptions): CreateRepositoryOptions {
+  const { objectFormat = "sha1", refFormat, defaultBranch = "main" } = options;
+  const mustBe = (option: string, value: string, known: readonly string[]): void => {
+    if (known.includes(value)) return;
+    throw new GitwharfError(
+      "server/bad-configuration",
+      `${option} '${value}' is not known; it may be ${known.join(" or ")}`,
+    );
+  };
+  mustBe("objectFormat", objectFormat, ["sha1", "sha256"]);
+  if (refFormat !== undefined) mustBe("refFormat", refFormat, ["files", "reftable"]);
+  // A store of the caller's own may have another default.
+  return { objectFormat, defaultBranch, ...(refFormat === undefined ? {} : { refFormat }) };
 }
 
 function checkLimits(limits: Limits): Limits {

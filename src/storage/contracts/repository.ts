@@ -29,9 +29,12 @@ export interface CreateRepositoryOptions {
   readonly objectFormat?: ObjectFormat;
   /** @default "main" */
   readonly defaultBranch?: string;
-  /** Disk only. @default "files" */
-  readonly refFormat?: "files" | "reftable";
+  /** How the refs are kept; what keeps nothing on a disk pays no regard to it. @default "files" */
+  readonly refFormat?: RefFormat;
 }
+
+/** `extensions.refStorage`: a file for each ref and packed-refs, or the binary tables of git 2.45 and later. */
+export type RefFormat = "files" | "reftable";
 
 export interface Repository {
   readonly name: string;

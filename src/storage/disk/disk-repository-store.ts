@@ -9,7 +9,12 @@
 import { basename, resolve } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
-import type { CreateRepositoryOptions, Repository, RepositoryStore } from "../contracts/repository.js";
+import type {
+  CreateRepositoryOptions,
+  RefFormat,
+  Repository,
+  RepositoryStore,
+} from "../contracts/repository.js";
 import { createRepositoryAt } from "./create-repository.js";
 import { deleteRepositoryAt } from "./delete-repository.js";
 import { openDiskRepository } from "./disk-repository.js";
@@ -27,6 +32,8 @@ export interface DiskRepositoryStoreOptions {
    * @default "sync"
    */
   readonly durability?: "sync" | "none";
+  /** How new repositories keep their refs, where `create` is not told. @default "files" */
+  readonly refFormat?: RefFormat;
   /**
    * Directories whose objects repositories may borrow (`objects/info/alternates`), beside `directory` itself.
    * @default any on this machine: only who may write to the server's disk can name one
@@ -57,7 +64,7 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
       const name = parseRepositoryName(text);
       await createRepositoryAt(root, name, {
         objectFormat: creation.objectFormat ?? "sha1",
-        refFormat: creation.refFormat ?? "files",
+        refFormat: creation.refFormat ?? options.refFormat ?? "files",
         defaultBranch: creation.defaultBranch ?? "main",
         sync: durability === "sync",
       });

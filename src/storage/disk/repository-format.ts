@@ -15,11 +15,12 @@
  */
 import { GitwharfError } from "../../base/errors.js";
 import { isObjectFormat, type ObjectFormat } from "../../object/object-format.js";
+import type { RefFormat } from "../contracts/repository.js";
 import type { GitConfig } from "./git-config-values.js";
 
 export interface RepositoryFormat {
   readonly objectFormat: ObjectFormat;
-  readonly refFormat: "files" | "reftable";
+  readonly refFormat: RefFormat;
 }
 
 const ANY_VERSION = new Set(["noop", "preciousobjects", "partialclone", "worktreeconfig"]);

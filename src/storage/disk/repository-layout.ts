@@ -6,13 +6,14 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import type { ObjectFormat } from "../../object/object-format.js";
+import type { RefFormat } from "../contracts/repository.js";
 import { closeDescriptor, openDescriptor, syncDescriptor, syncDirectory } from "./descriptor.js";
 import { ioError } from "./file-errors.js";
 import { createRefFiles } from "./refs/create-ref-files.js";
 
 export interface RepositoryLayoutOptions {
   readonly objectFormat: ObjectFormat;
-  readonly refFormat: "files" | "reftable";
+  readonly refFormat: RefFormat;
   readonly defaultBranch: string;
   readonly sync: boolean;
 }

@@ -1,10 +1,11 @@
 /** The ref files of a new repository, as `git init` makes them. */
 import { mkdir, writeFile } from "node:fs/promises";
 import type { ObjectFormat } from "../../../object/object-format.js";
+import type { RefFormat } from "../../contracts/repository.js";
 import { createReftableFiles } from "./reftable/create-reftable-files.js";
 
 export interface CreateRefFilesOptions {
-  readonly refFormat: "files" | "reftable";
+  readonly refFormat: RefFormat;
   /** `main`, without `refs/heads/`. */
   readonly defaultBranch: string;
   readonly objectFormat: ObjectFormat;
