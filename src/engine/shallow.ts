@@ -13,7 +13,7 @@ import { type CommitReader, createCommitReader } from "./fetch/commit-reader.js"
 import { WorkBudget } from "./fetch/work-budget.js";
 import { peelTag } from "./peel.js";
 import { areReachable } from "./reachability.js";
-import { walkRange } from "./revision-walk.js";
+import { type RevisionRangeOptions, walkRange } from "./revision-walk.js";
 
 /** The depth with which `git fetch --unshallow` asks for everything. */
 export const INFINITE_DEPTH = 0x7fffffff;
@@ -62,7 +62,7 @@ export async function computeShallow(request: ShallowRequest): Promise<ShallowBo
     return compare(known, await walkDepth(reader, heads, depth, snapshot.shallow, budget));
   }
   if (request.since === undefined && request.not === undefined) return { shallow: [], unshallow: [] };
-  return compare(known, await walkRevisions(reader, request, budget));
+  return compare(known, await walkRevisions(reader, request, known, budget));
 }
 
 interface Reach {
@@ -115,29 +115,103 @@ async function walkDepth(
   return { border, inside };
 }
 
+/**
+ * Commits by `since` and `not`, and which of them are sent without their parents: those with a parent that is not
+ * selected. Of these only the ones that the pack leads to are told.
+ *
+ * Differs from git, which tells all of them: a border commit that only another one leads to is not in the pack, and
+ * the client that notes it as shallow cannot deepen any more.
+ */
 async function walkRevisions(
   reader: CommitReader,
   request: ShallowRequest,
+  known: readonly ObjectId[],
   budget: WorkBudget,
 ): Promise<Reach> {
   const { snapshot } = request;
-  const range = await walkRange(reader, {
-    include: await peelCommits(snapshot, request.wants),
-    exclude: await peelCommits(snapshot, request.not ?? []),
-    sinceSeconds: request.since,
-    budget,
-  });
-  if (range.commits.length === 0) {
+  const wants = await peelCommits(snapshot, request.wants);
+  const exclude = await peelCommits(snapshot, request.not ?? []);
+  const selected =
+    exclude.length === 0
+      ? await newerThan(reader, wants, request.since ?? 0, budget)
+      : await outside(reader, { include: wants, exclude, sinceSeconds: request.since, budget });
+  if (selected.size === 0) {
     throw new GitwharfError("protocol/bad-request", "no commits selected for shallow requests");
   }
-  const inside = new Set(range.commits.map((commit) => commit.oid));
-  const border: ObjectId[] = [];
-  for (const commit of range.commits) {
-    const cut = snapshot.shallow.has(commit.oid) || commit.parents.some((parent) => parent.uninteresting);
-    if (cut) border.push(commit.oid);
+  const border = new Set<ObjectId>();
+  for (const [oid, parents] of selected) {
+    if (snapshot.shallow.has(oid) || parents.some((parent) => !selected.has(parent))) border.add(oid);
   }
-  for (const oid of border) inside.delete(oid);
-  return { border, inside };
+  const inside = new Set([...selected.keys()].filter((oid) => !border.has(oid)));
+  // What the client has and will not have as shallow any more leads on, like a want.
+  const starts = [...wants, ...known.filter((oid) => inside.has(oid))];
+  return { border: await met(reader, { starts, border, cut: snapshot.shallow, budget }), inside };
+}
+
+type Selected = ReadonlyMap<ObjectId, readonly ObjectId[]>;
+
+/** By time alone git walks on from what is new enough, and nowhere else. */
+async function newerThan(
+  reader: CommitReader,
+  wants: readonly ObjectId[],
+  sinceSeconds: number,
+  budget: WorkBudget,
+): Promise<Selected> {
+  const selected = new Map<ObjectId, readonly ObjectId[]>();
+  const seen = new Set(wants);
+  const stack = [...wants];
+  for (let oid = stack.pop(); oid !== undefined; oid = stack.pop()) {
+    if (budget.spend(1)) await budget.pause();
+    const read = reader.read(oid);
+    const links = isPromise(read) ? await read : read;
+    if (links === undefined) throw missing(oid);
+    if (links.dateSeconds < sinceSeconds) continue;
+    selected.set(oid, links.parents);
+    for (const parent of links.parents) {
+      if (seen.has(parent)) continue;
+      seen.add(parent);
+      stack.push(parent);
+    }
+  }
+  return selected;
+}
+
+async function outside(reader: CommitReader, options: RevisionRangeOptions): Promise<Selected> {
+  const { commits } = await walkRange(reader, options);
+  return new Map(commits.map((commit) => [commit.oid, commit.parents.map((parent) => parent.oid)]));
+}
+
+/** The border commits at which a walk from `starts` ends. */
+async function met(
+  reader: CommitReader,
+  about: {
+    readonly starts: readonly ObjectId[];
+    readonly border: ReadonlySet<ObjectId>;
+    readonly cut: ReadonlySet<ObjectId>;
+    readonly budget: WorkBudget;
+  },
+): Promise<ObjectId[]> {
+  const { starts, border, cut, budget } = about;
+  const found: ObjectId[] = [];
+  const seen = new Set(starts);
+  const stack = [...seen];
+  for (let oid = stack.pop(); oid !== undefined; oid = stack.pop()) {
+    if (budget.spend(1)) await budget.pause();
+    if (border.has(oid)) {
+      found.push(oid);
+      continue;
+    }
+    if (cut.has(oid)) continue;
+    const read = reader.read(oid);
+    const links = isPromise(read) ? await read : read;
+    if (links === undefined) throw missing(oid);
+    for (const parent of links.parents) {
+      if (seen.has(parent)) continue;
+      seen.add(parent);
+      stack.push(parent);
+    }
+  }
+  return found;
 }
 
 async function peelCommits(snapshot: Snapshot, oids: readonly ObjectId[]): Promise<ObjectId[]> {
