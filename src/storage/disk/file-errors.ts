@@ -7,6 +7,11 @@ export function isAbsent(error: unknown): boolean {
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
+/** Following all links: there is nothing, or the links lead in a circle. */
+export function leadsNowhere(error: unknown): boolean {
+  return isAbsent(error) || errorCode(error) === "ELOOP";
+}
+
 export function errorCode(error: unknown): string | undefined {
   const code: unknown = error instanceof Error && "code" in error ? error.code : undefined;
   return typeof code === "string" ? code : undefined;

@@ -6,7 +6,7 @@
  * content itself is compared. (Git knows the same trap from its index: "racy git".)
  */
 import * as fs from "node:fs";
-import { ioError, isAbsent } from "./file-errors.js";
+import { ioError, leadsNowhere } from "./file-errors.js";
 import { stampGrainMs } from "./refs/stamp-grain.js";
 
 export interface FileStamp {
@@ -30,7 +30,7 @@ export function readStamp(path: string): Promise<FileStamp | undefined> {
   return new Promise((resolve, reject) => {
     fs.stat(path, (error, stats) => {
       if (error === null) resolve(stampOf(stats));
-      else if (isAbsent(error)) resolve(undefined);
+      else if (leadsNowhere(error)) resolve(undefined);
       else reject(ioError("looking at", path, error));
     });
   });

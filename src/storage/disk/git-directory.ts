@@ -7,7 +7,7 @@ import { realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import { readSmallFile } from "./cached-file.js";
-import { ioError, isAbsent } from "./file-errors.js";
+import { ioError, leadsNowhere } from "./file-errors.js";
 import { type FileStamp, readStamp } from "./file-stamp.js";
 
 export interface GitDirectory {
@@ -66,7 +66,7 @@ export async function realPath(path: string): Promise<string | undefined> {
   try {
     return await realpath(path);
   } catch (cause) {
-    if (isAbsent(cause)) return undefined;
+    if (leadsNowhere(cause)) return undefined;
     throw ioError("resolving", path, cause);
   }
 }

@@ -1,15 +1,16 @@
 /**
  * From a checked repository name to the git directory that it names, or to the place where it would be made.
  */
-import { mkdir } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
-import { ioError } from "./file-errors.js";
+import { ioError, isAbsent } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
 import {
   findGitDirectory,
   type GitDirectory,
   isGitDirectory,
+  isInside,
   mustBeInside,
   realPath,
 } from "./git-directory.js";
@@ -47,6 +48,34 @@ export async function isRepositoryOrWorkTree(path: string): Promise<boolean> {
   return dotGit !== undefined || bare;
 }
 
+/** Before anything is made: `mkdir` follows links. @throws storage/bad-name, storage/io */
+async function mustBePlaceable(root: string, parent: string, name: string): Promise<void> {
+  const cannot = (why: string) => new GitwharfError("storage/bad-name", `'${name}' cannot be made: ${why}`);
+  for (let path = parent; path.length >= root.length; path = dirname(path)) {
+    const real = await realPath(path);
+    if (real === undefined) {
+      // A link that leads nowhere is not to be made into one that leads somewhere.
+      if (await isLink(path)) throw cannot("a link on its path leads nowhere");
+      if (path === dirname(path)) return;
+      continue;
+    }
+    const realRoot = await realPath(root);
+    if (realRoot === undefined) return;
+    if (!isInside(real, realRoot)) throw cannot("a link on its path leads out of the served directory");
+    if ((await readStamp(real))?.isDirectory === false) throw cannot("a file is on its path");
+    return;
+  }
+}
+
+async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch (cause) {
+    if (isAbsent(cause)) return false;
+    throw ioError("looking at", path, cause);
+  }
+}
+
 /**
  * Makes the directory in which `NAME.git` is to stand, and answers with the directories that were made, outermost
  * first.
@@ -58,6 +87,7 @@ export async function makeParents(
 ): Promise<{ readonly parent: string; readonly made: readonly string[] }> {
   const parent = dirname(`${root}/${name}.git`);
   const made: string[] = [];
+  await mustBePlaceable(root, parent, name);
   try {
     const first = await mkdir(parent, { recursive: true });
     for (let path = parent; first !== undefined && path.length >= first.length; path = dirname(path))
@@ -69,7 +99,7 @@ export async function makeParents(
   if (realRoot === undefined || realParent === undefined) {
     throw new GitwharfError("storage/io", `${parent} was removed while a repository was made in it`);
   }
-  if (realParent !== realRoot && !realParent.startsWith(`${realRoot}/`)) {
+  if (!isInside(realParent, realRoot)) {
     throw new GitwharfError(
       "storage/bad-name",
       `'${name}' cannot be made: a link on its path leads out of the served directory`,
