@@ -16,11 +16,9 @@
 import { GitwharfError } from "../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { hashBytesOf, type ObjectId } from "../object/object-id.js";
+import { FANOUT_BYTES, readFanout, SortedIds } from "./sorted-ids.js";
 
-const FANOUT_BYTES = 1024;
 const MAGIC = 0xff744f63;
-/** Positions from a guess to where it is fenced in first. */
-const FIRST_STEP = 8;
 
 /** Resident and shared: 12 MiB for 400,000 objects. Lookups cost no allocation. */
 export class PackIndex {
@@ -29,7 +27,7 @@ export class PackIndex {
   readonly version: 1 | 2;
   readonly bytes: SharedArrayBuffer;
   readonly #buffer: Buffer;
-  readonly #fanout: Uint32Array;
+  readonly #ids: SortedIds;
   readonly #hashBytes: number;
   /** Where the id of position 0 begins, and the distance from one id to the next. */
   readonly #oids: number;
@@ -50,13 +48,9 @@ export class PackIndex {
     const head = this.version === 2 ? 8 : 0;
     if (this.version === 2 && buffer.readUInt32BE(4) !== 2) throw bad(`version ${buffer.readUInt32BE(4)}`);
     if (buffer.length < head + FANOUT_BYTES + 2 * h) throw bad("it is too short");
-    this.#fanout = new Uint32Array(257);
-    for (let i = 0; i < 256; i++) {
-      const count = buffer.readUInt32BE(head + i * 4);
-      if (count < (this.#fanout[i] as number)) throw bad("its fan-out table is not in order");
-      this.#fanout[i + 1] = count;
-    }
-    const n = this.#fanout[256] as number;
+    const fanout = readFanout(buffer, head);
+    if (fanout === undefined) throw bad("its fan-out table is not in order");
+    const n = fanout[256] as number;
     this.objectCount = n;
     const tables = head + FANOUT_BYTES;
     if (this.version === 1) {
@@ -79,6 +73,13 @@ export class PackIndex {
         throw bad("its size does not fit its object count");
       }
     }
+    this.#ids = new SortedIds({
+      bytes: buffer,
+      fanout,
+      start: this.#oids,
+      stride: this.#stride,
+      hashBytes: h,
+    });
   }
 
   /**
@@ -91,80 +92,12 @@ export class PackIndex {
 
   /** Position of an object, −1 when it is not in the pack. */
   find(oid: ObjectId): number {
-    const first = Number.parseInt(oid.slice(0, 2), 16);
-    let low = this.#fanout[first] as number;
-    let high = this.#fanout[first + 1] as number;
-    if (low >= high) return -1;
-    const want = Number.parseInt(oid.slice(2, 10), 16);
-    const b = this.#buffer;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const at = this.#oids + middle * this.#stride;
-      const have =
-        (((b[at + 1] as number) << 24) |
-          ((b[at + 2] as number) << 16) |
-          ((b[at + 3] as number) << 8) |
-          (b[at + 4] as number)) >>>
-        0;
-      if (have < want) low = middle + 1;
-      else if (have > want) high = middle;
-      else {
-        const text = b.toString("hex", at, at + this.#hashBytes);
-        if (text === oid) return middle;
-        if (text < oid) low = middle + 1;
-        else high = middle;
-      }
-    }
-    return -1;
+    return this.#ids.find(oid);
   }
 
   /** The same for a raw id at an offset of a buffer. */
   findBytes(raw: Uint8Array, offset: number): number {
-    const first = raw[offset] as number;
-    let low = this.#fanout[first] as number;
-    let high = this.#fanout[first + 1] as number;
-    if (low >= high) return -1;
-    const b = this.#buffer;
-    const h = this.#hashBytes;
-    const oids = this.#oids;
-    const stride = this.#stride;
-    // Ids are uniform, so the place is guessed by proportion and fenced in by growing steps: few cache lines are
-    // touched. Where ids were chosen to lie badly it is a search by doubling and halving.
-    const want = threeBytes(raw, offset + 1);
-    let guess = low + Math.floor(want * ((high - low) / 2 ** 24));
-    let step = FIRST_STEP;
-    const found = threeBytes(b, oids + guess * stride + 1);
-    if (found < want) {
-      low = guess + 1;
-      for (; guess + step < high; step *= 2) {
-        if (threeBytes(b, oids + (guess + step) * stride + 1) > want) {
-          high = guess + step;
-          break;
-        }
-        guess += step;
-        low = threeBytes(b, oids + guess * stride + 1) < want ? guess + 1 : low;
-      }
-    } else if (found > want) {
-      high = guess;
-      for (; guess - step >= low; step *= 2) {
-        guess -= step;
-        if (threeBytes(b, oids + guess * stride + 1) < want) {
-          low = guess + 1;
-          break;
-        }
-        high = threeBytes(b, oids + guess * stride + 1) > want ? guess : high;
-      }
-    }
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const at = oids + middle * stride;
-      let i = 1;
-      while (i < h && b[at + i] === raw[offset + i]) i++;
-      if (i === h) return middle;
-      if ((b[at + i] as number) < (raw[offset + i] as number)) low = middle + 1;
-      else high = middle;
-    }
-    return -1;
+    return this.#ids.findBytes(raw, offset);
   }
 
   /** Positions whose ids begin with these hexadecimal digits (4 or more): [start, end). */
@@ -230,10 +163,6 @@ export class PackIndex {
     for (let p = 1; p < this.objectCount; p++) if (this.oidAt(p - 1) >= this.oidAt(p)) return false;
     return true;
   }
-}
-
-function threeBytes(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] as number) << 16) | ((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number);
 }
 
 function bad(why: string): GitwharfError {

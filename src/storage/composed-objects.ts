@@ -15,7 +15,7 @@ import type {
   ObjectReaderDescriptor,
   PackLocation,
 } from "./contracts/object-reader.js";
-import { PackLookup } from "./pack-lookup.js";
+import { type CoveredPacks, PackLookup } from "./pack-lookup.js";
 
 /** Objects that stand each in a file of its own. */
 export interface LooseObjects {
@@ -33,6 +33,8 @@ export interface ObjectDatabaseOptions {
   readonly packs: readonly Pack[];
   /** Of an earlier view of the same repository: its tables are taken over. */
   readonly previousLookup?: PackLookup | undefined;
+  /** Multi-pack-indexes over some of `packs`. */
+  readonly covered?: readonly CoveredPacks[] | undefined;
   readonly loose?: LooseObjects | undefined;
   readonly commitGraph?: CommitGraph | undefined;
   /** The files' bytes, for `describe`. */
@@ -64,7 +66,7 @@ class PackedAndLoose implements ObjectDatabase {
     this.#options = options;
     this.objectFormat = options.objectFormat;
     this.commitGraph = options.commitGraph;
-    this.#lookup = new PackLookup(options.packs, options.previousLookup);
+    this.#lookup = new PackLookup(options.packs, options.previousLookup, options.covered);
   }
 
   get packs(): readonly Pack[] {
@@ -129,6 +131,10 @@ class PackedAndLoose implements ObjectDatabase {
       }),
       looseDirectories: loose?.directories ?? [],
       commitGraph: commitGraphLayers ?? [],
+      multiPackIndexes: this.#lookup.covered.map(({ index, packs }) => ({
+        bytes: index.bytes,
+        packKeys: packs.map((pack) => pack?.key ?? null),
+      })),
     };
   }
 
@@ -195,7 +201,9 @@ class PackedAndLoose implements ObjectDatabase {
     if (added === undefined) return false;
     const known = new Set(this.packs);
     const fresh = added.filter((pack) => !known.has(pack));
-    if (fresh.length > 0) this.#lookup = new PackLookup([...this.packs, ...fresh], this.#lookup);
+    if (fresh.length > 0) {
+      this.#lookup = new PackLookup([...this.packs, ...fresh], this.#lookup, this.#lookup.covered);
+    }
     return true;
   }
 }

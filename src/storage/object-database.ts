@@ -6,6 +6,7 @@ import { LRUCache } from "lru-cache";
 import { openByteRange } from "../base/byte-range.js";
 import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { CommitGraph } from "../pack/commit-graph.js";
+import { MultiPackIndex } from "../pack/multi-pack-index.js";
 import { Pack } from "../pack/pack.js";
 import { PackIndex } from "../pack/pack-index.js";
 import { createObjectDatabase } from "./composed-objects.js";
@@ -48,9 +49,14 @@ export function openObjectReader(
   const { objectFormat, looseDirectories, commitGraph } = descriptor;
   const packs = descriptor.packs.map((pack) => openPack(pack, objectFormat, options));
   const names = packs.map(({ name }) => name);
+  const byKey = new Map(packs.map((pack) => [pack.key, pack]));
   const reader = createObjectDatabase({
     objectFormat,
     packs,
+    covered: descriptor.multiPackIndexes?.map(({ bytes, packKeys }) => ({
+      index: MultiPackIndex.reopen(bytes, objectFormat),
+      packs: packKeys.map((key) => (key === null ? undefined : byKey.get(key))),
+    })),
     loose: looseDirectories.length === 0 ? undefined : createBlockingLooseObjects(looseDirectories),
     commitGraph: commitGraph.length === 0 ? undefined : CommitGraph.parse(commitGraph, objectFormat),
     commitGraphLayers: commitGraph,
@@ -66,12 +72,13 @@ function keyOfDescriptor({
   packs,
   looseDirectories,
   commitGraph,
+  multiPackIndexes = [],
 }: ObjectReaderDescriptor): string {
-  // The last bytes of a commit-graph are its checksum.
-  const graphs = commitGraph.map((layer) =>
-    Buffer.from(layer).subarray(-hashBytes(objectFormat)).toString("hex"),
+  // The last bytes of these files are their checksums.
+  const checksums = [...commitGraph, ...multiPackIndexes.map(({ bytes }) => bytes)].map((file) =>
+    Buffer.from(file).subarray(-hashBytes(objectFormat)).toString("hex"),
   );
-  return [objectFormat, ...packs.map(keyOfPack), "", ...looseDirectories, "", ...graphs].join("\n");
+  return [objectFormat, ...packs.map(keyOfPack), "", ...looseDirectories, "", ...checksums].join("\n");
 }
 
 /** A descriptor's number is part of it: the same pack may have been closed and opened again since. */

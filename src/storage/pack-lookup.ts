@@ -1,8 +1,10 @@
 /**
- * Finds the pack that holds an object, among the packs of one view. Few packs are searched one by one, the one that
- * answered last first; many small ones through a `PackTable`.
+ * Finds the pack that holds an object, among the packs of one view. Packs that a multi-pack-index covers are searched
+ * through it. Of the others, few are searched one by one, the one that answered last first; many small ones through a
+ * `PackTable`.
  */
 import type { ObjectId } from "../object/object-id.js";
+import type { MultiPackIndex } from "../pack/multi-pack-index.js";
 import type { Pack } from "../pack/pack.js";
 import type { PackLocation } from "./contracts/object-reader.js";
 import { PackTable } from "./pack-table.js";
@@ -16,8 +18,17 @@ const TABLE_OBJECTS_MAX = 2_000_000;
 /** Lookups are synchronous and never overlap: one buffer serves the thread. */
 const rawId = Buffer.alloc(32);
 
+/** A multi-pack-index with the packs that it names, by their numbers; undefined: the view does not hold that pack. */
+export interface CoveredPacks {
+  readonly index: MultiPackIndex;
+  readonly packs: readonly (Pack | undefined)[];
+}
+
+const NONE: readonly CoveredPacks[] = [];
+
 export class PackLookup {
   readonly packs: readonly Pack[];
+  readonly covered: readonly CoveredPacks[];
   /** Searched one by one, most recently hit first. */
   readonly #single: Pack[];
   readonly #table: PackTable | undefined;
@@ -26,13 +37,17 @@ export class PackLookup {
   /**
    * @param packs in order of preference
    * @param previous the lookup of an earlier view of the same repository, whose table is taken over and extended
+   * @param covered the view's multi-pack-indexes
    */
-  constructor(packs: readonly Pack[], previous?: PackLookup) {
+  constructor(packs: readonly Pack[], previous?: PackLookup, covered = NONE) {
     this.packs = packs;
+    this.covered = covered;
     this.#members = new Set(packs);
-    const small = packs.filter((pack) => pack.index.objectCount <= TABLE_PACK_OBJECTS_MAX);
+    const behindIndexes = new Set(covered.flatMap((group) => group.packs));
+    const rest = covered.length === 0 ? packs : packs.filter((pack) => !behindIndexes.has(pack));
+    const small = rest.filter((pack) => pack.index.objectCount <= TABLE_PACK_OBJECTS_MAX);
     if (small.length <= SEARCHED_ONE_BY_ONE_MAX) {
-      this.#single = [...packs];
+      this.#single = [...rest];
       this.#table = undefined;
       return;
     }
@@ -45,17 +60,21 @@ export class PackLookup {
       }
     }
     this.#table = table;
-    this.#single = packs.filter((pack) => !table.holds(pack));
+    this.#single = rest.filter((pack) => !table.holds(pack));
   }
 
   locate(oid: ObjectId): PackLocation | undefined {
     const single = this.#single;
-    if (single.length === 1 && this.#table === undefined) {
+    if (single.length === 1 && this.#table === undefined && this.covered.length === 0) {
       const pack = single[0] as Pack;
       const position = pack.index.find(oid);
       return position < 0 ? undefined : { pack, position };
     }
     if (rawId.write(oid, 0, "hex") !== oid.length / 2) return undefined;
+    for (const group of this.covered) {
+      const location = locateCovered(group);
+      if (location !== undefined) return location;
+    }
     for (let i = 0; i < single.length; i++) {
       const pack = single[i] as Pack;
       const position = pack.index.findBytes(rawId, 0);
@@ -87,6 +106,21 @@ export class PackLookup {
     for (const pack of small) if (table.holds(pack)) alive += pack.index.objectCount;
     return alive * 2 >= table.entryCount ? table : undefined;
   }
+}
+
+/** What `rawId` names. The pack's own index has the last word: it is the one that goes with the bytes. */
+function locateCovered({ index, packs }: CoveredPacks): PackLocation | undefined {
+  const found = index.findBytes(rawId, 0);
+  if (found < 0) return undefined;
+  const named = packs[index.packAt(found)];
+  const position = named?.index.findBytes(rawId, 0) ?? -1;
+  if (named !== undefined && position >= 0) return { pack: named, position };
+  // The pack has gone, or is not what it was; another one may hold a copy.
+  for (const pack of packs) {
+    const other = pack === undefined || pack === named ? -1 : pack.index.findBytes(rawId, 0);
+    if (pack !== undefined && other >= 0) return { pack, position: other };
+  }
+  return undefined;
 }
 
 function toLocation(pack: Pack, position: number): PackLocation {

@@ -56,6 +56,13 @@ export interface ObjectReaderDescriptor {
   readonly looseDirectories: readonly string[];
   /** commit-graph files, base layer first; empty when there is none. */
   readonly commitGraph: readonly SharedArrayBuffer[];
+  readonly multiPackIndexes?: readonly MultiPackIndexDescriptor[];
+}
+
+export interface MultiPackIndexDescriptor {
+  readonly bytes: SharedArrayBuffer;
+  /** Keys of the packs that it names, by their numbers; null: not among `packs`. */
+  readonly packKeys: readonly (string | null)[];
 }
 
 export interface PackDescriptor {

@@ -49,6 +49,7 @@ export class ObjectsView {
       objectFormat: options.objectFormat,
       packs: [...this.#held.keys()],
       previousLookup: options.previousLookup,
+      covered: options.directories.flatMap(({ packs }) => packs.covered ?? []),
       loose: new LooseBehind(
         options.directories.map(({ loose }) => loose),
         () => this.#since,
@@ -73,6 +74,7 @@ export class ObjectsView {
   get residentBytes(): number {
     let sum = 0;
     for (const file of this.#held.values()) sum += file.residentBytes;
+    for (const { index } of this.reader.lookup.covered) sum += index.bytes.byteLength;
     return sum;
   }
 

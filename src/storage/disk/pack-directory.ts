@@ -1,9 +1,12 @@
 /**
- * The packs of one `objects/pack` directory, opened once and kept while the files stand there.
+ * The packs of one `objects/pack` directory, opened once and kept while the files stand there, and the
+ * multi-pack-index over them, if there is one.
  */
 import type { ObjectFormat } from "../../object/object-format.js";
 import { isGitwharfError } from "../../base/errors.js";
+import type { CoveredPacks } from "../pack-lookup.js";
 import { DirectoryListing } from "./directory-listing.js";
+import { MULTI_PACK_INDEX, MultiPackIndexFile } from "./multi-pack-index-file.js";
 import { oneAtATime } from "./one-at-a-time.js";
 import { openPackFile, type PackFile, RESIDENT_PACK_BYTES_MAX } from "./pack-file.js";
 
@@ -25,10 +28,12 @@ export class PackDirectory {
   readonly refresh: () => Promise<void>;
   readonly #objectFormat: ObjectFormat;
   readonly #listing: DirectoryListing;
+  readonly #multiPackIndex: MultiPackIndexFile;
   readonly #entries = new Map<string, Entry>();
   /** Packs that could not be opened, and why. */
   #broken = new Map<string, string>();
   #files: readonly PackFile[] = [];
+  #covered: CoveredPacks | undefined;
   #listingGeneration = 0;
   #openedAt = 0;
   #validatedAt = Number.NEGATIVE_INFINITY;
@@ -38,12 +43,23 @@ export class PackDirectory {
     this.path = path;
     this.#objectFormat = objectFormat;
     this.#listing = new DirectoryListing(path);
+    this.#multiPackIndex = new MultiPackIndexFile(`${path}/${MULTI_PACK_INDEX}`, objectFormat);
     this.refresh = oneAtATime(() => this.#refresh());
   }
 
   /** Most recently written first; another array whenever it changes. */
   get files(): readonly PackFile[] {
     return this.#files;
+  }
+
+  /** Goes with `files`. */
+  get covered(): CoveredPacks | undefined {
+    return this.#covered;
+  }
+
+  /** Why the multi-pack-index that stands in the directory is not used. */
+  get brokenMultiPackIndex(): string | undefined {
+    return this.#multiPackIndex.broken;
   }
 
   /** On the clock of `performance.now()`: `files` are those of this moment or a later one. */
@@ -79,6 +95,7 @@ export class PackDirectory {
     for (const { file } of this.#entries.values()) file.release();
     this.#entries.clear();
     this.#files = [];
+    this.#covered = undefined;
   }
 
   async #refresh(): Promise<void> {
@@ -91,7 +108,15 @@ export class PackDirectory {
         break;
       }
     }
+    await this.#readMultiPackIndex();
     this.#validatedAt = this.#listing.validatedAt;
+  }
+
+  /** After the packs: one that it names and that is not open is one that has gone. */
+  async #readMultiPackIndex(): Promise<void> {
+    if (this.#listing.names.has(MULTI_PACK_INDEX)) await this.#multiPackIndex.refresh();
+    else this.#multiPackIndex.forget();
+    if (this.#multiPackIndex.current !== this.#covered?.index) this.#cover([...this.#files]);
   }
 
   /** False when a pack vanished under our hands: the listing is no longer right. */
@@ -167,6 +192,14 @@ export class PackDirectory {
     const files = [...this.#entries.values()].map(({ file }) => file);
     files.sort((a, b) => b.modifiedMs - a.modifiedMs || (a.path < b.path ? -1 : 1));
     if (files.length !== this.#files.length || files.some((file, i) => file !== this.#files[i]))
-      this.#files = files;
+      this.#cover(files);
+  }
+
+  /** A list of its own each time: views tell by it that something is new. */
+  #cover(files: readonly PackFile[]): void {
+    this.#files = files;
+    const index = this.#closed ? undefined : this.#multiPackIndex.current;
+    const packs = index?.packNames.map((name) => this.#entries.get(name)?.file.pack);
+    this.#covered = index === undefined || packs === undefined ? undefined : { index, packs };
   }
 }
