@@ -177,7 +177,12 @@ describe("uploadpackfilter", () => {
     try {
       for (const version of [0, 2]) {
         const cloned = await workspace.try(
-          ...["-c", `protocol.version=${version}`, "clone", "-q", "--bare", "--filter=blob:none"],
+          "-c",
+          `protocol.version=${version}`,
+          "clone",
+          "-q",
+          "--bare",
+          "--filter=blob:none",
           disk.urlOf("app"),
           "whole.git",
         );
