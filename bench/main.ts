@@ -79,7 +79,7 @@ try {
     ),
     await section(
       "Pushing",
-      "Every push goes to a fresh copy. git computes SHA-1 with collision detection, gitwharf without; gitwharf runs fsck on the objects and syncs packs, indexes, refs and directories to the disk, which git http-backend does only for packs.",
+      "Every push goes to a fresh copy. Both compute SHA-1 with collision detection; gitwharf runs fsck on the objects and syncs packs, indexes, refs and directories to the disk, which git http-backend does only for packs.",
       sources.flatMap((source) => pushScenarios(repositories, source, scratch)),
     ),
   ];

@@ -10,12 +10,14 @@ export function receivePackCommand(): Command {
     .option("--http-backend-info-refs", "only the advertisement")
     .option("--advertise-refs", "the same under its older name")
     .option("--repository-hooks", "run the hooks that stand inside the repository")
+    .option("--no-collision-detection", "do not look for SHA-1 collision attacks in the objects (faster)")
     .action((path: string, flags: Flags) =>
       serveRepositoryAt(path, {
         service: "receive-pack",
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
         repositoryHooks: flags.repositoryHooks === true,
+        collisionDetection: flags.collisionDetection,
       }),
     );
 }
@@ -25,4 +27,5 @@ interface Flags {
   readonly httpBackendInfoRefs?: boolean;
   readonly advertiseRefs?: boolean;
   readonly repositoryHooks?: boolean;
+  readonly collisionDetection: boolean;
 }

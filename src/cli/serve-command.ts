@@ -22,6 +22,7 @@ interface ServeFlags {
   readonly objectFormat?: ObjectFormat;
   readonly refFormat?: RefFormat;
   readonly repositoryHooks?: boolean;
+  readonly collisionDetection: boolean;
   readonly sync: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -52,6 +53,7 @@ export function serveCommand(): Command {
       ]),
     )
     .option("--repository-hooks", "run the hooks that stand inside repositories (trusted repositories only)")
+    .option("--no-collision-detection", "do not look for SHA-1 collision attacks in pushed objects (faster)")
     .option("--no-sync", "do not wait until pushes are on the disk (faster; a power cut may lose them)")
     .option("--tls-cert <file>", "serve HTTPS with this certificate (PEM; read again on SIGHUP)")
     .option("--tls-key <file>", "its key (PEM)")
@@ -82,6 +84,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...defined("objectFormat", flags.objectFormat),
     ...defined("refFormat", flags.refFormat),
     ...defined("repositoryHooks", flags.repositoryHooks),
+    ...(flags.collisionDetection ? {} : { collisionDetection: false }),
     ...(flags.sync ? {} : { durability: "none" as const }),
   };
   const graceMs = Number(flags.grace) * 1000;
@@ -216,6 +219,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     handlers: true,
     repositoryHooks: true,
     verifyPushCertificate: true,
+    collisionDetection: true,
     limits: true,
     durability: true,
     log: true,

@@ -21,6 +21,8 @@ export interface ServeRepositoryOptions {
   readonly statelessRpc: boolean;
   readonly advertiseOnly: boolean;
   readonly repositoryHooks?: boolean;
+  /** @default true */
+  readonly collisionDetection?: boolean;
 }
 
 export async function serveRepositoryAt(path: string, options: ServeRepositoryOptions): Promise<void> {
@@ -54,6 +56,7 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
         handlers:
           options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : [],
         verifyPushCertificate: undefined,
+        collisionDetection: options.collisionDetection ?? true,
       };
       if (!options.statelessRpc || options.advertiseOnly)
         await output.write(...(await advertiseReceivePack(context)));

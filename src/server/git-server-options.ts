@@ -35,6 +35,12 @@ export interface GitServerOptions {
   readonly verifyPushCertificate?: (
     certificate: PushCertificate,
   ) => MaybePromise<PushCertificateVerification>;
+  /**
+   * Look in every pushed object for signs of a SHA-1 collision attack and refuse it. Costs about two thirds of the CPU
+   * of a push; repositories of SHA-256 never need it.
+   * @default true
+   */
+  readonly collisionDetection?: boolean;
   /** Deviations from the default limits. */
   readonly limits?: Partial<Limits>;
   /**

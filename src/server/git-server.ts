@@ -79,6 +79,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     settingsOf: (repository) => repository.settings(),
     handlersOf: () => handlers,
     verifyPushCertificate: options.verifyPushCertificate,
+    collisionDetection: options.collisionDetection ?? true,
     log,
     closing: closing.signal,
   };

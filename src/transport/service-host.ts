@@ -44,6 +44,7 @@ export interface ServiceHost {
   readonly verifyPushCertificate:
     | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
     | undefined;
+  readonly collisionDetection: boolean;
   log(entry: ServiceLogEntry): void;
   /** Fires when the server gives up on requests that are still at work. */
   readonly closing: AbortSignal;

@@ -31,7 +31,7 @@ export interface IngestRequest {
   readonly source: ByteSource;
   readonly objectFormat: ObjectFormat;
   readonly limits: Limits;
-  /** SHA-1 with collision detection for every object of the pack. */
+  /** SHA-1 with collision detection for every object of the pack; nothing in repositories of SHA-256. */
   readonly collisionDetection: boolean;
   /** Checks of commits, trees, tags and special blobs; undefined: none. */
   readonly fsck?: FsckPolicy | undefined;

@@ -242,7 +242,7 @@ export async function takeIn(
       source: Buffer.isBuffer(bytes) ? inPieces(bytes, sizes) : bytes,
       objectFormat: repository.objectFormat,
       limits: DEFAULT_LIMITS,
-      collisionDetection: false,
+      collisionDetection: true,
       maxInputSizeBytes: Number.POSITIVE_INFINITY,
       ...request,
     });

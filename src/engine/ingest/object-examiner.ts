@@ -65,7 +65,7 @@ export class ObjectExaminer {
   constructor(options: ExamineOptions, existing: ExistingObjects | undefined) {
     this.#format = options.objectFormat;
     this.#hashBytes = hashBytes(options.objectFormat);
-    this.#hasher = createObjectHasher(options.objectFormat);
+    this.#hasher = createObjectHasher(options.objectFormat, options.collisionDetection);
     this.#policy = options.fsck;
     this.#existing = existing;
     this.#deriver = new OutlineDeriver(options.objectFormat);

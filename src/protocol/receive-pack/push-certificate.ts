@@ -57,7 +57,7 @@ async function storeBlob(
     })(),
     objectFormat,
     limits: context.limits,
-    collisionDetection: false,
+    collisionDetection: context.collisionDetection,
     maxInputSizeBytes: Infinity,
     signal: context.signal,
   });

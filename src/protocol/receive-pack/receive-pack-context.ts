@@ -28,6 +28,8 @@ export interface ReceivePackContext {
   readonly verifyPushCertificate:
     | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
     | undefined;
+  /** Objects are hashed with SHA-1 collision detection. */
+  readonly collisionDetection: boolean;
   readonly signal: AbortSignal;
   readonly sessionId: string;
 }

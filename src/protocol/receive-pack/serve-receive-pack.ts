@@ -132,7 +132,7 @@ async function unpack(
       source: reader.rest(),
       objectFormat: context.repository.objectFormat,
       limits: context.limits,
-      collisionDetection: false,
+      collisionDetection: context.collisionDetection,
       // git receives with warnings taken for errors.
       fsck: receive.fsckObjects
         ? { severities: receive.fsckSeverities, skipList: receive.fsckSkipList, strict: true }

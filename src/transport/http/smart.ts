@@ -152,6 +152,7 @@ function receivePackContext(
     authorize: (commands) => requireAuthorization({ host, caller, name, operation: "push", commands }),
     handlers: host.handlersOf(call.repository),
     verifyPushCertificate: host.verifyPushCertificate,
+    collisionDetection: host.collisionDetection,
     signal,
     sessionId,
   };
