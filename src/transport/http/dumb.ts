@@ -6,6 +6,8 @@
  * objects that only hidden refs reach.
  */
 import { GitwharfError } from "../../base/errors.js";
+import { isPromise } from "../../base/maybe-promise.js";
+import { peeledOf } from "../../protocol/upload-pack/visible-refs.js";
 import { beginServiceCall, type ServiceCall } from "../service-call.js";
 import type { HttpExchange } from "./handler.js";
 import { setCacheForever, setNoCache } from "./no-cache.js";
@@ -18,7 +20,9 @@ export async function serveInfoRefsFile(exchange: HttpExchange, name: string): P
       const lines: string[] = [];
       for (const ref of snapshot.refs.all) {
         lines.push(`${ref.oid}\t${ref.name}\n`);
-        if (ref.peeled !== undefined) lines.push(`${ref.peeled}\t${ref.name}^{}\n`);
+        const read = peeledOf(snapshot.objects, ref);
+        const peeled = isPromise(read) ? await read : read;
+        if (peeled !== undefined) lines.push(`${peeled}\t${ref.name}^{}\n`);
       }
       const body = Buffer.from(lines.join(""));
       setNoCache(exchange.response);
