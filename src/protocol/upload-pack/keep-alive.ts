@@ -17,7 +17,7 @@ export async function withKeepAlive<T>(
   for (;;) {
     let timer: NodeJS.Timeout | undefined;
     const tick = new Promise<typeof TICK>((resolve) => {
-      timer = setTimeout(() => resolve(TICK), seconds * 1000);
+      timer = setTimeout(() => resolve(TICK), Math.min(seconds * 1000, TIMER_MS_MAX));
     });
     try {
       const first = await Promise.race([work, tick]);
@@ -28,5 +28,8 @@ export async function withKeepAlive<T>(
     await beat();
   }
 }
+
+/** A longer timer would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 const TICK = Symbol("tick");
