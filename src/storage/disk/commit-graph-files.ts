@@ -59,7 +59,9 @@ export class CommitGraphFiles {
   async #load(readLayers: () => Promise<SharedArrayBuffer[]>): Promise<LoadedCommitGraph | undefined> {
     try {
       const layers = await readLayers();
-      return { graph: CommitGraph.parse(layers, this.#objectFormat), layers };
+      if (layers.length === 0) return undefined;
+      const graph = CommitGraph.parseUsable(layers, this.#objectFormat);
+      return { graph, layers: layers.slice(0, graph.layerCount) };
     } catch {
       return undefined;
     }
@@ -76,8 +78,21 @@ export class CommitGraphFiles {
       throw new GitwharfError("storage/unsupported", `${chain} is not a list of commit-graph layers`);
     }
     const layers: SharedArrayBuffer[] = [];
-    for (const hash of hashes) {
-      layers.push(await readShared(`${this.#objectsDirectory}/info/commit-graphs/graph-${hash}.graph`));
+    try {
+      for (const hash of hashes) {
+        const layer = await readShared(`${this.#objectsDirectory}/info/commit-graphs/graph-${hash}.graph`);
+        // Its checksum is its name.
+        if (
+          !Buffer.from(layer)
+            .subarray(-hash.length / 2)
+            .equals(Buffer.from(hash, "hex"))
+        )
+          break;
+        layers.push(layer);
+      }
+    } catch (cause) {
+      // Without this layer those below are as good as before.
+      if (layers.length === 0) throw cause;
     }
     return layers;
   }

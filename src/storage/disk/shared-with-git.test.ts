@@ -203,6 +203,36 @@ describe("files beside the packs", () => {
     });
   });
 
+  it("a chain of commit-graphs is used up to a layer that is damaged or gone", async () => {
+    const heads: string[] = [];
+    for (const label of ["a", "b", "c"]) {
+      heads.push(await commit(label));
+      await bare.run("commit-graph", "write", "--reachable", "--split=no-merge");
+    }
+    const layers = join(bare.directory, "objects/info/commit-graphs");
+    const chain = readFileSync(join(layers, "commit-graph-chain"), "latin1").trim().split("\n");
+    const known = (): Promise<boolean[]> =>
+      withSnapshot(async ({ objects }) => heads.map((head) => (objects.commitGraph?.find(head) ?? -1) >= 0));
+    expect(await known()).toEqual([true, true, true]);
+    const rewriteChain = (): void => {
+      rmSync(join(layers, "commit-graph-chain"));
+      writeFileSync(join(layers, "commit-graph-chain"), chain.map((hash) => `${hash}\n`).join(""));
+    };
+    const top = join(layers, `graph-${chain[2]}.graph`);
+    const bytes = readFileSync(top);
+    chmodSync(top, 0o644);
+    writeFileSync(top, bytes.subarray(0, bytes.length >> 1));
+    rewriteChain();
+    expect(await known()).toEqual([true, true, false]);
+    rmSync(join(layers, `graph-${chain[1]}.graph`));
+    rewriteChain();
+    expect(await known()).toEqual([true, false, false]);
+    await withSnapshot(async ({ objects }) => expect(objects.describe().commitGraph).toHaveLength(1));
+    rmSync(join(layers, `graph-${chain[0]}.graph`));
+    rewriteChain();
+    await withSnapshot(async ({ objects }) => expect(objects.commitGraph).toBeUndefined());
+  });
+
   it("a commit-graph that is damaged is passed by", async () => {
     mkdirSync(join(bare.directory, "objects/info"), { recursive: true });
     writeFileSync(join(bare.directory, "objects/info/commit-graph"), "CGPH but not really");
