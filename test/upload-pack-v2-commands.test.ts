@@ -188,6 +188,24 @@ describe("what was not switched on", () => {
   });
 });
 
+describe("server-option", () => {
+  it("is taken with every command, and changes nothing", async () => {
+    const cloned = await workspace.tryWith(
+      { env: { GIT_TRACE_PACKET: "1" } },
+      "clone",
+      "-q",
+      "--server-option=one",
+      "--server-option=two=2",
+      `${server.url}/plain.git`,
+      "optioned",
+    );
+    expect(cloned.status, cloned.stderr).toBe(0);
+    expect(cloned.stderr.match(/clone> server-option=two=2/g)).toHaveLength(2);
+    const listed = await workspace.run("ls-remote", "-o", "three", `${server.url}/plain.git`);
+    expect(listed).toBe(await workspace.run("ls-remote", `${server.url}/plain.git`));
+  });
+});
+
 describe("session-id", () => {
   const ID = /session-id=([!-~]+)/;
 
