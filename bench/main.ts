@@ -43,6 +43,12 @@ for (const path of values.repository) {
 }
 
 const gitwharf = await startGitwharf({ repositories, port: 17_811, directory: join(work, "gitwharf") });
+const undetecting = await startGitwharf({
+  repositories,
+  port: 17_813,
+  directory: join(work, "undetecting"),
+  arguments: ["--no-collision-detection"],
+});
 const backend = await startHttpBackend({ repositories, port: 17_812, directory: join(work, "backend") });
 
 async function section(
@@ -66,6 +72,7 @@ async function section(
 }
 
 try {
+  const pushes = sources.flatMap((source) => pushScenarios(repositories, source, scratch));
   const sections = [
     await section(
       "Reading",
@@ -80,7 +87,13 @@ try {
     await section(
       "Pushing",
       "Every push goes to a fresh copy. Both compute SHA-1 with collision detection; gitwharf runs fsck on the objects and syncs packs, indexes, refs and directories to the disk, which git http-backend does only for packs.",
-      sources.flatMap((source) => pushScenarios(repositories, source, scratch)),
+      pushes,
+    ),
+    await section(
+      "Pushing without collision detection",
+      "The same with `gitwharf serve --no-collision-detection`; git has no such switch.",
+      pushes,
+      undetecting,
     ),
   ];
   const git = execFileSync("git", ["--version"], { encoding: "utf8" }).trim();
@@ -89,6 +102,7 @@ try {
   else console.log(report);
 } finally {
   gitwharf.stop();
+  undetecting.stop();
   backend.stop();
   rmSync(work, { recursive: true, force: true });
 }

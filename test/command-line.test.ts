@@ -109,9 +109,9 @@ describe("gitwharf", () => {
   it("reads a configuration module, and names a wrong option", async () => {
     writeFileSync(
       join(workspace.directory, "gitwharf.config.mjs"),
-      `export default { repositories: "configured", authenticate: (c) => c.password === "x" ? { user: c.user } : undefined };`,
+      `export default { repositories: "configured", collisionDetection: true, authenticate: (c) => c.password === "x" ? { user: c.user } : undefined };`,
     );
-    const { url } = await serve("--config", "gitwharf.config.mjs");
+    const { url } = await serve("--config", "gitwharf.config.mjs", "--no-collision-detection");
     const listed = await workspace.try("ls-remote", `${url}/demo.git`);
     expect(listed.stderr).toMatch(/could not read Username|terminal prompts disabled/);
     writeFileSync(join(workspace.directory, "wrong.json"), `{"repositorys": "x"}`);
@@ -174,7 +174,7 @@ describe("gitwharf", () => {
       ...protocol,
       "push",
       "-q",
-      `--receive-pack=${process.execPath} ${CLI} receive-pack`,
+      `--receive-pack=${process.execPath} ${CLI} receive-pack${version === 0 ? "" : " --no-collision-detection"}`,
       path,
       "main",
     );

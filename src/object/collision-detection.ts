@@ -10,6 +10,7 @@
  * peers, not for trailers. One detector per thread; it is not reentrant, but streams of one detector may interleave.
  */
 import { readFileSync } from "node:fs";
+import { GitwharfError } from "../base/errors.js";
 import { compileWasm, instantiateWasm, type WasmModule } from "../base/web-assembly.js";
 
 export interface CollisionDetector {
@@ -45,9 +46,12 @@ interface Machine {
   hash(bytes: number): number;
 }
 
-/** @param tryAlways disturbance vectors to try on every block, whatever its bit conditions say: for tests. */
+/**
+ * @param tryAlways disturbance vectors to try on every block, whatever its bit conditions say: for tests
+ * @throws server/bad-configuration where it cannot run
+ */
 export function createCollisionDetector(tryAlways = 0): CollisionDetector {
-  compiled ??= compileWasm(readFileSync(new URL("collision-detection.wasm", import.meta.url)));
+  compiled ??= compile(new URL("collision-detection.wasm", import.meta.url));
   const machine = instantiateWasm(compiled) as unknown as Machine;
   machine.forced.value = tryAlways | 0;
   const memory = new Uint8Array(machine.memory.buffer);
@@ -69,6 +73,20 @@ export function createCollisionDetector(tryAlways = 0): CollisionDetector {
       return found !== 0;
     },
   };
+}
+
+/** Fails on processors without SSE4.1 or NEON, in a Node without WebAssembly, and where the file was not built. */
+function compile(file: URL): WasmModule {
+  try {
+    return compileWasm(readFileSync(file));
+  } catch (cause) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      "SHA-1 collision detection cannot run: it needs WebAssembly with SIMD and the file that `npm run build` makes; " +
+        `turn it off (collisionDetection: false, --no-collision-detection) to do without: ${String(cause)}`,
+      { cause },
+    );
+  }
 }
 
 class StreamedHash implements DetectingHash {

@@ -7,6 +7,7 @@ import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
 import type { PushHandlers } from "../engine/push.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
+import { createCollisionDetector } from "../object/collision-detection.js";
 import type {
   CreateRepositoryOptions,
   Repository,
@@ -62,6 +63,10 @@ export function createGitServer(options: GitServerOptions): GitServer {
   const gate = createRepositoryGate(limits);
   const open = options.authenticate === undefined && options.authorize === undefined;
 
+  const collisionDetection = options.collisionDetection ?? true;
+  // Where it cannot run, the server must not start rather than refuse every push.
+  if (collisionDetection) createCollisionDetector();
+
   const host: ServiceHost = {
     store,
     limits,
@@ -79,7 +84,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     settingsOf: (repository) => repository.settings(),
     handlersOf: () => handlers,
     verifyPushCertificate: options.verifyPushCertificate,
-    collisionDetection: options.collisionDetection ?? true,
+    collisionDetection,
     log,
     closing: closing.signal,
   };
