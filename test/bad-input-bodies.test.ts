@@ -1,4 +1,5 @@
 /** Bodies that are not what their head says: gzip of many wrong kinds, lengths that lie, chunks that are none. */
+import { randomBytes } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
@@ -203,6 +204,46 @@ describe("bodies that lie", () => {
       await goesOn();
     });
   });
+
+  it.each(
+    ["as it is", "in chunks", "with gzip"].flatMap(
+      (way) =>
+        [
+          [way, 60_000],
+          [way, 300_000],
+          [way, 4 * MiB],
+        ] as const,
+    ),
+  )(
+    "answers before the end of a body sent %s, reads the rest of %i bytes, and serves the next request",
+    async (way, length) => {
+      // Random, so that it stays as long with gzip.
+      const junk = Buffer.concat([Buffer.from(pktLine("command=nothing\n")), randomBytes(length)]);
+      const body = way === "with gzip" ? gzipSync(junk) : junk;
+      const size = body.length.toString(16);
+      const sent =
+        way === "in chunks"
+          ? [
+              postHead("git-upload-pack", { headers: ["Transfer-Encoding: chunked"] }),
+              `${size}\r\n`,
+              body,
+              "\r\n0\r\n\r\n",
+            ]
+          : [
+              postHead("git-upload-pack", {
+                length: body.length,
+                headers: way === "with gzip" ? ["Content-Encoding: gzip"] : [],
+              }),
+              body,
+            ];
+      const next = postHead("git-upload-pack", { length: LS_REFS.length, headers: CLOSE }) + LS_REFS;
+      const request = await openRequest(server.url, Buffer.concat(sent.map((part) => Buffer.from(part))));
+      await request.seen(/ERR .*\r\n0\r\n\r\n$/s);
+      request.write(next);
+      expect(await request.closed).toContain("refs/tags/seed");
+      await goesOn();
+    },
+  );
 
   it("takes requests one behind the other on one connection, up to one that is broken", async () => {
     const one = postHead("git-upload-pack", { length: LS_REFS.length }) + LS_REFS;

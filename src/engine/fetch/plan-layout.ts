@@ -131,7 +131,7 @@ class Layout {
       if (ordinal >= 0 && chosen.has(ordinal) && this.#whole.has(space.packNumberOf(ordinal))) continue;
       again.push(row);
     }
-    if (forward) again.push(...breakCycles(entries));
+    if (forward) for (const row of breakCycles(entries)) again.push(row);
     const ordinals = again.map((row) => entries.ordinalOf(row));
     for (const row of again) entries.bases[row] = NO_BASE;
     const outside: number[] = [];

@@ -27,7 +27,7 @@ export function compileWildmatch(pattern: string, options: { readonly path: bool
   const tokens = parseTokens(pattern, path);
   if (tokens === undefined) return { matches: () => false };
   const literal = tokens.every((t) => t.kind === "literal")
-    ? String.fromCharCode(...tokens.map((t) => (t as { code: number }).code))
+    ? Buffer.from(tokens.map((t) => (t as { code: number }).code)).toString("latin1")
     : undefined;
   if (literal !== undefined) return { matches: (text) => text === literal };
   return { matches: (text) => run(tokens, text, path) };

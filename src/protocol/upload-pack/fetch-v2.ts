@@ -68,7 +68,8 @@ export async function answerFetch(conversation: V2Conversation, command: Command
         throw new PackPhaseFailure(error);
       }
     }
-    await output.write(...answer.lines);
+    // In one piece: there may be more of them than a call takes arguments.
+    await output.write(Buffer.concat(answer.lines));
     if (answer.pack !== undefined) await sendPack({ ...about, ...answer.pack, output, bands });
   } finally {
     snapshot.release();

@@ -62,11 +62,13 @@ async function answer(
   await checkWants({ context, snapshot, refs, statelessRpc }, fetch.wants);
   const boundary = await resolveShallow({ context, snapshot, refs, request: fetch });
   if (boundary !== undefined) {
-    await output.write(
+    const lines = [
       ...boundary.shallow.map((oid) => encodePktLine(formatShallowLine({ kind: "shallow", oid }))),
       ...boundary.unshallow.map((oid) => encodePktLine(formatShallowLine({ kind: "unshallow", oid }))),
       FLUSH,
-    );
+    ];
+    // In one piece: there may be more of them than a call takes arguments.
+    await output.write(Buffer.concat(lines));
   }
   const negotiated = await negotiateV0(conversation, { snapshot, refs, request: fetch, capabilities });
   if (negotiated === undefined) return;

@@ -79,7 +79,7 @@ export class DiskQuarantine implements Quarantine {
 
   addShallow(oids: readonly ObjectId[]): void {
     this.#mustBeOpen();
-    this.#shallow.push(...oids);
+    for (const oid of oids) this.#shallow.push(oid);
   }
 
   async publish(): Promise<void> {

@@ -129,7 +129,7 @@ class MemoryQuarantine implements Quarantine {
 
   addShallow(oids: readonly ObjectId[]): void {
     this.#mustBeOpen();
-    this.#shallow.push(...oids);
+    for (const oid of oids) this.#shallow.push(oid);
   }
 
   async publish(): Promise<void> {

@@ -35,6 +35,9 @@ export interface HttpExchange {
   readonly sessionId: string;
 }
 
+/** How long a body that nobody wants any more is read. */
+const DRAIN_MS = 30_000;
+
 export type HttpHandler = (request: HttpRequest, response: HttpResponse) => void;
 
 /** The listener never throws and never rejects: every failure becomes an answer and a line in the log. */
@@ -79,7 +82,7 @@ async function answer(
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: randomUUID() };
     await route(exchange, target);
     // A push that was refused may still be on its way.
-    if (!request.complete) drainForAWhile(request);
+    drainForAWhile(request);
   } catch (error) {
     fail(host, request, response, error);
   } finally {
@@ -163,7 +166,7 @@ function sendText(request: HttpRequest, response: HttpResponse, status: number, 
   if (awaitingContinue.has(request)) response.setHeader("Connection", "close");
   if (request.method === "HEAD") response.end();
   else response.end(body);
-  if (!request.complete) drainForAWhile(request);
+  drainForAWhile(request);
 }
 
 /**
@@ -171,7 +174,12 @@ function sendText(request: HttpRequest, response: HttpResponse, status: number, 
  * of the body is read and dropped, but not for long.
  */
 function drainForAWhile(request: HttpRequest): void {
-  const timer = setTimeout(() => request.destroy(), 5000);
+  if (request.complete) {
+    // All of it has arrived, but as long as it is not read nothing behind it is.
+    request.resume();
+    return;
+  }
+  const timer = setTimeout(() => request.destroy(), DRAIN_MS);
   timer.unref();
   request.once("close", () => clearTimeout(timer));
   request.once("end", () => clearTimeout(timer));

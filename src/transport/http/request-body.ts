@@ -2,8 +2,7 @@
  * A request's body as a byte source: `Expect: 100-continue` answered when the body is first wanted, gzip undone,
  * a peer that stalls given up. What the bytes may amount to is limited by who parses them.
  */
-import { pipeline } from "node:stream";
-import { createGunzip } from "node:zlib";
+import { createGunzip, type Gunzip } from "node:zlib";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { ByteSource } from "../../base/byte-streams.js";
@@ -42,14 +41,9 @@ async function* read(
 ): AsyncGenerator<Uint8Array> {
   if (awaitingContinue.delete(request)) response.writeContinue();
   const { signal, idleTimeoutMs } = options;
-  let stream: AsyncIterable<unknown> = request;
-  if (gzip) {
-    const gunzip = createGunzip();
-    // The callback only keeps a late error from being thrown; reading meets the same error.
-    pipeline(request, gunzip, () => undefined);
-    stream = gunzip;
-  }
-  const iterator = stream[Symbol.asyncIterator]();
+  const gunzip = gzip ? gunzipOf(request) : undefined;
+  // What is not read here is read by whoever answers: the connection must live on for that.
+  const iterator = (gunzip ?? request).iterator({ destroyOnReturn: false });
   let timer: NodeJS.Timeout | undefined;
   let give: ((error: GitwharfError) => void) | undefined;
   const onAbort = (): void => give?.(abortedError(signal));
@@ -81,7 +75,24 @@ async function* read(
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
+    // (It waits for the bytes that it was last asked for, which may never come.)
+    void iterator.return?.().catch(() => undefined);
+    if (gunzip !== undefined) {
+      request.unpipe(gunzip);
+      gunzip.destroy();
+    }
   }
+}
+
+/** Unlike `pipeline`, it leaves the request alone when it is destroyed. */
+function gunzipOf(request: HttpRequest): Gunzip {
+  const gunzip = createGunzip();
+  // Only keeps a late error from being thrown; reading meets the same error.
+  gunzip.on("error", () => undefined);
+  request.once("close", () => {
+    if (!request.complete) gunzip.destroy(new Error("the connection was closed"));
+  });
+  return request.pipe(gunzip);
 }
 
 function bodyError(error: unknown): GitwharfError {

@@ -94,7 +94,7 @@ export class LooseRefs {
     const waiting = ["refs"];
     for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
       await this.#look(name, again.has(name));
-      waiting.push(...(this.#directories.get(name)?.directories ?? []));
+      for (const inner of this.#directories.get(name)?.directories ?? []) waiting.push(inner);
     }
     if (performance.now() - this.#inPlaceCheckedAt > IN_PLACE_CHECK_MS) this.#checkInPlace();
     return this.#changed;
