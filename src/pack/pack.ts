@@ -30,6 +30,8 @@ export interface PackOptions {
   readonly index: PackIndex;
   readonly bytes: ByteRange;
   readonly openBitmap?: () => Promise<PackBitmap | undefined>;
+  /** The pack's `.rev` file, if it has one: asked once at most. */
+  readonly readReverseIndex?: () => Buffer | undefined;
 }
 
 let packs = 0;
@@ -48,6 +50,7 @@ export class Pack implements EntrySource {
   readonly bytes: ByteRange;
   readonly objectFormat: ObjectFormat;
   readonly #openBitmap: (() => Promise<PackBitmap | undefined>) | undefined;
+  readonly #readReverseIndex: (() => Buffer | undefined) | undefined;
   #bitmap: Promise<PackBitmap | undefined> | undefined;
   #offsets: PackOffsets | undefined;
 
@@ -58,6 +61,7 @@ export class Pack implements EntrySource {
     this.bytes = options.bytes;
     this.objectFormat = options.index.objectFormat;
     this.#openBitmap = options.openBitmap;
+    this.#readReverseIndex = options.readReverseIndex;
   }
 
   get objectCount(): number {
@@ -66,7 +70,7 @@ export class Pack implements EntrySource {
 
   /** Built on first use: 12 bytes an object. */
   get offsets(): PackOffsets {
-    this.#offsets ??= PackOffsets.of(this.index, this.bytes.sizeBytes);
+    this.#offsets ??= PackOffsets.of(this.index, this.bytes.sizeBytes, this.#readReverseIndex?.());
     return this.#offsets;
   }
 

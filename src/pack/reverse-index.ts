@@ -14,6 +14,13 @@ import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { hashBytesOf } from "../object/object-id.js";
 import type { PackIndex } from "./pack-index.js";
 
+const HEAD_BYTES = 12;
+
+/** How long the `.rev` file of an index is. */
+export function reverseIndexBytes(index: PackIndex): number {
+  return HEAD_BYTES + index.objectCount * 4 + 2 * hashBytes(index.objectFormat);
+}
+
 /** A *rank* is a place in the order of offsets, 0-based. 12 bytes an object. */
 export class PackOffsets {
   readonly objectCount: number;
@@ -27,7 +34,35 @@ export class PackOffsets {
     this.#offsets = offsets;
   }
 
-  static of(index: PackIndex, packSizeBytes: number): PackOffsets {
+  /** @param reverseIndex the `.rev` file, if there is one: unless it is right in all it says, it is passed over */
+  static of(index: PackIndex, packSizeBytes: number, reverseIndex?: Buffer): PackOffsets {
+    const read =
+      reverseIndex === undefined ? undefined : PackOffsets.#read(reverseIndex, index, packSizeBytes);
+    return read ?? PackOffsets.#sort(index, packSizeBytes);
+  }
+
+  /** undefined when the file does not go with the index. */
+  static #read(file: Buffer, index: PackIndex, packSizeBytes: number): PackOffsets | undefined {
+    const n = index.objectCount;
+    if (!belongsTo(file, index)) return undefined;
+    const positions = new Uint32Array(n);
+    const offsets = new Float64Array(n + 1);
+    let last = -1;
+    for (let r = 0; r < n; r++) {
+      const position = file.readUInt32BE(HEAD_BYTES + r * 4);
+      if (position >= n) return undefined;
+      const offset = index.offsetAt(position);
+      // As many offsets as objects, each above the one before: every object is there, in the right place.
+      if (offset <= last) return undefined;
+      positions[r] = position;
+      offsets[r] = offset;
+      last = offset;
+    }
+    offsets[n] = packSizeBytes - hashBytes(index.objectFormat);
+    return new PackOffsets(positions, offsets);
+  }
+
+  static #sort(index: PackIndex, packSizeBytes: number): PackOffsets {
     const n = index.objectCount;
     const unsorted = new Float64Array(n);
     for (let p = 0; p < n; p++) unsorted[p] = index.offsetAt(p);
@@ -63,6 +98,21 @@ export class PackOffsets {
     }
     return low < this.objectCount && this.#offsets[low] === offset ? low : -1;
   }
+}
+
+function belongsTo(file: Buffer, index: PackIndex): boolean {
+  const trailer = HEAD_BYTES + index.objectCount * 4;
+  return (
+    file.length === reverseIndexBytes(index) &&
+    file.toString("latin1", 0, 4) === "RIDX" &&
+    file.readUInt32BE(4) === 1 &&
+    file.readUInt32BE(8) === hashNumber(index.objectFormat) &&
+    file.toString("hex", trailer, trailer + hashBytes(index.objectFormat)) === index.packTrailer
+  );
+}
+
+function hashNumber(format: ObjectFormat): number {
+  return format === "sha1" ? 1 : 2;
 }
 
 /** Radix sort in steps of 16 bits, as many as the largest offset needs. */
@@ -101,12 +151,12 @@ export function formatReverseIndex(index: PackIndex, packSizeBytes: number): Buf
   const h = hashBytes(format);
   const offsets = PackOffsets.of(index, packSizeBytes);
   const n = index.objectCount;
-  const out = Buffer.allocUnsafe(12 + n * 4 + 2 * h);
+  const out = Buffer.allocUnsafe(reverseIndexBytes(index));
   out.write("RIDX", 0, "latin1");
   out.writeUInt32BE(1, 4);
-  out.writeUInt32BE(format === "sha1" ? 1 : 2, 8);
-  for (let r = 0; r < n; r++) out.writeUInt32BE(offsets.positionAtRank(r), 12 + r * 4);
-  const at = 12 + n * 4;
+  out.writeUInt32BE(hashNumber(format), 8);
+  for (let r = 0; r < n; r++) out.writeUInt32BE(offsets.positionAtRank(r), HEAD_BYTES + r * 4);
+  const at = HEAD_BYTES + n * 4;
   out.write(index.packTrailer, at, "hex");
   out.write(hashBytesOf(format, out.subarray(0, at + h)), at + h, "hex");
   return out;

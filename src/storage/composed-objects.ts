@@ -40,6 +40,7 @@ export interface ObjectDatabaseOptions {
   /** The files' bytes, for `describe`. */
   readonly commitGraphLayers?: readonly SharedArrayBuffer[] | undefined;
   readonly bitmapPathOf?: ((pack: Pack) => string | undefined) | undefined;
+  readonly reverseIndexPathOf?: ((pack: Pack) => string | undefined) | undefined;
   /**
    * Asked before "absent" is answered: another program may have moved the object into a new pack meanwhile.
    * Answers with the packs that are not known yet, or undefined when there is nothing new.
@@ -116,17 +117,19 @@ class PackedAndLoose implements ObjectDatabase {
   }
 
   describe(): ObjectReaderDescriptor {
-    const { commitGraphLayers, bitmapPathOf, loose } = this.#options;
+    const { commitGraphLayers, bitmapPathOf, reverseIndexPathOf, loose } = this.#options;
     return {
       objectFormat: this.objectFormat,
       packs: this.packs.map((pack) => {
         const bitmapPath = bitmapPathOf?.(pack);
+        const reverseIndexPath = reverseIndexPathOf?.(pack);
         return {
           key: pack.key,
           name: pack.name,
           index: pack.index.bytes,
           bytes: pack.bytes.describe(),
           ...(bitmapPath === undefined ? {} : { bitmapPath }),
+          ...(reverseIndexPath === undefined ? {} : { reverseIndexPath }),
         };
       }),
       looseDirectories: loose?.directories ?? [],

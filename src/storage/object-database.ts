@@ -15,6 +15,7 @@ import {
   createBlockingLooseObjects,
   createNewPackFinder,
   readBitmapBlocking,
+  readReverseIndexBlocking,
 } from "./disk/blocking-objects.js";
 
 export {
@@ -93,7 +94,7 @@ function openPack(
   objectFormat: ObjectFormat,
   options: { readonly blocking: true },
 ): Pack {
-  const { key, name, index, bytes, bitmapPath } = descriptor;
+  const { key, name, index, bytes, bitmapPath, reverseIndexPath } = descriptor;
   const cacheKey = keyOfPack(descriptor);
   const known = opened.get(cacheKey);
   if (known !== undefined) return known;
@@ -104,6 +105,9 @@ function openPack(
     index: parsed,
     bytes: openByteRange(bytes, options),
     ...(bitmapPath === undefined ? {} : { openBitmap: async () => readBitmapBlocking(bitmapPath, parsed) }),
+    ...(reverseIndexPath === undefined
+      ? {}
+      : { readReverseIndex: () => readReverseIndexBlocking(reverseIndexPath, parsed) }),
   });
   opened.set(cacheKey, pack);
   return pack;

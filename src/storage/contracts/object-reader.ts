@@ -73,4 +73,6 @@ export interface PackDescriptor {
   readonly bytes: ByteRangeDescriptor;
   /** Path of the `.bitmap` that goes with the pack, if there is one. */
   readonly bitmapPath?: string;
+  /** Path of the `.rev` that goes with the pack; it may not be there. */
+  readonly reverseIndexPath?: string;
 }

@@ -57,6 +57,7 @@ export class ObjectsView {
       commitGraph: options.commitGraph?.graph,
       commitGraphLayers: options.commitGraph?.layers,
       bitmapPathOf: (pack) => this.#held.get(pack)?.bitmapPath,
+      reverseIndexPathOf: (pack) => this.#held.get(pack)?.reverseIndexPath,
       findNewPacks: (oid) => this.#findNewPacks(oid),
     });
   }

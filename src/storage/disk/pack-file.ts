@@ -10,6 +10,7 @@ import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import { PackBitmap } from "../../pack/bitmap.js";
 import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
+import { readReverseIndexBlocking } from "./blocking-objects.js";
 import { closeDescriptor, openDescriptor, readDescriptor, statDescriptor } from "./descriptor.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { identityOf, stampOf } from "./file-stamp.js";
@@ -26,6 +27,8 @@ export class PackFile {
   readonly path: string;
   readonly modifiedMs: number;
   readonly bitmapPath: string | undefined;
+  /** Where its `.rev` file stands if it has one; small packs do without. */
+  readonly reverseIndexPath: string | undefined;
   /** Bytes of memory that it holds. */
   readonly residentBytes: number;
   readonly #range: DescriptorRange | undefined;
@@ -37,11 +40,13 @@ export class PackFile {
     readonly path: string;
     readonly modifiedMs: number;
     readonly bitmapPath?: string | undefined;
+    readonly reverseIndexPath?: string | undefined;
   }) {
     this.pack = file.pack;
     this.path = file.path;
     this.modifiedMs = file.modifiedMs;
     this.bitmapPath = file.bitmapPath;
+    this.reverseIndexPath = file.reverseIndexPath;
     this.#range = file.pack.bytes instanceof DescriptorRange ? file.pack.bytes : undefined;
     this.residentBytes =
       file.pack.index.bytes.byteLength + (this.#range === undefined ? file.pack.bytes.sizeBytes : 0);
@@ -163,14 +168,18 @@ async function readPack(options: OpenPackFileOptions, fd: number, index: PackInd
     bytes = new DescriptorRange({ fd, sizeBytes, cacheKey: key });
   }
   const bitmapPath = options.hasBitmap ? `${path}.bitmap` : undefined;
+  const reverseIndexPath = bytes instanceof MemoryRange ? undefined : `${path}.rev`;
   const pack = new Pack({
     key,
     name: basename(path),
     index,
     bytes,
     ...(bitmapPath === undefined ? {} : { openBitmap: () => readBitmap(bitmapPath, index) }),
+    ...(reverseIndexPath === undefined
+      ? {}
+      : { readReverseIndex: () => readReverseIndexBlocking(reverseIndexPath, index) }),
   });
-  return new PackFile({ pack, path, modifiedMs: stamp.modifiedMs, bitmapPath });
+  return new PackFile({ pack, path, modifiedMs: stamp.modifiedMs, bitmapPath, reverseIndexPath });
 }
 
 /** The checks that git makes when it opens a pack. */

@@ -14,10 +14,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createWorkspace, type GitClient, removeDirectory } from "../../../test/support/git-client.js";
+import type { Pack } from "../../pack/pack.js";
+import { PackOffsets } from "../../pack/reverse-index.js";
 import type { Repository, RepositoryStore, Snapshot } from "../contracts/repository.js";
 import { finishPack, sampleCommit } from "../contracts/suites/sample-objects.js";
+import { openObjectReader } from "../object-database.js";
 import { createDiskRepositoryStore, openDiskRepositoryAt } from "./disk-repository-store.js";
 
 let workspace: GitClient;
@@ -190,6 +193,30 @@ describe("packs that git moves", () => {
 });
 
 describe("files beside the packs", () => {
+  it("a reverse index is used when git writes one, here and in a worker's reader", async () => {
+    await commitLarge();
+    const of = vi.spyOn(PackOffsets, "of");
+    const orders = (): Promise<number[][]> =>
+      withSnapshot(async ({ objects }) => {
+        const reader = openObjectReader(structuredClone(objects.describe()), { blocking: true });
+        return [objects, reader].map(({ packs }) => {
+          const { offsets } = packs[0] as Pack;
+          return Array.from({ length: offsets.objectCount }, (_, rank) => offsets.offsetAtRank(rank));
+        });
+      });
+    for (const isWritten of [true, false]) {
+      await commit(`with reverse index: ${isWritten}`);
+      await bare.run("-c", `pack.writeReverseIndex=${isWritten}`, "repack", "-adq");
+      of.mockClear();
+      const [own = [], others] = await orders();
+      expect(of.mock.calls.map(([, , file]) => file !== undefined)).toEqual([isWritten, isWritten]);
+      expect(others).toEqual(own);
+      expect(own).toEqual([...own].sort((x, y) => x - y));
+      expect(own).toHaveLength((await allObjects(bare)).length);
+    }
+    of.mockRestore();
+  });
+
   it("a commit-graph is used when git writes one, single or split", async () => {
     expect(await withSnapshot(async ({ objects }) => objects.commitGraph)).toBeUndefined();
     await bare.run("commit-graph", "write", "--reachable");
