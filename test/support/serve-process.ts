@@ -15,8 +15,17 @@ export interface ServeProcess {
 }
 
 /** @param options of `gitwharf serve`; it listens on a free port */
-export async function startServe(directory: string, ...options: readonly string[]): Promise<ServeProcess> {
-  const child = spawn(process.execPath, [CLI, "serve", directory, "--http", "127.0.0.1:0", ...options], {
+export function startServe(directory: string, ...options: readonly string[]): Promise<ServeProcess> {
+  return startServeOf(CLI, directory, ...options);
+}
+
+/** @param cli another build of the command */
+export async function startServeOf(
+  cli: string,
+  directory: string,
+  ...options: readonly string[]
+): Promise<ServeProcess> {
+  const child = spawn(process.execPath, [cli, "serve", directory, "--http", "127.0.0.1:0", ...options], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const closed = once(child, "close");
