@@ -256,9 +256,12 @@ const CODECS: Readonly<Record<string, Codec>> = {
       const whole = random(2) === 0 ? bytes : Buffer.concat([bytes.subarray(0, -68), footer]);
       const layout = parseLayout(whole, whole, whole.length, SHA1);
       const refs = parseRefs(whole, layout);
-      const logs = whole.subarray(layout.logsStart, layout.logsEnd);
-      forEachLog(logs, layout, () => undefined);
-      for (const { name } of refs) findLogBlock(logs, layout, logKey(name, 1));
+      const read = (start: number, end: number): Buffer => {
+        if (start < 0 || start > end || end > whole.length) throw new Error(`read from ${start} to ${end}`);
+        return whole.subarray(start, end);
+      };
+      forEachLog(read, layout, () => undefined);
+      for (const { name } of refs) findLogBlock(read, layout, logKey(name, 1));
     },
   },
   reflog: { feed: (bytes) => parseReflog(bytes.toString("utf8"), SHA1) },

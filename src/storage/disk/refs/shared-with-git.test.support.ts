@@ -216,7 +216,7 @@ export function describeSharingWithGit(refFormat: "files" | "reftable"): void {
       };
       const gits = git();
       let won = 0;
-      for (let round = 0; won < 60 && round < 2000; round++) {
+      const change = async (round: number): Promise<void> => {
         const snapshot = await store.snapshot();
         expect(snapshot.get("refs/heads/still")?.oid).toBe(commit(5));
         expect(snapshot.get(MAIN)?.oid).toBe(commit(won % 6));
@@ -230,9 +230,13 @@ export function describeSharingWithGit(refFormat: "files" | "reftable"): void {
           atomic: false,
         });
         await delay(2);
+      };
+      try {
+        for (let round = 0; won < 60 && round < 2000; round++) await change(round);
+      } finally {
+        running = false;
+        await gits;
       }
-      running = false;
-      await gits;
       expect(won).toBe(60);
       expect(describeRefs(await store.snapshot())).toEqual(repository.refs());
     }, 60_000);

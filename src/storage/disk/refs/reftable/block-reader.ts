@@ -21,6 +21,7 @@ const TYPES: Readonly<Record<number, BlockType>> = { 0x72: "r", 0x69: "i", 0x6f:
  * @param bytes the file, or a part of it
  * @param at where the block begins; `headerLength` is that of the file header when it begins there, else 0
  * @param blockSize of the file; 0 when its blocks are not aligned
+ * @param origin where `bytes` begin in the file, for messages
  * @returns undefined when no block begins there. @throws storage/bad-ref
  */
 export function readBlock(
@@ -28,22 +29,24 @@ export function readBlock(
   at: number,
   headerLength: number,
   blockSize: number,
+  origin = 0,
 ): Block | undefined {
   const start = at + headerLength;
   const type = TYPES[bytes[start] ?? 0];
   if (type === undefined || start + 4 > bytes.length) return undefined;
   const length = bytes.readUIntBE(start + 1, 3);
-  if (length < headerLength + 6) throw corrupt(`the block at byte ${at} has the impossible length ${length}`);
-  if (type === "g") return readLogBlock(bytes, start, length - headerLength - 4);
-  if (at + length > bytes.length) throw corrupt(`the block at byte ${at} is cut short`);
+  if (length < headerLength + 6)
+    throw corrupt(`the block at byte ${origin + at} has the impossible length ${length}`);
+  if (type === "g") return readLogBlock(bytes, start, length - headerLength - 4, origin);
+  if (at + length > bytes.length) throw corrupt(`the block at byte ${origin + at} is cut short`);
   // The last block before one that is not aligned has no padding.
   const padded = length < blockSize && (bytes[at + length] ?? 0) === 0;
   const end = endOfRecords(bytes, start + 4, at + length);
   return { type, bytes, start: start + 4, end, next: at + (padded ? blockSize : length) };
 }
 
-function readLogBlock(bytes: Buffer, start: number, plainLength: number): Block {
-  if (plainLength > BLOCK_SIZE_MAX) throw corrupt(`the log block at byte ${start} is too large`);
+function readLogBlock(bytes: Buffer, start: number, plainLength: number, origin: number): Block {
+  if (plainLength > BLOCK_SIZE_MAX) throw corrupt(`the log block at byte ${origin + start} is too large`);
   try {
     const { data, consumed } = inflateAt(bytes, start + 4, plainLength);
     const plain = Buffer.from(data.buffer, data.byteOffset, data.length);
@@ -56,7 +59,7 @@ function readLogBlock(bytes: Buffer, start: number, plainLength: number): Block 
     };
   } catch (cause) {
     if (!(cause instanceof GitwharfError) || cause.code === "storage/bad-ref") throw cause;
-    throw corrupt(`the log block at byte ${start} cannot be inflated: ${cause.message}`);
+    throw corrupt(`the log block at byte ${origin + start} cannot be inflated: ${cause.message}`);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Reading the fields of records one after the other, never past the end of their block. */
 import { GitwharfError } from "../../../../base/errors.js";
+import { decodeText } from "./table-text.js";
 import { VARINT_BYTES_MAX } from "./varint.js";
 
 export class ByteCursor {
@@ -40,7 +41,7 @@ export class ByteCursor {
   text(): string {
     const length = this.varint();
     const start = this.take(length);
-    return this.bytes.toString("utf8", start, start + length);
+    return decodeText(this.bytes, start, start + length);
   }
 }
 

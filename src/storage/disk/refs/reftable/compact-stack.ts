@@ -58,10 +58,12 @@ async function lockTables(
   locks: LockFile[],
 ): Promise<LockedTables | undefined> {
   const giveBack = await takeTurns([stack.listPath]);
-  const lock = await stack.lockList({ timeoutMs: options.lockTimeoutMs, shared: options.shared });
+  let lock: LockFile | undefined;
   try {
-    if (!(lock instanceof LockFile)) return undefined;
+    lock = await lockList(stack, options);
+    if (lock === undefined) return undefined;
     stack.refresh();
+    stack.removeStrays();
     const [first, end] = chooseTables(stack.tables, options.objectFormat);
     let start = first;
     const { tables } = stack;
@@ -80,12 +82,12 @@ async function lockTables(
     }
     return end - start < 2 ? undefined : { files: tables.slice(start, end), isBase: start === 0 };
   } finally {
-    if (lock instanceof LockFile) lock.release();
+    lock?.release();
     giveBack();
   }
 }
 
-/** @returns its name; undefined when nothing is left to write */
+/** @returns what `publishTable` takes; undefined when nothing is left to write */
 async function writeMerged(
   stack: ReftableStack,
   { files, isBase }: LockedTables,
@@ -109,36 +111,41 @@ async function writeMerged(
     refs,
     logs,
   });
-  return stack.writeTable(bytes, range, options);
+  return stack.stageTable(bytes, range, options);
 }
 
 async function replaceTables(
   stack: ReftableStack,
   files: readonly ReftableFile[],
-  replacement: string | undefined,
+  staged: string | undefined,
   options: CompactOptions,
 ): Promise<boolean> {
   const giveBack = await takeTurns([stack.listPath]);
-  const lock = await stack.lockList({ timeoutMs: options.lockTimeoutMs, shared: options.shared });
-  let replaced = false;
+  let lock: LockFile | undefined;
+  let written = staged;
   try {
-    if (!(lock instanceof LockFile)) return false;
+    lock = await lockList(stack, options);
+    if (lock === undefined) return false;
     const names = stack.readList();
     const at = names.indexOf(files[0]?.name ?? "");
     // We hold their locks, so they are all there, unless somebody did not keep to the protocol.
     if (at < 0 || files.some(({ name }, i) => names[at + i] !== name)) return false;
     const rest = names.slice(at + files.length);
-    await stack.commitList(
-      lock,
-      [...names.slice(0, at), ...(replacement === undefined ? [] : [replacement]), ...rest],
-      options,
-    );
-    replaced = true;
+    const merged: string[] = [];
+    if (staged !== undefined) merged.push((written = stack.publishTable(staged)));
+    const after = [...names.slice(0, at), ...merged, ...rest];
+    await stack.commitList(lock, after, options);
     for (const { name } of files) stack.removeTable(name);
     return true;
   } finally {
-    if (lock instanceof LockFile) lock.release();
-    if (!replaced && replacement !== undefined) stack.removeTable(replacement);
+    // Committing may fail with the list already in place.
+    if (written !== undefined && !stack.readList().includes(written)) stack.removeTable(written);
+    lock?.release();
     giveBack();
   }
+}
+
+async function lockList(stack: ReftableStack, options: CompactOptions): Promise<LockFile | undefined> {
+  const lock = await stack.lockList({ timeoutMs: options.lockTimeoutMs, shared: options.shared });
+  return lock instanceof LockFile ? lock : undefined;
 }

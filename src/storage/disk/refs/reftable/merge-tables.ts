@@ -1,6 +1,6 @@
 /** Several tables as one: what a newer table says counts. Specification: technical/reftable, "Compaction". */
-import { sortNames } from "../../../refs/ref-order.js";
 import { logKey, type LogRecord, type RefRecord } from "./records.js";
+import { sortTexts } from "./table-text.js";
 
 export interface MergeOptions {
   /** There are no older tables below these: deletions have nothing left to delete. */
@@ -15,7 +15,7 @@ export function mergeRefs(
   const byName = new Map<string, RefRecord>();
   for (const table of tables) for (const record of table) byName.set(record.name, record);
   const merged: RefRecord[] = [];
-  for (const name of sortNames([...byName.keys()])) {
+  for (const name of sortTexts([...byName.keys()])) {
     const record = byName.get(name);
     if (record !== undefined && !(dropDeletions && record.value === undefined)) merged.push(record);
   }

@@ -17,6 +17,7 @@ import { hashBytes, type ObjectFormat } from "../../../../object/object-format.j
 import type { ObjectId } from "../../../../object/object-id.js";
 import type { RefValue } from "../../../refs/ref-state.js";
 import { type ByteCursor, corrupt, readUint64, writeUint64 } from "./byte-cursor.js";
+import { decodeText, encodeText } from "./table-text.js";
 import { varintLength, writeVarint } from "./varint.js";
 
 export interface RefRecord {
@@ -59,7 +60,7 @@ export function encodeRefValue({ updateIndex, value }: RefRecord, minUpdateIndex
       return { type: peeled === undefined ? 1 : 2, value: Buffer.concat([index, ids]) };
     }
     case "symbolic":
-      return { type: 3, value: Buffer.concat([index, encodeText(value.target)]) };
+      return { type: 3, value: Buffer.concat([index, encodeField(value.target)]) };
     default:
       return { type: 0, value: index };
   }
@@ -98,7 +99,7 @@ export function decodeRefValue(
 }
 
 export function logKey(name: string, updateIndex: number): Buffer {
-  const text = Buffer.from(name);
+  const text = encodeText(name);
   const key = Buffer.alloc(text.length + 9);
   text.copy(key);
   writeUint64(key, text.length + 1, updateIndex);
@@ -112,7 +113,7 @@ export function parseLogKey(key: Buffer): { readonly name: string; readonly upda
   if (end <= 0 || key[end] !== 0) throw corrupt("a log record has no name");
   const index = Buffer.from(key.subarray(end + 1));
   for (let i = 0; i < index.length; i++) index[i] = ~(index[i] ?? 0) & 0xff;
-  return { name: key.toString("utf8", 0, end), updateIndex: readUint64(index, 0) };
+  return { name: decodeText(key, 0, end), updateIndex: readUint64(index, 0) };
 }
 
 export function encodeLogValue({ entry }: LogRecord): Encoded {
@@ -121,11 +122,11 @@ export function encodeLogValue({ entry }: LogRecord): Encoded {
   zone.writeInt16BE(entry.zone);
   const parts = [
     Buffer.from(entry.oldOid + entry.newOid, "hex"),
-    encodeText(entry.name),
-    encodeText(entry.email),
+    encodeField(entry.name),
+    encodeField(entry.email),
     encodeVarint(entry.timeSeconds),
     zone,
-    encodeText(`${entry.message}\n`),
+    encodeField(`${entry.message}\n`),
   ];
   return { type: 1, value: Buffer.concat(parts) };
 }
@@ -178,7 +179,7 @@ export function encodeVarint(value: number): Buffer {
   return bytes;
 }
 
-function encodeText(text: string): Buffer {
-  const bytes = Buffer.from(text);
+function encodeField(text: string): Buffer {
+  const bytes = encodeText(text);
   return Buffer.concat([encodeVarint(bytes.length), bytes]);
 }

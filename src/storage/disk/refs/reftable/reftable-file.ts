@@ -4,7 +4,15 @@ import { GitwharfError, isGitwharfError } from "../../../../base/errors.js";
 import type { ObjectFormat } from "../../../../object/object-format.js";
 import { ioError } from "../../file-errors.js";
 import { logKey, type LogRecord, type RefRecord } from "./records.js";
-import { findLogBlock, forEachLog, parseLayout, parseRefs, type TableLayout } from "./table-reader.js";
+import {
+  findLogBlock,
+  forEachLog,
+  parseLayout,
+  parseRefs,
+  type ReadRange,
+  type TableLayout,
+} from "./table-reader.js";
+import { encodeText } from "./table-text.js";
 
 /** Fifteen million refs, about. */
 const REFS_BYTES_MAX = 512 * 1024 * 1024;
@@ -21,13 +29,12 @@ export interface ReftableFile {
 
 /** @throws storage/io (its cause ENOENT when another process compacted it), storage/bad-ref, storage/unsupported */
 export function openReftableFile(directory: string, name: string, format: ObjectFormat): ReftableFile {
-  return withFile(`${directory}/${name}`, (fd) => {
-    const sizeBytes = fs.fstatSync(fd).size;
-    const start = readRange(fd, 0, Math.min(sizeBytes, ENDS_BYTES));
-    const end = readRange(fd, Math.max(0, sizeBytes - ENDS_BYTES), sizeBytes);
+  return withFile(`${directory}/${name}`, (read, sizeBytes) => {
+    const start = read(0, Math.min(sizeBytes, ENDS_BYTES));
+    const end = read(Math.max(0, sizeBytes - ENDS_BYTES), sizeBytes);
     const layout = parseLayout(start, end, sizeBytes, format);
     if (layout.refsEnd > REFS_BYTES_MAX) throw tooLarge(name);
-    return { name, sizeBytes, layout, refs: parseRefs(readRange(fd, 0, layout.refsEnd), layout) };
+    return { name, sizeBytes, layout, refs: parseRefs(read(0, layout.refsEnd), layout) };
   });
 }
 
@@ -38,39 +45,31 @@ export function hasLogs({ layout }: ReftableFile): boolean {
 /** All log records, in order. @throws storage/io (its cause ENOENT when it was compacted), storage/bad-ref */
 export function readLogs(directory: string, file: ReftableFile): readonly LogRecord[] {
   const records: LogRecord[] = [];
-  if (hasLogs(file))
-    forEachLog(readLogBytes(directory, file), file.layout, (record) => void records.push(record));
+  if (!hasLogs(file)) return records;
+  if (file.layout.logsEnd - file.layout.logsStart > LOGS_BYTES_MAX) throw tooLarge(file.name);
+  withFile(`${directory}/${file.name}`, (read) =>
+    forEachLog(read, file.layout, (record) => void records.push(record)),
+  );
   return records;
 }
 
 /** The log records of one ref, latest first. @throws as `readLogs` */
 export function readLogsOf(directory: string, file: ReftableFile, name: string): readonly LogRecord[] {
-  if (!hasLogs(file)) return [];
-  const bytes = readLogBytes(directory, file);
-  // Update indexes are kept upside down: the greatest comes first.
-  const from = findLogBlock(bytes, file.layout, logKey(name, Number.MAX_SAFE_INTEGER));
   const records: LogRecord[] = [];
-  let before = true;
-  if (from === undefined) return records;
-  forEachLog(
-    bytes,
-    file.layout,
-    (record) => {
-      if (record.name === name) {
-        before = false;
-        records.push(record);
-        return false;
-      }
-      return !before || Buffer.compare(Buffer.from(record.name), Buffer.from(name)) > 0;
-    },
-    from,
-  );
+  if (!hasLogs(file)) return records;
+  const bytes = Buffer.from(name);
+  withFile(`${directory}/${file.name}`, (read) => {
+    // Update indexes are kept upside down: the greatest comes first.
+    const from = findLogBlock(read, file.layout, logKey(name, Number.MAX_SAFE_INTEGER));
+    if (from === undefined) return;
+    const visit = (record: LogRecord): boolean => {
+      if (record.name !== name) return Buffer.compare(encodeText(record.name), bytes) > 0;
+      records.push(record);
+      return false;
+    };
+    forEachLog(read, file.layout, visit, from);
+  });
   return records;
-}
-
-function readLogBytes(directory: string, { name, layout }: ReftableFile): Buffer {
-  if (layout.logsEnd - layout.logsStart > LOGS_BYTES_MAX) throw tooLarge(name);
-  return withFile(`${directory}/${name}`, (fd) => readRange(fd, layout.logsStart, layout.logsEnd));
 }
 
 function tooLarge(name: string): GitwharfError {
@@ -80,11 +79,12 @@ function tooLarge(name: string): GitwharfError {
   );
 }
 
-function withFile<T>(path: string, read: (fd: number) => T): T {
+function withFile<T>(path: string, use: (read: ReadRange, sizeBytes: number) => T): T {
   let fd: number | undefined;
   try {
-    fd = fs.openSync(path, "r");
-    return read(fd);
+    const opened = fs.openSync(path, "r");
+    fd = opened;
+    return use((start, end) => readRange(opened, start, end), fs.fstatSync(opened).size);
   } catch (cause) {
     if (isGitwharfError(cause)) throw new GitwharfError(cause.code, `${path}: ${cause.message}`, { cause });
     throw ioError("reading", path, cause);

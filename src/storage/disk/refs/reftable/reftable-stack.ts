@@ -17,6 +17,10 @@ import { openReftableFile, type ReftableFile } from "./reftable-file.js";
 
 /** Others may compact while we open what they had: then the list is read again. */
 const OPEN_ATTEMPTS = 20;
+/** Of a table that is not one yet. */
+const STAGED_SUFFIX = ".new";
+/** No compaction takes a day. */
+const STAGED_AGE_MS_MAX = 24 * 60 * 60 * 1000;
 const LIST_BYTES_MAX = 16 * 1024 * 1024;
 /** Names of tables: nothing that leads elsewhere. */
 const TABLE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.(?:ref|log)$/;
@@ -99,16 +103,61 @@ export class ReftableStack {
     return tryLock(this.listPath, options);
   }
 
-  /** Makes a table file, durably; nobody sees it until the list names it. @returns its name. @throws storage/io */
+  /**
+   * Makes a table file, durably; nobody sees it until the list names it. Only for who holds the lock of the list: git
+   * removes tables that the list does not name. @returns its name. @throws storage/io
+   */
   async writeTable(
     bytes: Buffer,
     range: readonly [min: number, max: number],
     options: WriteOptions,
   ): Promise<string> {
+    const staged = await this.stageTable(bytes, range, options);
+    try {
+      return this.publishTable(staged);
+    } catch (error) {
+      this.removeTable(staged);
+      throw error;
+    }
+  }
+
+  /** As `writeTable`, for who does not hold the lock yet: `publishTable` makes it a table. @throws storage/io */
+  async stageTable(
+    bytes: Buffer,
+    range: readonly [min: number, max: number],
+    options: WriteOptions,
+  ): Promise<string> {
     const [min, max] = range.map((index) => index.toString(16).padStart(12, "0"));
-    const name = `0x${min}-0x${max}-${randomBytes(4).toString("hex")}.ref`;
+    const name = `0x${min}-0x${max}-${randomBytes(4).toString("hex")}.ref${STAGED_SUFFIX}`;
     await writeWhole(join(this.directory, name), bytes, options);
     return name;
+  }
+
+  /** @returns the name of the table. @throws storage/io */
+  publishTable(staged: string): string {
+    const name = staged.slice(0, -STAGED_SUFFIX.length);
+    try {
+      fs.renameSync(join(this.directory, staged), join(this.directory, name));
+    } catch (error) {
+      throw ioError("renaming", join(this.directory, staged), error);
+    }
+    return name;
+  }
+
+  /**
+   * What writers that died left: tables that the list does not name, and old ones that never became tables. Only for
+   * who holds the lock of the list, and only what is below its update index, as git does.
+   */
+  removeStrays(): void {
+    const listed = new Set(this.#tables.map(({ name }) => name));
+    const oldMs = Date.now() - STAGED_AGE_MS_MAX;
+    for (const name of readNames(this.directory)) {
+      const match = /^0x[0-9a-f]+-0x([0-9a-f]+)-[0-9a-f]+\.ref(\.new)?$/.exec(name);
+      if (match === null || listed.has(name) || parseInt(match[1] ?? "", 16) >= this.nextUpdateIndex)
+        continue;
+      if (match[2] === undefined || (stampAt(join(this.directory, name))?.modifiedMs ?? oldMs) < oldMs)
+        this.removeTable(name);
+    }
   }
 
   /** Puts a new list in place of the old one and so ends the lock. @throws storage/io */
@@ -131,6 +180,14 @@ export class ReftableStack {
 export interface WriteOptions {
   readonly sync: boolean;
   readonly shared: SharedRepository;
+}
+
+function readNames(directory: string): readonly string[] {
+  try {
+    return fs.readdirSync(directory);
+  } catch (error) {
+    throw ioError("listing", directory, error);
+  }
 }
 
 function stampAt(path: string): FileStamp | undefined {

@@ -8,6 +8,7 @@ import { isAbsent } from "../../file-errors.js";
 import type { LogEntry, LogRecord } from "./records.js";
 import { readLogsOf } from "./reftable-file.js";
 import type { ReftableStack } from "./reftable-stack.js";
+import { showText } from "./table-text.js";
 
 const ATTEMPTS = 20;
 
@@ -49,7 +50,7 @@ export function toReflog(
     .map(({ entry }) => ({
       oldOid: entry.oldOid,
       newOid: entry.newOid,
-      committer: formatCommitter(entry, entry.zone),
-      message: entry.message,
+      committer: showText(formatCommitter(entry, entry.zone)),
+      message: showText(entry.message),
     }));
 }

@@ -12,6 +12,7 @@ import {
 } from "../../../refs/ref-state.js";
 import type { ReftableFile } from "./reftable-file.js";
 import type { ReftableStack } from "./reftable-stack.js";
+import { showText } from "./table-text.js";
 
 export interface StackPart {
   readonly stack: ReftableStack;
@@ -26,6 +27,7 @@ interface Layer {
 
 const EMPTY: RefState = { head: BROKEN, direct: [], symbolic: new Map(), broken: new Set() };
 /** Nearly all names are of this form, which needs no further look unless `.lock` is in it. */
+const NAME_CHARACTERS_MAX = 4096;
 const PLAIN_NAME = /^refs(?:\/[\w+=@-]+(?:\.[\w+=@-]+)*)+$/;
 
 export class StackState {
@@ -59,7 +61,8 @@ export class StackState {
 
 function changesOf({ refs }: ReftableFile, { owns }: StackPart): ReadonlyMap<string, RefValue | undefined> {
   const changes = new Map<string, RefValue | undefined>();
-  for (const { name, value } of refs) {
+  for (const { name: text, value } of refs) {
+    const name = showText(text);
     // Besides HEAD there may be refs of git's own, ORIG_HEAD and the like.
     if ((name !== "HEAD" && !name.startsWith("refs/")) || !owns(name)) continue;
     changes.set(name, name === "HEAD" || isRefName(name) ? checkTarget(value) : value && BROKEN);
@@ -68,10 +71,15 @@ function changesOf({ refs }: ReftableFile, { owns }: StackPart): ReadonlyMap<str
 }
 
 function isRefName(name: string): boolean {
-  return (PLAIN_NAME.test(name) && !name.includes(".lock")) || checkRefName(name) === undefined;
+  return (
+    (PLAIN_NAME.test(name) && !name.includes(".lock") && name.length <= NAME_CHARACTERS_MAX) ||
+    checkRefName(name) === undefined
+  );
 }
 
 function checkTarget(value: RefValue | undefined): RefValue | undefined {
   if (value?.kind !== "symbolic") return value;
-  return value.target.startsWith("refs/") && checkRefName(value.target) === undefined ? value : BROKEN;
+  return value.target.startsWith("refs/") && checkRefName(showText(value.target)) === undefined
+    ? value
+    : BROKEN;
 }

@@ -28,6 +28,7 @@ import {
   headerLength,
   type TableHeader,
 } from "./table-header.js";
+import { encodeText } from "./table-text.js";
 
 export interface TableContent extends Omit<TableHeader, "blockSize"> {
   /** Bytes. Doubled until the largest record fits. @default 4096, as git's */
@@ -118,7 +119,7 @@ class TableWriter {
   #writeRefs(): Section {
     const { refs, minUpdateIndex } = this.#content;
     for (const record of refs) {
-      this.#add("r", Buffer.from(record.name), encodeRefValue(record, minUpdateIndex));
+      this.#add("r", encodeText(record.name), encodeRefValue(record, minUpdateIndex));
       if (record.value?.kind !== "direct") continue;
       const { oid, peeled } = record.value.ref;
       this.#notePosition(oid);
