@@ -20,32 +20,26 @@ export interface DeltaIndex {
   readonly mask: number;
 }
 
+/**
+ * The hash of a block is a polynomial in its bytes, modulo 2^32: a step to the next position takes one byte out and one
+ * in, where most positions of a target match nothing and are only passed.
+ */
+const FACTOR = 0x9e3779b1;
+/** FACTOR to the 15th power: the weight of a block's first byte. */
+let weight = 1;
+for (let i = 1; i < BLOCK_BYTES; i++) weight = Math.imul(weight, FACTOR);
+const FIRST_WEIGHT = weight;
+
 function hashAt(bytes: Buffer, at: number): number {
-  const a =
-    (bytes[at] as number) |
-    ((bytes[at + 1] as number) << 8) |
-    ((bytes[at + 2] as number) << 16) |
-    ((bytes[at + 3] as number) << 24);
-  const b =
-    (bytes[at + 4] as number) |
-    ((bytes[at + 5] as number) << 8) |
-    ((bytes[at + 6] as number) << 16) |
-    ((bytes[at + 7] as number) << 24);
-  const c =
-    (bytes[at + 8] as number) |
-    ((bytes[at + 9] as number) << 8) |
-    ((bytes[at + 10] as number) << 16) |
-    ((bytes[at + 11] as number) << 24);
-  const d =
-    (bytes[at + 12] as number) |
-    ((bytes[at + 13] as number) << 8) |
-    ((bytes[at + 14] as number) << 16) |
-    ((bytes[at + 15] as number) << 24);
-  let h =
-    Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35) ^ Math.imul(d, 0x27d4eb2f);
-  h ^= h >>> 15;
-  h = Math.imul(h, 0x2c1b3c6d);
-  return h ^ (h >>> 13);
+  let h = 0;
+  for (let i = 0; i < BLOCK_BYTES; i++) h = (Math.imul(h, FACTOR) + (bytes[at + i] as number)) | 0;
+  return h;
+}
+
+/** The low bits of the polynomial depend on few bits of the bytes; the product's high bits on all. */
+function bucketOf(hash: number, mask: number): number {
+  const mixed = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return (mixed ^ (mixed >>> 16)) & mask;
 }
 
 /** @returns undefined for a base shorter than one block */
@@ -59,7 +53,7 @@ export function createDeltaIndex(base: Buffer): DeltaIndex | undefined {
   const mask = size - 1;
   // From the end, so that the chain of a hash begins with its first block.
   for (let block = count - 1; block >= 0; block--) {
-    const bucket = hashAt(base, block * BLOCK_BYTES) & mask;
+    const bucket = bucketOf(hashAt(base, block * BLOCK_BYTES), mask);
     next[block + 1] = heads[bucket] as number;
     heads[bucket] = block + 1;
   }
@@ -79,10 +73,11 @@ export function encodeDelta(index: DeltaIndex, target: Buffer, maxBytes: number)
   const lastBlock = end - BLOCK_BYTES;
   let at = 0;
   let literalFrom = 0;
+  let hash = lastBlock >= 0 ? hashAt(target, 0) : 0;
   while (at <= lastBlock) {
     let bestFrom = 0;
     let bestLength = 0;
-    let candidate = heads[hashAt(target, at) & mask] as number;
+    let candidate = heads[bucketOf(hash, mask)] as number;
     for (
       let tries = 0;
       candidate !== 0 && tries < CANDIDATES_MAX;
@@ -100,7 +95,13 @@ export function encodeDelta(index: DeltaIndex, target: Buffer, maxBytes: number)
       }
     }
     if (bestLength < BLOCK_BYTES) {
+      const first = target[at] as number;
       at++;
+      if (out.length + at - literalFrom > maxBytes) return undefined;
+      hash =
+        (Math.imul(hash - Math.imul(first, FIRST_WEIGHT), FACTOR) +
+          (target[at + BLOCK_BYTES - 1] as number)) |
+        0;
       continue;
     }
     // What precedes may match as well: blocks of the base begin at multiples of 16 only.
@@ -114,6 +115,7 @@ export function encodeDelta(index: DeltaIndex, target: Buffer, maxBytes: number)
     at += bestLength;
     literalFrom = at;
     if (out.length > maxBytes) return undefined;
+    if (at <= lastBlock) hash = hashAt(target, at);
   }
   out.insert(target, literalFrom, end);
   return out.length > maxBytes ? undefined : out.finish();
