@@ -6,15 +6,15 @@ import { defineConfig } from "vitest/config";
 const compiled = process.env.GITWHARF_COMPILED ?? "dist";
 
 // `npm run build` makes the WebAssembly module too; after the TypeScript compiler alone it may be missing or old.
-const wasm = new URL("dist/src/object/collision-detection.wasm", import.meta.url);
+const wasm = new URL(`${compiled}/src/object/collision-detection.wasm`, import.meta.url);
 const sources = readdirSync(new URL("assembly", import.meta.url), { recursive: true, withFileTypes: true });
 const newest = Math.max(
   ...sources
     .filter((file) => file.isFile())
     .map((file) => statSync(join(file.parentPath, file.name)).mtimeMs),
 );
-if (compiled === "dist" && !(existsSync(wasm) && statSync(wasm).mtimeMs > newest))
-  await import(new URL("dist/assembly/build/build.js", import.meta.url).href);
+if (!existsSync(wasm) || statSync(wasm).mtimeMs <= newest)
+  await import(new URL(`${compiled}/assembly/build/build.js`, import.meta.url).href);
 
 export default defineConfig({
   test: {

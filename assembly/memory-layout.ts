@@ -9,7 +9,7 @@
 // 18980    20      AT_58: the state of the block in work before step 58
 // 19000    20      AT_65: the same before step 65
 // 19072    20      DIGEST: big-endian
-// 65536    65728   INPUT: up to 64 KiB of message, then room for the padding and for reading a group of four blocks
+// 65536    65792   INPUT: up to 64 KiB of message, then room for the padding and for reading a group of four blocks
 export const SCHEDULE: usize = 16384;
 export const KEYED: usize = 17664;
 export const ALIVE: usize = 18944;

@@ -8,7 +8,7 @@ import { compileWasm, instantiateWasm } from "../../src/base/web-assembly.js";
 import { unrolledSource } from "./unrolled-source.js";
 
 const ROOT = new URL("../../../", import.meta.url);
-const TARGET = new URL("dist/src/object/collision-detection.wasm", ROOT);
+const TARGET = new URL("../../src/object/collision-detection.wasm", import.meta.url);
 const STATIC_END_MAX = 16_384;
 
 /** What is used of the compiler. Its own declarations bring AssemblyScript's globals with them, in place of Node's. */
