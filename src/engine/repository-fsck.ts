@@ -4,7 +4,7 @@
  */
 import { isGitwharfError, throwIfAborted } from "../base/errors.js";
 import { forEachTreeEntry, MODE_GITLINK } from "../object/tree.js";
-import { createFsckState, checkObject } from "../object/fsck/object-fsck.js";
+import { checkNamedBlob, checkObject, createFsckState } from "../object/fsck/object-fsck.js";
 import type { FsckPolicy } from "../object/fsck/fsck-message.js";
 import { createObjectHash, hashBytes } from "../object/object-format.js";
 import { hashObject, type ObjectId, objectIdAt } from "../object/object-id.js";
@@ -102,7 +102,7 @@ async function checkAllObjects(snapshot: Snapshot, options: RepositoryFsckOption
       await checkOne(index.oidAt(offsets.positionAtRank(rank)));
   }
   for await (const oid of objects.looseObjects()) await checkOne(oid);
-  for (const oid of [...state.gitmodules, ...state.gitattributes])
+  for (const oid of new Set([...state.gitmodules, ...state.gitattributes]))
     await recheckBlob(objects, oid, state, options);
   return links;
 }
@@ -115,6 +115,8 @@ async function recheckBlob(
   options: RepositoryFsckOptions,
 ): Promise<void> {
   const object = await readOrReport(objects, oid, options);
+  for (const { severity, message } of checkNamedBlob({ oid, policy: POLICY, state }, object?.type))
+    options.onFinding({ severity, message: `blob ${message}` });
   if (object?.type !== "blob") return;
   for (const { severity, message } of checkObject({
     ...object,

@@ -2,9 +2,8 @@
  * The end of the checks on receipt: blobs that some tree of the pack names `.gitmodules` or `.gitattributes`. They are
  * looked at when the pack is whole, because a tree may come before or after them.
  */
-import { GitwharfError } from "../../base/errors.js";
 import type { FsckPolicy } from "../../object/fsck/fsck-message.js";
-import { checkObject } from "../../object/fsck/object-fsck.js";
+import { checkNamedBlob, checkObject } from "../../object/fsck/object-fsck.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { type Examined, judgeFindings, WARNINGS_MAX } from "./object-examiner.js";
 
@@ -26,14 +25,8 @@ export async function checkSpecialBlobs(
   const { objectFormat } = objects;
   for (const oid of new Set([...state.gitmodules, ...state.gitattributes])) {
     const object = await objects.read(oid);
-    // An absent one is the connectivity check's to find.
-    if (object === undefined || policy.skipList.has(oid)) continue;
-    if (object.type !== "blob") {
-      const id = state.gitmodules.has(oid) ? "gitmodulesBlob" : "gitattributesBlob";
-      throw new GitwharfError("object/malformed", `index-pack: ${oid}: ${id}: non-blob found`, {
-        details: { fsck: id },
-      });
-    }
+    judgeFindings(checkNamedBlob({ oid, policy, state }, object?.type), warnings);
+    if (object?.type !== "blob") continue;
     judgeFindings(
       checkObject({ type: "blob", oid, data: object.data, objectFormat, policy, state }),
       warnings,

@@ -7,6 +7,7 @@ import { checkObject, type FsckState } from "../../object/fsck/object-fsck.js";
 import { type FsckFinding, type FsckPolicy, severityOf } from "../../object/fsck/fsck-message.js";
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
+import { MODE_TREE } from "../../object/tree.js";
 import type { TreeOutline } from "./tree-outline.js";
 
 /** Bytes of names that no file system takes for anything else; a dot is one of them except at the beginning. */
@@ -16,6 +17,7 @@ for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_
 const NAME_BYTES_MAX = 4096;
 const SLASH = 0x2f;
 const DOT = 0x2e;
+const MODE_KIND = 0o170000;
 
 export interface TreeFacts {
   readonly data: Buffer;
@@ -144,7 +146,11 @@ function nameStart(data: Buffer, start: number): number {
 
 function isDirectory(data: Buffer, starts: TreeOutline, i: number): boolean {
   const at = starts[i] as number;
-  return data[at] === 0x34 || (data[at] === 0x30 && data[at + 1] === 0x34);
+  // Six digits that begin with 1 are no directory's.
+  if (data[at] === 0x31 && data[at + 6] === 0x20) return false;
+  let mode = 0;
+  for (let p = at; data[p] !== 0x20; p++) mode = mode * 8 + (data[p] as number) - 0x30;
+  return (mode & MODE_KIND) === MODE_TREE;
 }
 
 /** Git's order: a directory's name counts as if it ended in a slash. Negative when entry a comes before entry b. */

@@ -1,9 +1,14 @@
 /**
  * The messages of object checks: git's ids and default severities. Specification: fsck-msgids, git-config `fsck.*`.
+ * A push is judged as git judges it with `receive.fsckObjects`: what is a warning by default is an error then, what is
+ * for information is a warning. A severity that is configured counts as it stands.
  */
 export type FsckSeverity = "error" | "warn" | "ignore";
 
-/** "fatal" cannot be lowered; "info" is shown as a warning. */
+/**
+ * "fatal" cannot be lowered; "info" is shown as a warning. Ids that only checks of refs use are not among them:
+ * see `isKnownFsckMessage`.
+ */
 const DEFAULTS = {
   nulInHeader: "fatal",
   unterminatedHeader: "fatal",
@@ -23,8 +28,10 @@ const DEFAULTS = {
   gitattributesBlob: "error",
   gitattributesLarge: "error",
   gitattributesLineLength: "error",
+  gitattributesMissing: "error",
   gitmodulesBlob: "error",
   gitmodulesLarge: "error",
+  gitmodulesMissing: "error",
   gitmodulesName: "error",
   gitmodulesPath: "error",
   gitmodulesSymlink: "error",
@@ -44,6 +51,7 @@ const DEFAULTS = {
   missingTypeEntry: "error",
   multipleAuthors: "error",
   treeNotSorted: "error",
+  unknownType: "error",
   zeroPaddedDate: "error",
   emptyName: "warn",
   fullPathname: "warn",
@@ -65,6 +73,49 @@ const DEFAULTS = {
 } as const satisfies Record<string, FsckSeverity | "fatal" | "info">;
 
 export type FsckMessageId = keyof typeof DEFAULTS;
+
+/** Git's ids that say something of refs: they may be configured, and no object check uses them. */
+const OF_REFS = [
+  "badHeadTarget",
+  "badPackedRefEntry",
+  "badPackedRefHeader",
+  "badRefContent",
+  "badRefFiletype",
+  "badRefName",
+  "badRefOid",
+  "badReferentName",
+  "badReftableTableName",
+  "emptyPackedRefsFile",
+  "packedRefEntryNotTerminated",
+  "packedRefUnsorted",
+  "refMissingNewline",
+  "symlinkRef",
+  "symrefTargetIsNotARef",
+  "trailingRefContent",
+];
+
+const FATAL: ReadonlySet<string> = new Set(
+  Object.entries(DEFAULTS).flatMap(([id, severity]) => (severity === "fatal" ? [id.toLowerCase()] : [])),
+);
+const KNOWN: ReadonlySet<string> = new Set(
+  [...Object.keys(DEFAULTS), ...OF_REFS].map((id) => id.toLowerCase()),
+);
+
+/** All that object checks can report. */
+export const FSCK_MESSAGE_IDS: readonly string[] = Object.keys(DEFAULTS);
+
+/** @param id in lower case */
+export function isKnownFsckMessage(id: string): boolean {
+  return KNOWN.has(id);
+}
+
+/** Whether nothing but "error" may be configured for it. @param id in lower case */
+export function isFatalFsckMessage(id: string): boolean {
+  return FATAL.has(id);
+}
+
+/** @returns whether it counts as an error, which ends the check of a commit or a tag */
+export type Report = (id: FsckMessageId, text: string) => boolean;
 
 export interface FsckFinding {
   readonly id: FsckMessageId;

@@ -1,51 +1,65 @@
 /**
  * Names that a file system could take for `.git`, `.gitmodules` and the like: case folding, NTFS short names and
- * streams, code points that HFS+ ignores. Specification: git's CVE-2014-9390 and CVE-2019-1352 and their fixes.
+ * streams, code points that HFS+ ignores. Names are byte strings (latin1): bytes that are no UTF-8 count too.
+ * Specification: git's CVE-2014-9390 and CVE-2019-1352 and their fixes.
  */
-const HFS_IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
 
-function folded(name: string): string {
-  return name.replace(HFS_IGNORED, "").toLowerCase();
+/** The code points that HFS+ ignores, as UTF-8. */
+const IGNORED = "(?:\\xe2\\x80[\\x8c-\\x8f\\xaa-\\xae]|\\xe2\\x81[\\xaa-\\xaf]|\\xef\\xbb\\xbf)*";
+/** A whole character other than a slash, as UTF-8. Bytes that are none end a name, as in git. */
+const CHARACTER =
+  "(?:[\\x01-\\x2e\\x30-\\x7f]|[\\xc2-\\xdf][\\x80-\\xbf]|\\xe0[\\xa0-\\xbf][\\x80-\\xbf]" +
+  "|[\\xe1-\\xec\\xee][\\x80-\\xbf]{2}|\\xed[\\x80-\\x9f][\\x80-\\xbf]|\\xef(?!\\xbf[\\xbe\\xbf])[\\x80-\\xbf]{2}" +
+  "|\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}|[\\xf1-\\xf3][\\x80-\\xbf]{3}|\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2})";
+
+/** Without the flag "i": it would take bytes for the letters of latin1. */
+function hfsPattern(name: string): RegExp {
+  const letters = Array.from(`.${name}`, (c) => `${IGNORED}[${c}${c.toUpperCase()}]`);
+  return new RegExp(`^${letters.join("")}${IGNORED}(?!${CHARACTER})`);
 }
 
 /** NTFS drops trailing dots and spaces, and a colon begins a stream. */
-function ntfsStem(name: string): string {
-  return (name.split(":", 1)[0] ?? "").replace(/[. ]+$/, "").toLowerCase();
+const NTFS_END = "[. ]*(?:$|:)";
+
+/** @param hashed the six characters of the short name that NTFS makes when the simple ones are taken */
+function ntfsPattern(name: string, hashed: string): RegExp {
+  const short = `${name.slice(0, 6)}~[1-4]`;
+  const fallback: string[] = [];
+  for (let kept = 0; kept <= 6; kept++) fallback.push(`${hashed.slice(0, kept)}~[1-9][0-9]{${6 - kept}}`);
+  return new RegExp(`^(?:\\.${name}|${short}|${fallback.join("|")})${NTFS_END}`, "i");
 }
+
+const HFS_GIT = hfsPattern("git");
+const NTFS_GIT = /^(?:\.git|git~1)[. ]*(?:$|[/\\:])/i;
 
 export function isDotGit(name: string): boolean {
-  if (folded(name) === ".git") return true;
-  return name.split("\\").some((part) => {
-    const stem = ntfsStem(part);
-    return stem === ".git" || stem === "git~1";
-  });
+  return HFS_GIT.test(name) || partsBehindBackslashes(name, (part) => NTFS_GIT.test(part));
 }
 
-/** @param shortStem the first six letters NTFS makes a short name of, and its hashed form */
-function isDotFile(name: string, full: string, shortStem: string, hashed: string): boolean {
-  if (folded(name) === full) return true;
-  const stem = ntfsStem(name);
-  if (stem === full) return true;
-  return (
-    new RegExp(`^${shortStem}~[1-4]$`).test(stem) ||
-    (stem.length === 8 &&
-      new RegExp(`^${hashed.slice(0, 2)}[0-9a-f]{0,4}~[0-9]+$`).test(stem) &&
-      stem.startsWith(hashed.slice(0, 4)))
-  );
-}
+const HFS_GITMODULES = hfsPattern("gitmodules");
+const NTFS_GITMODULES = ntfsPattern("gitmodules", "gi7eba");
 
 export function isDotGitmodules(name: string): boolean {
-  return isDotFile(name, ".gitmodules", "gitmod", "gi7eba");
+  return HFS_GITMODULES.test(name) || partsBehindBackslashes(name, (part) => NTFS_GITMODULES.test(part));
 }
 
-export function isDotGitattributes(name: string): boolean {
-  return isDotFile(name, ".gitattributes", "gitatt", "gi7d29");
+function dotFile(name: string, hashed: string): (candidate: string) => boolean {
+  const hfs = hfsPattern(name);
+  const ntfs = ntfsPattern(name, hashed);
+  return (candidate) => hfs.test(candidate) || ntfs.test(candidate);
 }
 
-export function isDotGitignore(name: string): boolean {
-  return isDotFile(name, ".gitignore", "gitign", "gi250a");
-}
+export const isDotGitattributes = dotFile("gitattributes", "gi7d29");
+export const isDotGitignore = dotFile("gitignore", "gi250a");
+export const isDotMailmap = dotFile("mailmap", "maba30");
 
-export function isDotMailmap(name: string): boolean {
-  return isDotFile(name, ".mailmap", "mailma", "maba30");
+/** Whether it holds for the name, or for what stands behind one of its backslashes. */
+function partsBehindBackslashes(name: string, holds: (part: string) => boolean): boolean {
+  if (holds(name)) return true;
+  for (let at = name.indexOf("\\"); at >= 0; at = name.indexOf("\\", at + 1)) {
+    // No pattern looks at more than some characters, and trailing dots and spaces: those end at the next backslash.
+    const end = name.indexOf("\\", at + 1);
+    if (holds(end < 0 ? name.slice(at + 1) : name.slice(at + 1, end + 1))) return true;
+  }
+  return false;
 }
