@@ -14,7 +14,7 @@ export async function checkConnectivityOf(state: PushState, ingest: IngestResult
   if (asked.length === 0) return;
   const tips = asked.map(({ command }) => command.newOid);
   if ((await missingFrom(state, ingest, tips, [])) === undefined) return;
-  const newShallow = state.request.shallow.filter((oid) => !state.snapshot.shallow.has(oid));
+  const newShallow = await pushedShallow(state);
   const takesShallow = newShallow.length > 0 && state.context.settings.receive.shallowUpdate;
   if (takesShallow && (await missingFrom(state, ingest, tips, newShallow)) === undefined) {
     state.quarantine?.addShallow(newShallow);
@@ -30,6 +30,20 @@ export async function checkConnectivityOf(state: PushState, ingest: IngestResult
       ? "shallow update not allowed"
       : `missing necessary objects (${missing})`;
   }
+}
+
+/**
+ * The commits of this push that it calls shallow. What the repository had before keeps its parents, whatever a pusher
+ * says of it: a line for it would cut the history of everybody.
+ */
+async function pushedShallow({ request, snapshot, quarantine }: PushState): Promise<readonly ObjectId[]> {
+  const pushed: ObjectId[] = [];
+  for (const oid of new Set(request.shallow)) {
+    if (snapshot.shallow.has(oid)) continue;
+    const isPushed = quarantine?.packs.some(({ index }) => index.find(oid) >= 0) ?? false;
+    if (isPushed && !(await snapshot.objects.has(oid))) pushed.push(oid);
+  }
+  return pushed;
 }
 
 /** The first object that is missing; undefined when there is none. */
