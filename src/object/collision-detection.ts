@@ -75,7 +75,7 @@ export function createCollisionDetector(tryAlways = 0): CollisionDetector {
   };
 }
 
-/** Fails on processors without SSE4.1 or NEON, in a Node without WebAssembly, and where the file was not built. */
+/** Fails on processors without vector instructions that WebAssembly can use, in a Node without WebAssembly, and where the file was not built. */
 function compile(file: URL): WasmModule {
   try {
     return compileWasm(readFileSync(file));
