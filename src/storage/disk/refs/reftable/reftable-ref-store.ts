@@ -37,6 +37,9 @@ export function openReftableRefStore(options: ReftableRefStoreOptions): RefStore
   return new ReftableRefStore(options);
 }
 
+/** In a row; the next change begins anew. */
+const COMPACTIONS_MAX = 3;
+
 class ReftableRefStore implements RefStore {
   readonly #options: ReftableRefStoreOptions;
   readonly #parts: readonly StackPart[];
@@ -125,7 +128,12 @@ class ReftableRefStore implements RefStore {
   #compactLater(options: Parameters<typeof compactStack>[1]): void {
     this.#compacting ??= (async () => {
       for (const { stack } of this.#parts) {
-        if (needsCompaction(stack.tables, options.objectFormat)) await compactStack(stack, options);
+        // What came while it was compacting is compacted as well.
+        for (let i = 0; i < COMPACTIONS_MAX; i++) {
+          stack.refresh();
+          if (!needsCompaction(stack.tables, options.objectFormat)) break;
+          if (!(await compactStack(stack, options))) break;
+        }
       }
     })()
       .catch(() => undefined)
