@@ -76,7 +76,7 @@ try {
   const sections = [
     await section(
       "Reading",
-      "Clones and fetches of repositories that `git repack -ad` left as one pack with a bitmap.",
+      "Clones and fetches. The generated repository is one pack with a bitmap, as `git repack -ad` leaves it; others are served as they were given.",
       sources.flatMap((source) => readingScenarios(repositories, source)),
     ),
     await section(

@@ -142,7 +142,7 @@ export function pushScenarios(
     {
       name: `push of everything, ${source.label}`,
       repeat: 1,
-      rounds: 3,
+      rounds: large.length > LARGE_PACK_BYTES ? 3 : 7,
       ...copies(empty, 1),
       work: (run) =>
         push(
