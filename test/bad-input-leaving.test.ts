@@ -120,6 +120,14 @@ describe("clients that stall or leave", () => {
     const listing = (): readonly string[] =>
       readdirSync(objects, { recursive: true, encoding: "utf8" }).toSorted();
     const leave = async (turn: number): Promise<void> => {
+      if (turn % 9 === 8) {
+        const pack = readdirSync(join(objects, "pack")).find((name) => name.endsWith(".pack"));
+        const path = `/app.git/objects/pack/${pack}`;
+        const request = await openRequest(server.url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+        await once(request.socket, "data");
+        request.socket.destroy();
+        return;
+      }
       if (turn % 4 === 3) {
         const request = await openRequest(server.url, cloneOf(oid));
         await once(request.socket, "data");

@@ -125,6 +125,15 @@ describe("very many", () => {
     );
   });
 
+  it("sparse filters in one, which are not all read", async () => {
+    const filter = `filter combine:${Array(200)
+      .fill(`sparse:oid=${oids.at(-1)}`)
+      .join("+")}`;
+    expect(await fetch([`want ${first()}`, filter, "done"])).toMatch(
+      /sparse specifications .* more than 1048576 bytes/,
+    );
+  });
+
   it("pushed commands, and refs to list", async () => {
     const commands = Array.from({ length: 100_000 }, (_, i) => ({
       newOid: first(),

@@ -73,10 +73,10 @@ describe("a server that is killed", () => {
   }
 
   it("has whole objects and refs, and all it acknowledged, wherever it was killed", async () => {
-    const sizes = Array.from({ length: 28 }, (_, i) => (i % 4 === 3 ? 2_000_000 : 20_000));
+    const sizes = Array.from({ length: 32 }, (_, i) => (i % 4 === 3 ? 2_000_000 : 20_000));
     const pushes = await makePushes(workspace.in("work"), sizes);
     const acknowledged: MadePush[] = [];
-    for (let round = 0; round < 14; round++) {
+    for (let round = 0; round < 16; round++) {
       const [whole, cut] = pushes.slice(round * 2) as [MadePush, MadePush];
       const server = await serve();
       await pushWhole(server, whole);

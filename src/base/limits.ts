@@ -25,7 +25,7 @@ export interface Limits {
   readonly wantsMax: number;
   /** Haves of one fetch request. @default 1,000,000 */
   readonly havesMax: number;
-  /** Bytes of one fetch or ls-refs request after gunzip. @default 64 MiB */
+  /** Bytes of one fetch or ls-refs request after gunzip. @default 16 MiB */
   readonly requestBytesMax: number;
   /** Nested filters in a `combine:`. @default 16 */
   readonly filterDepthMax: number;
@@ -55,7 +55,7 @@ export const DEFAULT_LIMITS: Limits = {
   certificateBytesMax: 16 * MiB,
   wantsMax: 200_000,
   havesMax: 1_000_000,
-  requestBytesMax: 64 * MiB,
+  requestBytesMax: 16 * MiB,
   filterDepthMax: 16,
   headerTimeoutMs: 30_000,
   idleTimeoutMs: 120_000,

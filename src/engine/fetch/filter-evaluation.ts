@@ -11,7 +11,12 @@ import { isPromise } from "../../base/maybe-promise.js";
 import type { ObjectId, ObjectType } from "../../object/object-id.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { ObjectFilter } from "../filter.js";
-import { parseSparsePatterns, type SparsePatterns } from "./sparse-patterns.js";
+import {
+  parseSparsePatterns,
+  SPARSE_BYTES_MAX,
+  type SparsePatterns,
+  tooLargeSparse,
+} from "./sparse-patterns.js";
 
 export interface ObjectGate {
   readonly commits: boolean;
@@ -57,6 +62,7 @@ export async function compileFilter(
     gate.anyTrees &&= type === "tree" || type === "blob";
     gate.anyBlobs &&= type === "blob";
   };
+  let sparseBytes = 0;
   for (let one = stack.pop(); one !== undefined; one = stack.pop()) {
     switch (one.kind) {
       case "blob-none":
@@ -73,9 +79,13 @@ export async function compileFilter(
         break;
       case "sparse-oid": {
         const oid = blobs.pop();
-        const read = oid === undefined ? undefined : objects.read(oid);
+        // Its size first: it is not read only to be found too large.
+        const header = oid === undefined ? undefined : await objects.readHeader(oid);
+        sparseBytes += header?.sizeBytes ?? 0;
+        if (sparseBytes > SPARSE_BYTES_MAX) throw tooLargeSparse();
+        const read = oid === undefined || header?.type !== "blob" ? undefined : objects.read(oid);
         const blob = isPromise(read) ? await read : read;
-        if (blob === undefined || blob.type !== "blob") {
+        if (blob === undefined) {
           throw new GitwharfError(
             "protocol/bad-request",
             `unable to access sparse blob in '${one.name.slice(0, 100)}'`,

@@ -22,13 +22,12 @@ interface Pattern {
 }
 
 const PATTERNS_MAX = 10_000;
-const BYTES_MAX = 1024 * 1024;
+/** Of all specifications of one filter together. */
+export const SPARSE_BYTES_MAX = 1024 * 1024;
 
 /** @throws base/limit-exceeded more than 10,000 patterns or 1 MiB */
 export function parseSparsePatterns(blob: Buffer): SparsePatterns {
-  if (blob.length > BYTES_MAX) {
-    throw new GitwharfError("base/limit-exceeded", `a sparse specification has more than ${BYTES_MAX} bytes`);
-  }
+  if (blob.length > SPARSE_BYTES_MAX) throw tooLargeSparse();
   const patterns: Pattern[] = [];
   const text = blob.toString("latin1").replace(/^\xef\xbb\xbf/, "");
   for (const raw of text.split("\n")) {
@@ -52,6 +51,13 @@ export function parseSparsePatterns(blob: Buffer): SparsePatterns {
       return undefined;
     },
   };
+}
+
+export function tooLargeSparse(): GitwharfError {
+  return new GitwharfError(
+    "base/limit-exceeded",
+    `the sparse specifications of a filter have more than ${SPARSE_BYTES_MAX} bytes`,
+  );
 }
 
 function parsePattern(line: string): Pattern | undefined {
