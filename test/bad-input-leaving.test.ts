@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createTestServer } from "../src/testing/test-server.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { type MadePush, makePushes } from "./support/made-pushes.js";
-import { openRequest, postHead } from "./support/open-request.js";
+import { type OpenRequest, openRequest, postHead } from "./support/open-request.js";
 import { pktLine } from "./support/raw-http.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
 
@@ -103,6 +103,47 @@ describe("clients that stall or leave", () => {
     } finally {
       await server.close();
     }
+  });
+
+  const incoming = (): readonly string[] =>
+    readdirSync(join(workspace.directory, "repositories/app.git/objects")).filter((name) =>
+      name.startsWith("tmp_"),
+    );
+
+  /** A push whose body stops in the middle, once its quarantine stands. */
+  async function halfPush(url: string): Promise<OpenRequest> {
+    const [push] = (await makePushes(workspace.in("work"), [200_000])) as [MadePush];
+    const head = postHead("git-receive-pack", { length: push.body.length, headers: CLOSE });
+    const half = push.body.subarray(0, push.body.length >> 1);
+    const request = await openRequest(url, Buffer.concat([Buffer.from(head), half]));
+    await until(() => incoming().length > 0, "the push has begun");
+    return request;
+  }
+
+  it("gives up on a push that stalls, tells why, and removes what had come", async () => {
+    const server = await createTestServer({
+      repositories: join(workspace.directory, "repositories"),
+      limits: { idleTimeoutMs: 300 },
+    });
+    try {
+      const request = await halfPush(server.url);
+      await request.seen(/unpack no byte arrived for 0.3 seconds\n.*ng refs\/heads\/push-0 unpacker error/s);
+      await until(() => server.server.active === 0, "the push is given up");
+      expect(incoming()).toEqual([]);
+      request.socket.destroy();
+    } finally {
+      await server.close();
+    }
+  });
+
+  it("removes what had come of a push that is cut off when the server closes", async () => {
+    const server = await createTestServer({ repositories: join(workspace.directory, "repositories") });
+    const request = await halfPush(server.url);
+    await server.close();
+    await request.closed;
+    expect(server.server.active).toBe(0);
+    expect(incoming()).toEqual([]);
+    expect(await workspace.in("repositories/app.git").run("for-each-ref")).toBe("");
   });
 
   it.runIf(LINUX)("loses nothing by 200 clients that leave while they push or clone", async () => {
