@@ -1,11 +1,15 @@
 /** Thousands of refs: listed by prefix and peeled, cloned, fetched by pattern, as from git; and tags that come along by themselves. */
+import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { formatPackHeader } from "../src/pack/pack-writer.js";
+import { encodePktLine, FLUSH } from "../src/protocol/wire/pkt-line.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { commitHead, data, importRepository } from "./support/fast-import.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { type GitHttpBackend, startGitHttpBackend } from "./support/git-http-backend.js";
+import { send } from "./support/raw-http.js";
 
 let workspace: GitClient;
 let disk: TestServer;
@@ -28,6 +32,21 @@ afterEach(async () => {
 const BRANCHES = 5000;
 const TAGGER = "tagger Ada <ada@example.org> 1600000000 +0000\n";
 
+const branchName = (i: number): string => `refs/heads/team${i % 7}/branch-${String(i).padStart(4, "0")}`;
+
+/** All at once, without the client, which takes its time over so many. */
+async function pushBranches(url: string, oid: string): Promise<void> {
+  const commands = Array.from({ length: BRANCHES }, (_, i) =>
+    encodePktLine(`${"0".repeat(40)} ${oid} ${branchName(i)}${i === 0 ? "\0report-status" : ""}`),
+  );
+  const pack = formatPackHeader(0);
+  const { body } = await send(`${url}/git-receive-pack`, {
+    headers: { "content-type": "application/x-git-receive-pack-request" },
+    body: Buffer.concat([...commands, FLUSH, pack, createHash("sha1").update(pack).digest()]),
+  });
+  expect(body.toString("latin1").split("ok refs/heads/")).toHaveLength(BRANCHES + 1);
+}
+
 /** Adds to packed-refs, which `git pack-refs` has just written: sorted by name. */
 async function addBranches(app: GitClient, oid: string): Promise<void> {
   const path = join(app.directory, "packed-refs");
@@ -35,7 +54,7 @@ async function addBranches(app: GitClient, oid: string): Promise<void> {
     .split(/\n(?!\^)/)
     .filter((line) => line !== "");
   for (let i = 0; i < BRANCHES; i++) {
-    entries.push(`${oid} refs/heads/team${i % 7}/branch-${String(i).padStart(4, "0")}`);
+    entries.push(`${oid} ${branchName(i)}`);
   }
   const nameOf = (entry: string): string => entry.split(/[ \n]/)[1] ?? "";
   entries.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
@@ -54,8 +73,10 @@ describe("five thousand refs", () => {
         .join("")}`,
     );
     await app.run("pack-refs", "--all");
-    await addBranches(app, await app.run("rev-parse", "main"));
     await app.run("push", "-q", "--mirror", memory.urlOf("app"));
+    const oid = await app.run("rev-parse", "main");
+    await addBranches(app, oid);
+    await pushBranches(memory.urlOf("app"), oid);
     for (const url of [disk.urlOf("app"), memory.urlOf("app")]) {
       for (const version of [0, 2]) {
         const git = (...args: readonly string[]) =>
