@@ -83,7 +83,9 @@ class ReftableRefStore implements RefStore {
     };
     const giveBack = await takeTurns(this.#parts.map(({ stack }) => stack.listPath).sort());
     try {
-      const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(this.#look(), name));
+      // As it is before the lock: what has changed when it is held is found then.
+      const state = this.#look();
+      const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(state, name));
       for (const part of splitTransaction(transaction, planned)) {
         await new ReftableTransaction(this.#parts, () => this.#look(), transaction, refusals, settings).run(
           part,

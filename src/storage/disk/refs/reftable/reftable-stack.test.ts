@@ -236,6 +236,51 @@ it("reads blocks that are not aligned", () => {
   expect(parseRefs(bytes, parseLayout(bytes, bytes, bytes.length, "sha1"))).toEqual(refs);
 });
 
+describe("a table that cannot be read", () => {
+  const name = "0x000000000002-0x000000000002-00000000.ref";
+  const list = (): void => fs.appendFileSync(tablePath("tables.list"), `${name}\n`);
+
+  it("is named when it is damaged, or is not there", async () => {
+    const bytes = formatTable({
+      objectFormat: "sha1",
+      minUpdateIndex: 2,
+      maxUpdateIndex: 2,
+      refs: [],
+      logs: [],
+    });
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    list();
+    await expect(open().snapshot()).rejects.toMatchObject({ code: "storage/io" });
+    writeFileSync(tablePath(name), bytes);
+    await expect(open().snapshot()).rejects.toMatchObject({
+      code: "storage/bad-ref",
+      message: expect.stringContaining(
+        `${name}: the reftable is corrupt: the checksum of its footer is wrong`,
+      ),
+    });
+  });
+
+  it("is refused when it has more refs than are read", async () => {
+    const header = { objectFormat: "sha1", blockSize: 4096, minUpdateIndex: 2, maxUpdateIndex: 2 } as const;
+    const positions = { refIndexPosition: 0, objPosition: 0, objIdLength: 0, objIndexPosition: 0 };
+    const footer = formatFooter(header, { ...positions, logPosition: 0, logIndexPosition: 0 });
+    const fd = fs.openSync(tablePath(name), "w");
+    fs.writeSync(fd, formatHeader(header), 0, 24, 0);
+    fs.writeSync(fd, footer, 0, footer.length, 512 * 1024 * 1024 + 1);
+    fs.closeSync(fd);
+    list();
+    await expect(open().snapshot()).rejects.toMatchObject({
+      code: "storage/unsupported",
+      message: expect.stringContaining("larger than the 536870912 bytes"),
+    });
+  });
+
+  it("is not looked for outside the directory", async () => {
+    fs.appendFileSync(tablePath("tables.list"), "../../secret.ref\n");
+    await expect(open().snapshot()).rejects.toMatchObject({ code: "storage/bad-ref" });
+  });
+});
+
 describe("several processes", () => {
   const start = (about: Partial<ChangeRefsTask>): Promise<number> => {
     const task = {

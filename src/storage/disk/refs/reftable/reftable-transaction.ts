@@ -48,6 +48,8 @@ export class ReftableTransaction {
   readonly #refusals: Refusals;
   readonly #settings: ReftableSettings;
   readonly #locks = new Map<StackPart, LockFile>();
+  /** Many refs may name one object. */
+  readonly #peeled = new Map<ObjectId, ObjectId | undefined>();
 
   constructor(
     parts: readonly StackPart[],
@@ -152,10 +154,17 @@ export class ReftableTransaction {
   }: PlannedUpdate): Promise<RefValue | undefined> {
     if (symbolicTarget !== undefined) return { kind: "symbolic", target: symbolicTarget };
     if (newOid === null) return undefined;
-    const peeling = this.#settings.peel?.(newOid);
-    const peeled = isPromise(peeling) ? await peeling : peeling;
+    const peeled = await this.#peel(newOid);
     const ref: Ref = { name, oid: newOid };
     return { kind: "direct", ref: peeled === undefined ? ref : { ...ref, peeled } };
+  }
+
+  async #peel(oid: ObjectId): Promise<ObjectId | undefined> {
+    if (this.#peeled.has(oid)) return this.#peeled.get(oid);
+    const peeling = this.#settings.peel?.(oid);
+    const peeled = isPromise(peeling) ? await peeling : peeling;
+    this.#peeled.set(oid, peeled);
+    return peeled;
   }
 
   #logRecords(
