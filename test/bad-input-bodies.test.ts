@@ -12,6 +12,7 @@ import {
   UPLOAD_PACK_TYPE,
   blobOid,
 } from "./support/raw-push.js";
+import { settled } from "./support/settled.js";
 
 const LS_REFS = `${pktLine("command=ls-refs\n")}0001${pktLine("symrefs")}0000`;
 const CLOSE = ["Connection: close"];
@@ -38,7 +39,7 @@ describe("bodies that lie", () => {
     const headers = { "Content-Type": UPLOAD_PACK_TYPE, "Git-Protocol": "version=2" };
     const { body } = await send(`${server.urlOf("app")}/git-upload-pack`, { body: LS_REFS, headers });
     expect(body.toString()).toMatch(/^003c[0-9a-f]{40} refs\/tags\/seed\n0000$/);
-    expect(server.server.active).toBe(0);
+    await settled(server.server);
     expect(errors).toEqual([]);
   }
 

@@ -9,6 +9,7 @@ import { createMemoryRepositoryStore } from "../src/storage/memory/memory-reposi
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { pktLine } from "./support/raw-http.js";
 import { pushOfBlob, RECEIVE_PACK_TYPE, UPLOAD_PACK_TYPE } from "./support/raw-push.js";
+import { settled } from "./support/settled.js";
 
 const LS_REFS = `${pktLine("command=ls-refs\n")}0000`;
 
@@ -69,9 +70,7 @@ describe("bad input over HTTP/2", () => {
 
   async function goesOn(): Promise<void> {
     expect(await post("git-upload-pack", LS_REFS)).toMatch(/^200 .*refs\/tags\/seed/s);
-    for (let looks = 0; server.active > 0 && looks < 1000; looks++)
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(server.active).toBe(0);
+    await settled(server);
     expect(errors).toEqual([]);
   }
 

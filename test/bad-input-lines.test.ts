@@ -10,6 +10,7 @@ import { createWorkspace, removeDirectory, type GitClient } from "./support/git-
 import { flips, lineChanges, type Mutation, truncations } from "./support/mutations.js";
 import { send } from "./support/raw-http.js";
 import { type RecordedRequest, recordRequests, type RequestRecorder } from "./support/record-requests.js";
+import { settled } from "./support/settled.js";
 
 describe("damaged requests", () => {
   let workspace: GitClient;
@@ -89,7 +90,7 @@ describe("damaged requests", () => {
     await Promise.all(Array.from({ length: 8 }, work));
     expect(wrong).toEqual([]);
     expect(sent).toBeGreaterThan(20);
-    expect(server.server.active).toBe(0);
+    await settled(server.server);
     const listed = await workspace.run("ls-remote", server.urlOf("app"), "main", "v1");
     expect(listed).toMatch(/refs\/heads\/main\n.*refs\/tags\/v1/s);
   }

@@ -18,6 +18,7 @@ import {
   sealPack,
   UPLOAD_PACK_TYPE,
 } from "./support/raw-push.js";
+import { settled } from "./support/settled.js";
 
 interface Row {
   /** What the request amounts to. */
@@ -312,7 +313,7 @@ describe("limits over HTTP", () => {
       expect(await stalled.seen(/no byte arrived for 0.1 seconds/)).toContain("HTTP/1.1 ");
       stalled.socket.destroy();
     }
-    expect(served.server.server.active).toBe(0);
+    await settled(served.server.server);
     expect(await ask(served, ["command=ls-refs"])).toMatch(SERVED);
   });
 });

@@ -31,6 +31,8 @@ export interface PushRequestContext {
   readonly limits: Limits;
   readonly acceptsOptions: boolean;
   readonly acceptsCertificates: boolean;
+  /** Called as soon as they are known: how the client is to be told of what is wrong behind them. */
+  readonly onCapabilities?: (capabilities: Capabilities) => void;
 }
 
 /**
@@ -62,6 +64,7 @@ export async function readPushRequest(
     if (capabilities === undefined) {
       const nul = payload.indexOf(0);
       capabilities = parseCapabilities(nul < 0 ? "" : packetText(payload.subarray(nul + 1)));
+      context.onCapabilities?.(capabilities);
       checkCapabilities(capabilities, context);
       const line = packetText(nul < 0 ? payload : payload.subarray(0, nul));
       if (line === "push-cert") {

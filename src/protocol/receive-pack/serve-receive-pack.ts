@@ -47,16 +47,18 @@ export async function serveReceivePack(
   });
   try {
     let request: PushRequest | undefined;
+    let readsBands = false;
     try {
       request = await readPushRequest(reader, {
         objectFormat: repository.objectFormat,
         limits,
         acceptsOptions: settings.receive.advertisePushOptions,
         acceptsCertificates: settings.receive.certNonceSeed !== undefined,
+        onCapabilities: (capabilities) => (readsBands = capabilities.has("side-band-64k")),
       });
     } catch (error) {
       if (context.signal.aborted) throw error;
-      await streams.output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
+      await refuse(streams.output, describeForPeer(error), readsBands);
       return { failure: error };
     }
     if (request === undefined || request.commands.length === 0) return {};
@@ -65,6 +67,17 @@ export async function serveReceivePack(
   } finally {
     await reader.close();
   }
+}
+
+/** A client that asked for side bands reads nothing else: an ERR line would be a band that does not exist. */
+async function refuse(output: ByteSink, message: string, readsBands: boolean): Promise<void> {
+  if (!readsBands) {
+    await output.write(encodePktLine(`ERR ${message}`));
+    return;
+  }
+  const bands = createSideBandWriter(output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX });
+  await bands.fatal(`${message}\n`);
+  await bands.flush();
 }
 
 async function takePush(
