@@ -210,6 +210,13 @@ function treeSamples(): SampleObject[] {
     "a mode of zero": treeOf(["0", "a"]),
     "a mode of more than 16 bits": treeOf(["1100644", "a"]),
     "a directory's mode of more than 16 bits": treeOf(["100644", "a.b"], ["1040000", "a"]),
+    "a directory of many zeros, ordered as a file": treeOf(["0040000", "a"], ["100644", "a.b"]),
+    "a directory of more than 16 bits, ordered as a file": treeOf(["1040000", "a"], ["100644", "a.b"]),
+    "a directory of many zeros and a file of its name": treeOf(
+      ["100644", "a"],
+      ["100644", "a.b"],
+      ["0040000", "a"],
+    ),
     "an odd link's mode": treeOf(["120755", ".gitmodules"]),
     "a mode that is not octal": treeOf(["100684", "a"]),
     "no mode": treeOf(["", "a"]),
