@@ -48,6 +48,8 @@ const TREE = 2;
 const BLOB = 3;
 /** More warnings are not kept: a peer decides how many there are. */
 export const WARNINGS_MAX = 1000;
+/** Of the object for which a pack is refused. */
+const FINDINGS_TOLD_MAX = 100;
 
 export class ObjectExaminer {
   readonly #format: ObjectFormat;
@@ -204,13 +206,19 @@ export class ObjectExaminer {
 
 /**
  * Keeps warnings, as `<oid>: <id>: <text>`.
- * @throws object/malformed for the first error: `index-pack: <oid>: <id>: <text>`
+ * @throws object/malformed for the first error: `index-pack: <oid>: <id>: <text>`; its details have all that was found
+ *   in the object as `findings`, each `error: object <oid>: <id>: <text>` or `warning: …`
  */
 export function judgeFindings(findings: readonly FsckFinding[], warnings: string[]): void {
-  for (const { id, severity, message } of findings) {
-    if (severity === "error") {
-      throw new GitwharfError("object/malformed", `index-pack: ${message}`, { details: { fsck: id } });
-    }
-    if (warnings.length < WARNINGS_MAX) warnings.push(message);
+  const error = findings.find(({ severity }) => severity === "error");
+  if (error !== undefined) {
+    throw new GitwharfError("object/malformed", `index-pack: ${error.message}`, {
+      details: { fsck: error.id, findings: findings.slice(0, FINDINGS_TOLD_MAX).map(tell) },
+    });
   }
+  for (const { message } of findings) if (warnings.length < WARNINGS_MAX) warnings.push(message);
+}
+
+function tell({ severity, message }: FsckFinding): string {
+  return `${severity === "error" ? "error" : "warning"}: object ${message}`;
 }

@@ -7,7 +7,7 @@ export type FsckSeverity = "error" | "warn" | "ignore";
 
 /**
  * "fatal" cannot be lowered; "info" is shown as a warning. Ids that only checks of refs use are not among them:
- * see `isKnownFsckMessage`.
+ * see `OF_REFS`.
  */
 const DEFAULTS = {
   nulInHeader: "fatal",
@@ -104,14 +104,14 @@ const KNOWN: ReadonlySet<string> = new Set(
 /** All that object checks can report. */
 export const FSCK_MESSAGE_IDS: readonly string[] = Object.keys(DEFAULTS);
 
-/** @param id in lower case */
-export function isKnownFsckMessage(id: string): boolean {
-  return KNOWN.has(id);
-}
-
-/** Whether nothing but "error" may be configured for it. @param id in lower case */
-export function isFatalFsckMessage(id: string): boolean {
-  return FATAL.has(id);
+/** What is configured and has no effect, for a person to read: one line for each. */
+export function describeOddSeverities(severities: FsckPolicy["severities"]): readonly string[] {
+  const lines: string[] = [];
+  for (const [id, severity] of severities) {
+    if (!KNOWN.has(id)) lines.push(`skipping unknown msg id '${id}'`);
+    else if (FATAL.has(id) && severity !== "error") lines.push(`cannot demote ${id} to ${severity}`);
+  }
+  return lines;
 }
 
 /** @returns whether it counts as an error, which ends the check of a commit or a tag */

@@ -5,14 +5,17 @@
  * report → post-receive. Whatever fails before "publish" leaves nothing behind.
  */
 import type { ByteSink } from "../../base/byte-streams.js";
+import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
 import type { Push } from "../../engine/push.js";
+import { describeOddSeverities } from "../../object/fsck/fsck-message.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
 import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
+import { sanitizeText } from "../wire/sanitize.js";
 import {
   createSideBandWriter,
   type SerialSideBand,
@@ -139,6 +142,10 @@ async function unpack(
   const { receive } = context.settings;
   const quiet = bands === undefined || request.capabilities.has("quiet");
   try {
+    if (receive.fsckObjects) {
+      for (const line of describeOddSeverities(receive.fsckSeverities))
+        await bands?.progress(`warning: ${line}\n`);
+    }
     const ingest = await ingestPack({
       quarantine,
       objects: snapshot.objects,
@@ -158,8 +165,17 @@ async function unpack(
     return { ingest };
   } catch (failure) {
     if (context.signal.aborted) throw failure;
+    for (const line of findingsOf(failure)) await bands?.progress(`${line}\n`);
     return { failure };
   }
+}
+
+/** What the checks found in the object for which a pack was refused, as git tells it. */
+function findingsOf(failure: unknown): readonly string[] {
+  if (!isGitwharfError(failure, "object/malformed")) return [];
+  const { findings } = failure.details;
+  if (!Array.isArray(findings)) return [];
+  return [...findings.map((line) => sanitizeText(String(line))), "fatal: fsck error in packed object"];
 }
 
 async function decide(state: PushState, ingest: IngestResult | undefined): Promise<void> {
