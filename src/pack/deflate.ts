@@ -25,7 +25,9 @@ interface Engine {
   readonly state: Uint32Array;
 }
 
-const LEVEL = 6;
+/** zlib's levels: 1 for what is kept for a short time only, 6 for what travels. */
+export type DeflateLevel = 1 | 6;
+
 /** Below it the few bytes that deflating saves are not worth its time: the content is stored as it is. */
 const STORED_BYTES_MAX = 100;
 /** Larger pieces get a state of their own: the output buffer that is used again stays small. */
@@ -33,14 +35,15 @@ const REUSED_BYTES_MAX = 256 * 1024;
 
 let failed = false;
 let output = Buffer.alloc(0);
-const engine = openEngine();
+const engines = { 1: openEngine(1), 6: openEngine(6) };
 
 /** A complete zlib stream (header, blocks, adler32). The bytes are the caller's. */
-export function deflateSmall(data: Uint8Array): Buffer {
+export function deflateSmall(data: Uint8Array, level: DeflateLevel = 6): Buffer {
   if (data.length <= STORED_BYTES_MAX) return stored(data);
+  const engine = engines[level];
   const deflated =
     engine === undefined || data.length > REUSED_BYTES_MAX ? undefined : deflateWith(engine, data);
-  return deflated ?? deflateSync(data, { level: LEVEL });
+  return deflated ?? deflateSync(data, { level });
 }
 
 /** One stored block. */
@@ -64,8 +67,8 @@ function stored(data: Uint8Array): Buffer {
   return out;
 }
 
-function openEngine(): Engine | undefined {
-  const stream = createDeflate({ level: LEVEL });
+function openEngine(level: DeflateLevel): Engine | undefined {
+  const stream = createDeflate({ level });
   const handle: unknown = Reflect.get(stream, "_handle");
   const state: unknown = Reflect.get(stream, "_writeState");
   if (!isHandle(handle) || !(state instanceof Uint32Array)) return undefined;
@@ -73,19 +76,19 @@ function openEngine(): Engine | undefined {
     failed = true;
   };
   const opened = { handle, state };
-  return selfTest(opened) ? opened : undefined;
+  return selfTest(opened, level) ? opened : undefined;
 }
 
 function isHandle(value: unknown): value is DeflateHandle {
   return typeof value === "object" && value !== null && "writeSync" in value && "reset" in value;
 }
 
-function selfTest(candidate: Engine): boolean {
+function selfTest(candidate: Engine, level: DeflateLevel): boolean {
   try {
     for (const text of ["gitwharf ".repeat(300), "x", "", "gitwharf ".repeat(300)]) {
       const data = Buffer.from(text);
       const deflated = deflateWith(candidate, data);
-      if (deflated === undefined || !deflated.equals(deflateSync(data, { level: LEVEL }))) return false;
+      if (deflated === undefined || !deflated.equals(deflateSync(data, { level }))) return false;
       if (!inflateSync(deflated).equals(data)) return false;
     }
     return true;

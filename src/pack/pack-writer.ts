@@ -10,7 +10,7 @@
  */
 import type { ObjectId, ObjectType } from "../object/object-id.js";
 import { entryTypeOf, formatEntryHeader, OFS_DELTA, REF_DELTA } from "./entry-header.js";
-import { deflate } from "./inflate.js";
+import { type DeflateLevel, deflateSmall } from "./deflate.js";
 
 export const PACK_HEADER_BYTES = 12;
 
@@ -24,12 +24,12 @@ export function formatPackHeader(objectCount: number): Buffer {
 }
 
 /** A whole object as one entry. */
-export function formatEntry(type: ObjectType, data: Uint8Array, level?: number): Buffer {
-  return Buffer.concat([formatEntryHeader(entryTypeOf(type), data.length), deflate(data, level)]);
+export function formatEntry(type: ObjectType, data: Uint8Array, level?: DeflateLevel): Buffer {
+  return Buffer.concat([formatEntryHeader(entryTypeOf(type), data.length), deflateSmall(data, level)]);
 }
 
 /** A delta as one entry. @param base the distance back to the base (OFS_DELTA), or its id (REF_DELTA) */
-export function formatDeltaEntry(base: number | ObjectId, delta: Uint8Array, level?: number): Buffer {
+export function formatDeltaEntry(base: number | ObjectId, delta: Uint8Array, level?: DeflateLevel): Buffer {
   const type = typeof base === "number" ? OFS_DELTA : REF_DELTA;
-  return Buffer.concat([formatEntryHeader(type, delta.length, base), deflate(delta, level)]);
+  return Buffer.concat([formatEntryHeader(type, delta.length, base), deflateSmall(delta, level)]);
 }
