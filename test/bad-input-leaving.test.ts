@@ -3,13 +3,16 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createTestServer } from "../src/testing/test-server.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { type MadePush, makePushes } from "./support/made-pushes.js";
 import { type OpenRequest, openRequest, postHead } from "./support/open-request.js";
 import { pktLine } from "./support/raw-http.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
+
+// Much work beside other tests on a small machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const LINUX = process.platform === "linux";
 const MiB = 2 ** 20;

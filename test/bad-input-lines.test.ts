@@ -4,13 +4,16 @@
  */
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { flips, lineChanges, type Mutation, truncations } from "./support/mutations.js";
 import { send } from "./support/raw-http.js";
 import { type RecordedRequest, recordRequests, type RequestRecorder } from "./support/record-requests.js";
 import { settled } from "./support/settled.js";
+
+// Much work beside other tests on a small machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 describe("damaged requests", () => {
   let workspace: GitClient;

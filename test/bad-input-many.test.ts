@@ -1,7 +1,7 @@
 /** Far more of something than anyone sends, within the limits: it is answered, and not with a failure of the server. */
 import { randomBytes } from "node:crypto";
 import { deflateSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { formatEntryHeader } from "../src/pack/entry-header.js";
 import { formatEntry } from "../src/pack/pack-writer.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
@@ -16,6 +16,9 @@ import {
   sealPack,
   UPLOAD_PACK_TYPE,
 } from "./support/raw-push.js";
+
+// Much work beside other tests on a small machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 /** More than a call of a function takes arguments. */
 const MANY = 140_000;

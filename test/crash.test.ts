@@ -1,13 +1,16 @@
 /** A server that is killed in the middle of pushes, at many points: what it acknowledged is there, and all is whole. */
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { type MadePush, makePushes } from "./support/made-pushes.js";
 import { openRequest, type OpenRequest, postHead } from "./support/open-request.js";
 import { send } from "./support/raw-http.js";
 import { RECEIVE_PACK_TYPE } from "./support/raw-push.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
+
+// Much work beside other tests on a small machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const HOOKS = ["pre-receive", "update", "reference-transaction", "post-receive"];
 

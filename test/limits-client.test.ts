@@ -2,9 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
+
+// Much work beside other tests on a small machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 describe("a push past a limit", () => {
   let workspace: GitClient;

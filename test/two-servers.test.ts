@@ -1,9 +1,12 @@
 /** Two server processes on one directory: pushes of real clients to both, interleaved; nothing is lost. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
+
+// Much work beside other tests on a small machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 describe("two servers on one directory", () => {
   let workspace: GitClient;
