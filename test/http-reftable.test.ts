@@ -1,10 +1,18 @@
 /** What refs in reftables could change about HTTP. The client's git need not know them: it sees only the protocol. */
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  GIT_WITH_REFTABLE,
+  gitEnvironment,
+  gitWithReftable,
+} from "../src/storage/disk/refs/git-refs.test.support.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { send } from "./support/raw-http.js";
+
+const newerGit = gitWithReftable();
 
 describe("a repository with reftables over HTTP", () => {
   let workspace: GitClient;
@@ -72,6 +80,33 @@ describe("a repository with reftables over HTTP", () => {
     server = await start();
     expect(await app.run("ls-remote", server.urlOf("app"))).toBe(before);
   });
+
+  it.skipIf(newerGit === undefined)(
+    `is in order for git ${newerGit ?? "with reftables, absent here"}`,
+    async () => {
+      const url = server.urlOf("app");
+      for (let i = 0; i < 5; i++) {
+        await app.run("commit", "-q", "--allow-empty", "-m", `change ${i}`);
+        await app.run("push", "-q", url, "main", `main:refs/heads/side${i}`);
+      }
+      const git = (...args: readonly string[]): string =>
+        execFileSync(GIT_WITH_REFTABLE, ["-C", inRepository(""), ...args], {
+          encoding: "utf8",
+          env: gitEnvironment(GIT_WITH_REFTABLE),
+        });
+      expect(git("refs", "verify")).toBe("");
+      expect(git("fsck", "--strict", "--no-dangling")).toBe("");
+      const listed = git("for-each-ref", "--format=%(objectname)%09%(refname)").trimEnd().split("\n");
+      const ours = (await app.run("ls-remote", "--refs", url)).split("\n");
+      expect(listed).toEqual(ours);
+      expect(git("rev-parse", "v1^{}").trim()).toBe(await app.run("rev-parse", "v1^{}"));
+      git("update-ref", "refs/heads/from-git", "main");
+      git("pack-refs", "--all");
+      expect(await app.run("ls-remote", url, "refs/heads/from-git")).toContain(
+        await app.run("rev-parse", "main"),
+      );
+    },
+  );
 
   it("refuses names in conflict, one by one and all at once", async () => {
     const url = server.urlOf("app");

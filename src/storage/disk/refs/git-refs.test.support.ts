@@ -8,9 +8,9 @@ import type { RefSnapshot } from "../../contracts/ref-store.js";
 
 const GIT = process.env.GITWHARF_TEST_GIT ?? "git";
 /** Reftables need git 2.45 or later, which may be another one than that of the other tests. */
-const GIT_WITH_REFTABLE = process.env.GITWHARF_GIT_WITH_REFTABLE ?? GIT;
+export const GIT_WITH_REFTABLE = process.env.GITWHARF_GIT_WITH_REFTABLE ?? GIT;
 
-function environment(git: string): NodeJS.ProcessEnv {
+export function gitEnvironment(git: string): NodeJS.ProcessEnv {
   return {
     // git runs parts of itself.
     PATH: [...(isAbsolute(git) ? [dirname(git)] : []), process.env.PATH].join(delimiter),
@@ -31,7 +31,7 @@ export function gitWithReftable(): string | undefined {
   const directory = mkdtempSync(join(tmpdir(), "gitwharf-git-refs-"));
   const run = (...args: readonly string[]): string =>
     execFileSync(GIT_WITH_REFTABLE, args, {
-      env: environment(GIT_WITH_REFTABLE),
+      env: gitEnvironment(GIT_WITH_REFTABLE),
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],
     });
@@ -68,7 +68,7 @@ export function createGitRepository(
 ): GitRepository {
   const directory = mkdtempSync(join(tmpdir(), "gitwharf-git-refs-"));
   const program = options.refFormat === "reftable" ? GIT_WITH_REFTABLE : GIT;
-  const env = environment(program);
+  const env = gitEnvironment(program);
   const git = (...args: readonly string[]): string =>
     execFileSync(program, args, {
       cwd: directory,
