@@ -6,7 +6,7 @@
  * content itself is compared. (Git knows the same trap from its index: "racy git".)
  */
 import * as fs from "node:fs";
-import { ioError, leadsNowhere } from "./file-errors.js";
+import { ioError, isAbsent, leadsNowhere } from "./file-errors.js";
 import { stampGrainMs } from "./refs/stamp-grain.js";
 
 export interface FileStamp {
@@ -34,6 +34,17 @@ export function readStamp(path: string): Promise<FileStamp | undefined> {
       else reject(ioError("looking at", path, error));
     });
   });
+}
+
+/** The same, waiting for the disk. @throws storage/io */
+export function readStampSync(path: string): FileStamp | undefined {
+  try {
+    const stats = fs.statSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? undefined : stampOf(stats);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw ioError("looking at", path, error);
+  }
 }
 
 export function stampOf(stats: fs.Stats): FileStamp {

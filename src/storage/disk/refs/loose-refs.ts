@@ -12,7 +12,7 @@ import { checkRefName } from "../../../object/ref-name.js";
 import type { ObjectFormat } from "../../../object/object-format.js";
 import { BROKEN, type RefValue, sameRefValue } from "../../refs/ref-state.js";
 import { ioError, isAbsent } from "../file-errors.js";
-import { type FileStamp, sameStamp, stampOf } from "../file-stamp.js";
+import { type FileStamp, readStampSync, sameStamp, stampOf } from "../file-stamp.js";
 import { readLooseRef } from "./loose-ref.js";
 import { pathOfRef, type RefPaths, WORKTREE_DIRECTORIES } from "./ref-paths.js";
 import { stampGrainMs } from "./stamp-grain.js";
@@ -104,7 +104,7 @@ export class LooseRefs {
     if (this.#sliceIsOver()) await this.#yield();
     const path = pathOfRef(this.#paths, name);
     const readAtMs = Date.now();
-    const stamp = stampAt(path);
+    const stamp = readStampSync(path);
     const known = this.#directories.get(name);
     if (stamp?.isDirectory !== true) {
       if (known !== undefined) this.#forgetDirectory(name);
@@ -231,16 +231,6 @@ function listDirectory(path: string): readonly fs.Dirent[] {
   } catch (error) {
     if (isAbsent(error)) return [];
     throw ioError("listing", path, error);
-  }
-}
-
-function stampAt(path: string): FileStamp | undefined {
-  try {
-    const stats = fs.statSync(path, { throwIfNoEntry: false });
-    return stats === undefined ? undefined : stampOf(stats);
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw ioError("looking at", path, error);
   }
 }
 

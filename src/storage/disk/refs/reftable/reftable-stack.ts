@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { GitwharfError } from "../../../../base/errors.js";
 import type { ObjectFormat } from "../../../../object/object-format.js";
 import { ioError, isAbsent } from "../../file-errors.js";
-import { type FileStamp, sameStamp, stampOf } from "../../file-stamp.js";
+import { type FileStamp, readStampSync, sameStamp } from "../../file-stamp.js";
 import type { SharedRepository } from "../../shared-mode.js";
 import { type LockFailure, type LockFile, tryLock, writeWhole } from "../lock-file.js";
 import { syncDirectories } from "../ref-directories.js";
@@ -55,7 +55,7 @@ export class ReftableStack {
   refresh(): void {
     for (let attempt = 1; ; attempt++) {
       const readAtMs = Date.now();
-      const stamp = stampAt(this.listPath);
+      const stamp = readStampSync(this.listPath);
       if (!this.#young && sameStamp(stamp, this.#stamp)) return;
       const names = this.readList();
       const known = new Map(this.#tables.map((table) => [table.name, table]));
@@ -155,7 +155,7 @@ export class ReftableStack {
       const match = /^0x[0-9a-f]+-0x([0-9a-f]+)-[0-9a-f]+\.ref(\.new)?$/.exec(name);
       if (match === null || listed.has(name) || parseInt(match[1] ?? "", 16) >= this.nextUpdateIndex)
         continue;
-      if (match[2] === undefined || (stampAt(join(this.directory, name))?.modifiedMs ?? oldMs) < oldMs)
+      if (match[2] === undefined || (readStampSync(join(this.directory, name))?.modifiedMs ?? oldMs) < oldMs)
         this.removeTable(name);
     }
   }
@@ -187,15 +187,5 @@ function readNames(directory: string): readonly string[] {
     return fs.readdirSync(directory);
   } catch (error) {
     throw ioError("listing", directory, error);
-  }
-}
-
-function stampAt(path: string): FileStamp | undefined {
-  try {
-    const stats = fs.statSync(path, { throwIfNoEntry: false });
-    return stats === undefined ? undefined : stampOf(stats);
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw ioError("looking at", path, error);
   }
 }
