@@ -3,11 +3,29 @@
  * so that every command gets its own result. Shallow pushes come in here: commits without parents are accepted when
  * the repository says so (`receive.shallowUpdate`).
  */
+import { isGitwharfError } from "../../base/errors.js";
+import { isPromise } from "../../base/maybe-promise.js";
 import { checkConnectivity } from "../../engine/connectivity.js";
 import type { IngestResult } from "../../engine/ingest/ingest-pack.js";
+import { peelTag } from "../../engine/peel.js";
 import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
 import { compileHiddenRefs } from "../hidden-refs.js";
 import { type PushState, standing } from "./push-state.js";
+
+/** A chain of tags that nobody could fetch is not taken. */
+export async function checkTagChains(state: PushState): Promise<void> {
+  const objects = state.quarantine?.objects ?? state.snapshot.objects;
+  for (const result of standing(state)) {
+    if (isNullObjectId(result.command.newOid)) continue;
+    try {
+      const peeled = peelTag(objects, result.command.newOid);
+      if (isPromise(peeled)) await peeled;
+    } catch (error) {
+      if (!isGitwharfError(error, "object/corrupt")) throw error;
+      result.refusal = "too many tags of tags";
+    }
+  }
+}
 
 export async function checkConnectivityOf(state: PushState, ingest: IngestResult | undefined): Promise<void> {
   const asked = standing(state).filter(({ command }) => !isNullObjectId(command.newOid));

@@ -23,7 +23,7 @@ import {
   SIDE_BAND_64K_BYTES_MAX,
 } from "../wire/side-band.js";
 import { openCertificate } from "./push-certificate.js";
-import { checkConnectivityOf } from "./push-connectivity.js";
+import { checkConnectivityOf, checkTagChains } from "./push-connectivity.js";
 import { runHandlers, runPostReceive } from "./push-handlers.js";
 import { checkCommandName } from "./push-policy.js";
 import { type PushRequest, readPushRequest } from "./push-request.js";
@@ -180,6 +180,7 @@ function findingsOf(failure: unknown): readonly string[] {
 
 async function decide(state: PushState, ingest: IngestResult | undefined): Promise<void> {
   await checkConnectivityOf(state, ingest);
+  if (ingest !== undefined) await checkTagChains(state);
   await runHandlers(state);
   if (standing(state).length > 0) await state.quarantine?.publish();
   await moveRefs(state);
