@@ -84,6 +84,8 @@ async function checkAllObjects(snapshot: Snapshot, options: RepositoryFsckOption
     if (hashObject(objects.objectFormat, object.type, object.data) !== oid) {
       options.onFinding({ severity: "error", message: `${oid}: hash mismatch: the object is damaged` });
     }
+    // What trees name is looked at when all trees are known.
+    if (object.type === "blob") return void links.set(oid, []);
     const findings = checkObject({
       ...object,
       oid,
@@ -107,7 +109,7 @@ async function checkAllObjects(snapshot: Snapshot, options: RepositoryFsckOption
   return links;
 }
 
-/** A `.gitmodules` that was met before the tree that names it. */
+/** A blob or what else a tree names `.gitmodules` or `.gitattributes`. */
 async function recheckBlob(
   objects: ObjectReader,
   oid: ObjectId,

@@ -146,6 +146,7 @@ function nameStart(data: Buffer, start: number): number {
 
 function isDirectory(data: Buffer, starts: TreeOutline, i: number): boolean {
   const at = starts[i] as number;
+  if (data[at] === 0x34 && data[at + 5] === 0x20) return true;
   // Six digits that begin with 1 are no directory's.
   if (data[at] === 0x31 && data[at + 6] === 0x20) return false;
   let mode = 0;

@@ -22,7 +22,7 @@ const OUT_OF_REACH = [
   "unknownType",
   // Git's parser of trees refuses it first: badTree.
   "emptyName",
-  // More than 512 MiB and 100 MiB.
+  // More than 10 MiB and 100 MiB; the first is our own limit.
   "gitmodulesLarge",
   "gitattributesLarge",
   // Ignored unless it is asked for.

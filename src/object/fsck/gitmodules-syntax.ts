@@ -3,32 +3,38 @@
  * gives what stands before a mistake, as git does, and works on byte strings (latin1).
  * Specification: git-config, "Syntax".
  */
-export interface ConfigEntry {
-  /** `section.subsection.key`; all but the subsection in lower case. */
-  readonly name: string;
-  /** undefined: the key stands alone. */
-  readonly value: string | undefined;
+export interface ConfigVisitor {
+  /** @param name `section.` or `section.subsection.`; all but the subsection in lower case */
+  section(name: string): void;
+  /** @param value undefined: the key, in lower case, stands alone */
+  entry(key: string, value: string | undefined): void;
 }
 
 const BOM = "\xef\xbb\xbf";
 const KEY = /[A-Za-z0-9-]*/y;
 const BLANKS = /[ \t]*/y;
+const BLANKS_AND_CR = /[ \t\r]*/y;
+const QUOTED_RUN = /[^"\\\n]*/y;
+/** Of a value, what means itself. */
+const PLAIN_RUN = /[^ \t\r\n"\\#;]+/y;
 
-/** @returns false when the text is malformed; the entries before that were given */
-export function readConfigEntries(bytes: string, onEntry: (entry: ConfigEntry) => void): boolean {
+/**
+ * Takes time and memory in proportion to the text.
+ * @returns false when the text is malformed; what stands before that was given
+ */
+export function readConfigEntries(bytes: string, visitor: ConfigVisitor): boolean {
   const text = bytes.startsWith(BOM) ? bytes.slice(BOM.length) : bytes;
-  return new ConfigReader(text.replaceAll("\r\n", "\n"), onEntry).read();
+  return new ConfigReader(text.replaceAll("\r\n", "\n"), visitor).read();
 }
 
 class ConfigReader {
   readonly #text: string;
-  readonly #onEntry: (entry: ConfigEntry) => void;
+  readonly #visitor: ConfigVisitor;
   #at = 0;
-  #section = "";
 
-  constructor(text: string, onEntry: (entry: ConfigEntry) => void) {
+  constructor(text: string, visitor: ConfigVisitor) {
     this.#text = text;
-    this.#onEntry = onEntry;
+    this.#visitor = visitor;
   }
 
   read(): boolean {
@@ -51,16 +57,32 @@ class ConfigReader {
     if (match === null) return false;
     const [whole, name = "", end] = match;
     this.#at += whole.length;
-    this.#section = `${name.toLowerCase()}.`;
-    if (end === "]") return name !== "";
-    // What separates it from the subsection is on one line.
-    const subsection = /[ \t\r]*"((?:[^"\\\n]|\\[^\n])*)"\]/y;
-    subsection.lastIndex = this.#at;
-    const quoted = end === "\n" ? null : subsection.exec(this.#text);
-    if (quoted === null) return false;
-    this.#at += quoted[0].length;
-    this.#section += `${(quoted[1] ?? "").replaceAll(/\\([^])/g, "$1")}.`;
+    const section = `${name.toLowerCase()}.`;
+    if (end === "]") {
+      this.#visitor.section(section);
+      return name !== "";
+    }
+    if (end === "\n") return false;
+    this.#take(BLANKS_AND_CR);
+    const subsection = this.#readQuoted();
+    if (subsection === undefined || this.#text.charAt(this.#at++) !== "]") return false;
+    this.#visitor.section(`${section}${subsection}.`);
     return true;
+  }
+
+  /** In quotes, on one line; a backslash stands for what follows. */
+  #readQuoted(): string | undefined {
+    const text = this.#text;
+    if (text.charAt(this.#at) !== '"') return undefined;
+    const parts: string[] = [];
+    for (this.#at++; ; ) {
+      parts.push(this.#take(QUOTED_RUN));
+      const c = text.charAt(this.#at++);
+      if (c === '"') return parts.join("");
+      const escaped = c === "\\" ? text.charAt(this.#at++) : "";
+      if (escaped === "" || escaped === "\n") return undefined;
+      parts.push(escaped);
+    }
   }
 
   #readEntry(): boolean {
@@ -72,7 +94,7 @@ class ConfigReader {
       value = this.#readValue();
       if (value === undefined) return false;
     } else if (c !== "\n" && c !== "") return false;
-    this.#onEntry({ name: this.#section + key, value });
+    this.#visitor.entry(key, value);
     return true;
   }
 
@@ -91,6 +113,8 @@ class ConfigReader {
     let kept = 0;
     let quoted = false;
     for (;;) {
+      const run = this.#take(PLAIN_RUN);
+      if (run !== "") kept = out.push(run);
       const c = text.charAt(this.#at++);
       if (c === "\n" || c === "") return quoted ? undefined : out.slice(0, kept).join("");
       if (!quoted && (c === "#" || c === ";")) {

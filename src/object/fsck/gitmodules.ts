@@ -4,37 +4,58 @@
  */
 import type { FsckMessageId } from "./fsck-message.js";
 import { readConfigEntries } from "./gitmodules-syntax.js";
+import { readable } from "./readable-text.js";
 import { isSafeSubmoduleUrl } from "./submodule-url.js";
+
+const SECTION = "submodule.";
+
+interface Submodule {
+  /** undefined: the name is allowed. */
+  readonly badName: string | undefined;
+  /** What stands for the key, when a NUL in the name cut it off. */
+  readonly key: string | undefined;
+}
 
 /** @param bytes as a byte string (latin1) */
 export function checkGitmodules(bytes: string, report: (id: FsckMessageId, text: string) => void): void {
-  const whole = readConfigEntries(bytes, (entry) => {
-    // A NUL ends a text for git.
-    const match = /^submodule\.([^]*)\.([^.]*)$/.exec(untilNul(entry.name));
-    if (match === null) return;
-    const [, name = "", key = ""] = match;
-    if (name === "" || /(?:^|[/\\])\.\.(?:[/\\]|$)/.test(name))
-      report("gitmodulesName", `disallowed submodule name: ${readable(name)}`);
-    if (entry.value === undefined) return;
-    const value = untilNul(entry.value);
-    if (key === "url" && !isSafeSubmoduleUrl(value))
-      report("gitmodulesUrl", `disallowed submodule url: ${readable(value)}`);
-    if (key === "path" && value.startsWith("-"))
-      report("gitmodulesPath", `disallowed submodule path: ${readable(value)}`);
-    if (key === "update" && value.startsWith("!"))
-      report("gitmodulesUpdate", `disallowed submodule update setting: ${readable(value)}`);
+  let submodule: Submodule | undefined;
+  const whole = readConfigEntries(bytes, {
+    section: (name) => {
+      submodule = submoduleOf(name);
+    },
+    entry: (entryKey, entryValue) => {
+      if (submodule === undefined) return;
+      if (submodule.badName !== undefined)
+        report("gitmodulesName", `disallowed submodule name: ${submodule.badName}`);
+      if (entryValue === undefined) return;
+      const key = submodule.key ?? entryKey;
+      const value = untilNul(entryValue);
+      if (key === "url" && !isSafeSubmoduleUrl(value))
+        report("gitmodulesUrl", `disallowed submodule url: ${readable(value)}`);
+      if (key === "path" && value.startsWith("-"))
+        report("gitmodulesPath", `disallowed submodule path: ${readable(value)}`);
+      if (key === "update" && value.startsWith("!"))
+        report("gitmodulesUpdate", `disallowed submodule update setting: ${readable(value)}`);
+    },
   });
   if (!whole) report("gitmodulesParse", "could not parse gitmodules blob");
+}
+
+/** undefined: the section is of something else. */
+function submoduleOf(section: string): Submodule | undefined {
+  // A NUL ends a text for git, and the key is what stands behind the last dot then.
+  const text = untilNul(section);
+  const end = text.lastIndexOf(".");
+  if (!text.startsWith(SECTION) || end < SECTION.length) return undefined;
+  const name = text.slice(SECTION.length, end);
+  const isBad = name === "" || /(?:^|[/\\])\.\.(?:[/\\]|$)/.test(name);
+  return {
+    badName: isBad ? readable(name) : undefined,
+    key: text.length < section.length ? text.slice(end + 1) : undefined,
+  };
 }
 
 function untilNul(text: string): string {
   const nul = text.indexOf("\0");
   return nul < 0 ? text : text.slice(0, nul);
-}
-
-/** On one line of a terminal. */
-function readable(bytes: string): string {
-  return Buffer.from(bytes, "latin1")
-    .toString("utf8")
-    .replaceAll(/\p{Cc}/gu, "?");
 }

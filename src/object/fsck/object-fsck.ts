@@ -19,7 +19,8 @@ import { checkTree, type NamedBlobs } from "./tree-fsck.js";
 
 const ATTRIBUTES_BYTES_MAX = 100 * 1024 * 1024;
 const ATTRIBUTES_LINE_BYTES_MAX = 2048;
-const GITMODULES_BYTES_MAX = 512 * 1024 * 1024;
+/** Git's is 512 MiB (core.bigFileThreshold): too long to look through while others wait. */
+const GITMODULES_BYTES_MAX = 10 * 1024 * 1024;
 /** Of one object; a `.gitmodules` may have any number of bad lines. The first error is kept in any case. */
 const FINDINGS_MAX = 1000;
 
@@ -119,13 +120,11 @@ function checkBlob({ oid, data, state }: CheckObject, report: Report): void {
 
 /** A NUL ends the text for git. */
 function hasLongLine(data: Buffer): boolean {
-  const nul = data.indexOf(0);
-  const end = nul < 0 ? data.length : nul;
-  for (let at = 0; at < end; ) {
-    const lf = data.indexOf(0x0a, at);
-    const stop = lf < 0 || lf > end ? end : lf;
-    if (stop - at >= ATTRIBUTES_LINE_BYTES_MAX) return true;
-    at = stop + 1;
+  let length = 0;
+  for (const byte of data) {
+    if (byte === 0) return false;
+    length = byte === 0x0a ? 0 : length + 1;
+    if (length >= ATTRIBUTES_LINE_BYTES_MAX) return true;
   }
   return false;
 }

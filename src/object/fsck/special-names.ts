@@ -4,18 +4,34 @@
  * Specification: git's CVE-2014-9390 and CVE-2019-1352 and their fixes.
  */
 
-/** The code points that HFS+ ignores, as UTF-8. */
-const IGNORED = "(?:\\xe2\\x80[\\x8c-\\x8f\\xaa-\\xae]|\\xe2\\x81[\\xaa-\\xaf]|\\xef\\xbb\\xbf)*";
 /** A whole character other than a slash, as UTF-8. Bytes that are none end a name, as in git. */
-const CHARACTER =
-  "(?:[\\x01-\\x2e\\x30-\\x7f]|[\\xc2-\\xdf][\\x80-\\xbf]|\\xe0[\\xa0-\\xbf][\\x80-\\xbf]" +
-  "|[\\xe1-\\xec\\xee][\\x80-\\xbf]{2}|\\xed[\\x80-\\x9f][\\x80-\\xbf]|\\xef(?!\\xbf[\\xbe\\xbf])[\\x80-\\xbf]{2}" +
-  "|\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}|[\\xf1-\\xf3][\\x80-\\xbf]{3}|\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2})";
+const CHARACTER = new RegExp(
+  "[\\x01-\\x2e\\x30-\\x7f]|[\\xc2-\\xdf][\\x80-\\xbf]|\\xe0[\\xa0-\\xbf][\\x80-\\xbf]" +
+    "|[\\xe1-\\xec\\xee][\\x80-\\xbf]{2}|\\xed[\\x80-\\x9f][\\x80-\\xbf]|\\xef(?!\\xbf[\\xbe\\xbf])[\\x80-\\xbf]{2}" +
+    "|\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}|[\\xf1-\\xf3][\\x80-\\xbf]{3}|\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2}",
+  "y",
+);
+/** A code point that HFS+ ignores, as UTF-8. */
+const IGNORED = /\xe2\x80[\x8c-\x8f\xaa-\xae]|\xe2\x81[\xaa-\xaf]|\xef\xbb\xbf/y;
 
-/** Without the flag "i": it would take bytes for the letters of latin1. */
-function hfsPattern(name: string): RegExp {
-  const letters = Array.from(`.${name}`, (c) => `${IGNORED}[${c}${c.toUpperCase()}]`);
-  return new RegExp(`^${letters.join("")}${IGNORED}(?!${CHARACTER})`);
+function skipIgnored(name: string, from: number): number {
+  let at = from;
+  for (; ; at += 3) {
+    IGNORED.lastIndex = at;
+    if (!IGNORED.test(name)) return at;
+  }
+}
+
+/** Step by step: a regular expression of them all would need stack for a name of millions of ignored code points. */
+function isHfsName(name: string, wanted: string): boolean {
+  let at = 0;
+  for (const letter of wanted) {
+    at = skipIgnored(name, at);
+    if (name[at]?.toLowerCase() !== letter) return false;
+    at++;
+  }
+  CHARACTER.lastIndex = skipIgnored(name, at);
+  return !CHARACTER.test(name);
 }
 
 /** NTFS drops trailing dots and spaces, and a colon begins a stream. */
@@ -29,24 +45,21 @@ function ntfsPattern(name: string, hashed: string): RegExp {
   return new RegExp(`^(?:\\.${name}|${short}|${fallback.join("|")})${NTFS_END}`, "i");
 }
 
-const HFS_GIT = hfsPattern("git");
 const NTFS_GIT = /^(?:\.git|git~1)[. ]*(?:$|[/\\:])/i;
 
 export function isDotGit(name: string): boolean {
-  return HFS_GIT.test(name) || partsBehindBackslashes(name, (part) => NTFS_GIT.test(part));
+  return isHfsName(name, ".git") || partsBehindBackslashes(name, (part) => NTFS_GIT.test(part));
 }
 
-const HFS_GITMODULES = hfsPattern("gitmodules");
 const NTFS_GITMODULES = ntfsPattern("gitmodules", "gi7eba");
 
 export function isDotGitmodules(name: string): boolean {
-  return HFS_GITMODULES.test(name) || partsBehindBackslashes(name, (part) => NTFS_GITMODULES.test(part));
+  return isHfsName(name, ".gitmodules") || partsBehindBackslashes(name, (part) => NTFS_GITMODULES.test(part));
 }
 
 function dotFile(name: string, hashed: string): (candidate: string) => boolean {
-  const hfs = hfsPattern(name);
   const ntfs = ntfsPattern(name, hashed);
-  return (candidate) => hfs.test(candidate) || ntfs.test(candidate);
+  return (candidate) => isHfsName(candidate, `.${name}`) || ntfs.test(candidate);
 }
 
 export const isDotGitattributes = dotFile("gitattributes", "gi7d29");

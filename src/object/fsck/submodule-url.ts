@@ -3,21 +3,30 @@
  * for a new line, nothing that becomes another host once it is joined with the parent's URL.
  * Specification: git's CVE-2018-17456, CVE-2020-5260, CVE-2020-11008 and their fixes; RFC 3986.
  */
-const SEPARATOR = "[/\\\\]";
-const RELATIVE = new RegExp(`^\\.\\.?${SEPARATOR}`);
-const LEADING_DOTS = new RegExp(`^(?:\\.\\.?${SEPARATOR})*`);
-const CLIMBS = new RegExp(`(?:^|${SEPARATOR})\\.\\.${SEPARATOR}`);
+const RELATIVE = /^\.\.?[/\\]/;
 
 export function isSafeSubmoduleUrl(url: string): boolean {
   if (url.startsWith("-")) return false;
   if (RELATIVE.test(url) || url.startsWith("git://")) {
-    const leading = LEADING_DOTS.exec(url)?.[0] ?? "";
-    const escapes = CLIMBS.test(leading) && /^[:/]/.test(url.slice(leading.length));
+    const { climbs, end } = leadingDots(url);
+    const escapes = climbs && /[:/]/.test(url.charAt(end));
     return !escapes && !hasLineFeed(url);
   }
   const foreign = /^(?:https?|ftps?)::/.exec(url);
   if (foreign !== null) return isPlainUrl(url.slice(foreign[0].length));
   return !/^(?:https?|ftps?):\/\//.test(url) || isPlainUrl(url);
+}
+
+/** The "./" and "../" at the beginning: whether any of them climbs, and where they end. */
+function leadingDots(url: string): { readonly climbs: boolean; readonly end: number } {
+  let climbs = false;
+  let end = 0;
+  const step = /\.\.?[/\\]/y;
+  for (let found = step.exec(url); found !== null; found = step.exec(url)) {
+    if (found[0].length === 3) climbs = true;
+    end = step.lastIndex;
+  }
+  return { climbs, end };
 }
 
 /** Escapes count behind the scheme only. */
@@ -55,9 +64,8 @@ function isValidHost(text: string): boolean {
 function staysInside(path: string): boolean {
   let depth = 0;
   for (const segment of path.slice(1).split("/")) {
-    const plain = segment.replaceAll(/%2e/gi, ".");
-    if (plain === ".") continue;
-    depth += plain === ".." ? -1 : 1;
+    if (/^(?:\.|%2e)$/i.test(segment)) continue;
+    depth += /^(?:\.|%2e){2}$/i.test(segment) ? -1 : 1;
     if (depth < 0) return false;
   }
   return true;

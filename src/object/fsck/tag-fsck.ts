@@ -7,6 +7,7 @@ import { checkRefName } from "../ref-name.js";
 import type { Report } from "./fsck-message.js";
 import { headerLines } from "./header-lines.js";
 import { checkIdentity } from "./identity-fsck.js";
+import { readable } from "./readable-text.js";
 
 const TYPES: ReadonlySet<string> = new Set(["commit", "tree", "blob", "tag"]);
 
@@ -27,10 +28,7 @@ export function checkTag(data: Buffer, format: ObjectFormat, report: Report): vo
   if (name === undefined) return void report("missingTagEntry", "invalid format - expected 'tag' line");
   // A name of bytes that are no UTF-8 is a good name for git: latin1 has no other objections.
   if (checkRefName(`refs/tags/${name}`) !== undefined) {
-    const shown = Buffer.from(name, "latin1")
-      .toString("utf8")
-      .replaceAll(/\p{Cc}/gu, "?");
-    if (report("badTagName", `invalid 'tag' name: ${shown}`)) return;
+    if (report("badTagName", `invalid 'tag' name: ${readable(name)}`)) return;
   }
   const tagger = lines.take("tagger ");
   if (tagger === undefined) {
