@@ -22,6 +22,8 @@ export interface GitVerdicts {
   readonly verdicts: Verdicts;
   /** Objects that git could not even parse; of those it says no more. */
   readonly unparsed: ReadonlySet<ObjectId>;
+  /** `<oid> error badDate` and the like, as often as git said so. */
+  readonly said: readonly string[];
 }
 
 export class FsckRepository {
@@ -45,14 +47,20 @@ export class FsckRepository {
     const output = this.#git(["fsck", "--no-dangling", ...options]);
     const found = new Map<ObjectId, Set<string>>();
     const unparsed = new Set<ObjectId>();
+    const all: string[] = [];
     for (const line of output.split("\n")) {
       // What git says of links has no id.
       const said = /^(warning|error) in \w+ ([0-9a-f]{40}): (\w+: .*)$/.exec(line);
-      if (said !== null) note(found, said[2] ?? "", `${said[1] === "error" ? "error" : "warn"} ${said[3]}`);
+      if (said !== null) {
+        const [, word, oid = "", text = ""] = said;
+        const severity = word === "error" ? "error" : "warn";
+        note(found, oid, `${severity} ${text}`);
+        all.push(`${oid} ${severity} ${text.slice(0, text.indexOf(":"))}`);
+      }
       const lost = /^error: ([0-9a-f]{40}): object could not be parsed/.exec(line);
       if (lost !== null) unparsed.add(lost[1] ?? "");
     }
-    return { verdicts: sorted(found), unparsed };
+    return { verdicts: sorted(found), unparsed, said: all };
   }
 
   remove(): void {
