@@ -57,6 +57,10 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
           options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : [],
         verifyPushCertificate: undefined,
         collisionDetection: options.collisionDetection ?? true,
+        onHandlerError: (handler: string, error: unknown) =>
+          void process.stderr.write(
+            `error: ${handler}: ${error instanceof Error ? error.message : "it failed"}\n`,
+          ),
       };
       if (!options.statelessRpc || options.advertiseOnly)
         await output.write(...(await advertiseReceivePack(context)));

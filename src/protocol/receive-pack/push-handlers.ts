@@ -4,21 +4,28 @@ import type { ProcReceiveResult, Verdict } from "../../engine/push.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
 import { checkPushPolicy } from "./push-policy.js";
 import { type PushState, standing } from "./push-state.js";
+import type { ReceivePackContext } from "./receive-pack-context.js";
 
 /** pre-receive for all, then policy and update for each, then proc-receive for those that are its. */
 export async function runHandlers(state: PushState): Promise<void> {
   const { context, push, results } = state;
   if (standing(state).length === 0) return;
   for (const handlers of context.handlers) {
-    const verdict = await ask(() => handlers.preReceive?.(push), "pre-receive hook declined");
+    const verdict = await ask(context, "preReceive", () => handlers.preReceive?.(push), {
+      whenItThrows: "pre-receive hook declined",
+    });
     if (verdict === undefined) continue;
     for (const result of results) result.refusal ??= verdict;
     return;
   }
   for (const result of standing(state)) {
-    result.refusal = await ask(() => checkPushPolicy(context, push, result.command), "policy check failed");
+    result.refusal = await ask(context, "policy", () => checkPushPolicy(context, push, result.command), {
+      whenItThrows: "policy check failed",
+    });
     for (const handlers of context.handlers) {
-      result.refusal ??= await ask(() => handlers.update?.(push, result.command), "hook declined");
+      result.refusal ??= await ask(context, "update", () => handlers.update?.(push, result.command), {
+        whenItThrows: "hook declined",
+      });
     }
   }
   await runProcReceive(state);
@@ -31,14 +38,16 @@ async function runProcReceive(state: PushState): Promise<void> {
   if (mine.length === 0) return;
   const handler = context.handlers.find((handlers) => handlers.procReceive !== undefined);
   let answers: readonly ProcReceiveResult[] = [];
-  const failed = await ask(async () => {
-    if (handler?.procReceive === undefined) return "fail to run proc-receive hook";
+  const notRun = "fail to run proc-receive hook";
+  const deliver = async (): Promise<Verdict> => {
+    if (handler?.procReceive === undefined) return notRun;
     answers = await handler.procReceive(
       push,
       mine.map(({ command }) => command),
     );
     return undefined;
-  }, "fail to run proc-receive hook");
+  };
+  const failed = await ask(context, "procReceive", deliver, { whenItThrows: notRun });
   for (const result of mine) {
     const own = answers.filter((answer) => answer.name === result.command.name);
     const refused = own.find((answer) => answer.refusal !== undefined);
@@ -60,19 +69,26 @@ export async function runPostReceive(state: PushState): Promise<void> {
   const done = state.results.filter((result) => result.refusal === undefined).map(({ command }) => command);
   if (done.length === 0) return;
   for (const handlers of context.handlers) {
-    const failed = await ask(async () => {
+    const tell = async (): Promise<Verdict> => {
       await handlers.postReceive?.(push, done);
       return undefined;
-    }, "failed");
+    };
+    const failed = await ask(context, "postReceive", tell, { whenItThrows: "failed" });
     if (failed !== undefined) await push.print("warning: the post-receive handler failed\n");
   }
 }
 
-async function ask(question: () => MaybePromise<Verdict>, whenItThrows: string): Promise<Verdict> {
+async function ask(
+  context: Pick<ReceivePackContext, "onHandlerError">,
+  handler: string,
+  question: () => MaybePromise<Verdict>,
+  { whenItThrows }: { readonly whenItThrows: string },
+): Promise<Verdict> {
   try {
     return await question();
-  } catch {
+  } catch (error) {
     // Failing closed; what a handler throws may hold secrets and is not for the pusher.
+    context.onHandlerError(handler, error);
     return whenItThrows;
   }
 }

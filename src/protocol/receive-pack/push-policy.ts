@@ -16,8 +16,6 @@ export function checkCommandName(context: ReceivePackContext, command: PushComma
   if (compileHiddenRefs(context.settings.receive.hideRefs)(command.name)) {
     return isNullObjectId(command.newOid) ? "deny deleting a hidden ref" : "deny updating a hidden ref";
   }
-  if (isNullObjectId(command.oldOid) && isNullObjectId(command.newOid))
-    return "nothing to create and nothing to delete";
   return undefined;
 }
 

@@ -30,6 +30,8 @@ export interface ReceivePackContext {
     | undefined;
   /** Objects are hashed with SHA-1 collision detection. */
   readonly collisionDetection: boolean;
+  /** What a handler threw, for the operator: the pusher reads only that it failed. */
+  readonly onHandlerError: (handler: string, error: unknown) => void;
   readonly signal: AbortSignal;
   readonly sessionId: string;
 }

@@ -153,6 +153,8 @@ function receivePackContext(
     handlers: host.handlersOf(call.repository),
     verifyPushCertificate: host.verifyPushCertificate,
     collisionDetection: host.collisionDetection,
+    onHandlerError: (handler, error) =>
+      host.log({ level: "error", message: `the ${handler} handler failed in a push to ${name}`, error }),
     signal,
     sessionId,
   };
