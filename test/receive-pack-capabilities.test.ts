@@ -117,19 +117,66 @@ for (const backend of ["disk", "memory"] as const) {
       });
 
       it("report what proc-receive made of a ref", async () => {
-        await begin({
-          procReceive: async (_push, commands) =>
-            commands.map((command) =>
-              command.name.endsWith("/no")
-                ? { name: command.name, refusal: "no such review" }
-                : { name: command.name, ref: "refs/pull/7/head", newOid: command.newOid },
-            ),
+        const updated: string[] = [];
+        await start({
+          repositories:
+            backend === "disk"
+              ? join(workspace.directory, "served")
+              : createMemoryRepositoryStore({
+                  settings: () => ({
+                    ...DEFAULT_REPOSITORY_SETTINGS,
+                    receive: {
+                      ...DEFAULT_REPOSITORY_SETTINGS.receive,
+                      procReceiveRefs: ["refs/for"],
+                    },
+                  }),
+                }),
+          objectFormat: format,
+          handlers: {
+            update: (_push, command) => {
+              updated.push(command.name);
+              return undefined;
+            },
+            async procReceive(push, commands) {
+              const { repository } = push;
+              const results = [];
+              for (const { name, newOid } of commands) {
+                if (name.endsWith("/no")) results.push({ name, refusal: "no such review" });
+                else if (name.endsWith("/plain")) results.push({ name, fallThrough: true });
+                else {
+                  // The objects are published: a ref may name them.
+                  const [moved] = await repository.refs.transact({
+                    updates: [{ name: "refs/pull/7/head", oldOid: null, newOid }],
+                    atomic: true,
+                  });
+                  expect(moved?.ok).toBe(true);
+                  results.push({ name, refName: "refs/pull/7/head", newOid });
+                }
+              }
+              return results;
+            },
+          },
         });
+        if (backend === "disk")
+          await workspace.in("served/app.git").run("config", "receive.procReceiveRefs", "refs/for");
+        const old = await app.run("rev-parse", "HEAD");
         const oid = await commit("second");
-        const configured = await app.try("push", url, "HEAD:refs/for/main");
-        // Without `receive.procReceiveRefs` a ref is a ref.
-        expect(configured.status).toBe(0);
-        expect((await refsOf())["refs/for/main"]).toBe(oid);
+        const pushed = await app.try(
+          "push",
+          url,
+          "HEAD:refs/for/main",
+          "HEAD:refs/for/no",
+          "HEAD:refs/for/plain",
+        );
+        expect(pushed.stderr).toMatch(/\[new reference\] +HEAD -> refs\/pull\/7\/head/);
+        expect(pushed.stderr).toMatch(/\[remote rejected\] +HEAD -> refs\/for\/no \(no such review\)/);
+        expect(await refsOf()).toEqual({
+          HEAD: old,
+          "refs/heads/main": old,
+          "refs/for/plain": oid,
+          "refs/pull/7/head": oid,
+        });
+        expect(updated).toEqual(["refs/heads/main", "refs/for/plain"]);
       });
 
       it("are quiet when asked to be, and tell of themselves when not", async () => {

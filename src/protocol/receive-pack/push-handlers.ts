@@ -4,9 +4,10 @@ import type { ProcReceiveResult, Verdict } from "../../engine/push.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
 import { checkPushPolicy } from "./push-policy.js";
 import { type PushState, standing } from "./push-state.js";
+import type { CommandResult } from "./report-status.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
 
-/** pre-receive for all, then policy and update for each, then proc-receive for those that are its. */
+/** pre-receive for all, then policy and update for each that is not proc-receive's. */
 export async function runHandlers(state: PushState): Promise<void> {
   const { context, push, results } = state;
   if (standing(state).length === 0) return;
@@ -18,23 +19,31 @@ export async function runHandlers(state: PushState): Promise<void> {
     for (const result of results) result.refusal ??= verdict;
     return;
   }
-  for (const result of standing(state)) {
-    result.refusal = await ask(context, "policy", () => checkPushPolicy(context, push, result.command), {
-      whenItThrows: "policy check failed",
-    });
-    for (const handlers of context.handlers) {
-      result.refusal ??= await ask(context, "update", () => handlers.update?.(push, result.command), {
-        whenItThrows: "hook declined",
-      });
-    }
-  }
-  await runProcReceive(state);
+  for (const result of standing(state)) if (!isForProcReceive(state, result)) await judge(state, result);
 }
 
-async function runProcReceive(state: PushState): Promise<void> {
+async function judge({ context, push }: PushState, result: CommandResult): Promise<void> {
+  result.refusal = await ask(context, "policy", () => checkPushPolicy(context, push, result.command), {
+    whenItThrows: "policy check failed",
+  });
+  for (const handlers of context.handlers) {
+    result.refusal ??= await ask(context, "update", () => handlers.update?.(push, result.command), {
+      whenItThrows: "hook declined",
+    });
+  }
+}
+
+function isForProcReceive({ context }: PushState, { command }: CommandResult): boolean {
+  return matchesProcReceive(context.settings.receive.procReceiveRefs, command);
+}
+
+/**
+ * proc-receive for those that are its, once the objects are published: it may move refs to them itself. What it lets
+ * fall through is judged as any other.
+ */
+export async function runProcReceive(state: PushState): Promise<void> {
   const { context, push } = state;
-  const patterns = context.settings.receive.procReceiveRefs;
-  const mine = standing(state).filter(({ command }) => matchesProcReceive(patterns, command));
+  const mine = standing(state).filter((result) => isForProcReceive(state, result));
   if (mine.length === 0) return;
   const handler = context.handlers.find((handlers) => handlers.procReceive !== undefined);
   let answers: readonly ProcReceiveResult[] = [];
@@ -55,11 +64,12 @@ async function runProcReceive(state: PushState): Promise<void> {
     else if (own.length === 0) result.refusal = "proc-receive failed to report status";
     else if (refused !== undefined) result.refusal = refused.refusal;
     else result.substitutes = own;
+    if (result.refusal === undefined && !isSubstituted(result)) await judge(state, result);
   }
 }
 
 /** True when proc-receive has dealt with the command: no ref of its name moves. */
-export function isSubstituted(result: PushState["results"][number]): boolean {
+export function isSubstituted(result: CommandResult): boolean {
   return result.substitutes.length > 0 && !result.substitutes.some((answer) => answer.fallThrough === true);
 }
 

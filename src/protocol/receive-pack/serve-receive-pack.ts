@@ -1,8 +1,8 @@
 /**
  * receive-pack: takes a push. Specification: gitprotocol-pack "Pushing Data To a Server".
  *
- * commands → authorize → quarantine ← pack → connectivity → pre-receive → policy and update → publish → refs →
- * report → post-receive. Whatever fails before "publish" leaves nothing behind.
+ * commands → authorize → quarantine ← pack → connectivity → pre-receive → policy and update → publish →
+ * proc-receive → refs → report → post-receive. Whatever fails before "publish" leaves nothing behind.
  */
 import type { ByteSink } from "../../base/byte-streams.js";
 import { isGitwharfError } from "../../base/errors.js";
@@ -24,7 +24,7 @@ import {
 } from "../wire/side-band.js";
 import { openCertificate } from "./push-certificate.js";
 import { checkConnectivityOf, checkTagChains } from "./push-connectivity.js";
-import { runHandlers, runPostReceive } from "./push-handlers.js";
+import { runHandlers, runPostReceive, runProcReceive } from "./push-handlers.js";
 import { checkCommandName } from "./push-policy.js";
 import { type PushRequest, readPushRequest } from "./push-request.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
@@ -183,6 +183,7 @@ async function decide(state: PushState, ingest: IngestResult | undefined): Promi
   if (ingest !== undefined) await checkTagChains(state);
   await runHandlers(state);
   if (standing(state).length > 0) await state.quarantine?.publish();
+  await runProcReceive(state);
   await moveRefs(state);
 }
 
