@@ -33,6 +33,6 @@ export function checkNonce(
   const age = options.nowSeconds - time;
   if (age === 0 || !options.statelessRpc) return { nonceStatus: "OK", nonceSlopSeconds: undefined };
   // Within the slop the nonce is as good as the one that would be handed out now.
-  const within = Math.abs(age) <= options.slopSeconds;
-  return { nonceStatus: within ? "OK" : "SLOP", nonceSlopSeconds: age };
+  if (Math.abs(age) <= options.slopSeconds) return { nonceStatus: "OK", nonceSlopSeconds: undefined };
+  return { nonceStatus: "SLOP", nonceSlopSeconds: age };
 }

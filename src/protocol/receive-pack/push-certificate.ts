@@ -23,17 +23,18 @@ export async function openCertificate(
     repositoryId: context.repository.name,
     nowSeconds: Math.floor(Date.now() / 1000),
   };
+  const judged = checkNonce(raw.nonce, {
+    ...nonce,
+    slopSeconds: receive.certNonceSlopSeconds,
+    statelessRpc: about.statelessRpc,
+  });
   const certificate: PushCertificate = {
     payload: raw.payload,
     signature: raw.signature,
     pusher: raw.pusher,
     nonce: raw.nonce,
-    nonceIssued: formatNonce(nonce),
-    ...checkNonce(raw.nonce, {
-      ...nonce,
-      slopSeconds: receive.certNonceSlopSeconds,
-      statelessRpc: about.statelessRpc,
-    }),
+    nonceIssued: judged.nonceStatus === "OK" ? raw.nonce : formatNonce(nonce),
+    ...judged,
     blobOid: hashObject(context.repository.objectFormat, "blob", whole),
   };
   const verification = await context.verifyPushCertificate?.(certificate);
