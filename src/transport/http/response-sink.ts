@@ -26,8 +26,7 @@ export function createResponseSink(
     started = true;
     options.onFirstWrite();
   };
-  const body = response as NodeJS.WritableStream &
-    Pick<HttpResponse, "destroyed" | "destroy" | "cork" | "uncork">;
+  const body = response as NodeJS.WritableStream & Pick<HttpResponse, "destroyed" | "destroy">;
 
   const drained = (): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -64,9 +63,9 @@ export function createResponseSink(
       if (body.destroyed) throw gone();
       start();
       let ready = true;
-      body.cork();
+      // Not corked: Node corks the socket for the tick anyway, and from Node 24 on a response that was corked itself
+      // asks for a "drain" which never comes when the socket takes everything at once.
       for (const chunk of chunks) ready = body.write(chunk);
-      body.uncork();
       return ready ? undefined : drained();
     },
     end() {
