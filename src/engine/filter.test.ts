@@ -159,6 +159,17 @@ describe("what a filter lets through is what git lets through", () => {
     `sparse:oid=${sparse("/*\n!/*/\n/d/\n")}`,
     `sparse:oid=${sparse("file[0-2]\n*.big\n!/f/**\n# no\n\\!x\na/**/file3\n")}`,
   ];
+  test("a hidden ref is no name of a sparse specification", async () => {
+    source.git(["update-ref", "refs/hidden/spec", sparse("d/\n")]);
+    const snapshot = openGitDirectory(source.path, { blocking: true });
+    removals.push(snapshot.release);
+    const filter = parseFilter("sparse:oid=refs/hidden/spec", limits);
+    expect(await resolveSparseBlobs(snapshot, filter)).toEqual([sparse("d/\n")]);
+    await expect(
+      resolveSparseBlobs(snapshot, filter, (ref) => !ref.name.startsWith("refs/hidden/")),
+    ).rejects.toThrow("unable to access sparse blob in 'refs/hidden/spec'");
+  });
+
   test("differs from git: a blob is sent when one path passes all filters, whatever another path said", async () => {
     const snapshot = openGitDirectory(source.path, { blocking: true });
     removals.push(snapshot.release);

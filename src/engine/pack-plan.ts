@@ -169,7 +169,7 @@ async function resolveRequest(
     haves: [...haves],
     cutAt: [...cutAt],
     filter: options.filter,
-    sparseBlobs: await resolveSparseBlobs(snapshot, options.filter),
+    sparseBlobs: await resolveSparseBlobs(snapshot, options.filter, options.isVisibleRef),
     thinPack: options.thinPack === true,
     ofsDelta: options.ofsDelta === true,
     tags: tags.tags,

@@ -7,29 +7,39 @@ import { GitwharfError } from "../../base/errors.js";
 import { isObjectId, type ObjectId } from "../../object/object-id.js";
 import { hashBytes } from "../../object/object-format.js";
 import { objectIdAt } from "../../object/object-id.js";
+import type { Ref } from "../../storage/contracts/ref-store.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import type { ObjectFilter } from "../filter.js";
 import { peelTag } from "../peel.js";
 import { createCommitReader } from "./commit-reader.js";
 import { TreeCursor } from "./tree-cursor.js";
 
-/** In the order in which the filters stand. @throws protocol/bad-request when one cannot be resolved */
+/**
+ * In the order in which the filters stand.
+ * @param isVisibleRef a hidden ref is no name: an answer would tell that it is there
+ * @throws protocol/bad-request when one cannot be resolved
+ */
 export async function resolveSparseBlobs(
   snapshot: Snapshot,
   filter: ObjectFilter | undefined,
+  isVisibleRef: (ref: Ref) => boolean = () => true,
 ): Promise<readonly ObjectId[]> {
   if (filter === undefined) return [];
   if (filter.kind === "combine") {
     const all: ObjectId[] = [];
-    for (const part of filter.filters) all.push(...(await resolveSparseBlobs(snapshot, part)));
+    for (const part of filter.filters) all.push(...(await resolveSparseBlobs(snapshot, part, isVisibleRef)));
     return all;
   }
-  return filter.kind === "sparse-oid" ? [await resolve(snapshot, filter.name)] : [];
+  return filter.kind === "sparse-oid" ? [await resolve(snapshot, filter.name, isVisibleRef)] : [];
 }
 
-async function resolve(snapshot: Snapshot, name: string): Promise<ObjectId> {
+async function resolve(
+  snapshot: Snapshot,
+  name: string,
+  isVisibleRef: (ref: Ref) => boolean,
+): Promise<ObjectId> {
   const colon = name.indexOf(":");
-  const start = findRevision(snapshot, colon < 0 ? name : name.slice(0, colon));
+  const start = findRevision(snapshot, colon < 0 ? name : name.slice(0, colon), isVisibleRef);
   if (start === undefined) throw unresolved(name);
   if (colon < 0) return start;
   const peeled = await peelTag(snapshot.objects, start);
@@ -44,12 +54,16 @@ async function resolve(snapshot: Snapshot, name: string): Promise<ObjectId> {
   return oid;
 }
 
-function findRevision({ refs, head, objects }: Snapshot, name: string): ObjectId | undefined {
+function findRevision(
+  { refs, head, objects }: Snapshot,
+  name: string,
+  isVisibleRef: (ref: Ref) => boolean,
+): ObjectId | undefined {
   if (isObjectId(name.toLowerCase(), objects.objectFormat)) return name.toLowerCase();
   if (name === "HEAD") return head.oid;
   for (const prefix of ["", "refs/", "refs/tags/", "refs/heads/"]) {
     const ref = refs.get(prefix + name);
-    if (ref !== undefined) return ref.oid;
+    if (ref !== undefined && isVisibleRef(ref)) return ref.oid;
   }
   return undefined;
 }
