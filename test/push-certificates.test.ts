@@ -23,6 +23,9 @@ let verified: PushCertificate[] = [];
 let seen: (PushCertificate | undefined)[] = [];
 /** Between the advertisement and the push. */
 let beforePush: () => void = () => undefined;
+/** Whether the callback throws. */
+let fails = false;
+const log: string[] = [];
 const SIGNERS = "signers";
 
 beforeAll(async () => {
@@ -40,13 +43,14 @@ beforeAll(async () => {
   server = await createTestServer({
     repositories: join(directory, "served"),
     durability: "none",
-    log: () => undefined,
+    log: (entry) => void log.push(entry.message),
     authorize: ({ operation, commands }) => {
       if (operation !== "fetch" && commands !== undefined) beforePush();
       return { allowed: true };
     },
     verifyPushCertificate: (certificate) => {
       verified.push(certificate);
+      if (fails) throw new Error("the key server is down");
       return verify(certificate);
     },
     handlers: {
@@ -68,6 +72,8 @@ beforeEach(async () => {
   verified = [];
   seen = [];
   beforePush = () => undefined;
+  fails = false;
+  log.length = 0;
   await workspace.run("init", "-q", "--bare", `served/${name}.git`);
   bare = workspace.in(`served/${name}.git`);
   await bare.run("config", "receive.certNonceSeed", "a seed");
@@ -139,6 +145,16 @@ describe("git push --signed", () => {
     expect(await served()).toBe("");
     // Nothing of a push that was refused stays.
     expect(await bare.run("count-objects")).toBe("0 objects, 0 kilobytes");
+  });
+
+  it("cannot be checked when the callback fails: the operator reads why", async () => {
+    fails = true;
+    const result = await push();
+    expect(result.status).toBe(1);
+    expect(result.stderr).toMatch(/ ! \[remote rejected\] HEAD -> main \(.*sign your push with a known key/);
+    expect(seen[0]?.verification).toEqual({ status: "E" });
+    expect(log).toContain(`the verifyPushCertificate handler failed in a push to ${name}`);
+    expect(await served()).toBe("");
   });
 
   it("signs its push options, deletions and many refs", async () => {

@@ -1,7 +1,7 @@
 /** A push certificate as handlers see it: nonce judged, stored as a blob, verified by the application. */
 import { createHash } from "node:crypto";
 import { ingestPack } from "../../engine/ingest/ingest-pack.js";
-import type { PushCertificate } from "../../engine/push.js";
+import type { PushCertificate, PushCertificateVerification } from "../../engine/push.js";
 import { hashObject } from "../../object/object-id.js";
 import { formatEntry, formatPackHeader } from "../../pack/pack-writer.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
@@ -37,8 +37,21 @@ export async function openCertificate(
     ...judged,
     blobOid: hashObject(context.repository.objectFormat, "blob", whole),
   };
-  const verification = await context.verifyPushCertificate?.(certificate);
+  const verification = await verify(context, certificate);
   return verification === undefined ? certificate : { ...certificate, verification };
+}
+
+/** A callback that throws has verified nothing: "E" is git's letter for a signature that cannot be checked. */
+async function verify(
+  context: ReceivePackContext,
+  certificate: PushCertificate,
+): Promise<PushCertificateVerification | undefined> {
+  try {
+    return await context.verifyPushCertificate?.(certificate);
+  } catch (error) {
+    context.onHandlerError("verifyPushCertificate", error);
+    return { status: "E" };
+  }
 }
 
 /** Through the same gate as everything else that is written: a pack of one object. */
