@@ -66,9 +66,19 @@ export function runHook(run: HookRun): Promise<HookEnd> {
       }
     };
     let killer: NodeJS.Timeout | undefined;
+    let exited = false;
+    /** A process that left the group may hold them open for as long as it likes. */
+    const closeOutputs = (): void => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     const end = (why: string): void => {
       if (ended !== undefined) return;
       ended = why;
+      if (exited) {
+        closeOutputs();
+        return;
+      }
       killGroup("SIGTERM");
       killer = setTimeout(() => killGroup("SIGKILL"), KILL_AFTER_MS);
     };
@@ -104,18 +114,20 @@ export function runHook(run: HookRun): Promise<HookEnd> {
     child.stdin.on("error", () => undefined);
     child.stdin.end(run.input);
     const settle = (status: number | undefined): void => {
-      clearTimeout(timer);
+      exited = true;
       clearTimeout(killer);
-      run.signal.removeEventListener("abort", onAbort);
       // What the hook left running in its group ends with it.
       killGroup("SIGKILL");
-      void outputs.then(() =>
+      if (ended !== undefined) closeOutputs();
+      void outputs.then(() => {
+        clearTimeout(timer);
+        run.signal.removeEventListener("abort", onAbort);
         resolve({
           status: ended === undefined ? status : undefined,
           output: Buffer.concat(captured),
           ...(ended === undefined ? {} : { ended }),
-        }),
-      );
+        });
+      });
     };
     child.once("error", (error) => {
       ended ??= `it could not be started: ${error.message}`;
