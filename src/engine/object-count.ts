@@ -65,8 +65,8 @@ export interface ObjectSelection {
 const PREVIOUS_MAX = 200_000;
 /** Trees of the other side that a commit without known parents is laid beside. */
 const SUBSTITUTE_PARENTS_MAX = 4;
-/** Trees below trees; an honest path has a few dozen names. */
-const TREE_DEPTH_MAX = 4096;
+/** Trees below trees, where a filter by paths makes the walk keep the path of each; an honest one has a few dozen names. */
+const SPARSE_DEPTH_MAX = 4096;
 
 interface OldTree {
   readonly ordinal: number;
@@ -468,8 +468,11 @@ class Counter {
     if (this.#uninteresting.has(ordinal)) return;
     if (this.#gate.showTrees && this.chosen.add(ordinal)) this.#remember(ordinal, olds[0]?.ordinal);
     if (!this.#open(ordinal, depth, path)) return;
-    if (depth > TREE_DEPTH_MAX) {
-      throw new GitwharfError("object/corrupt", `trees are nested more than ${TREE_DEPTH_MAX} levels deep`);
+    if (depth >= SPARSE_DEPTH_MAX && this.#gate.sparse.length > 0) {
+      throw new GitwharfError(
+        "protocol/bad-request",
+        `trees are nested more than ${SPARSE_DEPTH_MAX} levels deep, too deep for a sparse filter`,
+      );
     }
     (olds.length > 0 ? this.#queue : this.#fresh).push({ ordinal, olds, depth, path, defaults });
   }
