@@ -1,5 +1,5 @@
 /** What the real client asks of receive-pack beyond a plain push, over HTTP, on both backends. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { PushHandlers } from "../src/engine/push.js";
@@ -8,6 +8,7 @@ import { DEFAULT_REPOSITORY_SETTINGS } from "../src/storage/repository-settings-
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { send } from "./support/raw-http.js";
 
 let workspace: GitClient;
 let app: GitClient;
@@ -281,6 +282,27 @@ describe("pushes beside other repositories and shallow ones", () => {
     expect(pushed.stderr).toMatch(/git< [0-9a-f]{40} \.have/);
     expect(await served.in("fork.git").run("count-objects", "-v")).toMatch(/^count: 0$[^]*^in-pack: 0$/m);
     await served.in("fork.git").run("fsck", "--strict");
+  });
+
+  it("are told of the tips of the alternates that are named now", async () => {
+    const served = workspace.in("served");
+    const tips: Record<string, string> = {};
+    for (const name of ["first", "second"]) {
+      tips[name] = await commit(`of the ${name}`);
+      await app.run("push", "-q", server.urlOf(name), "main");
+    }
+    await served.run("init", "-q", "--bare", "fork.git");
+    const file = join(served.directory, "fork.git/objects/info/alternates");
+    const told = async (): Promise<readonly string[]> => {
+      const { body } = await send(`${server.urlOf("fork")}/info/refs?service=git-receive-pack`);
+      return [...body.toString().matchAll(/([0-9a-f]{40}) \.have/g)].map((match) => match[1] as string);
+    };
+    for (const name of ["first", "second", "first"]) {
+      writeFileSync(file, `../../${name}.git/objects\n`);
+      expect(await told()).toEqual([tips[name]]);
+    }
+    writeFileSync(file, "../../first.git/objects\n../../second.git/objects\n");
+    expect((await told()).toSorted()).toEqual(Object.values(tips).toSorted());
   });
 
   it("from a shallow clone are taken when what they build on is there", async () => {

@@ -29,7 +29,8 @@ export async function advertiseReceivePack(context: ReceivePackContext): Promise
     const haves = [...new Set(snapshot.alternateTips)].filter((oid) => !shown.has(oid));
     const lines = [...haves.map((oid) => `${oid} .have`), ...visible.map((ref) => `${ref.oid} ${ref.name}`)];
     const [first = `${nullObjectId(repository.objectFormat)} capabilities^{}`] = lines;
-    const key = `${repository.id}\n${snapshot.version}\n${settings.receive.hideRefs.join()}\n${haves.length}`;
+    // The version counts the tips of alternates in.
+    const key = `${repository.id}\n${snapshot.version}\n${settings.receive.hideRefs.join("\n")}`;
     let rest = rendered.get(key);
     if (rest === undefined) {
       const shallow = [...snapshot.shallow].map((oid) => encodePktLine(`shallow ${oid}`));
