@@ -32,7 +32,8 @@ import { type PushState, standing } from "./push-state.js";
 import { type CommandResult, formatReport } from "./report-status.js";
 import { moveRefs } from "./move-refs.js";
 
-const KEEP_ALIVE_MS = 5000;
+/** A longer timer would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /**
  * The advertisement has been sent already.
@@ -93,8 +94,8 @@ async function takePush(
   const bands = capabilities.has("side-band-64k")
     ? serializeSideBand(createSideBandWriter(streams.output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX }))
     : undefined;
-  const timer = bands === undefined ? undefined : setInterval(() => void keepAlive(bands), KEEP_ALIVE_MS);
   const snapshot = await context.repository.snapshot();
+  const timer = beginKeepAlive(bands, context.settings.receive.keepAliveSeconds);
   let quarantine: Quarantine | undefined;
   let failure: unknown;
   try {
@@ -240,6 +241,12 @@ async function createPush(
     print: (text) => bands?.progress(text),
     signal: context.signal,
   };
+}
+
+/** @param seconds 0 or less: no signs of life */
+function beginKeepAlive(bands: SerialSideBand | undefined, seconds: number): NodeJS.Timeout | undefined {
+  if (bands === undefined || seconds <= 0) return undefined;
+  return setInterval(() => void keepAlive(bands), Math.min(seconds * 1000, TIMER_MS_MAX));
 }
 
 async function keepAlive(bands: SerialSideBand): Promise<void> {
