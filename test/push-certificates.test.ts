@@ -186,6 +186,21 @@ describe("git push --signed", () => {
     expect([verified, seen]).toEqual([[], [undefined]]);
   });
 
+  it("may be too large, and the client says so", async () => {
+    const tight = await createTestServer({
+      repositories: server.server.store,
+      limits: { certificateBytesMax: 200 },
+    });
+    try {
+      const result = await app.try("push", "--signed", tight.urlOf(name), "HEAD:refs/heads/main");
+      expect(result.status).not.toBe(0);
+      expect(result.stderr).toContain("remote: the push has more than 200 bytes of certificate");
+      expect(await served()).toBe("");
+    } finally {
+      await tight.close();
+    }
+  });
+
   it("is not offered without a seed, and the client says so", async () => {
     await bare.run("config", "--unset", "receive.certNonceSeed");
     const result = await push();
@@ -269,6 +284,34 @@ describe("a certificate by hand", () => {
     expect(await rawPush(certificate({}))).toMatch(/takes no push certificates \(receive\.certNonceSeed\)/);
   });
 
+  it("is not looked at, nor kept, when the pack beside it is broken", async () => {
+    const broken = packOfBlobs("b");
+    broken.writeUInt8(broken.readUInt8(broken.length - 1) ^ 1, broken.length - 1);
+    const answer = await rawPush(certificate({}), "", broken);
+    expect(answer).toMatch(/unpack (?!ok)/);
+    expect(answer).toContain("ng refs/tags/b unpacker error");
+    expect([verified, seen, log.filter((line) => line.includes("failed"))]).toEqual([[], [], []]);
+    expect(await bare.run("count-objects", "-v")).toMatch(/^count: 0$[^]*^in-pack: 0$[^]*^garbage: 0$/m);
+  });
+
+  it("may be larger than an object, or a pack, is allowed to be", async () => {
+    const small = { objectSizeBytesMax: 20, packSizeBytesMax: 100, inflatedTotalBytesMax: 20 };
+    const tight = await createTestServer({
+      repositories: server.server.store,
+      limits: small,
+      handlers: { preReceive: ({ certificate: its }) => void seen.push(its) },
+    });
+    try {
+      const answer = await rawPush(certificate({}), "", packOfBlobs("b"), tight);
+      expect(answer).toContain("ok refs/tags/b");
+      const [its] = seen;
+      const length = (its?.payload.length ?? 0) + (its?.signature.length ?? 0);
+      expect(await bare.run("cat-file", "-s", its?.blobOid ?? "")).toBe(String(length));
+    } finally {
+      await tight.close();
+    }
+  });
+
   it("is refused when it is cut, of another version, or has a line that is no command", async () => {
     const cert = certificate({});
     expect(await rawPush(cert.slice(0, -pktLine("push-cert-end\n").length))).toMatch(/is not whole/);
@@ -304,10 +347,15 @@ function certificate(text: CertificateText): string {
   return start + lines.map((line) => pktLine(`${line}\n`)).join("");
 }
 
-async function rawPush(commands: string, options = ""): Promise<string> {
-  const answer = await send(`${server.urlOf(name)}/git-receive-pack`, {
+async function rawPush(
+  commands: string,
+  options = "",
+  pack = packOfBlobs("b"),
+  to: TestServer = server,
+): Promise<string> {
+  const answer = await send(`${to.urlOf(name)}/git-receive-pack`, {
     headers: { "content-type": RECEIVE_PACK_TYPE },
-    body: Buffer.concat([Buffer.from(`${commands}0000${options}`), packOfBlobs("b")]),
+    body: Buffer.concat([Buffer.from(`${commands}0000${options}`), pack]),
   });
   return answer.body.toString("latin1");
 }

@@ -1,5 +1,6 @@
 /** A push certificate as handlers see it: nonce judged, stored as a blob, verified by the application. */
 import { createHash } from "node:crypto";
+import { DEFAULT_LIMITS } from "../../base/limits.js";
 import { ingestPack } from "../../engine/ingest/ingest-pack.js";
 import type { PushCertificate, PushCertificateVerification } from "../../engine/push.js";
 import { hashObject } from "../../object/object-id.js";
@@ -70,7 +71,8 @@ async function storeBlob(
       yield await Promise.resolve(pack);
     })(),
     objectFormat,
-    limits: context.limits,
+    // It has been held to a limit of its own (`certificateBytesMax`).
+    limits: DEFAULT_LIMITS,
     collisionDetection: context.collisionDetection,
     maxInputSizeBytes: Infinity,
     signal: context.signal,

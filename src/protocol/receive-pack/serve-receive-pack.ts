@@ -8,7 +8,7 @@ import type { ByteSink } from "../../base/byte-streams.js";
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
-import type { Push } from "../../engine/push.js";
+import type { Push, PushCertificate } from "../../engine/push.js";
 import { describeOddSeverities } from "../../object/fsck/fsck-message.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
@@ -105,15 +105,16 @@ async function takePush(
     const needsPack = request.commands.some((command) => !isNullObjectId(command.newOid));
     if (needsPack || request.certificate !== undefined)
       quarantine = await context.repository.openQuarantine();
-    const unpacked = await unpack(context, reader, { request, snapshot, quarantine, bands, needsPack });
+    const about = { request, snapshot, quarantine, bands, needsPack, streams };
+    const unpacked = await unpack(context, reader, about);
     failure = unpacked.failure;
     const atomic = capabilities.has("atomic");
-    const push = await createPush(context, { request, snapshot, quarantine, bands, streams });
+    const push = createPush(context, about, unpacked.certificate);
     const state: PushState = { context, request, snapshot, results, push, quarantine, atomic };
-    if (unpacked.failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
+    if (failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
     else await decide(state, unpacked.ingest);
     clearInterval(timer);
-    await sendReport(state, streams.output, bands, unpacked.failure);
+    await sendReport(state, streams.output, bands, failure);
     await runPostReceive(state);
     await bands?.settled();
     await bands?.flush();
@@ -131,13 +132,40 @@ interface UnpackAbout {
   readonly quarantine: Quarantine | undefined;
   readonly bands: SerialSideBand | undefined;
   readonly needsPack: boolean;
+  readonly streams: ServiceStreams;
 }
 
+interface Unpacked {
+  readonly ingest?: IngestResult;
+  readonly certificate?: PushCertificate;
+  readonly failure?: unknown;
+}
+
+/** The pack; and when there is nothing wrong with it, the certificate. */
 async function unpack(
   context: ReceivePackContext,
   reader: PktLineReader,
   about: UnpackAbout,
-): Promise<{ readonly ingest?: IngestResult; readonly failure?: unknown }> {
+): Promise<Unpacked> {
+  const { request, snapshot, quarantine } = about;
+  const unpacked = await unpackObjects(context, reader, about);
+  if (request.certificate === undefined || quarantine === undefined || unpacked.failure !== undefined)
+    return unpacked;
+  const { statelessRpc } = about.streams;
+  try {
+    const opened = { quarantine, snapshot, statelessRpc };
+    return { ...unpacked, certificate: await openCertificate(context, request.certificate, opened) };
+  } catch (failure) {
+    if (context.signal.aborted) throw failure;
+    return { failure };
+  }
+}
+
+async function unpackObjects(
+  context: ReceivePackContext,
+  reader: PktLineReader,
+  about: UnpackAbout,
+): Promise<Unpacked> {
   const { request, snapshot, quarantine, bands } = about;
   if (!about.needsPack || quarantine === undefined) return {};
   const { receive } = context.settings;
@@ -210,19 +238,12 @@ async function sendReport(
   if (isPromise(written)) await written;
 }
 
-async function createPush(
+function createPush(
   context: ReceivePackContext,
-  about: Omit<UnpackAbout, "needsPack"> & { readonly streams: ServiceStreams },
-): Promise<Push> {
+  about: UnpackAbout,
+  certificate: PushCertificate | undefined,
+): Push {
   const { request, snapshot, quarantine, bands } = about;
-  const certificate =
-    request.certificate === undefined || quarantine === undefined
-      ? undefined
-      : await openCertificate(context, request.certificate, {
-          quarantine,
-          snapshot,
-          statelessRpc: about.streams.statelessRpc,
-        });
   return {
     repository: context.repository,
     identity: context.identity,
