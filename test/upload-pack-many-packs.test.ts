@@ -29,6 +29,7 @@ beforeAll(async () => {
   server = await createTestServer({ repositories: workspace.directory, durability: "none" });
   await workspace.run("init", "-q", "--bare", "app.git");
   repository = workspace.in("app.git");
+  await repository.run("config", "gc.auto", "0");
   url = server.urlOf("app");
   let parent: string | undefined;
   for (let i = 0; i < PUSHES; i++) {

@@ -7,6 +7,7 @@ import { isGitwharfError } from "../base/errors.js";
 import { VERSION } from "../server/version.js";
 import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
+import { maintenanceCommand } from "./maintenance-command.js";
 import { receivePackCommand } from "./receive-pack-command.js";
 import { serveCommand } from "./serve-command.js";
 import { uploadPackCommand } from "./upload-pack-command.js";
@@ -22,6 +23,7 @@ for (const command of [
   serveCommand(),
   initCommand(),
   fsckCommand(),
+  maintenanceCommand(),
   uploadPackCommand(),
   receivePackCommand(),
 ]) {

@@ -5,6 +5,7 @@ import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
+import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import type { PushHandlers } from "../engine/push.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
@@ -67,6 +68,18 @@ export function createGitServer(options: GitServerOptions): GitServer {
   // Where it cannot run, the server must not start rather than refuse every push.
   if (collisionDetection) createCollisionDetector();
 
+  const maintenance = createBackgroundMaintenance({
+    store,
+    settingsOf: (repository) => repository.settings(),
+    onFolded: ({ name, packCount, objectCount }) =>
+      log({
+        level: "info",
+        message: `folded ${packCount} packs of '${name}' into one of ${objectCount} objects`,
+      }),
+    onFailure: (name, error) =>
+      log({ level: "error", message: `folding the packs of '${name}' failed`, error }),
+  });
+
   const host: ServiceHost = {
     store,
     limits,
@@ -86,6 +99,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     verifyPushCertificate: options.verifyPushCertificate,
     collisionDetection,
     log,
+    afterPush: (name) => maintenance.afterPush(name),
     closing: closing.signal,
   };
   const listeners = new Set<HttpListener>();
@@ -132,6 +146,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
         closing.abort(
           new GitwharfError("base/shutting-down", "the server is shutting down; try again later"),
         );
+        await maintenance.close();
         if (ownsStore) await store.close();
       })();
       return closed;

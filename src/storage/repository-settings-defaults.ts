@@ -32,6 +32,7 @@ export const DEFAULT_REPOSITORY_SETTINGS: RepositorySettings = {
     certNonceSeed: undefined,
     certNonceSlopSeconds: 0,
     keepAliveSeconds: 5,
+    autoGc: true,
     shallowUpdate: false,
     procReceiveRefs: [],
     hideRefs: [],

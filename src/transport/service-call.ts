@@ -59,6 +59,7 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
       async release() {
         leave();
         await opened.close();
+        if (operation === "push" && !options.discovery) host.afterPush(name);
       },
     };
   } catch (error) {

@@ -46,6 +46,8 @@ export interface ServiceHost {
     | undefined;
   readonly collisionDetection: boolean;
   log(entry: ServiceLogEntry): void;
+  /** Told of every push that was served, when its request is over; does its work later. */
+  afterPush(name: string): void;
   /** Fires when the server gives up on requests that are still at work. */
   readonly closing: AbortSignal;
 }

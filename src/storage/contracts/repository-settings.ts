@@ -51,6 +51,8 @@ export interface RepositorySettings {
     readonly certNonceSlopSeconds: number;
     /** Seconds without a byte after which an empty band 2 packet is sent; 0 = never. @default 5 */
     readonly keepAliveSeconds: number;
+    /** False: nothing is looked after in the background after a push. */
+    readonly autoGc: boolean;
     readonly shallowUpdate: boolean;
     /** receive.procReceiveRefs: `[modifiers:]prefix` as written. */
     readonly procReceiveRefs: readonly string[];
@@ -69,5 +71,6 @@ export interface RepositorySettings {
     /** bundle.<id>.<key> in file order. */
     readonly entries: readonly { readonly id: string; readonly key: string; readonly value: string }[];
   };
+  /** Packs above `autoPackLimit` are folded after a push; 0 in either: never. */
   readonly gc: { readonly auto: number; readonly autoPackLimit: number };
 }

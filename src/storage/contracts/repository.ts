@@ -5,6 +5,7 @@
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReader } from "./object-reader.js";
+import type { PackMaintenance } from "./pack-maintenance.js";
 import type { Quarantine } from "./quarantine.js";
 import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
 import type { RepositorySettings } from "./repository-settings.js";
@@ -53,6 +54,8 @@ export interface Repository {
   checkedOutBranches(): Promise<ReadonlyMap<string, WorkTreeUse>>;
   /** Raw bytes for dumb HTTP: `HEAD`, `objects/…`; undefined when absent or not served. */
   openFile?(path: string): Promise<RepositoryFile | undefined>;
+  /** Absent where there is nothing to look after. */
+  readonly packMaintenance?: PackMaintenance;
   close(): Promise<void>;
 }
 

@@ -60,6 +60,11 @@ export class DiskQuarantine implements Quarantine {
     return this.#directory;
   }
 
+  /** Under which names its packs stand in the repository. Empty before publishing. */
+  get publishedNames(): ReadonlySet<string> {
+    return new Set(this.#published.map(({ name }) => name));
+  }
+
   async createPack(): Promise<PackSink> {
     this.#mustBeOpen();
     const sink = new DiskPackSink({

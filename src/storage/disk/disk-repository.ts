@@ -13,6 +13,7 @@ import { GitwharfError } from "../../base/errors.js";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
+import type { PackMaintenance } from "../contracts/pack-maintenance.js";
 import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefSnapshot, RefStore } from "../contracts/ref-store.js";
 import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
@@ -20,6 +21,7 @@ import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { peelTag } from "../peel-tag.js";
 import { AlternateTips } from "./alternate-tips.js";
 import { CachedFile } from "./cached-file.js";
+import { createDiskPackMaintenance } from "./disk-pack-maintenance.js";
 import { DiskQuarantine } from "./disk-quarantine.js";
 import { identityOf, readStamp } from "./file-stamp.js";
 import type { GitDirectory } from "./git-directory.js";
@@ -74,6 +76,7 @@ export class DiskRepository implements Repository {
   readonly id: string;
   readonly refs: RefStore;
   readonly gitDirectory: string;
+  readonly packMaintenance: PackMaintenance;
   readonly #options: OpenDiskRepositoryOptions;
   readonly #parts: Parts;
   readonly #snapshots: RepositorySnapshots;
@@ -112,6 +115,13 @@ export class DiskRepository implements Repository {
       tips: this.#tips,
       mustExist: () => this.#mustExist(),
     });
+    this.packMaintenance = createDiskPackMaintenance({
+      commonDirectory,
+      packs: parts.objects.own.packs,
+      shared: async () => (await this.settings()).core.sharedRepository,
+      isPrecious: async () => (await parts.config.format()).preciousObjects,
+      openQuarantine: () => this.#openQuarantine(),
+    });
     this.#sweeping = removeLeftovers(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
       () => undefined,
     );
@@ -145,7 +155,11 @@ export class DiskRepository implements Repository {
     }
   }
 
-  async openQuarantine(): Promise<Quarantine> {
+  openQuarantine(): Promise<Quarantine> {
+    return this.#openQuarantine();
+  }
+
+  async #openQuarantine(): Promise<DiskQuarantine> {
     try {
       const other = Promise.all([this.settings(), this.#mustExist()]);
       const [[settings], { view }] = await this.#snapshots.takeObjectsBeside(other);
@@ -196,7 +210,7 @@ export class DiskRepository implements Repository {
   }
 
   /** @param view taken over */
-  #createQuarantine(settings: RepositorySettings, view: ObjectsView): Quarantine {
+  #createQuarantine(settings: RepositorySettings, view: ObjectsView): DiskQuarantine {
     const { commonDirectory } = this.#options.location;
     const { objectFormat } = this;
     const sync = this.#sync;

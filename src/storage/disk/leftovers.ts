@@ -1,11 +1,13 @@
 /**
  * Removing what pushes that were killed left behind: quarantine directories in which nothing was written for a day
  * (`git gc` removes them too, but not every repository meets a `git gc`), and our own `.keep` files of that age.
+ * Packs that a fold was about to remove when it was killed go as well.
  */
 import { readdir, rm, unlink } from "node:fs/promises";
 import { readSmallFile } from "./cached-file.js";
 import { readStamp } from "./file-stamp.js";
 import { QUARANTINE_PREFIX } from "./disk-quarantine.js";
+import { finishRemovals } from "./remove-packs.js";
 import { KEEP_TEXT } from "./publish-packs.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -22,6 +24,7 @@ export async function removeLeftovers(
     if (nowMs - (await lastChangeMs(path)) < DAY_MS) continue;
     await rm(path, { recursive: true, force: true }).catch(() => undefined);
   }
+  await finishRemovals(`${objectsDirectory}/pack`, { olderThanMs: DAY_MS, nowMs });
   for (const name of await namesIn(`${objectsDirectory}/pack`)) {
     if (name.endsWith(".keep")) await removeOldKeepFile(`${objectsDirectory}/pack/${name}`, nowMs);
   }

@@ -195,6 +195,10 @@ class SharedRepository implements Repository {
     return this.#inner.gitDirectory;
   }
 
+  get packMaintenance(): DiskRepository["packMaintenance"] {
+    return this.#inner.packMaintenance;
+  }
+
   settings(): ReturnType<Repository["settings"]> {
     return this.#inner.settings();
   }

@@ -77,6 +77,11 @@ export class PackDirectory {
     return this.#broken;
   }
 
+  /** By their names in the directory, in no order. */
+  *filesByName(): IterableIterator<readonly [string, PackFile]> {
+    for (const [name, { file }] of this.#entries) yield [name, file];
+  }
+
   /** Takes over a pack that was just published here: it needs not be opened again, unless it takes too much memory. */
   adopt(name: string, file: PackFile): void {
     const tooLarge =

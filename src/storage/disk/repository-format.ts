@@ -6,7 +6,7 @@
  *     objectFormat          sha1, sha256 (version 1 only)
  *     refStorage            files, reftable (version 1 only)
  *     worktreeConfig        accepted; `config.worktree` is not read
- *     preciousObjects       accepted: nothing here deletes objects
+ *     preciousObjects       packs are not folded
  *     partialClone          accepted; objects that the promisor keeps are missing ones here
  *     noop, noop-v1, relativeWorktrees, submodulePathConfig   accepted
  *     anything else         refused in version 1, ignored in version 0, as git does
@@ -21,6 +21,8 @@ import type { GitConfig } from "./git-config-values.js";
 export interface RepositoryFormat {
   readonly objectFormat: ObjectFormat;
   readonly refFormat: RefFormat;
+  /** No object may be removed. */
+  readonly preciousObjects: boolean;
 }
 
 const ANY_VERSION = new Set(["noop", "preciousobjects", "partialclone", "worktreeconfig"]);
@@ -53,5 +55,6 @@ export function parseRepositoryFormat(config: GitConfig, path: string): Reposito
   if (refFormat !== "files" && refFormat !== "reftable") {
     throw refuse(`extensions.refStorage '${refFormat}' is not known`);
   }
-  return { objectFormat, refFormat };
+  const preciousObjects = config.boolean("extensions.preciousobjects") ?? false;
+  return { objectFormat, refFormat, preciousObjects };
 }

@@ -83,6 +83,7 @@ function receiveSettings({ config, fsckSkipList }: SettingsSource): RepositorySe
     certNonceSeed: config.text("receive.certnonceseed"),
     certNonceSlopSeconds: config.integer("receive.certnonceslop") ?? 0,
     keepAliveSeconds: config.integer("receive.keepalive") ?? DEFAULTS.receive.keepAliveSeconds,
+    autoGc: config.boolean("receive.autogc") ?? true,
     shallowUpdate: config.boolean("receive.shallowupdate") ?? false,
     procReceiveRefs: config.all("receive.procreceiverefs").filter((prefix) => prefix !== ""),
     hideRefs: hideRefs(config, "receive"),

@@ -1,0 +1,104 @@
+/**
+ * What a server does for its repositories by itself: after a push, folds packs when there are too many. Never on the
+ * way of a request, one repository at a time, and a failure is told to the log only.
+ */
+import { isGitwharfError } from "../../base/errors.js";
+import type { Repository, RepositoryStore } from "../../storage/contracts/repository.js";
+import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
+import { foldPacks } from "./fold-packs.js";
+
+export interface BackgroundMaintenance {
+  /** Somebody has pushed: looks after the repository soon. Never throws, never waits. */
+  afterPush(name: string): void;
+  /** Resolves when nothing is left to do. */
+  settled(): Promise<void>;
+  /** Begins nothing any more, ends what runs at its next step and waits for that. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface BackgroundMaintenanceOptions {
+  readonly store: Pick<RepositoryStore, "open">;
+  readonly settingsOf: (repository: Repository) => Promise<RepositorySettings>;
+  readonly onFolded?: (about: {
+    readonly name: string;
+    readonly packCount: number;
+    readonly objectCount: number;
+  }) => void;
+  readonly onFailure: (name: string, error: unknown) => void;
+}
+
+/** Where it failed it is left alone for so long: what is damaged does not mend itself. */
+const PAUSE_MS = 10 * 60 * 1000;
+const PAUSED_MAX = 1000;
+
+export function createBackgroundMaintenance(options: BackgroundMaintenanceOptions): BackgroundMaintenance {
+  const waiting = new Set<string>();
+  /** Until when, on the clock of `performance.now()`. */
+  const paused = new Map<string, number>();
+  const closing = new AbortController();
+  let running: Promise<void> | undefined;
+
+  const pause = (name: string): void => {
+    paused.delete(name);
+    paused.set(name, performance.now() + PAUSE_MS);
+    for (const oldest of paused.keys()) {
+      if (paused.size <= PAUSED_MAX) break;
+      paused.delete(oldest);
+    }
+  };
+
+  const lookAfter = async (name: string): Promise<void> => {
+    let repository: Repository | undefined;
+    try {
+      repository = await options.store.open(name);
+      if (repository === undefined) return;
+      const packs = repository.packMaintenance;
+      if (packs === undefined) return;
+      const limit = packLimitOf(await options.settingsOf(repository));
+      if ((await packs.countFoldable()) <= limit) return;
+      const outcome = await foldPacks(packs, { signal: closing.signal });
+      if (outcome.kind === "folded") options.onFolded?.({ name, ...outcome });
+    } catch (error) {
+      if (closing.signal.aborted) return;
+      // It was deleted meanwhile: nobody's trouble.
+      if (isGitwharfError(error, "storage/not-found")) return;
+      pause(name);
+      options.onFailure(name, error);
+    } finally {
+      await repository?.close().catch(() => undefined);
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    // The push's own request ends first.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const name of waiting) {
+      waiting.delete(name);
+      if (closing.signal.aborted) break;
+      await lookAfter(name);
+    }
+    running = undefined;
+  };
+
+  return {
+    afterPush(name) {
+      if (closing.signal.aborted || (paused.get(name) ?? 0) > performance.now()) return;
+      waiting.add(name);
+      running ??= run();
+    },
+    async settled() {
+      while (running !== undefined) await running;
+    },
+    async close() {
+      closing.abort();
+      waiting.clear();
+      await running;
+    },
+  };
+}
+
+/** More packs than this are folded. */
+function packLimitOf({ gc, receive }: RepositorySettings): number {
+  const isOff = !receive.autoGc || gc.auto <= 0 || gc.autoPackLimit <= 0;
+  return isOff ? Number.POSITIVE_INFINITY : gc.autoPackLimit;
+}
