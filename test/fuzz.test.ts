@@ -241,12 +241,18 @@ const CODECS: Readonly<Record<string, Codec>> = {
   "loose-object": { feed: (bytes) => parseLooseObject(bytes) },
   gitmodules: { feed: (bytes) => checkGitmodules(bytes.toString("utf8"), () => undefined) },
   config: {
-    feed: (bytes) =>
-      settingsFromConfig({
-        config: GitConfig.parse(bytes.toString("utf8")),
-        looksBare: true,
-        fsckSkipList: new Set(),
-      }),
+    feed(bytes) {
+      const config = GitConfig.parse(bytes.toString("utf8"));
+      const settings = settingsFromConfig({ config, looksBare: true, fsckSkipList: () => new Set() });
+      // Each part is made when it is asked for; a bad one must hide no other.
+      for (const part of ["receive", "uploadPack", "uploadPackFilter", "lsRefs", "gc"] as const) {
+        try {
+          void settings[part];
+        } catch (error) {
+          if (!isGitwharfError(error, "storage/bad-config")) throw error;
+        }
+      }
+    },
   },
   "packed-refs": { feed: (bytes) => parsePackedRefs(bytes, SHA1) },
   reftable: {

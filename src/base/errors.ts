@@ -35,6 +35,17 @@ export function isGitwharfError(error: unknown, ...codes: ErrorCode[]): error is
   return error instanceof GitwharfError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/**
+ * One sentence on a failure that is ours: what a peer may read of it. A setting that is wrong is named, so that who
+ * runs into it can tell whoever may mend it.
+ */
+export function describeOperational(error: GitwharfError): string {
+  const { setting } = error.details;
+  return typeof setting === "string"
+    ? `the repository's configuration is wrong: ${setting}; ask its operator`
+    : `the server could not do this (${error.code}); ask its operator`;
+}
+
 /** @throws base/invariant a defect of gitwharf; never reachable from a peer's bytes */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new GitwharfError("base/invariant", message);

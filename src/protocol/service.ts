@@ -1,6 +1,6 @@
 /** What every Git service is given and gives back, and how it speaks of failures. */
 import type { ByteSink, ByteSource } from "../base/byte-streams.js";
-import { GitwharfError } from "../base/errors.js";
+import { describeOperational, GitwharfError } from "../base/errors.js";
 import { sanitizeText } from "./wire/sanitize.js";
 
 export interface ServiceStreams {
@@ -19,9 +19,7 @@ export interface ServiceOutcome {
 export function describeForPeer(error: unknown): string {
   if (error instanceof GitwharfError && error.kind === "peer") return sanitizeText(error.message);
   if (error instanceof GitwharfError && error.kind === "operational") {
-    return error.code === "base/shutting-down"
-      ? error.message
-      : `the server could not do this (${error.code}); ask its operator`;
+    return error.code === "base/shutting-down" ? error.message : sanitizeText(describeOperational(error));
   }
   return "internal error; the operator finds the details in the server's log";
 }

@@ -104,6 +104,11 @@ const KNOWN: ReadonlySet<string> = new Set(
 /** All that object checks can report. */
 export const FSCK_MESSAGE_IDS: readonly string[] = Object.keys(DEFAULTS);
 
+/** @param id in lower case */
+export function isFsckMessageId(id: string): boolean {
+  return KNOWN.has(id);
+}
+
 /** What is configured and has no effect, for a person to read: one line for each. */
 export function describeOddSeverities(severities: FsckPolicy["severities"]): readonly string[] {
   const lines: string[] = [];

@@ -5,6 +5,9 @@
 import { GitwharfError } from "../../base/errors.js";
 import { type ConfigEntry, parseConfig } from "./git-config.js";
 
+/** Of a bad value. */
+const SHOWN_CHARACTERS_MAX = 200;
+
 /** The settings of one repository by name; of a name that is given several times the last counts. */
 export class GitConfig {
   readonly entries: readonly ConfigEntry[];
@@ -64,11 +67,16 @@ export class GitConfig {
   }
 
   #bad(name: string, value: string | undefined, wanted: string): GitwharfError {
-    return new GitwharfError(
-      "storage/bad-config",
-      `${this.#source}: ${name} is '${value ?? ""}', which is not ${wanted}`,
+    return badSetting(
+      `${name} is '${(value ?? "").slice(0, SHOWN_CHARACTERS_MAX)}', which is not ${wanted}`,
+      this.#source,
     );
   }
+}
+
+/** @param setting what is wrong with which key: the person at the other end may read it, but not where the file is */
+export function badSetting(setting: string, source = "config"): GitwharfError {
+  return new GitwharfError("storage/bad-config", `${source}: ${setting}`, { details: { setting } });
 }
 
 /** undefined when it is none. A key without value is true; an empty value is false. */

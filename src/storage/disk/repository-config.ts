@@ -2,16 +2,17 @@
  * A repository's `config` file: its format and the settings that the server honours, read again when it changed.
  */
 import { resolve } from "node:path";
-import { GitwharfError } from "../../base/errors.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { CachedFile } from "./cached-file.js";
-import { GitConfig } from "./git-config-values.js";
+import { badSetting, GitConfig } from "./git-config-values.js";
 import { parseRepositoryFormat, type RepositoryFormat } from "./repository-format.js";
 import { parseSkipList, settingsFromConfig } from "./settings-from-config.js";
 
 const CONFIG_BYTES_MAX = 16 * 1024 * 1024;
 const SKIP_LIST_BYTES_MAX = 64 * 1024 * 1024;
 const NO_OIDS: ReadonlySet<string> = new Set();
+
+type SkipList = ReadonlySet<string> | { readonly error: unknown };
 
 export interface RepositoryConfigOptions {
   readonly gitDirectory: string;
@@ -27,7 +28,7 @@ export class RepositoryConfig {
   #settings:
     | {
         readonly config: GitConfig;
-        readonly skipList: ReadonlySet<string>;
+        readonly skipList: SkipList;
         readonly value: RepositorySettings;
       }
     | undefined;
@@ -46,7 +47,10 @@ export class RepositoryConfig {
     return parseRepositoryFormat(await this.#file.read(), this.#options.gitDirectory);
   }
 
-  /** The same object while nothing has changed. @throws storage/bad-config, storage/io */
+  /**
+   * The same object while nothing has changed.
+   * @throws storage/bad-config, storage/io; and parts of it when they are read (`settingsFromConfig`)
+   */
   async settings(): Promise<RepositorySettings> {
     const config = await this.#file.read();
     const skipList = await this.#readSkipList(config.text("receive.fsck.skiplist"));
@@ -54,28 +58,32 @@ export class RepositoryConfig {
       const value = settingsFromConfig({
         config,
         looksBare: this.#options.looksBare,
-        fsckSkipList: skipList,
+        fsckSkipList: () => {
+          if ("error" in skipList) throw skipList.error;
+          return skipList;
+        },
       });
       this.#settings = { config, skipList, value };
     }
     return this.#settings.value;
   }
 
-  async #readSkipList(named: string | undefined): Promise<ReadonlySet<string>> {
+  async #readSkipList(named: string | undefined): Promise<SkipList> {
     if (named === undefined || named === "") return NO_OIDS;
     const path = resolve(this.#options.gitDirectory, named);
     if (this.#skipList?.path !== path) {
       this.#skipList = new CachedFile(path, {
         parse: (bytes) => {
           if (bytes !== undefined) return parseSkipList(bytes);
-          throw new GitwharfError(
-            "storage/bad-config",
-            `receive.fsck.skipList names ${path}, which does not exist`,
-          );
+          throw badSetting(`receive.fsck.skiplist is '${named}', which does not exist`);
         },
         sizeBytesMax: SKIP_LIST_BYTES_MAX,
       });
     }
-    return this.#skipList.read();
+    try {
+      return await this.#skipList.read();
+    } catch (error) {
+      return { error };
+    }
   }
 }

@@ -5,7 +5,7 @@ import { GitConfig } from "./git-config-values.js";
 import { parseSkipList, settingsFromConfig } from "./settings-from-config.js";
 
 function settings(text: string, looksBare = true): RepositorySettings {
-  return settingsFromConfig({ config: GitConfig.parse(text), looksBare, fsckSkipList: new Set() });
+  return settingsFromConfig({ config: GitConfig.parse(text), looksBare, fsckSkipList: () => new Set() });
 }
 
 describe("settingsFromConfig", () => {
@@ -28,7 +28,7 @@ describe("settingsFromConfig", () => {
     expect(settings("[receive]\n\tdenyCurrentBranch = false\n").receive.denyCurrentBranch).toBe("ignore");
     expect(settings("[receive]\n\tdenyCurrentBranch\n").receive.denyCurrentBranch).toBe("refuse");
     expect(settings("[receive]\n\tdenyDeleteCurrent = Warn\n").receive.denyDeleteCurrent).toBe("warn");
-    expect(() => settings("[receive]\n\tdenyCurrentBranch = perhaps\n")).toThrow(/denycurrentbranch/);
+    expect(() => settings("[receive]\n\tdenyCurrentBranch = perhaps\n").receive).toThrow(/denycurrentbranch/);
   });
 
   it("prefers receive.fsckObjects to transfer.fsckObjects", () => {
@@ -47,7 +47,7 @@ describe("settingsFromConfig", () => {
       ["missingemail", "ignore"],
       ["badtimezone", "warn"],
     ]);
-    expect(() => settings('[receive "fsck"]\n\tmissingEmail = loud\n')).toThrow(/loud/);
+    expect(() => settings('[receive "fsck"]\n\tmissingEmail = loud\n').receive).toThrow(/loud/);
   });
 
   it("reads filters", () => {

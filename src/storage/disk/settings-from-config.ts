@@ -1,49 +1,57 @@
 /**
- * The safe list: which keys of a repository's own config the server honours, and how.
+ * The safe list: which keys of a repository's own config the server honours, and how. A value that is none hinders, as
+ * with git, only what asks for it: fetches go on past a bad `receive.*`, pushes past a bad `uploadpack.*`.
  * Specification: git-config; docs/configuration.md lists the keys.
  */
-import { GitwharfError } from "../../base/errors.js";
+import { isFsckMessageId } from "../../object/fsck/fsck-message.js";
 import type { FsckSeverity, RefuseOrWarn, RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS as DEFAULTS } from "../repository-settings-defaults.js";
-import { type GitConfig, parseBoolean } from "./git-config-values.js";
+import { badSetting, type GitConfig, parseBoolean } from "./git-config-values.js";
 
 export interface SettingsSource {
   readonly config: GitConfig;
   /** What the directory looks like, for when `core.bare` is not set. */
   readonly looksBare: boolean;
-  /** What the file that `receive.fsck.skipList` names says. */
-  readonly fsckSkipList: ReadonlySet<string>;
+  /** What the file that `receive.fsck.skipList` names says. @throws when it cannot be read */
+  readonly fsckSkipList: () => ReadonlySet<string>;
 }
 
-/** @throws storage/bad-config with the key that is wrong */
+/**
+ * @throws storage/bad-config with the key that is wrong; reading `receive`, `uploadPack`, `uploadPackFilter`, `lsRefs`,
+ *   `gc` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
+ */
 export function settingsFromConfig(source: SettingsSource): RepositorySettings {
   const { config } = source;
   const bare = config.boolean("core.bare") ?? source.looksBare;
+  const uploadPack = once(() => uploadPackSettings(config));
+  const uploadPackFilter = once(() => filterSettings(config));
+  const lsRefs = once(() => lsRefsSettings(config));
+  const receive = once(() => receiveSettings(source));
+  const gc = once(() => gcSettings(config));
   return {
     http: {
       receivePack: config.boolean("http.receivepack"),
       uploadPack: config.boolean("http.uploadpack") ?? DEFAULTS.http.uploadPack,
       getAnyFile: config.boolean("http.getanyfile") ?? DEFAULTS.http.getAnyFile,
     },
-    uploadPack: {
-      allowTipSha1InWant: config.boolean("uploadpack.allowtipsha1inwant") ?? false,
-      allowReachableSha1InWant: config.boolean("uploadpack.allowreachablesha1inwant") ?? false,
-      allowAnySha1InWant: config.boolean("uploadpack.allowanysha1inwant") ?? false,
-      allowFilter: config.boolean("uploadpack.allowfilter") ?? DEFAULTS.uploadPack.allowFilter,
-      allowRefInWant: config.boolean("uploadpack.allowrefinwant") ?? false,
-      keepAliveSeconds: config.integer("uploadpack.keepalive") ?? DEFAULTS.uploadPack.keepAliveSeconds,
-      advertiseBundleUris: config.boolean("uploadpack.advertisebundleuris") ?? false,
-      hideRefs: hideRefs(config, "uploadpack"),
+    get uploadPack() {
+      return uploadPack();
     },
-    uploadPackFilter: filterSettings(config),
+    get uploadPackFilter() {
+      return uploadPackFilter();
+    },
     transfer: {
       advertiseSid: config.boolean("transfer.advertisesid") ?? false,
-      advertiseObjectInfo: config.boolean("transfer.advertiseobjectinfo") ?? false,
+      get advertiseObjectInfo() {
+        return config.boolean("transfer.advertiseobjectinfo") ?? false;
+      },
     },
-    lsRefs: {
-      unborn: config.oneOf("lsrefs.unborn", ["advertise", "allow", "ignore"]) ?? DEFAULTS.lsRefs.unborn,
+    get lsRefs() {
+      return lsRefs();
     },
-    receive: receiveSettings(source),
+    get receive() {
+      return receive();
+    },
     core: {
       bare,
       logAllRefUpdates: logAllRefUpdates(config, bare),
@@ -57,10 +65,41 @@ export function settingsFromConfig(source: SettingsSource): RepositorySettings {
         section === "bundle" && id !== undefined && value !== undefined ? [{ id, key, value }] : [],
       ),
     },
-    gc: {
-      auto: config.integer("gc.auto") ?? DEFAULTS.gc.auto,
-      autoPackLimit: config.integer("gc.autopacklimit") ?? DEFAULTS.gc.autoPackLimit,
+    get gc() {
+      return gc();
     },
+  };
+}
+
+/** Made when it is asked for, and then the same. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+function uploadPackSettings(config: GitConfig): RepositorySettings["uploadPack"] {
+  return {
+    allowTipSha1InWant: config.boolean("uploadpack.allowtipsha1inwant") ?? false,
+    allowReachableSha1InWant: config.boolean("uploadpack.allowreachablesha1inwant") ?? false,
+    allowAnySha1InWant: config.boolean("uploadpack.allowanysha1inwant") ?? false,
+    allowFilter: config.boolean("uploadpack.allowfilter") ?? DEFAULTS.uploadPack.allowFilter,
+    allowRefInWant: config.boolean("uploadpack.allowrefinwant") ?? false,
+    keepAliveSeconds: config.integer("uploadpack.keepalive") ?? DEFAULTS.uploadPack.keepAliveSeconds,
+    advertiseBundleUris: config.boolean("uploadpack.advertisebundleuris") ?? false,
+    hideRefs: hideRefs(config, "uploadpack"),
+  };
+}
+
+function lsRefsSettings(config: GitConfig): RepositorySettings["lsRefs"] {
+  return {
+    unborn: config.oneOf("lsrefs.unborn", ["advertise", "allow", "ignore"]) ?? DEFAULTS.lsRefs.unborn,
+  };
+}
+
+function gcSettings(config: GitConfig): RepositorySettings["gc"] {
+  return {
+    auto: config.integer("gc.auto") ?? DEFAULTS.gc.auto,
+    autoPackLimit: config.integer("gc.autopacklimit") ?? DEFAULTS.gc.autoPackLimit,
   };
 }
 
@@ -78,7 +117,7 @@ function receiveSettings({ config, fsckSkipList }: SettingsSource): RepositorySe
       config.boolean("transfer.fsckobjects") ??
       DEFAULTS.receive.fsckObjects,
     fsckSeverities: fsckSeverities(config),
-    fsckSkipList,
+    fsckSkipList: fsckSkipList(),
     maxInputSizeBytes: maxInputSizeBytes > 0 ? maxInputSizeBytes : Number.POSITIVE_INFINITY,
     certNonceSeed: config.text("receive.certnonceseed"),
     certNonceSlopSeconds: config.integer("receive.certnonceslop") ?? 0,
@@ -129,7 +168,9 @@ function fsckSeverities(config: GitConfig): ReadonlyMap<string, FsckSeverity> {
   const severities = new Map<string, FsckSeverity>();
   for (const { section, subsection, key, name } of config.entries) {
     if (section !== "receive" || subsection !== "fsck" || key === "skiplist") continue;
-    severities.set(key, config.oneOf(name, ["error", "warn", "ignore"]) ?? "error");
+    // An id that does not exist is skipped, whatever it is set to.
+    const severity = isFsckMessageId(key) ? config.oneOf(name, ["error", "warn", "ignore"]) : undefined;
+    severities.set(key, severity ?? "error");
   }
   return severities;
 }
@@ -160,10 +201,7 @@ function sharedRepository(config: GitConfig): RepositorySettings["core"]["shared
   if (/^[0-7]+$/.test(value)) {
     const mode = Number.parseInt(value, 8);
     if ((mode & 0o600) !== 0o600) {
-      throw new GitwharfError(
-        "storage/bad-config",
-        `core.sharedRepository '${value}' takes reading and writing from the owner`,
-      );
+      throw badSetting(`core.sharedRepository '${value}' takes reading and writing from the owner`);
     }
     return mode & 0o666;
   }

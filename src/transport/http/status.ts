@@ -2,7 +2,7 @@
  * Error codes as HTTP statuses. The table must cover every code: a new code does not compile without its row.
  */
 import type { ErrorCode } from "../../base/error-codes.js";
-import { GitwharfError } from "../../base/errors.js";
+import { describeOperational, GitwharfError } from "../../base/errors.js";
 
 const STATUS: Record<ErrorCode, number> = {
   "access/denied": 403,
@@ -48,7 +48,7 @@ export function describeFailure(error: unknown): { readonly status: number; read
     return { status: 500, text: "internal error; the operator finds the details in the server's log" };
   }
   if (error.kind === "operational" && STATUS[error.code] === 500) {
-    return { status: 500, text: `the server could not do this (${error.code}); ask its operator` };
+    return { status: 500, text: describeOperational(error) };
   }
   return { status: STATUS[error.code], text: error.message };
 }
