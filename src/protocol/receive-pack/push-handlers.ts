@@ -2,7 +2,7 @@
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ProcReceiveResult, Verdict } from "../../engine/push.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
-import { checkPushPolicy } from "./push-policy.js";
+import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
 import { type PushState, standing } from "./push-state.js";
 import type { CommandResult } from "./report-status.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
@@ -31,6 +31,12 @@ async function judge({ context, push }: PushState, result: CommandResult): Promi
       whenItThrows: "hook declined",
     });
   }
+  result.refusal ??= await ask(
+    context,
+    "pushToCheckout",
+    () => updateWorkTree(context, push, result.command),
+    { whenItThrows: "push-to-checkout hook declined" },
+  );
 }
 
 function isForProcReceive({ context }: PushState, { command }: CommandResult): boolean {

@@ -6,7 +6,6 @@ import { isAncestor } from "../../engine/merge-base.js";
 import type { Push, PushCommand, Verdict } from "../../engine/push.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import { checkRefName } from "../../object/ref-name.js";
-import type { WorkTreeUse } from "../../storage/contracts/repository.js";
 import { compileHiddenRefs } from "../hidden-refs.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
 
@@ -30,8 +29,8 @@ export async function checkPushPolicy(
   const deletes = isNullObjectId(command.newOid);
   const used = (await context.repository.checkedOutBranches()).get(command.name);
   const workTree = used?.bare === false ? used : undefined;
-  if (!deletes && workTree !== undefined) {
-    const refusal = await checkCheckedOut(context, push, command, workTree);
+  if (workTree !== undefined) {
+    const refusal = await checkCheckedOut(context, push, command);
     if (refusal !== undefined) return refusal;
   }
   if (deletes) {
@@ -58,14 +57,34 @@ export async function checkPushPolicy(
   return undefined;
 }
 
+/**
+ * `receive.denyCurrentBranch=updateInstead`, once nothing else forbids the command: what a handler does to the work
+ * tree is not undone.
+ */
+export async function updateWorkTree(
+  context: ReceivePackContext,
+  push: Push,
+  command: PushCommand,
+): Promise<Verdict> {
+  if (context.settings.receive.denyCurrentBranch !== "updateInstead") return undefined;
+  const used = (await context.repository.checkedOutBranches()).get(command.name);
+  if (used === undefined || used.bare) return undefined;
+  for (const handlers of context.handlers) {
+    if (handlers.pushToCheckout === undefined) continue;
+    const answer = await handlers.pushToCheckout(push, command, used.path);
+    if (answer !== "absent") return answer;
+  }
+  return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";
+}
+
 async function checkCheckedOut(
   context: ReceivePackContext,
   push: Push,
   command: PushCommand,
-  workTree: WorkTreeUse,
 ): Promise<Verdict> {
   switch (context.settings.receive.denyCurrentBranch) {
     case "ignore":
+    case "updateInstead":
       return undefined;
     case "warn":
       await push.print("warning: updating the current branch\n");
@@ -77,13 +96,5 @@ async function checkCheckedOut(
           "Push to another branch, or set receive.denyCurrentBranch there.\n",
       );
       return "branch is currently checked out";
-    case "updateInstead": {
-      for (const handlers of context.handlers) {
-        const answer = await handlers.pushToCheckout?.(push, command, workTree.path);
-        if (answer === undefined && handlers.pushToCheckout !== undefined) return undefined;
-        if (answer !== undefined && answer !== "absent") return answer;
-      }
-      return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";
-    }
   }
 }

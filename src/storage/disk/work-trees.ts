@@ -39,7 +39,8 @@ export async function readCheckedOutBranches(
     const pointer = await readLine(`${gitDirectory}/gitdir`);
     if (pointer === undefined) continue;
     const linked = (await linkedBranch(gitDirectory, options)) ?? (await interruptedBranch(gitDirectory));
-    if (linked !== undefined && !found.has(linked)) {
+    // A bare repository's HEAD takes no branch from a work tree.
+    if (linked !== undefined && found.get(linked)?.bare !== false) {
       found.set(linked, { path: resolve(gitDirectory, pointer).replace(/\/\.git$/, ""), bare: false });
     }
   }
