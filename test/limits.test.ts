@@ -1,11 +1,12 @@
 /** Every limit of docs/limits.md over HTTP: what amounts to it is served, the same with a limit of one less is not. */
 import { readFileSync } from "node:fs";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Limits } from "../src/base/limits.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../src/storage/repository-settings-defaults.js";
 import { formatDeltaEntry, formatEntry } from "../src/pack/pack-writer.js";
+import type { ServiceLogEntry } from "../src/transport/service-host.js";
 import { openRequest, postHead } from "./support/open-request.js";
 import { pktLine, send } from "./support/raw-http.js";
 import {
@@ -132,7 +133,10 @@ const chainPush = Buffer.concat([
   chainOfDeltas(3),
 ]);
 
-const COUNTS: Record<Exclude<keyof Limits, "headerTimeoutMs" | "idleTimeoutMs">, Row> = {
+/** Limits with a test of their own. */
+const OTHERS = ["headerTimeoutMs", "idleTimeoutMs", "connectionsMax"] as const;
+
+const COUNTS: Record<Exclude<keyof Limits, (typeof OTHERS)[number]>, Row> = {
   packSizeBytesMax: {
     amount: packOfBlobs(BLOB).length,
     ask: (served) => push(served, pushOfBlob("one", BLOB)),
@@ -238,7 +242,7 @@ describe("limits over HTTP", () => {
     for (const server of servers.splice(0)) await server.close();
   });
 
-  async function serve(limits: Partial<Limits>): Promise<Served> {
+  async function serve(limits: Partial<Limits>, log?: (entry: ServiceLogEntry) => void): Promise<Served> {
     const { receive } = DEFAULT_REPOSITORY_SETTINGS;
     const store = createMemoryRepositoryStore({
       settings: () => ({
@@ -257,6 +261,7 @@ describe("limits over HTTP", () => {
     const server = await createTestServer({
       repositories: store,
       limits,
+      ...(log === undefined ? {} : { log }),
       authorize: () => {
         // The gate is entered some microtasks from here.
         if (announce !== undefined) setImmediate(announce);
@@ -270,9 +275,7 @@ describe("limits over HTTP", () => {
   it("has a row for every line of docs/limits.md", () => {
     const page = readFileSync(new URL("../../docs/limits.md", import.meta.url), "utf8");
     const documented = [...page.matchAll(/^\| `(\w+)` \|/gm)].map(([, name = ""]) => name);
-    expect([...Object.keys(COUNTS), "headerTimeoutMs", "idleTimeoutMs"].toSorted()).toEqual(
-      documented.toSorted(),
-    );
+    expect([...Object.keys(COUNTS), ...OTHERS].toSorted()).toEqual(documented.toSorted());
   });
 
   it.each(Object.entries(COUNTS))("%s", async (name, row) => {
@@ -290,6 +293,36 @@ describe("limits over HTTP", () => {
       expect(refs).toContain("seed-two");
       expect(refs).not.toContain("refs/tags/one");
     }
+  });
+
+  it("connectionsMax", async () => {
+    const log: ServiceLogEntry[] = [];
+    const served = await serve({ connectionsMax: 2 }, (entry) => void log.push(entry));
+    const { url } = served.server;
+    const first = await openRequest(url);
+    const second = await openRequest(url, postHead("git-upload-pack", { length: 4 }));
+    second.write("0000");
+    expect(await second.seen(/\r\n\r\n/)).toContain("200 OK");
+    const refused = [await openRequest(url), await openRequest(url)];
+    for (const { closed } of refused) expect(await closed).toBe("");
+    // One line for the crowd.
+    expect(log.filter(({ level }) => level !== "info")).toMatchObject([
+      {
+        level: "warn",
+        message: expect.stringMatching(/: 2 are open, the server's limit \(connectionsMax\)$/),
+      },
+    ]);
+    for (const { socket, closed } of [first, second]) {
+      socket.destroy();
+      await closed;
+    }
+    await vi.waitFor(async () => expect(await ask(served, ["command=ls-refs"])).toMatch(SERVED));
+  });
+
+  it("connectionsMax of none, and of any number", async () => {
+    const none = await serve({ connectionsMax: 0 });
+    expect(await (await openRequest(none.server.url, "GET / HTTP/1.1\r\n\r\n")).closed).toBe("");
+    expect(await ask(await serve({ connectionsMax: Infinity }), ["command=ls-refs"])).toMatch(SERVED);
   });
 
   it("headerTimeoutMs", async () => {

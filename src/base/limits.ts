@@ -39,6 +39,8 @@ export interface Limits {
   readonly repositoryQueueMax: number;
   /** Requests that work or wait in all repositories together; more are told to come again (503). @default 4,096 */
   readonly requestsMax: number;
+  /** Open connections of one address that is listened on; more are closed at once. @default 10,000 */
+  readonly connectionsMax: number;
 }
 
 const MiB = 1024 * 1024;
@@ -62,4 +64,5 @@ export const DEFAULT_LIMITS: Limits = {
   repositoryConcurrencyMax: 64,
   repositoryQueueMax: 512,
   requestsMax: 4096,
+  connectionsMax: 10_000,
 };

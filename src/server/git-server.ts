@@ -129,6 +129,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
         ...address,
         handler,
         limits,
+        log,
         ...(listen.tls === undefined ? {} : { tls: listen.tls }),
       });
       listeners.add(http);

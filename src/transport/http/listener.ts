@@ -8,6 +8,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import type { AddressInfo, Socket } from "node:net";
 import { GitwharfError } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
+import type { ServiceHost } from "../service-host.js";
 import type { HttpHandler } from "./handler.js";
 import { awaitingContinue } from "./request-body.js";
 
@@ -23,7 +24,8 @@ export interface HttpListenerOptions {
   /** 0 takes a free port. */
   readonly port: number;
   readonly tls?: TlsFiles;
-  readonly limits: Pick<Limits, "headerTimeoutMs" | "idleTimeoutMs">;
+  readonly limits: Pick<Limits, "headerTimeoutMs" | "idleTimeoutMs" | "connectionsMax">;
+  readonly log: ServiceHost["log"];
 }
 
 export interface HttpListener {
@@ -52,6 +54,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     socket.setNoDelay(true);
     track(socket);
   });
+  limitConnections(server, options);
   if (options.tls !== undefined) {
     const idleTimeoutMs = timerMs(options.limits.idleTimeoutMs);
     (server as Http2SecureServer).on("session", (session) => {
@@ -100,6 +103,32 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
       return closed;
     },
   };
+}
+
+/** A crowd must not fill the log: it is told of at most so often. */
+const TURNED_AWAY_LOG_MS = 10_000;
+
+function limitConnections(
+  server: Server | Http2SecureServer,
+  { limits: { connectionsMax }, log }: HttpListenerOptions,
+): void {
+  if (!Number.isFinite(connectionsMax)) return;
+  server.maxConnections = connectionsMax;
+  // Which Node 20 takes for no limit.
+  if (connectionsMax === 0) server.prependListener("connection", (socket: Socket) => socket.destroy());
+  let turnedAway = 0;
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  server.on("drop", () => {
+    turnedAway++;
+    const now = performance.now();
+    if (now - loggedAt < TURNED_AWAY_LOG_MS) return;
+    loggedAt = now;
+    log({
+      level: "warn",
+      message: `a connection was turned away: ${connectionsMax} are open, the server's limit (connectionsMax)`,
+      fields: { turnedAway },
+    });
+  });
 }
 
 /** Node takes 0 for a time-out that is off, and no more than 31 bits. */
