@@ -55,6 +55,7 @@ function slowStore(): RepositoryStore {
     }),
   });
   return {
+    prepare: (name, options) => store.prepare(name, options),
     create: (name, options) => store.create(name, options),
     delete: (name) => store.delete(name),
     list: () => store.list(),

@@ -9,11 +9,7 @@ import { createBackgroundMaintenance } from "../engine/maintenance/background-ma
 import type { PushHandlers } from "../engine/push.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
-import type {
-  CreateRepositoryOptions,
-  Repository,
-  RepositoryStore,
-} from "../storage/contracts/repository.js";
+import type { CreateRepositoryOptions, RepositoryStore } from "../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../storage/memory/memory-repository-store.js";
 import { createHttpHandler, type HttpHandler } from "../transport/http/handler.js";
@@ -92,7 +88,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
       onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
     }),
     autoCreate: options.autoCreate ?? "never",
-    createRepository: (name) => createOrOpen(store, name, creation),
+    prepareRepository: (name) => store.prepare(name, creation),
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
     settingsOf: (repository) => repository.settings(),
     handlersOf: () => handlers,
@@ -153,22 +149,6 @@ export function createGitServer(options: GitServerOptions): GitServer {
       return closed;
     },
   };
-}
-
-async function createOrOpen(
-  store: RepositoryStore,
-  name: string,
-  creation: CreateRepositoryOptions,
-): Promise<Repository> {
-  try {
-    return await store.create(name, creation);
-  } catch (error) {
-    // Another push made it first: that is as good.
-    const other =
-      error instanceof GitwharfError && error.code === "storage/exists" ? await store.open(name) : undefined;
-    if (other === undefined) throw error;
-    return other;
-  }
 }
 
 /** What new repositories are like. A configuration file can say anything, so what it says is looked at. */

@@ -1,11 +1,13 @@
 /**
  * One call of a Git service, before any protocol byte: authorize, take a place in the repository's queue, open.
  * The same for every transport; it is asked on every request, discovery and POST alike.
+ *
+ * A push to a repository that does not exist is given one that nobody else sees (`PreparedRepository`).
  */
-import { GitwharfError } from "../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Operation } from "../engine/authorization.js";
 import type { Identity, PushCommand } from "../engine/push.js";
-import type { Repository } from "../storage/contracts/repository.js";
+import type { PreparedRepository, Repository } from "../storage/contracts/repository.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { ServiceHost } from "./service-host.js";
 
@@ -26,10 +28,19 @@ export interface ServiceCallOptions {
   readonly signal: AbortSignal;
 }
 
-/** Release exactly once, when the answer is out. */
 export interface ServiceCall {
+  /** Another one once `place` has answered. */
   readonly repository: Repository;
   readonly settings: RepositorySettings;
+  /** The push makes its repository: nobody sees it before `place`. */
+  readonly makesRepository: boolean;
+  /**
+   * Puts the repository of a first push in its place. false: another stands there by now. `repository` is then the one
+   * that stands there.
+   * @throws storage/not-found, storage/bad-name, storage/io, protocol/service-disabled
+   */
+  place(): Promise<boolean>;
+  /** When the answer is out, or as good as. Idempotent. What was not placed goes. */
   release(): Promise<void>;
 }
 
@@ -38,35 +49,116 @@ export interface ServiceCall {
  *   base/aborted
  */
 export async function beginServiceCall(options: ServiceCallOptions): Promise<ServiceCall> {
-  const { host, name, operation, signal } = options;
   await requireAuthorization(options);
-  const leave = await host.gate.enter(name, signal);
-  let repository: Repository | undefined;
+  const leave = await options.host.gate.enter(options.name, options.signal);
+  const call = new OpenCall(options, leave);
   try {
-    repository = (await host.store.open(name)) ?? (await openMissing(options));
-    const settings = await host.settingsOf(repository);
+    await call.open();
+    return call;
+  } catch (error) {
+    await call.release();
+    throw error;
+  }
+}
+
+class OpenCall implements ServiceCall {
+  readonly #options: ServiceCallOptions;
+  readonly #leave: () => void;
+  #repository: Repository | undefined;
+  #settings: RepositorySettings | undefined;
+  #prepared: PreparedRepository | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(options: ServiceCallOptions, leave: () => void) {
+    this.#options = options;
+    this.#leave = leave;
+  }
+
+  get repository(): Repository {
+    return must(this.#repository);
+  }
+
+  get settings(): RepositorySettings {
+    return must(this.#settings);
+  }
+
+  get makesRepository(): boolean {
+    return this.#prepared !== undefined;
+  }
+
+  async open(): Promise<void> {
+    const { host, name } = this.#options;
+    this.#repository = (await host.store.open(name)) ?? (await this.#openMissing());
+    await this.#readSettings();
+  }
+
+  async place(): Promise<boolean> {
+    let placed = true;
+    try {
+      await must(this.#prepared).place();
+    } catch (error) {
+      // Another push made it first, or the operator.
+      if (!isGitwharfError(error, "storage/exists")) throw error;
+      placed = false;
+    }
+    const { host, name } = this.#options;
+    const repository = await host.store.open(name);
+    if (repository === undefined) throw notFound(name);
+    this.#repository = repository;
+    await this.#readSettings();
+    return placed;
+  }
+
+  release(): Promise<void> {
+    this.#released ??= this.#release();
+    return this.#released;
+  }
+
+  async #release(): Promise<void> {
+    try {
+      await this.#repository?.close();
+      await this.#prepared?.discard();
+    } finally {
+      this.#leave();
+    }
+    const { host, name, operation, discovery } = this.#options;
+    if (operation === "push" && !discovery && this.#settings !== undefined) host.afterPush(name);
+  }
+
+  async #openMissing(): Promise<Repository> {
+    const { host, name, operation, discovery } = this.#options;
+    const wanted = operation === "push" ? host.autoCreate !== "never" : host.autoCreate === "read";
+    if (!wanted) throw notFound(name);
+    await requireAuthorization({ ...this.#options, operation: "create" });
+    if (discovery || operation === "fetch") return host.openPhantom(name);
+    try {
+      this.#prepared = await host.prepareRepository(name);
+      return this.#prepared.repository;
+    } catch (error) {
+      // Another push made it just now: that is as good.
+      const other = isGitwharfError(error, "storage/exists") ? await host.store.open(name) : undefined;
+      if (other === undefined) throw error;
+      return other;
+    }
+  }
+
+  async #readSettings(): Promise<void> {
+    const { host, name, operation, caller } = this.#options;
+    const settings = await host.settingsOf(this.repository);
     const enabled = operation === "fetch" ? settings.http.uploadPack : settings.http.receivePack !== false;
-    if (options.caller.transport === "http" && !enabled) {
+    if (caller.transport === "http" && !enabled) {
       throw new GitwharfError(
         "protocol/service-disabled",
         `${operation === "fetch" ? "reading" : "pushing"} over HTTP is switched off for repository '${name}'`,
       );
     }
-    const opened = repository;
-    return {
-      repository: opened,
-      settings,
-      async release() {
-        leave();
-        await opened.close();
-        if (operation === "push" && !options.discovery) host.afterPush(name);
-      },
-    };
-  } catch (error) {
-    leave();
-    await repository?.close();
-    throw error;
+    this.#settings = settings;
   }
+}
+
+function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new GitwharfError("base/invariant", "a service call was used out of turn");
+  return value;
 }
 
 /** @throws access/denied, access/unauthenticated, storage/not-found (for an answer that hides the repository) */
@@ -94,14 +186,6 @@ export async function requireAuthorization(
     case "forbid":
       throw new GitwharfError("access/denied", answer.reason);
   }
-}
-
-async function openMissing(options: ServiceCallOptions): Promise<Repository> {
-  const { host, name, operation, discovery } = options;
-  const wanted = operation === "push" ? host.autoCreate !== "never" : host.autoCreate === "read";
-  if (!wanted) throw notFound(name);
-  await requireAuthorization({ ...options, operation: "create" });
-  return discovery || operation === "fetch" ? host.openPhantom(name) : host.createRepository(name);
 }
 
 function notFound(name: string): GitwharfError {

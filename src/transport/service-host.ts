@@ -6,7 +6,7 @@ import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
 import type { Identity, PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
-import type { Repository, RepositoryStore } from "../storage/contracts/repository.js";
+import type { PreparedRepository, Repository, RepositoryStore } from "../storage/contracts/repository.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { RepositoryGate } from "./repository-gate.js";
 
@@ -34,8 +34,8 @@ export interface ServiceHost {
   readonly authenticate: Authenticate | undefined;
   readonly gate: RepositoryGate;
   readonly autoCreate: AutoCreate;
-  /** Makes the repository that a first push (or read) asks for; a racing creation is fine. */
-  createRepository(name: string): Promise<Repository>;
+  /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */
+  prepareRepository(name: string): Promise<PreparedRepository>;
   /** An empty repository that is shown in place of one which a push would create. */
   openPhantom(name: string): Promise<Repository>;
   /** The repository's own configuration over the server's. */

@@ -13,8 +13,14 @@ import type { Repository } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 
 export interface ReceivePackContext {
+  /** Another one once `place` has answered. */
   readonly repository: Repository;
   readonly settings: RepositorySettings;
+  /**
+   * There when the push makes its repository, which nobody else sees: puts it in its place. false: another stands
+   * there by now, for which the push is to be judged anew. `repository` is then the one that stands there.
+   */
+  readonly place?: (() => Promise<boolean>) | undefined;
   readonly limits: Limits;
   readonly identity: Identity;
   readonly transport: Push["transport"];

@@ -2,15 +2,17 @@
  * receive-pack: takes a push. Specification: gitprotocol-pack "Pushing Data To a Server".
  *
  * commands → authorize → quarantine ← pack → connectivity → pre-receive → policy and update → publish →
- * proc-receive → refs → report → post-receive. Whatever fails before "publish" leaves nothing behind.
+ * proc-receive → refs → report → post-receive. Whatever fails before "publish" leaves nothing behind. A push that makes
+ * its repository does all of it where nobody looks, and puts the repository in its place before the report.
  */
-import type { ByteSink } from "../../base/byte-streams.js";
+import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
 import type { Push, PushCertificate } from "../../engine/push.js";
 import { describeOddSeverities } from "../../object/fsck/fsck-message.js";
 import { isNullObjectId } from "../../object/object-id.js";
+import type { Pack } from "../../pack/pack.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
@@ -34,6 +36,7 @@ import { moveRefs } from "./move-refs.js";
 
 /** A longer timer would fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
+const CARRIED_AT_ONCE = 64 * 1024;
 
 /**
  * The advertisement has been sent already.
@@ -90,14 +93,25 @@ async function takePush(
   reader: PktLineReader,
   request: PushRequest,
 ): Promise<ServiceOutcome> {
-  const { capabilities } = request;
-  const bands = capabilities.has("side-band-64k")
+  const bands = request.capabilities.has("side-band-64k")
     ? serializeSideBand(createSideBandWriter(streams.output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX }))
     : undefined;
+  return carryOut(context, { request, streams, bands, source: reader.rest() });
+}
+
+interface PushAbout {
+  readonly request: PushRequest;
+  readonly streams: ServiceStreams;
+  readonly bands: SerialSideBand | undefined;
+  /** The pack. */
+  readonly source: ByteSource;
+}
+
+async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<ServiceOutcome> {
+  const { request, bands } = about;
   const snapshot = await context.repository.snapshot();
   const timer = beginKeepAlive(bands, context.settings.receive.keepAliveSeconds);
   let quarantine: Quarantine | undefined;
-  let failure: unknown;
   try {
     const results = request.commands.map(
       (command): CommandResult => ({ command, refusal: checkCommandName(context, command), substitutes: [] }),
@@ -105,34 +119,48 @@ async function takePush(
     const needsPack = request.commands.some((command) => !isNullObjectId(command.newOid));
     if (needsPack || request.certificate !== undefined)
       quarantine = await context.repository.openQuarantine();
-    const about = { request, snapshot, quarantine, bands, needsPack, streams };
-    const unpacked = await unpack(context, reader, about);
-    failure = unpacked.failure;
-    const atomic = capabilities.has("atomic");
-    const push = createPush(context, about, unpacked.certificate);
+    const open = { ...about, snapshot, quarantine, needsPack };
+    const { ingest, certificate, failure } = await unpack(context, open);
+    const atomic = request.capabilities.has("atomic");
+    const push = createPush(context, open, certificate);
     const state: PushState = { context, request, snapshot, results, push, quarantine, atomic };
     if (failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
-    else await decide(state, unpacked.ingest);
+    else await decide(state, ingest);
     clearInterval(timer);
-    await sendReport(state, streams.output, bands, failure);
+    if (makesRefs(state) && !((await context.place?.()) ?? true)) {
+      // The name was taken meanwhile: what stands there has refs, rules and hooks of its own.
+      return await carryOut({ ...context, place: undefined }, { ...about, source: bytesOf(ingest?.pack) });
+    }
+    await sendReport(state, about.streams.output, bands, failure);
     await runPostReceive(state);
     await bands?.settled();
     await bands?.flush();
+    return failure === undefined ? {} : { failure };
   } finally {
     clearInterval(timer);
     snapshot.release();
     await quarantine?.discard();
   }
-  return failure === undefined ? {} : { failure };
 }
 
-interface UnpackAbout {
-  readonly request: PushRequest;
+/** A push that makes no ref makes no repository either. */
+function makesRefs(state: PushState): boolean {
+  return standing(state).some(({ command }) => !isNullObjectId(command.newOid));
+}
+
+async function* bytesOf(pack: Pack | undefined): ByteSource {
+  if (pack === undefined) return;
+  for (let at = 0; at < pack.bytes.sizeBytes; at += CARRIED_AT_ONCE) {
+    const bytes = pack.bytes.read(at, CARRIED_AT_ONCE);
+    // Borrowed bytes, to be handed over.
+    yield Buffer.from(isPromise(bytes) ? await bytes : bytes);
+  }
+}
+
+interface UnpackAbout extends PushAbout {
   readonly snapshot: Snapshot;
   readonly quarantine: Quarantine | undefined;
-  readonly bands: SerialSideBand | undefined;
   readonly needsPack: boolean;
-  readonly streams: ServiceStreams;
 }
 
 interface Unpacked {
@@ -142,13 +170,9 @@ interface Unpacked {
 }
 
 /** The pack; and when there is nothing wrong with it, the certificate. */
-async function unpack(
-  context: ReceivePackContext,
-  reader: PktLineReader,
-  about: UnpackAbout,
-): Promise<Unpacked> {
+async function unpack(context: ReceivePackContext, about: UnpackAbout): Promise<Unpacked> {
   const { request, snapshot, quarantine } = about;
-  const unpacked = await unpackObjects(context, reader, about);
+  const unpacked = await unpackObjects(context, about);
   if (request.certificate === undefined || quarantine === undefined || unpacked.failure !== undefined)
     return unpacked;
   const { statelessRpc } = about.streams;
@@ -161,11 +185,7 @@ async function unpack(
   }
 }
 
-async function unpackObjects(
-  context: ReceivePackContext,
-  reader: PktLineReader,
-  about: UnpackAbout,
-): Promise<Unpacked> {
+async function unpackObjects(context: ReceivePackContext, about: UnpackAbout): Promise<Unpacked> {
   const { request, snapshot, quarantine, bands } = about;
   if (!about.needsPack || quarantine === undefined) return {};
   const { receive } = context.settings;
@@ -178,7 +198,7 @@ async function unpackObjects(
     const ingest = await ingestPack({
       quarantine,
       objects: snapshot.objects,
-      source: reader.rest(),
+      source: about.source,
       objectFormat: context.repository.objectFormat,
       limits: context.limits,
       collisionDetection: context.collisionDetection,
@@ -245,7 +265,9 @@ function createPush(
 ): Push {
   const { request, snapshot, quarantine, bands } = about;
   return {
-    repository: context.repository,
+    get repository() {
+      return context.repository;
+    },
     identity: context.identity,
     transport: context.transport,
     address: context.address,

@@ -18,11 +18,26 @@ export interface RepositoryStore {
   open(name: string): Promise<Repository | undefined>;
   /** @throws storage/exists; when two callers race, exactly one creates */
   create(name: string, options?: CreateRepositoryOptions): Promise<Repository>;
+  /** For a push that makes its own repository: it comes to be with what was pushed, or not at all. @throws storage/exists */
+  prepare(name: string, options?: CreateRepositoryOptions): Promise<PreparedRepository>;
   /** @throws storage/not-found */
   delete(name: string): Promise<void>;
   /** Names in byte order. */
   list(): AsyncIterable<string>;
   close(): Promise<void>;
+}
+
+/** A repository that nobody finds until it is put in its place; what a crash leaves of it is found by nobody either. */
+export interface PreparedRepository {
+  readonly repository: Repository;
+  /**
+   * Puts it in its place, durably, with all that it holds: of several for one name exactly one gets there. `open` finds
+   * it then; `repository` is only read from here on.
+   * @throws storage/exists
+   */
+  place(): Promise<void>;
+  /** Closes it, and removes it if it was not placed. Idempotent. */
+  discard(): Promise<void>;
 }
 
 export interface CreateRepositoryOptions {

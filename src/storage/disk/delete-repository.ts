@@ -9,9 +9,8 @@ import { syncDirectory } from "./descriptor.js";
 import { ioError } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
 import { isGitDirectory } from "./git-directory.js";
+import { HIDDEN_DELETED_PREFIX } from "./hidden-directories.js";
 import { findRepository } from "./repository-path.js";
-
-export const HIDDEN_DELETED_PREFIX = ".gitwharf-deleted-";
 
 /**
  * Not supported: deleting a repository that has a work tree; its owner does that by hand.

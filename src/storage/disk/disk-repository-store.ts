@@ -15,13 +15,13 @@ import type {
   Repository,
   RepositoryStore,
 } from "../contracts/repository.js";
-import { createRepositoryAt } from "./create-repository.js";
 import { deleteRepositoryAt } from "./delete-repository.js";
-import { openDiskRepository } from "./disk-repository.js";
-import { findGitDirectory, isInside } from "./git-directory.js";
+import { type DiskRepository, openDiskRepository } from "./disk-repository.js";
+import { findGitDirectory, type GitDirectory, isInside } from "./git-directory.js";
 import { listRepositories } from "./list-repositories.js";
 import { ObjectDirectoryPool } from "./object-directory.js";
 import { OpenRepositories } from "./open-repositories.js";
+import { type PreparedDirectory, prepareRepositoryAt } from "./prepare-repository.js";
 import { findRepository } from "./repository-path.js";
 
 export interface DiskRepositoryStoreOptions {
@@ -48,9 +48,16 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
   const allowed = options.alternateDirectories?.map((path) => resolve(path));
   const mayBorrowFrom = (path: string): boolean =>
     allowed === undefined || [root, ...allowed].some((directory) => isInside(path, directory));
-  const openings = new OpenRepositories((name, location) =>
-    openDiskRepository({ name, location, durability, pool, mayBorrowFrom }),
-  );
+  const openAt = (name: string, location: GitDirectory): Promise<DiskRepository> =>
+    openDiskRepository({ name, location, durability, pool, mayBorrowFrom });
+  const openings = new OpenRepositories(openAt);
+  const prepareDirectory = (name: string, creation: CreateRepositoryOptions): Promise<PreparedDirectory> =>
+    prepareRepositoryAt(root, name, {
+      objectFormat: creation.objectFormat ?? "sha1",
+      refFormat: creation.refFormat ?? options.refFormat ?? "files",
+      defaultBranch: creation.defaultBranch ?? "main",
+      sync: durability === "sync",
+    });
 
   return {
     async open(text) {
@@ -62,16 +69,40 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
     },
     async create(text: string, creation: CreateRepositoryOptions = {}) {
       const name = parseRepositoryName(text);
-      await createRepositoryAt(root, name, {
-        objectFormat: creation.objectFormat ?? "sha1",
-        refFormat: creation.refFormat ?? options.refFormat ?? "files",
-        defaultBranch: creation.defaultBranch ?? "main",
-        sync: durability === "sync",
-      });
+      const directory = await prepareDirectory(name, creation);
+      try {
+        await directory.place();
+      } finally {
+        await directory.discard();
+      }
       const location = await findRepository(root, name);
       if (location === undefined)
         throw new GitwharfError("storage/not-found", `repository '${name}' was deleted at once`);
       return openings.open(name, location);
+    },
+    async prepare(text, creation = {}) {
+      const name = parseRepositoryName(text);
+      const directory = await prepareDirectory(name, creation);
+      try {
+        const location = await findGitDirectory(directory.path);
+        if (location === undefined)
+          throw new GitwharfError("storage/io", `${directory.path} was removed while it was being made`);
+        const repository = await openAt(name, location);
+        return {
+          repository,
+          place: () => directory.place(),
+          async discard() {
+            try {
+              await repository.close();
+            } finally {
+              await directory.discard();
+            }
+          },
+        };
+      } catch (error) {
+        await directory.discard();
+        throw error;
+      }
     },
     async delete(text) {
       const name = parseRepositoryName(text);

@@ -198,15 +198,7 @@ describe("making a repository", () => {
     await (await store.create("group/app")).close();
     await store.close();
     const synced = calls.map((call) => call.replace(/\.gitwharf-new-[^/]+/, "NEW"));
-    for (const path of [
-      "group/NEW/HEAD",
-      "group/NEW/config",
-      "group/NEW",
-      "group/NEW/objects",
-      "group/NEW/refs",
-      "group",
-      "",
-    ]) {
+    for (const path of ["NEW/HEAD", "NEW/config", "NEW", "NEW/objects", "NEW/refs", "group", ""]) {
       expect(synced).toContain(`sync ${path}`);
     }
   });

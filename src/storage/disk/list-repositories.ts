@@ -1,20 +1,18 @@
 /**
  * The names of all repositories below a directory. Crashed makings and deletions that are met on the way are removed.
  */
-import { readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import type { Dirent } from "node:fs";
 import { isGitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
-import { HIDDEN_NEW_PREFIX } from "./create-repository.js";
-import { HIDDEN_DELETED_PREFIX } from "./delete-repository.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { identityOf, readStamp } from "./file-stamp.js";
 import { isInside, realPath } from "./git-directory.js";
+import { isHidden, removeHiddenWhenOld } from "./hidden-directories.js";
 import { findRepository, isRepositoryOrWorkTree } from "./repository-path.js";
 
 const DEPTH_MAX = 8;
 const LOOKED_AT_ONCE = 16;
-const HIDDEN_FOR_MS = 24 * 60 * 60 * 1000;
 
 /** In byte order. Memory: all names. @throws storage/io */
 export async function* listRepositories(root: string): AsyncIterable<string> {
@@ -51,8 +49,8 @@ async function collect(walk: Walk, prefix: string, depth: number): Promise<void>
 /** Takes note of a repository; answers with the prefix of names below when the entry is a directory of others. */
 async function look(walk: Walk, prefix: string, entry: Dirent): Promise<string | undefined> {
   const path = `${walk.root}/${prefix}${entry.name}`;
-  if (entry.name.startsWith(HIDDEN_NEW_PREFIX) || entry.name.startsWith(HIDDEN_DELETED_PREFIX)) {
-    await removeWhenOld(path);
+  if (isHidden(entry.name)) {
+    await removeHiddenWhenOld(path);
     return undefined;
   }
   const name = nameOf(prefix + entry.name);
@@ -94,10 +92,4 @@ async function entriesOf(directory: string): Promise<Dirent[]> {
     if (isAbsent(cause)) return [];
     throw ioError("listing", directory, cause);
   }
-}
-
-async function removeWhenOld(path: string): Promise<void> {
-  const stamp = await readStamp(path);
-  if (stamp === undefined || Date.now() - stamp.modifiedMs < HIDDEN_FOR_MS) return;
-  await rm(path, { recursive: true, force: true }).catch(() => undefined);
 }

@@ -61,11 +61,28 @@ describe("what a crash leaves in the directory", () => {
     const old = [join(directory, "group/.gitwharf-new-old"), join(directory, ".gitwharf-deleted-old")];
     for (const path of [young, ...old]) cpSync(join(directory, "group/app.git"), path, { recursive: true });
     const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000);
-    for (const path of old) utimesSync(path, longAgo, longAgo);
+    for (const path of old) {
+      for (const name of ["", ...readdirSync(path, { recursive: true, encoding: "utf8" })])
+        utimesSync(join(path, name), longAgo, longAgo);
+    }
     expect(await listed()).toEqual(["group/app"]);
     expect(existsSync(young)).toBe(true);
     for (const path of old) expect(existsSync(path)).toBe(false);
     await expect(store.open("group/.gitwharf-new-young")).rejects.toMatchObject({ code: "storage/bad-name" });
+  });
+
+  it("goes when another repository is made beside it, unless something is being written to it", async () => {
+    const [dead, alive] = [join(directory, ".gitwharf-new-dead"), join(directory, ".gitwharf-new-alive")];
+    await (await store.create("app")).close();
+    const longAgo = new Date(Date.now() - 25 * 60 * 60 * 1000);
+    for (const path of [dead, alive]) {
+      cpSync(join(directory, "app.git"), path, { recursive: true });
+      for (const name of ["", ...readdirSync(path, { recursive: true, encoding: "utf8" })])
+        utimesSync(join(path, name), longAgo, longAgo);
+    }
+    utimesSync(join(alive, "objects/pack"), new Date(), new Date());
+    await (await store.prepare("group/other")).discard();
+    expect(readdirSync(directory).sort()).toEqual([".gitwharf-new-alive", "app.git"]);
   });
 });
 

@@ -48,23 +48,29 @@ export async function isRepositoryOrWorkTree(path: string): Promise<boolean> {
   return dotGit !== undefined || bare;
 }
 
-/** Before anything is made: `mkdir` follows links. @throws storage/bad-name, storage/io */
-async function mustBePlaceable(root: string, parent: string, name: string): Promise<void> {
+/**
+ * The innermost directory on the way to `NAME.git` that is there; undefined when even the root is not. To be looked at
+ * before anything is made: `mkdir` follows links.
+ * @throws storage/bad-name when a link on the way leads out of the root, storage/io
+ */
+export async function nearestDirectory(root: string, name: string): Promise<string | undefined> {
+  const parent = dirname(`${root}/${name}.git`);
   const cannot = (why: string) => new GitwharfError("storage/bad-name", `'${name}' cannot be made: ${why}`);
   for (let path = parent; path.length >= root.length; path = dirname(path)) {
     const real = await realPath(path);
     if (real === undefined) {
       // A link that leads nowhere is not to be made into one that leads somewhere.
       if (await isLink(path)) throw cannot("a link on its path leads nowhere");
-      if (path === dirname(path)) return;
+      if (path === dirname(path)) return undefined;
       continue;
     }
     const realRoot = await realPath(root);
-    if (realRoot === undefined) return;
+    if (realRoot === undefined) return undefined;
     if (!isInside(real, realRoot)) throw cannot("a link on its path leads out of the served directory");
     if ((await readStamp(real))?.isDirectory === false) throw cannot("a file is on its path");
-    return;
+    return path;
   }
+  return undefined;
 }
 
 async function isLink(path: string): Promise<boolean> {
@@ -87,7 +93,7 @@ export async function makeParents(
 ): Promise<{ readonly parent: string; readonly made: readonly string[] }> {
   const parent = dirname(`${root}/${name}.git`);
   const made: string[] = [];
-  await mustBePlaceable(root, parent, name);
+  await nearestDirectory(root, name);
   try {
     const first = await mkdir(parent, { recursive: true });
     for (let path = parent; first !== undefined && path.length >= first.length; path = dirname(path))

@@ -3,7 +3,11 @@
  */
 import { GitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
-import type { CreateRepositoryOptions, RepositoryStore } from "../contracts/repository.js";
+import type {
+  CreateRepositoryOptions,
+  PreparedRepository,
+  RepositoryStore,
+} from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
 import { MemoryRepository } from "./memory-repository.js";
@@ -16,18 +20,39 @@ export interface MemoryRepositoryStoreOptions {
 export function createMemoryRepositoryStore(options: MemoryRepositoryStoreOptions = {}): RepositoryStore {
   const repositories = new Map<string, MemoryRepository>();
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
+  const prepare = (text: string, creation: CreateRepositoryOptions = {}): PreparedRepository => {
+    const name = parseRepositoryName(text);
+    const { objectFormat = "sha1", defaultBranch = "main" } = creation;
+    const mustBeFree = (): void => {
+      if (repositories.has(name))
+        throw new GitwharfError("storage/exists", `repository '${name}' exists already`);
+    };
+    mustBeFree();
+    const repository = new MemoryRepository({ name, objectFormat, defaultBranch, settings });
+    let placed = false;
+    return {
+      repository,
+      async place() {
+        mustBeFree();
+        repositories.set(name, repository);
+        placed = true;
+      },
+      async discard() {
+        if (!placed) repository.delete();
+      },
+    };
+  };
   return {
     async open(name) {
       return repositories.get(parseRepositoryName(name));
     },
-    async create(text: string, creation: CreateRepositoryOptions = {}) {
-      const name = parseRepositoryName(text);
-      if (repositories.has(name))
-        throw new GitwharfError("storage/exists", `repository '${name}' exists already`);
-      const { objectFormat = "sha1", defaultBranch = "main" } = creation;
-      const repository = new MemoryRepository({ name, objectFormat, defaultBranch, settings });
-      repositories.set(name, repository);
-      return repository;
+    async create(name, creation) {
+      const prepared = prepare(name, creation);
+      await prepared.place();
+      return prepared.repository;
+    },
+    async prepare(name, creation) {
+      return prepare(name, creation);
     },
     async delete(text) {
       const name = parseRepositoryName(text);

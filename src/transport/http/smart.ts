@@ -101,6 +101,8 @@ export async function serveService(
       operation === "fetch"
         ? await serveUploadPack(uploadPackContext(exchange, call, version), streams)
         : await serveReceivePack(receivePackContext(exchange, name, call, version), streams);
+    // A refused first push has left nothing by the time that its client has read the answer.
+    if (operation === "push") await call.release();
     await output.end();
     logFailure(exchange, `${service} ${name}`, outcome.failure);
   } finally {
@@ -140,8 +142,13 @@ function receivePackContext(
 ): ReceivePackContext {
   const { host, caller, signal, sessionId } = exchange;
   return {
-    repository: call.repository,
-    settings: call.settings,
+    get repository() {
+      return call.repository;
+    },
+    get settings() {
+      return call.settings;
+    },
+    place: call.makesRepository ? () => call.place() : undefined,
     limits: host.limits,
     identity: caller.identity,
     transport: "http",

@@ -2,7 +2,10 @@
 import assert from "node:assert/strict";
 import { isGitwharfError } from "../../../base/errors.js";
 import type { ErrorCode } from "../../../base/error-codes.js";
-import type { RepositoryStore } from "../repository.js";
+import type { ObjectId } from "../../../object/object-id.js";
+import type { Quarantine } from "../quarantine.js";
+import type { Repository, RepositoryStore } from "../repository.js";
+import { finishPack, sampleCommit } from "./sample-objects.js";
 import { type StoreBackend, type SuiteRunner, withStore } from "./suite-runner.js";
 
 export function repositoryStoreSuite(runner: SuiteRunner, backend: StoreBackend): void {
@@ -93,8 +96,86 @@ export function repositoryStoreSuite(runner: SuiteRunner, backend: StoreBackend)
         ]) {
           await rejects(store.open(name), "storage/bad-name");
           await rejects(store.create(name), "storage/bad-name");
+          await rejects(store.prepare(name), "storage/bad-name");
           await rejects(store.delete(name), "storage/bad-name");
         }
+      }));
+
+    it("shows a prepared repository to nobody before it is placed, and then with all that it holds", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        const prepared = await store.prepare("group/app", { defaultBranch: "trunk" });
+        const { repository } = prepared;
+        assert.equal(repository.name, "group/app");
+        const { oid, quarantine } = await pushCommit(repository, "first");
+        for (const each of [store, await reopen()]) {
+          assert.equal(await each.open("group/app"), undefined);
+          assert.deepEqual(await names(each), []);
+        }
+        await prepared.place();
+        for (const each of [store, await reopen()]) {
+          assert.deepEqual(await names(each), ["group/app"]);
+          assert.deepEqual(await tipsOf(await each.open("group/app")), { "refs/heads/main": oid });
+        }
+        // What was pushed can be read to the end of the push.
+        assert.equal((await quarantine.objects.read(oid))?.type, "commit");
+        await quarantine.discard();
+        const snapshot = await (await store.open("group/app"))?.snapshot();
+        assert.equal(snapshot?.head.symbolicTarget, "refs/heads/trunk");
+        snapshot?.release();
+        await prepared.discard();
+        await prepared.discard();
+        assert.deepEqual(await tipsOf(await store.open("group/app")), { "refs/heads/main": oid });
+        await rejects(store.prepare("group/app"), "storage/exists");
+        await rejects(store.create("group/app"), "storage/exists");
+      }));
+
+    it("leaves nothing of a prepared repository that is discarded", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        const prepared = await store.prepare("group/app");
+        await (await pushCommit(prepared.repository, "first")).quarantine.discard();
+        const unfinished = await prepared.repository.openQuarantine();
+        await unfinished.createPack();
+        await unfinished.discard();
+        await prepared.discard();
+        await prepared.discard();
+        await rejects(prepared.repository.openQuarantine(), "storage/not-found");
+        for (const each of [store, await reopen()]) {
+          assert.equal(await each.open("group/app"), undefined);
+          assert.deepEqual(await names(each), []);
+        }
+        await (await store.create("group")).close();
+        await rejects(store.create("group"), "storage/exists");
+      }));
+
+    it("puts exactly one of many prepared repositories in one place", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        const stores = [store, await reopen()];
+        const all = await Promise.all(
+          Array.from({ length: 10 }, (_, i) => (stores[i % 2] ?? store).prepare("group/app")),
+        );
+        const pushes = await Promise.all(all.map(({ repository }, i) => pushCommit(repository, String(i))));
+        const results = await Promise.allSettled(all.map((prepared) => prepared.place()));
+        for (const result of results) {
+          if (result.status === "rejected")
+            assert.ok(isGitwharfError(result.reason, "storage/exists"), String(result.reason));
+        }
+        const winner = results.findIndex(({ status }) => status === "fulfilled");
+        assert.equal(results.filter(({ status }) => status === "fulfilled").length, 1);
+        for (const { quarantine } of pushes) await quarantine.discard();
+        for (const prepared of all) await prepared.discard();
+        const tips = { "refs/heads/main": pushes[winner]?.oid };
+        for (const each of stores) assert.deepEqual(await tipsOf(await each.open("group/app")), tips);
+      }));
+
+    it("puts no prepared repository where one was made meanwhile", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        const prepared = await store.prepare("app");
+        const { quarantine } = await pushCommit(prepared.repository, "first");
+        await (await (await reopen()).create("app")).close();
+        await rejects(prepared.place(), "storage/exists");
+        await quarantine.discard();
+        await prepared.discard();
+        assert.deepEqual(await tipsOf(await store.open("app")), {});
       }));
 
     it("forgets what is deleted", () =>
@@ -144,6 +225,37 @@ async function names(store: RepositoryStore): Promise<string[]> {
   const all: string[] = [];
   for await (const name of store.list()) all.push(name);
   return all;
+}
+
+/** The quarantine is the caller's to discard. */
+async function pushCommit(
+  repository: Repository,
+  label: string,
+): Promise<{ readonly oid: ObjectId; readonly quarantine: Quarantine }> {
+  const { objectFormat } = repository;
+  const { commit, objects } = sampleCommit(objectFormat, label, []);
+  const quarantine = await repository.openQuarantine();
+  await finishPack(await quarantine.createPack(), objectFormat, objects);
+  await quarantine.publish();
+  const [result] = await repository.refs.transact({
+    updates: [{ name: "refs/heads/main", oldOid: null, newOid: commit.oid }],
+    atomic: true,
+  });
+  assert.deepEqual(result, { name: "refs/heads/main", ok: true });
+  return { oid: commit.oid, quarantine };
+}
+
+/** Closes it. Every tip is read. */
+async function tipsOf(repository: Repository | undefined): Promise<Record<string, ObjectId>> {
+  assert.ok(repository !== undefined, "it is not there");
+  const snapshot = await repository.snapshot();
+  try {
+    for (const { oid } of snapshot.refs.all) assert.equal((await snapshot.objects.read(oid))?.type, "commit");
+    return Object.fromEntries(snapshot.refs.all.map(({ name, oid }) => [name, oid]));
+  } finally {
+    snapshot.release();
+    await repository.close();
+  }
 }
 
 /** Asserts that a promise is rejected with a `GitwharfError` of this code. */
