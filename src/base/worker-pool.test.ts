@@ -4,7 +4,13 @@ import { MessageChannel } from "node:worker_threads";
 import { afterAll, expect, test } from "vitest";
 import { GitwharfError } from "./errors.js";
 import type { TestTask } from "./worker-pool.test.task.js";
-import { closeWorkerPool, runInWorker, workerCount, type RunInWorkerOptions } from "./worker-pool.js";
+import {
+  closeWorkerPool,
+  loadInWorker,
+  runInWorker,
+  workerCount,
+  type RunInWorkerOptions,
+} from "./worker-pool.js";
 
 const module = new URL("./worker-pool.test.task.js", import.meta.url);
 const run = (task: TestTask, options?: RunInWorkerOptions): Promise<unknown> =>
@@ -13,6 +19,14 @@ afterAll(closeWorkerPool);
 
 test("a task's result comes back", async () => {
   expect(await run({ do: "add", a: 2, b: 3 })).toBe(5);
+});
+
+test("a module is loaded ahead, without a task", async () => {
+  expect(await loadInWorker(module)).toBeUndefined();
+  expect(await run({ do: "add", a: 2, b: 3 })).toBe(5);
+  await expect(loadInWorker(new URL("./no-such-worker.js", import.meta.url))).rejects.toMatchObject({
+    code: "base/invariant",
+  });
 });
 
 test("an error of ours keeps class, code, kind, message and details", async () => {

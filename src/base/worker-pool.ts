@@ -1,8 +1,8 @@
 /**
  * The one pool of worker threads: CPU-heavy work of any folder runs here, so that the event loop only moves bytes.
  *
- * Threads start with the first task and stay warm for some seconds after the last; they never keep the process
- * alive by themselves. A task's module default-exports `(task) => result`; task and result cross the boundary by
+ * Threads start with the first task; one stays, the others for some seconds after their last task. They never keep
+ * the process alive by themselves. A task's module default-exports `(task) => result`; task and result cross the boundary by
  * structured clone (share big data through SharedArrayBuffer or a file descriptor). A task that streams gets a
  * `MessagePort` in its task and in `transferList`.
  *
@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import type { TransferListItem } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { abortedError, GitwharfError, isGitwharfError, throwIfAborted } from "./errors.js";
-import { errorFromThread, type ThreadAnswer } from "./worker-thread.js";
+import { errorFromThread, type ThreadAnswer, type ThreadMessage } from "./worker-thread.js";
 
 export interface RunInWorkerOptions {
   /** Buffers and ports that move with the task instead of being copied. */
@@ -23,7 +23,7 @@ export interface RunInWorkerOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Time for which an idle thread stays warm. */
+/** Time for which an idle thread beside the first stays warm. */
 const IDLE_MS = 10_000;
 
 /** How many tasks can run at once: one a core, and two on a single core so that one long task stalls nobody. */
@@ -44,19 +44,28 @@ export async function runInWorker<Task, Result>(
   task: Task,
   options: RunInWorkerOptions = {},
 ): Promise<Result> {
+  return inThread<Result>({ module: filename.href, task }, options);
+}
+
+/**
+ * Starts the thread that stays and loads a module there, so that the first task of a server need not wait for either.
+ * @throws as `runInWorker`
+ */
+export function loadInWorker(filename: URL): Promise<void> {
+  return inThread({ module: filename.href, loadOnly: true }, {});
+}
+
+async function inThread<Result>(message: ThreadMessage, options: RunInWorkerOptions): Promise<Result> {
   const { signal } = options;
   throwIfAborted(signal);
   pool ??= startPool();
   const own = pool;
   let answer: ThreadAnswer<Result>;
   try {
-    answer = await own.run(
-      { module: filename.href, task },
-      {
-        ...(options.transferList === undefined ? {} : { transferList: [...options.transferList] }),
-        ...(signal === undefined ? {} : { signal }),
-      },
-    );
+    answer = await own.run(message, {
+      ...(options.transferList === undefined ? {} : { transferList: [...options.transferList] }),
+      ...(signal === undefined ? {} : { signal }),
+    });
   } catch (cause) {
     throw poolError(cause, { signal, closed: own !== pool });
   }
@@ -74,7 +83,7 @@ export async function closeWorkerPool(): Promise<void> {
 function startPool(): Piscina {
   return new Piscina({
     filename: fileURLToPath(new URL("./worker-thread.js", import.meta.url)),
-    minThreads: 0,
+    minThreads: 1,
     maxThreads: workerCount(),
     idleTimeout: IDLE_MS,
   });

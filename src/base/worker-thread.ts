@@ -21,12 +21,15 @@ type TaskFunction = (task: unknown) => unknown;
 
 const loaded = new Map<string, TaskFunction>();
 
-export default async function runTask(message: {
-  readonly module: string;
-  readonly task: unknown;
-}): Promise<ThreadAnswer<unknown>> {
+export type ThreadMessage = { readonly module: string } & (
+  | { readonly task: unknown }
+  | { readonly loadOnly: true }
+);
+
+export default async function runTask(message: ThreadMessage): Promise<ThreadAnswer<unknown>> {
   try {
     const run = loaded.get(message.module) ?? (await load(message.module));
+    if (!("task" in message)) return { ok: true, result: undefined };
     return { ok: true, result: await run(message.task) };
   } catch (error) {
     return { ok: false, error: describeError(error) };

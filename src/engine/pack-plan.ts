@@ -8,7 +8,7 @@
 import { invariant } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { isPromise } from "../base/maybe-promise.js";
-import { runInWorker } from "../base/worker-pool.js";
+import { loadInWorker, runInWorker } from "../base/worker-pool.js";
 import type { ObjectId } from "../object/object-id.js";
 import type { Pack } from "../pack/pack.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
@@ -194,6 +194,8 @@ async function makePlan(
   return plan;
 }
 
+const PLAN_WORKER = new URL("./fetch/pack-plan-worker.js", import.meta.url);
+
 async function computeSomewhere(
   objects: ObjectReader,
   request: PlanRequest,
@@ -208,9 +210,12 @@ async function computeSomewhere(
     }
   }
   const task: PlanTask = { objects: objects.describe(), request };
-  return runInWorker<PlanTask, ComputedPlan>(new URL("./fetch/pack-plan-worker.js", import.meta.url), task, {
-    signal,
-  });
+  return runInWorker<PlanTask, ComputedPlan>(PLAN_WORKER, task, { signal });
+}
+
+/** Makes a thread ready to plan, so that a server's first clone need not wait for one. */
+export function prepareToPlan(): Promise<void> {
+  return loadInWorker(PLAN_WORKER);
 }
 
 /** A clone of anything but a small repository. */

@@ -6,6 +6,7 @@ import { isLoopbackName } from "../access/open-access.js";
 import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
+import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
@@ -129,6 +130,9 @@ export function createGitServer(options: GitServerOptions): GitServer {
         ...(listen.tls === undefined ? {} : { tls: listen.tls }),
       });
       listeners.add(http);
+      prepareToPlan().catch((error: unknown) =>
+        log({ level: "warn", message: "no worker thread could be made ready", error }),
+      );
       return { http };
     },
     close({ graceMs = 10_000 } = {}) {
