@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Limits } from "../src/base/limits.js";
+import type { PushHandlers } from "../src/engine/push.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../src/storage/repository-settings-defaults.js";
@@ -134,7 +135,7 @@ const chainPush = Buffer.concat([
 ]);
 
 /** Limits with a test of their own. */
-const OTHERS = ["headerTimeoutMs", "idleTimeoutMs", "connectionsMax"] as const;
+const OTHERS = ["headerTimeoutMs", "idleTimeoutMs", "connectionsMax", "requestBytesTotalMax"] as const;
 
 const COUNTS: Record<Exclude<keyof Limits, (typeof OTHERS)[number]>, Row> = {
   packSizeBytesMax: {
@@ -242,7 +243,11 @@ describe("limits over HTTP", () => {
     for (const server of servers.splice(0)) await server.close();
   });
 
-  async function serve(limits: Partial<Limits>, log?: (entry: ServiceLogEntry) => void): Promise<Served> {
+  async function serve(
+    limits: Partial<Limits>,
+    log?: (entry: ServiceLogEntry) => void,
+    handlers: PushHandlers = {},
+  ): Promise<Served> {
     const { receive } = DEFAULT_REPOSITORY_SETTINGS;
     const store = createMemoryRepositoryStore({
       settings: () => ({
@@ -261,6 +266,7 @@ describe("limits over HTTP", () => {
     const server = await createTestServer({
       repositories: store,
       limits,
+      handlers,
       ...(log === undefined ? {} : { log }),
       authorize: () => {
         // The gate is entered some microtasks from here.
@@ -293,6 +299,50 @@ describe("limits over HTTP", () => {
       expect(refs).toContain("seed-two");
       expect(refs).not.toContain("refs/tags/one");
     }
+  });
+
+  it("requestBytesTotalMax", async () => {
+    const option = pktLine("x".repeat(60_000));
+    const commands = `${oneCommand("report-status push-options")}${option}${option}0000`;
+    const body = Buffer.concat([Buffer.from(commands), packOfBlobs(BLOB)]);
+    const each = commands.length - 64 * 1024;
+    for (const requestBytesTotalMax of [2 * each, 2 * each - 1]) {
+      const fits = requestBytesTotalMax === 2 * each;
+      let letGo = (): void => undefined;
+      const released = new Promise<void>((resolve) => (letGo = resolve));
+      let held = 0;
+      const served = await serve({ requestBytesTotalMax }, undefined, {
+        async preReceive() {
+          held++;
+          await released;
+          return "held";
+        },
+      });
+      const first = push(served, body);
+      await vi.waitFor(() => expect(held).toBe(1));
+      const second = push(served, body);
+      if (fits) await vi.waitFor(() => expect(held).toBe(2));
+      else expect(await second).toMatch(/^503 the server reads too many large requests/);
+      // Who asks for little is served whatever the others do.
+      expect(await ask(served, ["command=ls-refs"])).toMatch(SERVED);
+      letGo();
+      expect(await first).toMatch(/ng refs\/tags\/one held/);
+      if (fits) expect(await second).toMatch(/ng refs\/tags\/one held/);
+      expect(await push(served, body)).toMatch(/ng refs\/tags\/one held/);
+    }
+  });
+
+  it("requestBytesTotalMax in a fetch", async () => {
+    const prefixes = Array.from({ length: 3 }, (_, i) => `ref-prefix ${String(i).repeat(40_000)}`);
+    const amount = pktLine("command=ls-refs\n").length + 3 * (prefixes[0]?.length ?? 0) + 3 * 5 + 4 + 4;
+    const lines = ["command=ls-refs", "0001", ...prefixes];
+    expect(await ask(await serve({ requestBytesTotalMax: amount - 64 * 1024 }), lines)).toMatch(SERVED);
+    const below = await serve({ requestBytesTotalMax: amount - 64 * 1024 - 1 });
+    const refused = await send(`${below.server.urlOf("app")}/git-upload-pack`, {
+      body: `${lines.map((line) => (line === "0001" ? line : pktLine(`${line}\n`))).join("")}0000`,
+      headers: { "Content-Type": UPLOAD_PACK_TYPE, "Git-Protocol": "version=2" },
+    });
+    expect(refused).toMatchObject({ status: 503, headers: { "retry-after": "5" } });
   });
 
   it("connectionsMax", async () => {

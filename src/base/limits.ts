@@ -27,6 +27,11 @@ export interface Limits {
   readonly havesMax: number;
   /** Bytes of one fetch or ls-refs request after gunzip. @default 16 MiB */
   readonly requestBytesMax: number;
+  /**
+   * Bytes of all requests at work together, commands of pushes included, beyond the first 64 KiB of each; those that do
+   * not fit are told to come again (503). @default 256 MiB
+   */
+  readonly requestBytesTotalMax: number;
   /** Nested filters in a `combine:`. @default 16 */
   readonly filterDepthMax: number;
   /** Time for the request head to arrive. @default 30,000 */
@@ -58,6 +63,7 @@ export const DEFAULT_LIMITS: Limits = {
   wantsMax: 200_000,
   havesMax: 1_000_000,
   requestBytesMax: 16 * MiB,
+  requestBytesTotalMax: 256 * MiB,
   filterDepthMax: 16,
   headerTimeoutMs: 30_000,
   idleTimeoutMs: 120_000,

@@ -1,6 +1,6 @@
 /** What every Git service is given and gives back, and how it speaks of failures. */
 import type { ByteSink, ByteSource } from "../base/byte-streams.js";
-import { describeOperational, GitwharfError } from "../base/errors.js";
+import { describeOperational, GitwharfError, isGitwharfError } from "../base/errors.js";
 import { sanitizeText } from "./wire/sanitize.js";
 
 export interface ServiceStreams {
@@ -15,11 +15,18 @@ export interface ServiceOutcome {
   readonly failure?: unknown;
 }
 
+/** True for what the transport tells better than the protocol can: with HTTP, a status that says when to come again. */
+export function isForTransport(error: unknown, { statelessRpc }: ServiceStreams): boolean {
+  return statelessRpc && isGitwharfError(error, "server/busy");
+}
+
 /** One line that a peer may read: its own mistakes word for word, ours by code only. */
 export function describeForPeer(error: unknown): string {
   if (error instanceof GitwharfError && error.kind === "peer") return sanitizeText(error.message);
   if (error instanceof GitwharfError && error.kind === "operational") {
-    return error.code === "base/shutting-down" ? error.message : sanitizeText(describeOperational(error));
+    return error.code === "base/shutting-down" || error.code === "server/busy"
+      ? error.message
+      : sanitizeText(describeOperational(error));
   }
   return "internal error; the operator finds the details in the server's log";
 }

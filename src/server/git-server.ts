@@ -3,6 +3,7 @@
  */
 import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
+import { createByteBudget } from "../base/byte-budget.js";
 import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
@@ -42,6 +43,9 @@ export interface GitServer {
   close(options?: { readonly graceMs?: number }): Promise<void>;
 }
 
+/** Of each request; as many as nearly all requests have. */
+const FREE_BYTES = 64 * 1024;
+
 /** @throws server/bad-configuration */
 export function createGitServer(options: GitServerOptions): GitServer {
   const limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
@@ -80,6 +84,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
   const host: ServiceHost = {
     store,
     limits,
+    requestBytes: createByteBudget({ bytesMax: limits.requestBytesTotalMax, freeBytes: FREE_BYTES }),
     agent: AGENT,
     gate,
     authenticate: options.authenticate,

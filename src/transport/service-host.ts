@@ -2,6 +2,7 @@
  * What the composition root hands to every transport: stores, policies, limits. No transport knows a backend.
  */
 import type { Credentials } from "../access/credentials.js";
+import type { ByteBudget } from "../base/byte-budget.js";
 import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
@@ -28,6 +29,8 @@ export interface ServiceLogEntry {
 export interface ServiceHost {
   readonly store: RepositoryStore;
   readonly limits: Limits;
+  /** Shared by all requests (`requestBytesTotalMax`). */
+  readonly requestBytes: ByteBudget;
   readonly agent: string;
   readonly authorize: Authorize;
   /** undefined: nobody can sign in; every caller is anonymous. */

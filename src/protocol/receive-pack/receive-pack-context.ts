@@ -1,4 +1,5 @@
 /** What receive-pack is told by its transport. */
+import type { ByteBudget } from "../../base/byte-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type {
@@ -22,6 +23,8 @@ export interface ReceivePackContext {
    */
   readonly place?: (() => Promise<boolean>) | undefined;
   readonly limits: Limits;
+  /** What the requests of all callers may hold together. @default without bound */
+  readonly requestBytes?: ByteBudget | undefined;
   readonly identity: Identity;
   readonly transport: Push["transport"];
   readonly address: string | undefined;

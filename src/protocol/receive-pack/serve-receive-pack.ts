@@ -15,7 +15,7 @@ import { isNullObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
-import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
+import { describeForPeer, isForTransport, type ServiceOutcome, type ServiceStreams } from "../service.js";
 import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
 import { sanitizeText } from "../wire/sanitize.js";
 import {
@@ -40,8 +40,8 @@ const CARRIED_AT_ONCE = 64 * 1024;
 
 /**
  * The advertisement has been sent already.
- * @throws base/aborted when the client has left; access/denied and the like before anything was written, for the
- *   transport to answer
+ * @throws base/aborted when the client has left; access/denied, server/busy and the like before anything was
+ *   written, for the transport to answer
  */
 export async function serveReceivePack(
   context: ReceivePackContext,
@@ -51,6 +51,7 @@ export async function serveReceivePack(
   const reader = new PktLineReader(streams.input, {
     totalBytesMax: limits.commandBytesMax,
     limitName: "commandBytesMax",
+    budget: context.requestBytes,
   });
   try {
     let request: PushRequest | undefined;
@@ -64,7 +65,7 @@ export async function serveReceivePack(
         onCapabilities: (capabilities) => (readsBands = capabilities.has("side-band-64k")),
       });
     } catch (error) {
-      if (context.signal.aborted) throw error;
+      if (context.signal.aborted || isForTransport(error, streams)) throw error;
       await refuse(streams.output, describeForPeer(error), readsBands);
       return { failure: error };
     }

@@ -10,13 +10,17 @@ const GATHERED_BYTES_MAX = 64 * 1024;
 export interface GatheringSink extends ByteSink {
   /** Writes what was gathered. */
   flush(): MaybePromise<void>;
+  /** Whether anything has left. */
+  readonly begun: boolean;
 }
 
 export function createGatheringSink(sink: ByteSink): GatheringSink {
   let gathered: Uint8Array[] = [];
   let bytes = 0;
+  let begun = false;
   const flush = (): MaybePromise<void> => {
     if (gathered.length === 0) return undefined;
+    begun = true;
     const chunks = gathered;
     gathered = [];
     bytes = 0;
@@ -31,5 +35,8 @@ export function createGatheringSink(sink: ByteSink): GatheringSink {
       return bytes >= GATHERED_BYTES_MAX ? flush() : undefined;
     },
     flush,
+    get begun() {
+      return begun;
+    },
   };
 }

@@ -2,7 +2,7 @@
  * upload-pack: answers a fetch. One entry for all versions and transports; what goes wrong after the first byte is
  * told to the client in the protocol's own way. Specification: gitprotocol-pack, gitprotocol-v2.
  */
-import { describeForPeer, type ServiceOutcome, type ServiceStreams } from "../service.js";
+import { describeForPeer, isForTransport, type ServiceOutcome, type ServiceStreams } from "../service.js";
 import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
 import { createGatheringSink } from "./gathering-sink.js";
 import { PackPhaseFailure } from "./pack-phase-failure.js";
@@ -12,7 +12,8 @@ import { serveUploadPackV2 } from "./upload-pack-v2.js";
 
 /**
  * The advertisement has been sent already (by the transport in stateless RPC, else by the caller).
- * @throws base/aborted when the client has left: nothing can be told any more
+ * @throws base/aborted when the client has left: nothing can be told any more; server/busy before anything was written,
+ *   for the transport to answer
  */
 export async function serveUploadPack(
   context: UploadPackContext,
@@ -21,6 +22,7 @@ export async function serveUploadPack(
   const reader = new PktLineReader(streams.input, {
     totalBytesMax: context.limits.requestBytesMax,
     limitName: "requestBytesMax",
+    budget: context.requestBytes,
   });
   const output = createGatheringSink(streams.output);
   const { statelessRpc } = streams;
@@ -30,7 +32,7 @@ export async function serveUploadPack(
     await output.flush();
     return {};
   } catch (error) {
-    if (context.signal.aborted) throw error;
+    if (context.signal.aborted || (!output.begun && isForTransport(error, streams))) throw error;
     // Band 3 has carried the message of a failure in the pack phase.
     if (!(error instanceof PackPhaseFailure))
       await output.write(encodePktLine(`ERR ${describeForPeer(error)}`));

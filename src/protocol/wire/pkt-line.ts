@@ -8,6 +8,7 @@
  * Example: `0006a\n` carries "a\n".
  */
 import type { ByteSource } from "../../base/byte-streams.js";
+import type { ByteBudget, ByteShare } from "../../base/byte-budget.js";
 import { GitwharfError } from "../../base/errors.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 
@@ -65,6 +66,8 @@ export interface PktLineLimits {
   readonly totalBytesMax: number;
   /** The name of the limit, for the message. */
   readonly limitName: string;
+  /** What packets of all requests together may hold: those read here count until the next request, or `close`. */
+  readonly budget?: ByteBudget | undefined;
 }
 
 /**
@@ -75,6 +78,7 @@ export interface PktLineLimits {
 export class PktLineReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #limits: PktLineLimits;
+  readonly #share: ByteShare | undefined;
   #buffer: Buffer = Buffer.alloc(0);
   #at = 0;
   #ended = false;
@@ -86,11 +90,12 @@ export class PktLineReader {
   constructor(source: ByteSource, limits: PktLineLimits) {
     this.#iterator = source[Symbol.asyncIterator]();
     this.#limits = limits;
+    this.#share = limits.budget?.open();
   }
 
   /**
    * At once when the packet has arrived already. A payload is a view of what the source gave, and the caller's.
-   * @throws protocol/bad-line, base/truncated, base/limit-exceeded, and what the source throws
+   * @throws protocol/bad-line, base/truncated, base/limit-exceeded, server/busy, and what the source throws
    */
   next(): MaybePromise<Packet> {
     return this.#take() ?? this.#takeLater();
@@ -99,6 +104,7 @@ export class PktLineReader {
   /** From here on bytes count for a new request (a connection carries several). */
   beginRequest(): void {
     this.#requestStart = this.#position;
+    this.#share?.release();
   }
 
   /** The bytes that follow the last packet, as they come. */
@@ -124,6 +130,7 @@ export class PktLineReader {
 
   /** Gives the source up. */
   async close(): Promise<void> {
+    this.#share?.release();
     await this.#iterator.return?.();
   }
 
@@ -134,6 +141,7 @@ export class PktLineReader {
     if (this.#buffer.length - this.#at < length) return undefined;
     const start = this.#at + 4;
     const bytes = Math.max(length, 4);
+    this.#share?.take(bytes);
     this.#at += bytes;
     this.#position += bytes;
     if (length >= 4) return { kind: "data", payload: this.#buffer.subarray(start, this.#at) };
