@@ -5,8 +5,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
+import { openRequest, type OpenRequest, postHead } from "./support/open-request.js";
 
 const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
+
+/** Half of the probe that git sends before a push: the server is at work on it and waits for the rest. */
+async function openPush(url: string): Promise<OpenRequest> {
+  const head = postHead("git-receive-pack", { length: 4, headers: ["Expect: 100-continue"] });
+  const push = await openRequest(url, head);
+  await push.seen(/100 Continue\r\n\r\n/);
+  push.write("00");
+  return push;
+}
 
 describe("gitwharf", () => {
   let workspace: GitClient;
@@ -44,7 +54,7 @@ describe("gitwharf", () => {
 
   async function serve(
     ...args: readonly string[]
-  ): Promise<{ child: ChildProcess; url: string; banner: string }> {
+  ): Promise<{ child: ReturnType<typeof start>; url: string; banner: string }> {
     const child = start("serve", "--http", "127.0.0.1:0", ...args);
     for (let waited = 0; waited < 10_000; waited += 20) {
       const url = /on (http:\/\/\S+)/.exec(child.printed())?.[1];
@@ -53,6 +63,12 @@ describe("gitwharf", () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`the server did not start: ${child.printed()}`);
+  }
+
+  async function untilPrinted(child: { readonly printed: () => string }, text: string): Promise<void> {
+    for (let waited = 0; waited < 10_000 && !child.printed().includes(text); waited += 20)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(child.printed()).toContain(text);
   }
 
   it("serves ./repositories, says that it is open, and what to try; the tour works", async () => {
@@ -105,6 +121,36 @@ describe("gitwharf", () => {
     expect(text).toContain("everyone who reaches this address could read and push");
     expect(text).not.toContain("    at ");
   });
+
+  it("refuses a directory that is none before it serves", async () => {
+    writeFileSync(join(workspace.directory, "file"), "");
+    for (const place of ["file", "file/below"]) {
+      expect(await run("serve", place, "--http", "127.0.0.1:0")).toMatchObject({
+        status: 2,
+        text: expect.stringContaining("repositories cannot be kept in"),
+      });
+    }
+  });
+
+  it("lets a request finish when it is told to stop, and stays no longer for its connection", async () => {
+    const { child, url } = await serve("--grace", "1000000000", "--auto-create", "read");
+    const push = await openPush(url);
+    child.kill("SIGINT");
+    await untilPrinted(child, "1 requests may finish");
+    push.write("00");
+    expect(await push.closed).toContain("HTTP/1.1 200 OK");
+    expect(await ended(child)).toBe(0);
+  }, 10_000);
+
+  it("stops at once when it is told to stop again", async () => {
+    const { child, url } = await serve("--grace", "1000", "--auto-create", "read");
+    const push = await openPush(url);
+    child.kill("SIGINT");
+    await untilPrinted(child, "1 requests may finish");
+    child.kill("SIGINT");
+    expect(await ended(child)).toBe(0);
+    expect(await push.closed).not.toContain("200 OK");
+  }, 10_000);
 
   it("reads a configuration module, and names a wrong option", async () => {
     writeFileSync(

@@ -1,5 +1,5 @@
 /** `gitwharf serve`: the server, until it is told to stop. */
-import { readFile } from "node:fs/promises";
+import { access, constants, mkdir, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -26,7 +26,7 @@ interface ServeFlags {
   readonly sync: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
-  readonly limit: Record<string, number>;
+  readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: "text" | "json" | "none";
 }
@@ -57,7 +57,7 @@ export function serveCommand(): Command {
     .option("--no-sync", "do not wait until pushes are on the disk (faster; a power cut may lose them)")
     .option("--tls-cert <file>", "serve HTTPS with this certificate (PEM; read again on SIGHUP)")
     .option("--tls-key <file>", "its key (PEM)")
-    .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit, {})
+    .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
       new Option("--log <form>", "how requests are logged").choices(["text", "json", "none"]).default("text"),
@@ -90,6 +90,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const graceMs = Number(flags.grace) * 1000;
   if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
   const server = createGitServer(options);
+  if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const listening = await server.listen({
     http: flags.http ?? http ?? "127.0.0.1:5000",
     ...defined("tls", tlsOf(flags) ?? tls),
@@ -103,6 +104,19 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   });
   await stopSignal();
   await stop(server, graceMs);
+}
+
+/** Better told now than on every request. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+    await access(path, constants.R_OK | constants.X_OK);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new GitwharfError("server/bad-configuration", `repositories cannot be kept in ${path}: ${why}`, {
+      cause,
+    });
+  }
 }
 
 async function stop(server: GitServer, graceMs: number): Promise<void> {
@@ -168,7 +182,7 @@ function tlsOf(flags: ServeFlags): ListenOptions["tls"] {
   return { certificateFile: flags.tlsCert, keyFile: flags.tlsKey };
 }
 
-function parseLimit(text: string, before: Record<string, number>): Record<string, number> {
+function parseLimit(text: string, before: Record<string, number> = {}): Record<string, number> {
   const match = /^([A-Za-z]+)=([0-9]+|Infinity)$/.exec(text);
   if (match?.[1] === undefined)
     throw new InvalidArgumentError("write NAME=NUMBER, for instance packSizeBytesMax=1000000");

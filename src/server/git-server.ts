@@ -5,7 +5,7 @@ import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createByteBudget } from "../base/byte-budget.js";
 import { GitwharfError } from "../base/errors.js";
-import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
+import type { Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
@@ -18,6 +18,7 @@ import { createHttpHandler, type HttpHandler } from "../transport/http/handler.j
 import { listenHttp, type HttpListener } from "../transport/http/listener.js";
 import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
+import { checkOptions, limitsWith } from "./check-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { parseListenAddress } from "./listen-address.js";
 import { AGENT } from "./version.js";
@@ -38,7 +39,7 @@ export interface GitServer {
   listen(options: ListenOptions): Promise<{ readonly http: HttpListener }>;
   /**
    * Takes no more requests, lets those at work finish for `graceMs` milliseconds (@default 10,000), ends the rest,
-   * closes the store if the server opened it. Idempotent.
+   * closes the store if the server opened it. A second call waits for the same end, and may bring it nearer.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>;
 }
@@ -48,7 +49,8 @@ const FREE_BYTES = 64 * 1024;
 
 /** @throws server/bad-configuration */
 export function createGitServer(options: GitServerOptions): GitServer {
-  const limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
+  checkOptions(options);
+  const limits = limitsWith(options.limits);
   const log = options.log ?? logToStandardError;
   const ownsStore = typeof options.repositories === "string";
   const store =
@@ -141,57 +143,29 @@ export function createGitServer(options: GitServerOptions): GitServer {
       return { http };
     },
     close({ graceMs = 10_000 } = {}) {
-      closed ??= (async () => {
-        const giveUp = setTimeout(() => {
-          closing.abort(
-            new GitwharfError("base/shutting-down", "the server is shutting down; try again later"),
-          );
-        }, graceMs);
-        await Promise.all([...listeners].map((listener) => listener.close(graceMs + 1000)));
-        clearTimeout(giveUp);
+      const giveUp = (): void =>
         closing.abort(
           new GitwharfError("base/shutting-down", "the server is shutting down; try again later"),
         );
+      // Timers have 31 bits.
+      const timer = setTimeout(giveUp, Math.min(graceMs, 0x7fff_ffff));
+      const listenersClosed = [...listeners].map((listener) => listener.close(graceMs + 1000));
+      closed ??= (async () => {
+        await Promise.all(listenersClosed);
+        giveUp();
         await maintenance.close();
         if (ownsStore) await store.close();
       })();
+      void closed.finally(() => clearTimeout(timer)).catch(() => undefined);
       return closed;
     },
   };
 }
 
-/** What new repositories are like. A configuration file can say anything, so what it says is looked at. */
+/** What new repositories are like; a store of the caller's own may have another default of refs. */
 function creationOf(options: GitServerOptions): CreateRepositoryOptions {
   const { objectFormat = "sha1", refFormat, defaultBranch = "main" } = options;
-  const mustBe = (option: string, value: string, known: readonly string[]): void => {
-    if (known.includes(value)) return;
-    throw new GitwharfError(
-      "server/bad-configuration",
-      `${option} '${value}' is not known; it may be ${known.join(" or ")}`,
-    );
-  };
-  mustBe("objectFormat", objectFormat, ["sha1", "sha256"]);
-  if (refFormat !== undefined) mustBe("refFormat", refFormat, ["files", "reftable"]);
-  // A store of the caller's own may have another default.
   return { objectFormat, defaultBranch, ...(refFormat === undefined ? {} : { refFormat }) };
-}
-
-function checkLimits(limits: Limits): Limits {
-  for (const [name, value] of Object.entries(limits)) {
-    if (typeof value !== "number" || Number.isNaN(value) || value < 0) {
-      throw new GitwharfError(
-        "server/bad-configuration",
-        `limit '${name}' must be a number from 0 up, or Infinity`,
-      );
-    }
-    if (!(name in DEFAULT_LIMITS)) {
-      throw new GitwharfError(
-        "server/bad-configuration",
-        `there is no limit '${name}'; known are ${Object.keys(DEFAULT_LIMITS).join(", ")}`,
-      );
-    }
-  }
-  return limits;
 }
 
 function logToStandardError(entry: ServiceLogEntry): void {

@@ -35,7 +35,7 @@ export interface HttpListener {
   readonly port: number;
   /** Reads the certificate files again; connections that stand keep theirs. @throws server/bad-configuration */
   reloadCertificate(): Promise<void>;
-  /** Takes no more connections, lets requests finish for `graceMs`, then cuts them off. Idempotent. */
+  /** Takes no more connections, lets requests finish for `graceMs`, then cuts them off. A second call may shorten that. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -64,10 +64,20 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     // A handshake that fails is the peer's business.
     server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
-  server.on("request", options.handler);
+  let closing = false;
+  const handle: HttpHandler = (request, response) => {
+    if (request.httpVersionMajor === 1) {
+      // Whoever was answered while the server stops must not keep it up with a connection that stays open.
+      response.once("close", () => {
+        if (closing) request.socket.end();
+      });
+    }
+    options.handler(request, response);
+  };
+  server.on("request", handle);
   server.on("checkContinue", (request, response) => {
     awaitingContinue.add(request);
-    options.handler(request, response);
+    handle(request, response);
   });
   if ("headersTimeout" in server) {
     server.headersTimeout = headerTimeoutMs;
@@ -89,17 +99,19 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
       (server as Http2SecureServer).setSecureContext(await readTlsFiles(options.tls));
     },
     close(graceMs) {
-      closed ??= new Promise((resolve) => {
-        const timer = setTimeout(() => {
+      closing = true;
+      const timer = setTimeout(
+        () => {
           for (const connection of connections) connection.destroy();
-        }, graceMs);
-        server.close(() => {
-          clearTimeout(timer);
-          resolve();
-        });
+        },
+        Math.min(graceMs, TIMER_MS_MAX),
+      );
+      closed ??= new Promise((resolve) => {
+        server.close(() => resolve());
         if ("closeIdleConnections" in server) server.closeIdleConnections();
         for (const connection of connections) if ("goaway" in connection) connection.close();
       });
+      void closed.then(() => clearTimeout(timer));
       return closed;
     },
   };
@@ -130,10 +142,11 @@ function limitConnections(
     });
   });
 }
+const TIMER_MS_MAX = 0x7fff_ffff;
 
 /** Node takes 0 for a time-out that is off, and no more than 31 bits. */
 function timerMs(limitMs: number): number {
-  return limitMs > 0x7fff_ffff ? 0 : Math.max(1, Math.ceil(limitMs));
+  return limitMs > TIMER_MS_MAX ? 0 : Math.max(1, Math.ceil(limitMs));
 }
 
 /** How often Node looks for heads that are overdue: its own 30 seconds would make a short time-out a long one. */

@@ -1,0 +1,102 @@
+/**
+ * What options say, looked at before the server starts. A configuration file and plain JavaScript can say anything,
+ * and an option that is not understood must not be taken for one that is absent: a handler under a wrong name would
+ * let every push through.
+ */
+import { GitwharfError } from "../base/errors.js";
+import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
+import type { PushHandlers } from "../engine/push.js";
+import { checkRefName } from "../object/ref-name.js";
+import type { GitServerOptions } from "./git-server-options.js";
+
+const KNOWN_VALUES = {
+  autoCreate: ["never", "push", "read"],
+  objectFormat: ["sha1", "sha256"],
+  refFormat: ["files", "reftable"],
+  durability: ["sync", "none"],
+} as const satisfies Partial<Record<keyof GitServerOptions, readonly string[]>>;
+
+const HANDLER_NAMES: ReadonlySet<string> = new Set(
+  Object.keys({
+    preReceive: true,
+    update: true,
+    procReceive: true,
+    referenceTransaction: true,
+    pushToCheckout: true,
+    postReceive: true,
+  } satisfies Record<keyof PushHandlers, true>),
+);
+
+/** @throws server/bad-configuration */
+export function checkOptions(options: GitServerOptions): void {
+  const { repositories, defaultBranch, handlers, limits } = options;
+  if (typeof repositories !== "string" && !hasFunction(repositories, "open"))
+    throw wrong("repositories is a directory or a RepositoryStore");
+  for (const [option, known] of Object.entries(KNOWN_VALUES)) {
+    const value: unknown = options[option as keyof typeof KNOWN_VALUES];
+    if (value !== undefined && !known.some((text) => text === value))
+      throw wrong(`${option} '${shown(value)}' is not known; it may be ${known.join(" or ")}`);
+  }
+  for (const option of ["repositoryHooks", "collisionDetection"] as const) {
+    const value: unknown = options[option];
+    if (value !== undefined && typeof value !== "boolean") throw wrong(`${option} is true or false`);
+  }
+  for (const option of ["authenticate", "authorize", "verifyPushCertificate", "log"] as const) {
+    const value: unknown = options[option];
+    if (value !== undefined && typeof value !== "function") throw wrong(`${option} is a function`);
+  }
+  if (defaultBranch !== undefined) checkBranch(defaultBranch);
+  for (const one of [handlers ?? []].flat()) checkHandlers(one);
+  if (limits !== undefined) checkLimits(limits);
+}
+
+function checkBranch(branch: unknown): void {
+  const why = typeof branch === "string" ? checkRefName(`refs/heads/${branch}`) : "it is no text";
+  if (why !== undefined) throw wrong(`defaultBranch '${shown(branch)}' cannot be a branch: ${why}`);
+}
+
+/** An object of a class may keep what it likes beside its handlers; a plain one has nothing but handlers. */
+function checkHandlers(handlers: unknown): void {
+  if (typeof handlers !== "object" || handlers === null)
+    throw wrong("handlers is an object with handlers of pushes, or a list of such objects");
+  const plain = [Object.prototype, null].includes(Object.getPrototypeOf(handlers) as object | null);
+  for (const name of plain ? Object.keys(handlers) : []) {
+    if (!HANDLER_NAMES.has(name))
+      throw wrong(`there is no handler '${name}'; known are ${[...HANDLER_NAMES].join(", ")}`);
+  }
+  for (const name of HANDLER_NAMES) {
+    const handler: unknown = Reflect.get(handlers, name);
+    if (handler !== undefined && typeof handler !== "function")
+      throw wrong(`the handler ${name} is a function`);
+  }
+}
+
+function checkLimits(limits: unknown): void {
+  if (typeof limits !== "object" || limits === null || Array.isArray(limits))
+    throw wrong("limits is an object: { NAME: NUMBER }");
+  for (const [name, value] of Object.entries(limits as Record<string, unknown>)) {
+    if (!(name in DEFAULT_LIMITS))
+      throw wrong(`there is no limit '${name}'; known are ${Object.keys(DEFAULT_LIMITS).join(", ")}`);
+    if (value === undefined) continue;
+    if (typeof value !== "number" || Number.isNaN(value) || value < 0)
+      throw wrong(`limit '${name}' must be a number from 0 up, or Infinity`);
+  }
+}
+
+/** The default limits with deviations; one that is undefined is no deviation. */
+export function limitsWith(deviations: Partial<Limits> = {}): Limits {
+  const given = Object.entries(deviations).filter(([, value]) => value !== undefined);
+  return { ...DEFAULT_LIMITS, ...(Object.fromEntries(given) as Partial<Limits>) };
+}
+
+function hasFunction(value: unknown, name: string): boolean {
+  return typeof value === "object" && value !== null && typeof Reflect.get(value, name) === "function";
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function wrong(message: string): GitwharfError {
+  return new GitwharfError("server/bad-configuration", message);
+}
