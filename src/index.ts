@@ -5,6 +5,12 @@ export { VERSION } from "./server/version.js";
 export type { HttpListener } from "./transport/http/listener.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
+export type {
+  AuthenticationAnswer,
+  AuthenticationAttempt,
+  Authenticator,
+  ClientCertificate,
+} from "./access/authenticator.js";
 export type { Credentials } from "./access/credentials.js";
 export type {
   AuthorizationAnswer,
@@ -12,8 +18,8 @@ export type {
   Authorize,
   Operation,
 } from "./engine/authorization.js";
+export type { Grant, Identity, RefAction, RefRule } from "./engine/identity.js";
 export type {
-  Identity,
   ProcReceiveResult,
   Push,
   PushCertificate,

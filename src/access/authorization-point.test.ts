@@ -17,7 +17,7 @@ describe("createAuthorizationPoint", () => {
       authorize: () => {
         throw new Error("database away");
       },
-      hasAuthenticator: true,
+      isOpen: () => false,
       onFailure: (error) => failures.push(error),
     });
     expect(await authorize(request)).toMatchObject({ allowed: false });
@@ -28,7 +28,7 @@ describe("createAuthorizationPoint", () => {
     for (const answer of [undefined, null, true, {}, { allowed: "yes" }]) {
       const authorize = createAuthorizationPoint({
         authorize: (() => answer) as Authorize,
-        hasAuthenticator: false,
+        isOpen: () => true,
         onFailure: () => undefined,
       });
       expect(await authorize(request)).toMatchObject({ allowed: false });
@@ -38,7 +38,7 @@ describe("createAuthorizationPoint", () => {
   it("challenges the anonymous as soon as someone can sign in", async () => {
     const authorize = createAuthorizationPoint({
       authorize: undefined,
-      hasAuthenticator: true,
+      isOpen: () => false,
       onFailure: () => undefined,
     });
     expect(await authorize(request)).toMatchObject({ allowed: false, answer: "challenge" });

@@ -1,19 +1,22 @@
 /**
  * The one authorization point: wraps the application's callback so that it fails closed and is logged once.
  */
+import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
 import { openAccess } from "./open-access.js";
 
 export interface AuthorizationPointOptions {
   readonly authorize: Authorize | undefined;
-  /** True when an authenticator is configured: anonymous callers are then challenged unless `authorize` lets them in. */
-  readonly hasAuthenticator: boolean;
+  /** False as soon as someone can sign in: anonymous callers are then challenged unless `authorize` lets them in. */
+  readonly isOpen: () => MaybePromise<boolean>;
   readonly onFailure: (error: unknown) => void;
 }
 
 /** An answer for every request: an error in the callback denies. */
 export function createAuthorizationPoint(options: AuthorizationPointOptions): Authorize {
-  const decide = options.authorize ?? (options.hasAuthenticator ? signedInOnly : openAccess);
+  const decide: Authorize =
+    options.authorize ??
+    (async (request) => ((await options.isOpen()) ? openAccess(request) : signedInOnly(request)));
   return async (request) => {
     try {
       const answer = await decide(request);

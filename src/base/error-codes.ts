@@ -50,6 +50,8 @@ export const ERROR_CODES = {
   // access
   "access/denied": { kind: "peer", retryable: false },
   "access/unauthenticated": { kind: "peer", retryable: false },
+  "access/too-many-attempts": { kind: "peer", retryable: true },
+  "access/unavailable": { kind: "operational", retryable: true },
   // server
   "server/bad-configuration": { kind: "operational", retryable: false },
   "server/busy": { kind: "operational", retryable: true },

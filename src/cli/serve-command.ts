@@ -229,6 +229,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     objectFormat: true,
     refFormat: true,
     authenticate: true,
+    authenticators: true,
     authorize: true,
     handlers: true,
     repositoryHooks: true,

@@ -7,12 +7,9 @@ import type { ObjectId } from "../object/object-id.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import type { Quarantine } from "../storage/contracts/quarantine.js";
 import type { Repository, Snapshot } from "../storage/contracts/repository.js";
+import type { Identity } from "./identity.js";
 
-/** Who pushes or fetches, as far as the server knows. */
-export interface Identity {
-  /** undefined: anonymous. */
-  readonly user: string | undefined;
-}
+export type { Identity } from "./identity.js";
 
 export interface PushCommand {
   readonly name: string;

@@ -1,4 +1,5 @@
 /** The options of `createGitServer` and of a configuration file: the same names in both. */
+import type { Authenticator } from "../access/authenticator.js";
 import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
@@ -23,6 +24,11 @@ export interface GitServerOptions {
    * answers only on loopback names unless `authorize` is given.
    */
   readonly authenticate?: Authenticate;
+  /**
+   * Further ways to sign in, asked in order and before `authenticate`. With at least one of either, nobody is let in
+   * who cannot be told apart unless `authorize` says so.
+   */
+  readonly authenticators?: readonly Authenticator[];
   /**
    * Asked on every request, after parsing and before work; an error denies.
    * @default with `authenticate`: everyone who signed in; without: everyone

@@ -20,6 +20,7 @@ import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
 import { checkOptions, limitsWith } from "./check-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
+import { createIdentification } from "./identification.js";
 import { parseListenAddress } from "./listen-address.js";
 import { AGENT } from "./version.js";
 
@@ -65,7 +66,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
-  const open = options.authenticate === undefined && options.authorize === undefined;
+  const identification = createIdentification(options, log);
 
   const collisionDetection = options.collisionDetection ?? true;
   // Where it cannot run, the server must not start rather than refuse every push.
@@ -89,10 +90,11 @@ export function createGitServer(options: GitServerOptions): GitServer {
     requestBytes: createByteBudget({ bytesMax: limits.requestBytesTotalMax, freeBytes: FREE_BYTES }),
     agent: AGENT,
     gate,
-    authenticate: options.authenticate,
+    identify: identification.identify,
+    isOpen: identification.isOpen,
     authorize: createAuthorizationPoint({
       authorize: options.authorize,
-      hasAuthenticator: options.authenticate !== undefined,
+      isOpen: identification.isOpen,
       onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
     }),
     autoCreate: options.autoCreate ?? "never",
@@ -108,8 +110,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
   };
   const listeners = new Set<HttpListener>();
   let closed: Promise<void> | undefined;
-  const handlerUnder = (prefix: string): HttpHandler =>
-    createHttpHandler({ host, prefix, loopbackHostsOnly: open });
+  const handlerUnder = (prefix: string): HttpHandler => createHttpHandler({ host, prefix });
   const handler = handlerUnder("");
 
   return {
@@ -122,7 +123,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     },
     async listen(listen) {
       const address = parseListenAddress(listen.http);
-      if (open && !isLoopbackName(address.host)) {
+      if (!isLoopbackName(address.host) && (await identification.isOpen())) {
         throw new GitwharfError(
           "server/bad-configuration",
           `refusing to listen on ${address.host}: without authentication everyone who reaches this address could ` +
@@ -154,6 +155,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
         await Promise.all(listenersClosed);
         giveUp();
         await maintenance.close();
+        await identification.close();
         if (ownsStore) await store.close();
       })();
       void closed.finally(() => clearTimeout(timer)).catch(() => undefined);

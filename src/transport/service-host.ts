@@ -1,6 +1,7 @@
 /**
  * What the composition root hands to every transport: stores, policies, limits. No transport knows a backend.
  */
+import type { AuthenticationAttempt } from "../access/authenticator.js";
 import type { Credentials } from "../access/credentials.js";
 import type { ByteBudget } from "../base/byte-budget.js";
 import type { Limits } from "../base/limits.js";
@@ -33,8 +34,13 @@ export interface ServiceHost {
   readonly requestBytes: ByteBudget;
   readonly agent: string;
   readonly authorize: Authorize;
-  /** undefined: nobody can sign in; every caller is anonymous. */
-  readonly authenticate: Authenticate | undefined;
+  /**
+   * Who sends this? Anonymous when nothing was sent, and while the server is open to everyone.
+   * @throws access/unauthenticated, access/too-many-attempts, access/unavailable
+   */
+  identify(attempt: AuthenticationAttempt): Promise<Identity>;
+  /** True while nobody can sign in: everyone on this machine may do everything, and nobody else is answered. */
+  isOpen(): MaybePromise<boolean>;
   readonly gate: RepositoryGate;
   readonly autoCreate: AutoCreate;
   /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */

@@ -11,6 +11,7 @@ import { formatControlText } from "./plain-text.js";
 import { serveFile, serveInfoRefsFile } from "./dumb.js";
 import { parseRequestTarget, type RequestTarget } from "./request-target.js";
 import { awaitingContinue, type HttpRequest, type HttpResponse } from "./request-body.js";
+import { clientCertificateOf } from "./client-certificate.js";
 import { serveDiscovery, serveService } from "./smart.js";
 import { describeFailure } from "./status.js";
 import type { ServiceHost } from "../service-host.js";
@@ -20,8 +21,6 @@ export interface HttpHandlerOptions {
   readonly host: ServiceHost;
   /** Stripped from the path; a path outside of it is answered 404. `""` or `/git`. @default "" */
   readonly prefix?: string;
-  /** Answer only requests whose Host is a loopback name. */
-  readonly loopbackHostsOnly: boolean;
 }
 
 /** One request at work. */
@@ -65,7 +64,7 @@ async function answer(
   const signal = AbortSignal.any([left.signal, host.closing]);
   let user: string | undefined;
   try {
-    if (options.loopbackHostsOnly && !isLoopbackHostHeader(hostOf(request))) {
+    if (!isLoopbackHostHeader(hostOf(request)) && (await host.isOpen())) {
       throw new GitwharfError(
         "access/denied",
         "this server is open to its own machine only: call it by localhost or 127.0.0.1, or configure authentication",
@@ -123,25 +122,29 @@ async function identify(
   request: HttpRequest,
   address: string | undefined,
 ): Promise<Identity> {
-  const credentials = parseAuthorizationHeader(request.headers.authorization);
-  // Without an authenticator nobody can be told apart: credentials that a client sends along decide nothing.
-  if (credentials === undefined || host.authenticate === undefined) return { user: undefined };
-  if (credentials !== "malformed") {
-    let identity: Identity | undefined;
-    try {
-      identity = await host.authenticate(credentials, { address, transport: "http" });
-    } catch (error) {
-      host.log({ level: "error", message: "the authenticate callback failed", error });
-    }
-    if (identity !== undefined) return identity;
-  }
-  throw new GitwharfError("access/unauthenticated", "these credentials are not valid");
+  return host.identify({
+    credentials: parseAuthorizationHeader(request.headers.authorization),
+    address,
+    peerAddress: request.socket.remoteAddress,
+    transport: "http",
+    headerValues: (name) => headerValues(request, name),
+    clientCertificate: clientCertificateOf(request),
+  });
+}
+
+/** One by one: `request.headers` would join what came twice. */
+function headerValues({ rawHeaders }: HttpRequest, name: string): readonly string[] {
+  const wanted = name.toLowerCase();
+  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === wanted);
 }
 
 function fail(host: ServiceHost, request: HttpRequest, response: HttpResponse, error: unknown): void {
   const { status, text } = describeFailure(error);
   // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
-  if (status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy")) {
+  if (
+    status >= 500 &&
+    !isGitwharfError(error, "base/aborted", "access/unavailable", "base/shutting-down", "server/busy")
+  ) {
     host.log({ level: "error", message: `${request.method} ${request.url} failed`, error });
   }
   if (response.headersSent) {
@@ -150,7 +153,7 @@ function fail(host: ServiceHost, request: HttpRequest, response: HttpResponse, e
     return;
   }
   if (status === 401) response.setHeader("WWW-Authenticate", 'Basic realm="gitwharf", charset="UTF-8"');
-  if (status === 503) response.setHeader("Retry-After", "5");
+  if (status === 503 || status === 429) response.setHeader("Retry-After", "5");
   sendText(request, response, status, text);
 }
 

@@ -6,7 +6,9 @@ import { describeOperational, GitwharfError } from "../../base/errors.js";
 
 const STATUS: Record<ErrorCode, number> = {
   "access/denied": 403,
+  "access/too-many-attempts": 429,
   "access/unauthenticated": 401,
+  "access/unavailable": 503,
   "base/aborted": 503,
   "base/invariant": 500,
   "base/limit-exceeded": 413,
