@@ -42,10 +42,16 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   const streams = { input: process.stdin, output, statelessRpc: options.statelessRpc };
   try {
     if (options.service === "upload-pack") {
-      const context = { ...common, version };
-      if (!options.statelessRpc || options.advertiseOnly)
-        await output.write(...(await advertiseUploadPack(context)));
-      if (!options.advertiseOnly) await serveUploadPack(context, streams);
+      // In v0 and v1 the wants are of the refs that were advertised, whatever has become of them since.
+      const snapshot = version === 2 ? undefined : await repository.snapshot();
+      const context = { ...common, version, snapshot };
+      try {
+        if (!options.statelessRpc || options.advertiseOnly)
+          await output.write(...(await advertiseUploadPack(context)));
+        if (!options.advertiseOnly) await serveUploadPack(context, streams);
+      } finally {
+        snapshot?.release();
+      }
     } else {
       const context = {
         ...common,
