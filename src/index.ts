@@ -20,6 +20,7 @@ export type {
 } from "./engine/authorization.js";
 export type { Grant, Identity, RefAction, RefRule } from "./engine/identity.js";
 export type {
+  ChangedRef,
   ProcReceiveResult,
   Push,
   PushCertificate,

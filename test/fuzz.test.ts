@@ -6,7 +6,7 @@ import { closeWorkerPool } from "../src/base/worker-pool.js";
 import { parseSparsePatterns } from "../src/engine/fetch/sparse-patterns.js";
 import { formatFilter, parseFilter } from "../src/engine/filter.js";
 import { ingestPack } from "../src/engine/ingest/ingest-pack.js";
-import { parseProcReceiveOutput } from "../src/hooks/proc-receive-protocol.js";
+import { talkToProcReceive } from "../src/hooks/proc-receive-protocol.js";
 import { parseCommit, parseCommitLinks } from "../src/object/commit.js";
 import { checkGitmodules } from "../src/object/fsck/gitmodules.js";
 import { checkObject, createFsckState } from "../src/object/fsck/object-fsck.js";
@@ -61,10 +61,10 @@ interface Codec {
   readonly rounds?: number;
 }
 
-async function* inPieces(bytes: Buffer, random: Random): AsyncGenerator<Uint8Array> {
+async function* inPieces(bytes: Buffer, random: Random): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; ) {
     const size = 1 + random(bytes.length);
-    yield await Promise.resolve(Uint8Array.from(bytes.subarray(at, at + size)));
+    yield await Promise.resolve(Buffer.from(bytes.subarray(at, at + size)));
     at += size;
   }
 }
@@ -273,7 +273,24 @@ const CODECS: Readonly<Record<string, Codec>> = {
   reflog: { feed: (bytes) => parseReflog(bytes.toString("utf8"), SHA1) },
   filter: { feed: (bytes) => formatFilter(parseFilter(bytes.toString("utf8"), LIMITS)) },
   "sparse-patterns": { feed: (bytes) => parseSparsePatterns(bytes) },
-  "proc-receive": { feed: (bytes) => parseProcReceiveOutput(bytes, SHA1) },
+  "proc-receive": {
+    async feed(bytes, random) {
+      const name = "refs/for/main";
+      const { results } = await talkToProcReceive(
+        { write: async () => true, output: inPieces(bytes, random) },
+        {
+          commands: [{ name, oldOid: "0".repeat(40), newOid: "1".repeat(40) }],
+          pushed: [name],
+          options: ["a=b"],
+          atomic: true,
+          takesOptions: true,
+          objectFormat: SHA1,
+        },
+      );
+      if (results?.some((result) => result.name !== name) === true)
+        throw new Error("an answer to no question");
+    },
+  },
   "request-target": { feed: (bytes) => parseRequestTarget(bytes.toString("latin1")) },
 };
 

@@ -19,6 +19,12 @@ export interface PushCommand {
   readonly newOid: ObjectId;
 }
 
+/** A ref that has moved. */
+export interface ChangedRef extends PushCommand {
+  /** The name in the push, when proc-receive moved another one for it. */
+  readonly pushedAs?: string;
+}
+
 export interface PushCertificate {
   /** The signed text and its signature as they came. */
   readonly payload: Buffer;
@@ -99,7 +105,8 @@ export interface PushHandlers {
   update?(push: Push, command: PushCommand): MaybePromise<Verdict>;
   /**
    * For commands under the configured prefixes, in place of the ref transaction; the objects are published by then.
-   * Several results may answer one command; a command without a result is refused.
+   * Several results may answer one command; a command without a result is refused. A refusal may name any other
+   * command of the push as well.
    */
   procReceive?(push: Push, commands: readonly PushCommand[]): MaybePromise<readonly ProcReceiveResult[]>;
   /** git's reference-transaction; false in "prepared" aborts. */
@@ -117,5 +124,5 @@ export interface PushHandlers {
    * After the refs moved and the pusher was told, once a push, with what has changed (where proc-receive moved other
    * refs than were asked for: those). It runs to its end when the pusher leaves.
    */
-  postReceive?(push: Push, commands: readonly PushCommand[]): MaybePromise<void>;
+  postReceive?(push: Push, commands: readonly ChangedRef[]): MaybePromise<void>;
 }

@@ -33,8 +33,9 @@ export function hookEnvironment(
       GIT_PUSH_CERT: certificate.blobOid,
       GIT_PUSH_CERT_SIGNER: verification?.signer ?? "",
       GIT_PUSH_CERT_KEY: verification?.key ?? "",
-      GIT_PUSH_CERT_STATUS: verification?.status ?? "N",
-      GIT_PUSH_CERT_NONCE: certificate.nonce,
+      // Nobody has looked at the signature: git's letter for one that cannot be checked.
+      GIT_PUSH_CERT_STATUS: verification?.status ?? (certificate.signature.length === 0 ? "N" : "E"),
+      GIT_PUSH_CERT_NONCE: certificate.nonceIssued,
       GIT_PUSH_CERT_NONCE_STATUS: certificate.nonceStatus,
       GIT_PUSH_CERT_NONCE_SLOP:
         certificate.nonceSlopSeconds === undefined ? undefined : String(certificate.nonceSlopSeconds),

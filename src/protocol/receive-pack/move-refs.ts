@@ -2,9 +2,8 @@
 import { isNullObjectId } from "../../object/object-id.js";
 import type { PushCommand } from "../../engine/push.js";
 import type { RefUpdate } from "../../storage/contracts/ref-store.js";
-import { isSubstituted } from "./push-handlers.js";
 import type { CommandResult } from "./report-status.js";
-import { type PushState, standing } from "./push-state.js";
+import { isSubstituted, type PushState, standing } from "./push-state.js";
 
 export async function moveRefs(state: PushState): Promise<void> {
   const { context, push, snapshot } = state;
@@ -15,7 +14,10 @@ export async function moveRefs(state: PushState): Promise<void> {
     if (isNullObjectId(command.newOid) && snapshot.refs.get(command.name) === undefined) {
       // git takes this for done, too: a broken ref may be what is to be deleted.
       await push.print(`warning: deleting a non-existent ref: ${command.name}\n`);
-      if (!snapshot.refs.broken.includes(command.name)) continue;
+      if (!snapshot.refs.broken.includes(command.name)) {
+        result.changedNothing = true;
+        continue;
+      }
     }
     moving.push(result);
   }

@@ -1,9 +1,9 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import type { MaybePromise } from "../../base/maybe-promise.js";
-import type { ProcReceiveResult, Verdict } from "../../engine/push.js";
+import type { ChangedRef, ProcReceiveResult, Verdict } from "../../engine/push.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
 import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
-import { type PushState, standing } from "./push-state.js";
+import { isSubstituted, type PushState, standing } from "./push-state.js";
 import type { CommandResult } from "./report-status.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
 
@@ -63,8 +63,20 @@ export async function runProcReceive(state: PushState): Promise<void> {
     return undefined;
   };
   const failed = await ask(context, "procReceive", deliver, { whenItThrows: notRun });
+  const answersOf = new Map<string, ProcReceiveResult[]>();
+  for (const answer of answers) {
+    const known = answersOf.get(answer.name);
+    if (known === undefined) answersOf.set(answer.name, [answer]);
+    else known.push(answer);
+  }
+  for (const result of standing(state)) {
+    if (isForProcReceive(state, result)) continue;
+    result.refusal = answersOf
+      .get(result.command.name)
+      ?.find(({ refusal }) => refusal !== undefined)?.refusal;
+  }
   for (const result of mine) {
-    const own = answers.filter((answer) => answer.name === result.command.name);
+    const own = answersOf.get(result.command.name) ?? [];
     const refused = own.find((answer) => answer.refusal !== undefined);
     if (failed !== undefined) result.refusal = failed;
     else if (own.length === 0) result.refusal = "proc-receive failed to report status";
@@ -74,15 +86,12 @@ export async function runProcReceive(state: PushState): Promise<void> {
   }
 }
 
-/** True when proc-receive has dealt with the command: no ref of its name moves. */
-export function isSubstituted(result: CommandResult): boolean {
-  return result.substitutes.length > 0 && !result.substitutes.some((answer) => answer.fallThrough === true);
-}
-
 /** After the report. What goes wrong here cannot be undone: the pusher is told, and that is all. */
 export async function runPostReceive(state: PushState): Promise<void> {
   const { context, push } = state;
-  const done = state.results.filter((result) => result.refusal === undefined).map(({ command }) => command);
+  const done = state.results
+    .filter((result) => result.refusal === undefined && result.changedNothing !== true)
+    .flatMap(changesOf);
   if (done.length === 0) return;
   for (const handlers of context.handlers) {
     const tell = async (): Promise<Verdict> => {
@@ -92,6 +101,17 @@ export async function runPostReceive(state: PushState): Promise<void> {
     const failed = await ask(context, "postReceive", tell, { whenItThrows: "failed" });
     if (failed !== undefined) await push.print("warning: the post-receive handler failed\n");
   }
+}
+
+/** What a command came to: where proc-receive moved other refs, those. */
+function changesOf({ command, substitutes }: CommandResult): readonly ChangedRef[] {
+  if (substitutes.length === 0) return [command];
+  return substitutes.map(({ refName, oldOid, newOid }) => ({
+    name: refName ?? command.name,
+    oldOid: oldOid ?? command.oldOid,
+    newOid: newOid ?? command.newOid,
+    ...(refName === undefined || refName === command.name ? {} : { pushedAs: command.name }),
+  }));
 }
 
 async function ask(

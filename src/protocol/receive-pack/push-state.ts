@@ -17,11 +17,19 @@ export interface PushState {
   readonly atomic: boolean;
 }
 
-/** The results that nobody has refused so far. With `atomic`, one refusal refuses the others first. */
+/** True when proc-receive has dealt with the command: no ref of its name moves. */
+export function isSubstituted(result: CommandResult): boolean {
+  return result.substitutes.length > 0 && !result.substitutes.some((answer) => answer.fallThrough === true);
+}
+
+/**
+ * The results that nobody has refused so far. With `atomic`, one refusal refuses the others first, but for what
+ * proc-receive says it has done: that cannot be undone.
+ */
 export function standing(state: PushState): readonly CommandResult[] {
   const { results } = state;
   if (state.atomic && results.some((result) => result.refusal !== undefined)) {
-    for (const result of results) result.refusal ??= "atomic push failure";
+    for (const result of results) if (!isSubstituted(result)) result.refusal ??= "atomic push failure";
   }
   return results.filter((result) => result.refusal === undefined);
 }

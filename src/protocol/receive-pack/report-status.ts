@@ -13,6 +13,8 @@ export interface CommandResult {
   readonly command: PushCommand;
   /** undefined: it succeeded. */
   refusal: string | undefined;
+  /** It was to delete a ref that is not there. */
+  changedNothing?: boolean;
   /** What proc-receive made of it; several results may answer one command. */
   substitutes: readonly ProcReceiveResult[];
 }
