@@ -12,7 +12,8 @@ const FACTOR = 2;
 export function chooseGeometrically(objectCounts: readonly number[]): number[] {
   const order = objectCounts.map((_, i) => i).sort((a, b) => countOf(a) - countOf(b));
   function countOf(i: number): number {
-    return objectCounts[i] as number;
+    // An empty pack is a pack.
+    return Math.max(1, objectCounts[i] as number);
   }
   // The largest pack that is not twice as large as the next smaller one, and all below it.
   let folded = 0;

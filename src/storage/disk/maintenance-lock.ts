@@ -6,12 +6,14 @@
 import { unlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { readSmallFile } from "./cached-file.js";
-import { errorCode } from "./file-errors.js";
+import { openDescriptor } from "./descriptor.js";
+import { errorCode, ioError, isAbsent } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
-import { LockFile, tryLock } from "./refs/lock-file.js";
+import { applyMode, LockFile } from "./refs/lock-file.js";
 import type { SharedRepository } from "./shared-mode.js";
 
 const STALE_MS = 12 * 60 * 60 * 1000;
+const STALE_LOCK_MS = 60 * 60 * 1000;
 const PID_FILE_BYTES_MAX = 4096;
 /** Those that this process holds. */
 const heldHere = new Set<string>();
@@ -47,15 +49,36 @@ export async function lockMaintenance(
 }
 
 async function take(path: string, shared: SharedRepository): Promise<boolean> {
-  const lock = await tryLock(path, { timeoutMs: 0, shared });
-  if (!(lock instanceof LockFile)) return false;
+  const lock = (await makeLock(path)) ?? ((await removeStaleLock(path)) ? await makeLock(path) : undefined);
+  if (lock === undefined) return false;
   try {
+    applyMode(lock.lockPath, shared);
     if (await isHeldByAnother(path)) return false;
     await lock.commit(Buffer.from(ownText()), { sync: false });
     return true;
   } finally {
     lock.release();
   }
+}
+
+/** undefined: there is one, or the repository has gone, which must not be made anew. */
+async function makeLock(path: string): Promise<LockFile | undefined> {
+  const lockPath = `${path}.lock`;
+  try {
+    return new LockFile(path, await openDescriptor(lockPath, "wx", 0o666));
+  } catch (cause) {
+    if (errorCode(cause) === "EEXIST" || isAbsent(cause)) return undefined;
+    throw ioError("making", lockPath, cause);
+  }
+}
+
+/** It stands for as long as `gc.pid` is written: one that is old was left by somebody who was killed just then. */
+async function removeStaleLock(path: string): Promise<boolean> {
+  const lockPath = `${path}.lock`;
+  const stamp = await readStamp(lockPath);
+  if (stamp === undefined || Date.now() - stamp.modifiedMs < STALE_LOCK_MS) return false;
+  await unlink(lockPath).catch(() => undefined);
+  return true;
 }
 
 async function isHeldByAnother(path: string): Promise<boolean> {

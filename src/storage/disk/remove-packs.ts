@@ -37,6 +37,8 @@ export async function removePacks(directory: string, names: readonly string[]): 
       for (const ending of ENDINGS) await unlinkIfThere(stem + ending);
     }
   } catch (cause) {
+    // The whole repository was removed meanwhile.
+    if (isAbsent(cause)) return;
     throw ioError("removing folded packs in", directory, cause);
   } finally {
     await unlink(note).catch(() => undefined);
