@@ -9,7 +9,7 @@ export async function moveRefs(state: PushState): Promise<void> {
   const { context, push, snapshot } = state;
   const moving: CommandResult[] = [];
   for (const result of standing(state)) {
-    if (isSubstituted(result)) continue;
+    if (isSubstituted(result) || result.follows !== undefined) continue;
     const { command } = result;
     if (isNullObjectId(command.newOid) && snapshot.refs.get(command.name) === undefined) {
       // git takes this for done, too: a broken ref may be what is to be deleted.

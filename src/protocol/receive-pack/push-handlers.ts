@@ -1,6 +1,7 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ChangedRef, ProcReceiveResult, Verdict } from "../../engine/push.js";
+import { findAliasedUpdates } from "./aliased-updates.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
 import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
 import { isSubstituted, type PushState, standing } from "./push-state.js";
@@ -19,7 +20,10 @@ export async function runHandlers(state: PushState): Promise<void> {
     for (const result of results) result.refusal ??= verdict;
     return;
   }
-  for (const result of standing(state)) if (!isForProcReceive(state, result)) await judge(state, result);
+  await findAliasedUpdates(state);
+  for (const result of standing(state)) {
+    if (!isForProcReceive(state, result) && result.follows === undefined) await judge(state, result);
+  }
 }
 
 async function judge({ context, push }: PushState, result: CommandResult): Promise<void> {
@@ -49,7 +53,9 @@ function isForProcReceive({ context }: PushState, { command }: CommandResult): b
  */
 export async function runProcReceive(state: PushState): Promise<void> {
   const { context, push } = state;
-  const mine = standing(state).filter((result) => isForProcReceive(state, result));
+  const mine = standing(state).filter(
+    (result) => isForProcReceive(state, result) && result.follows === undefined,
+  );
   if (mine.length === 0) return;
   const handler = context.handlers.find((handlers) => handlers.procReceive !== undefined);
   let answers: readonly ProcReceiveResult[] = [];

@@ -11,11 +11,17 @@ import type { ReceivePackContext } from "./receive-pack-context.js";
 
 /** What can be said before the pack is read: names. */
 export function checkCommandName(context: ReceivePackContext, command: PushCommand): Verdict {
-  if (!command.name.startsWith("refs/") || checkRefName(command.name) !== undefined) return "funny refname";
+  if (isFunny(command)) return "funny refname";
   if (compileHiddenRefs(context.settings.receive.hideRefs)(command.name)) {
     return isNullObjectId(command.newOid) ? "deny deleting a hidden ref" : "deny updating a hidden ref";
   }
   return undefined;
+}
+
+/** `refs/heads` as a ref would be the end of all branches: what has one level may be deleted, never made. */
+function isFunny({ name, newOid }: PushCommand): boolean {
+  if (!name.startsWith("refs/") || checkRefName(name) !== undefined) return true;
+  return !isNullObjectId(newOid) && !name.slice("refs/".length).includes("/");
 }
 
 /** What is said once the objects are there and pre-receive has agreed. */

@@ -17,6 +17,8 @@ export interface CommandResult {
   changedNothing?: boolean;
   /** What proc-receive made of it; several results may answer one command. */
   substitutes: readonly ProcReceiveResult[];
+  /** Its command names a symbolic ref; this is the result of the ref that moves for both. */
+  follows?: CommandResult;
 }
 
 /** @param unpackFailure undefined: the pack (if there was one) was taken */

@@ -25,6 +25,7 @@ import {
   SIDE_BAND_64K_BYTES_MAX,
 } from "../wire/side-band.js";
 import { openCertificate } from "./push-certificate.js";
+import { settleAliasedUpdates } from "./aliased-updates.js";
 import { checkConnectivityOf, checkTagChains } from "./push-connectivity.js";
 import { runHandlers, runPostReceive, runProcReceive } from "./push-handlers.js";
 import { checkCommandName } from "./push-policy.js";
@@ -235,6 +236,7 @@ async function decide(state: PushState, ingest: IngestResult | undefined): Promi
   if (standing(state).length > 0) await state.quarantine?.publish();
   await runProcReceive(state);
   await moveRefs(state);
+  settleAliasedUpdates(state);
 }
 
 async function sendReport(
