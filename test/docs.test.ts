@@ -1,5 +1,7 @@
 /** The tables of docs/ say what the code says. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { ERROR_CODES } from "../src/base/error-codes.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
@@ -35,5 +37,14 @@ describe("docs/errors.md", () => {
     for (const [code, { kind, retryable }] of Object.entries(ERROR_CODES)) {
       expect(text).toContain(`| \`${code}\` | ${kind} | ${retryable ? "yes" : "no"} |`);
     }
+  });
+
+  it("has no code that nothing throws", () => {
+    const root = fileURLToPath(new URL("../../src", import.meta.url));
+    const sources = readdirSync(root, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts") && !/\.test\.|error-codes\.ts|status\.ts/.test(name))
+      .map((name) => readFileSync(join(root, name), "utf8"))
+      .join("");
+    expect(Object.keys(ERROR_CODES).filter((code) => !sources.includes(`"${code}"`))).toEqual([]);
   });
 });

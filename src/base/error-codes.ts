@@ -19,10 +19,8 @@ export const ERROR_CODES = {
   "base/truncated": { kind: "peer", retryable: false },
   "base/worker-failed": { kind: "operational", retryable: true },
   // object
-  "object/bad-id": { kind: "peer", retryable: false },
   "object/corrupt": { kind: "operational", retryable: false },
   "object/malformed": { kind: "peer", retryable: false },
-  "object/missing": { kind: "peer", retryable: false },
   // pack
   "pack/bad-delta": { kind: "peer", retryable: false },
   "pack/bad-index": { kind: "operational", retryable: false },

@@ -9,11 +9,6 @@ export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
   return value instanceof Promise;
 }
 
-/** `use(value)` now or when it arrives. */
-export function whenReady<T, U>(value: MaybePromise<T>, use: (value: T) => MaybePromise<U>): MaybePromise<U> {
-  return isPromise(value) ? value.then(use) : use(value);
-}
-
 /** Work that waits now and then: `const x = yield* ready(maybe)` inside, `runSteps(work)` outside. */
 export type Steps<T> = Generator<Promise<unknown>, T, unknown>;
 

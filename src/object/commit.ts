@@ -5,19 +5,7 @@
  */
 import { GitwharfError } from "../base/errors.js";
 import { hexLength, type ObjectFormat } from "./object-format.js";
-import { isObjectId, type ObjectId } from "./object-id.js";
-import { formatSignature, parseSignature, type Signature } from "./signature.js";
-
-export interface Commit {
-  readonly tree: ObjectId;
-  readonly parents: readonly ObjectId[];
-  readonly author: Signature;
-  readonly committer: Signature;
-  readonly encoding?: string;
-  /** Headers behind `committer` other than `encoding`, in order; continuation lines are joined with LF. */
-  readonly extraHeaders: readonly { readonly name: string; readonly value: string }[];
-  readonly message: string;
-}
+import type { ObjectId } from "./object-id.js";
 
 export interface CommitLinks {
   readonly tree: ObjectId;
@@ -66,52 +54,6 @@ function committerSeconds(data: Buffer, from: number): number {
     seconds = seconds * 10 + byte - 0x30;
   }
   return Number.isSafeInteger(seconds) ? seconds : 0;
-}
-
-/** @throws object/malformed */
-export function parseCommit(data: Buffer, format: ObjectFormat): Commit {
-  const links = parseCommitLinks(data, format);
-  if (![links.tree, ...links.parents].every((oid) => isObjectId(oid, format)))
-    throw malformed("an id is not hexadecimal");
-  const text = data.toString("utf8");
-  const headEnd = text.indexOf("\n\n");
-  const head = headEnd < 0 ? text : text.slice(0, headEnd + 1);
-  const headers: { name: string; value: string }[] = [];
-  for (const line of head.split("\n")) {
-    const last = headers.at(-1);
-    if (line.startsWith(" ") && last !== undefined) last.value += `\n${line.slice(1)}`;
-    else if (line !== "") {
-      const space = line.indexOf(" ");
-      headers.push(
-        space < 0 ? { name: line, value: "" } : { name: line.slice(0, space), value: line.slice(space + 1) },
-      );
-    }
-  }
-  const value = (name: string): string | undefined => headers.find((header) => header.name === name)?.value;
-  const encoding = value("encoding");
-  return {
-    tree: links.tree,
-    parents: links.parents,
-    author: parseSignature(value("author") ?? ""),
-    committer: parseSignature(value("committer") ?? ""),
-    ...(encoding === undefined ? {} : { encoding }),
-    extraHeaders: headers.filter(
-      ({ name }) => !["tree", "parent", "author", "committer", "encoding"].includes(name),
-    ),
-    message: headEnd < 0 ? "" : text.slice(headEnd + 2),
-  };
-}
-
-export function formatCommit(commit: Commit): Buffer {
-  const lines = [
-    `tree ${commit.tree}`,
-    ...commit.parents.map((parent) => `parent ${parent}`),
-    `author ${formatSignature(commit.author)}`,
-    `committer ${formatSignature(commit.committer)}`,
-    ...(commit.encoding === undefined ? [] : [`encoding ${commit.encoding}`]),
-    ...commit.extraHeaders.map(({ name, value }) => `${name} ${value.replaceAll("\n", "\n ")}`),
-  ];
-  return Buffer.from(`${lines.join("\n")}\n\n${commit.message}`);
 }
 
 function malformed(why: string): GitwharfError {

@@ -3,7 +3,6 @@
  * as it is; hot loops work on index positions and raw bytes instead.
  */
 import * as crypto from "node:crypto";
-import { GitwharfError } from "../base/errors.js";
 import { createObjectHash, hashBytes, hexLength, type ObjectFormat } from "./object-format.js";
 
 /** Lower-case hexadecimal, of the repository's object format. */
@@ -25,15 +24,6 @@ export function isNullObjectId(oid: ObjectId): boolean {
 /** True for exactly the right number of lower-case hexadecimal digits. */
 export function isObjectId(text: string, format: ObjectFormat): boolean {
   return text.length === hexLength(format) && /^[0-9a-f]+$/.test(text);
-}
-
-/** @throws object/bad-id */
-export function parseObjectId(text: string, format: ObjectFormat): ObjectId {
-  if (isObjectId(text, format)) return text;
-  throw new GitwharfError(
-    "object/bad-id",
-    `'${text.slice(0, 80)}' is not an object id of ${hexLength(format)} hexadecimal digits`,
-  );
 }
 
 /** Reads a raw id out of a buffer at an offset. */

@@ -6,17 +6,10 @@
 import { GitwharfError } from "../base/errors.js";
 import { hexLength, type ObjectFormat } from "./object-format.js";
 import { isObjectId, type ObjectId, type ObjectType } from "./object-id.js";
-import { parseSignature, type Signature } from "./signature.js";
 
 export interface TagLinks {
   readonly target: ObjectId;
   readonly targetType: ObjectType;
-}
-
-export interface Tag extends TagLinks {
-  readonly name: string;
-  readonly tagger?: Signature;
-  readonly message: string;
 }
 
 const TYPES: ReadonlySet<string> = new Set(["commit", "tree", "blob", "tag"]);
@@ -44,23 +37,6 @@ export function parseTagLinks(data: Buffer, format: ObjectFormat): TagLinks {
   const targetType = data.toString("latin1", typeAt + 5, typeEnd);
   if (!isObjectType(targetType)) throw malformed("its object's type does not exist");
   return { target, targetType };
-}
-
-/** @throws object/malformed */
-export function parseTag(data: Buffer, format: ObjectFormat): Tag {
-  const links = parseTagLinks(data, format);
-  const text = data.toString("utf8");
-  const headEnd = text.indexOf("\n\n");
-  const head = (headEnd < 0 ? text : text.slice(0, headEnd)).split("\n");
-  const value = (name: string): string | undefined =>
-    head.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1);
-  const tagger = value("tagger");
-  return {
-    ...links,
-    name: value("tag") ?? "",
-    ...(tagger === undefined ? {} : { tagger: parseSignature(tagger) }),
-    message: headEnd < 0 ? "" : text.slice(headEnd + 2),
-  };
 }
 
 function malformed(why: string): GitwharfError {

@@ -1,4 +1,4 @@
-/** Packs as real git writes them: read whole, indexed to the byte, scanned in pieces. */
+/** Packs as real git writes them: read whole. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,8 +7,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MemoryRange } from "../base/byte-range.js";
 import { isGitwharfError } from "../base/errors.js";
-import { DEFAULT_LIMITS } from "../base/limits.js";
-import { hashBytes, type ObjectFormat } from "../object/object-format.js";
+import { hashBytes } from "../object/object-format.js";
 import { PackBitmap } from "./bitmap.js";
 import { CommitGraph } from "./commit-graph.js";
 import { applyDelta } from "./delta.js";
@@ -17,36 +16,11 @@ import { formatEntryHeader, parseEntryHeader } from "./entry-header.js";
 import { canStreamInflate } from "./inflate.js";
 import { Pack } from "./pack.js";
 import { PackIndex } from "./pack-index.js";
-import { formatPackIndex } from "./pack-index-writer.js";
-import { PackScanner, type ScannedEntry } from "./pack-scanner.js";
-import { formatReverseIndex } from "./reverse-index.js";
 
 function shared(bytes: Uint8Array): SharedArrayBuffer {
   const buffer = new SharedArrayBuffer(bytes.length);
   new Uint8Array(buffer).set(bytes);
   return buffer;
-}
-
-function scan(
-  bytes: Buffer,
-  format: ObjectFormat,
-  sizes: readonly number[],
-  keepBytesMax = 1 << 20,
-): ScannedEntry[] {
-  const entries: ScannedEntry[] = [];
-  const scanner = new PackScanner({
-    objectFormat: format,
-    limits: DEFAULT_LIMITS,
-    keepBytesMax,
-    onEntry: (entry) => entries.push(entry),
-  });
-  for (let at = 0, i = 0; at < bytes.length; i++) {
-    const size = Math.max(1, sizes[i % sizes.length] ?? 1);
-    scanner.push(Buffer.from(bytes.subarray(at, at + size)));
-    at += size;
-  }
-  scanner.end();
-  return entries;
 }
 
 describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
@@ -100,33 +74,6 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
     expect(index.verifyChecksum()).toBe(true);
   });
 
-  it.each([[1], [7, 1, 4096], [100_000], [1 << 30]])(
-    "is scanned in pieces of %s bytes, and indexed to the byte",
-    (...sizes) => {
-      const entries = scan(packBytes, format, sizes, 100_000);
-      const h = hashBytes(format);
-      const oids = new Uint8Array(entries.length * h);
-      const byOffset = new Map(Array.from({ length: index.objectCount }, (_, p) => [index.offsetAt(p), p]));
-      entries.forEach((entry, i) => {
-        const position = byOffset.get(entry.offset) ?? -1;
-        index.copyOid(position, oids, i * h);
-        if (entry.oid !== undefined) expect(entry.oid).toBe(index.oidAt(position));
-      });
-      expect(entries.some((entry) => entry.data === undefined)).toBe(true);
-      const written = formatPackIndex({
-        objectFormat: format,
-        oids,
-        offsets: entries.map((entry) => entry.offset),
-        crc32s: Uint32Array.from(entries, (entry) => entry.crc32),
-        packTrailer: packBytes.subarray(-h).toString("hex"),
-      });
-      expect(Buffer.from(written.bytes).equals(file(".idx"))).toBe(true);
-      expect(
-        formatReverseIndex(PackIndex.parse(written.bytes, format), packBytes.length).equals(file(".rev")),
-      ).toBe(true);
-    },
-  );
-
   it("has a bitmap that reaches what rev-list reaches", () => {
     const bitmap = PackBitmap.parse(file(".bitmap"), index);
     const head = git("", "rev-parse", "main").toString().trim();
@@ -152,75 +99,6 @@ describe.each(["sha1", "sha256"] as const)("a pack of git's, %s", (format) => {
     expect(graph.generationAt(position)).toBe(1_600_000_119);
     expect(graph.dateSecondsAt(position)).toBe(1_600_000_119);
   });
-
-  it("lets only errors about the peer escape, however it is damaged", () => {
-    const small = packBytes.subarray(0, 20_000);
-    fc.assert(
-      fc.property(fc.nat(small.length - 1), fc.nat(255), fc.boolean(), (at, byte, cut) => {
-        const damaged = Buffer.from(small);
-        damaged[at] = byte;
-        try {
-          scan(cut ? damaged.subarray(0, at) : damaged, format, [1000]);
-          expect.unreachable("a damaged pack passed");
-        } catch (error) {
-          if (!isGitwharfError(error)) throw error;
-          expect(error.kind).toBe("peer");
-        }
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  it("says where it was cut, and refuses bytes behind it", () => {
-    expect(() => scan(packBytes.subarray(0, packBytes.length - 1), format, [4096])).toThrow(
-      /ends after .* in its trailer/,
-    );
-    expect(() => scan(packBytes.subarray(0, 1000), format, [100])).toThrow(/in object \d+ of/);
-    expect(() => scan(Buffer.concat([packBytes, Buffer.from("x")]), format, [4096])).toThrow(
-      /follow its trailer/,
-    );
-    const lying = Buffer.from(packBytes);
-    lying[packBytes.length - 1] = (lying[packBytes.length - 1] as number) ^ 1;
-    expect(() => scan(lying, format, [4096])).toThrow(
-      expect.objectContaining({ code: "pack/checksum-mismatch" }),
-    );
-  });
-});
-
-describe("limits of the scanner, at and one past", () => {
-  it.each(["packSizeBytesMax", "packObjectsMax", "objectSizeBytesMax", "inflatedTotalBytesMax"] as const)(
-    "%s",
-    (limit) => {
-      const directory = mkdtempSync(join(tmpdir(), "gitwharf-pack-"));
-      execFileSync("git", ["init", "-q", "--bare", directory]);
-      const oid = execFileSync("git", ["-C", directory, "hash-object", "-w", "--stdin"], {
-        input: "x".repeat(500),
-      })
-        .toString()
-        .trim();
-      const bytes = execFileSync("git", ["-C", directory, "pack-objects", "--stdout", "-q"], {
-        input: `${oid}\n`,
-      });
-      rmSync(directory, { recursive: true });
-      const exact = {
-        packSizeBytesMax: bytes.length,
-        packObjectsMax: 1,
-        objectSizeBytesMax: 500,
-        inflatedTotalBytesMax: 500,
-      }[limit];
-      const run = (max: number): void => {
-        const scanner = new PackScanner({
-          objectFormat: "sha1",
-          limits: { ...DEFAULT_LIMITS, [limit]: max },
-          onEntry: () => undefined,
-        });
-        scanner.push(bytes);
-        scanner.end();
-      };
-      run(exact);
-      expect(() => run(exact - 1)).toThrow(expect.objectContaining({ code: "base/limit-exceeded" }));
-    },
-  );
 });
 
 describe("deltas", () => {

@@ -21,12 +21,7 @@ export async function answerBundleUri(
 }
 
 /** `key=value`, a pkt-line each; what has no value is left out. */
-export function formatBundleList({
-  version,
-  mode,
-  heuristic,
-  entries,
-}: RepositorySettings["bundle"]): string {
+function formatBundleList({ version, mode, heuristic, entries }: RepositorySettings["bundle"]): string {
   const pairs: (readonly [string, string | undefined])[] = [
     ["bundle.version", version],
     ["bundle.mode", mode],

@@ -4,7 +4,7 @@
  */
 
 /** Longest agent or session id that is sent or kept. */
-export const TOKEN_CHARACTERS_MAX = 256;
+const TOKEN_CHARACTERS_MAX = 256;
 
 /** A text as an agent or session id: what may not stand there becomes `.`, as git does it. */
 export function capabilityToken(text: string): string {

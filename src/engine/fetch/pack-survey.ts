@@ -43,7 +43,7 @@ export interface PackSurvey {
 }
 
 export const LINKS_UNKNOWN = 0;
-export const LINKS_WHOLE = 1;
+const LINKS_WHOLE = 1;
 export const LINKS_ADDED = 2;
 
 const WINDOW_BYTES = 1024 * 1024;

@@ -30,13 +30,13 @@ const ENVIRONMENT: NodeJS.ProcessEnv = {
   GIT_COMMITTER_DATE: "1700000000 +0100",
 };
 
-export interface GitRun {
+interface GitRun {
   readonly status: number | null;
   readonly stdout: Buffer;
   readonly stderr: string;
 }
 
-export function tryGit(cwd: string, args: readonly string[], input?: string | Buffer): GitRun {
+function tryGit(cwd: string, args: readonly string[], input?: string | Buffer): GitRun {
   const { status, stdout, stderr } = spawnSync("git", args, {
     cwd,
     env: ENVIRONMENT,

@@ -28,7 +28,7 @@ import type { Examined } from "./object-examiner.js";
 import { noEntryAt } from "./scan-entry.js";
 
 /** A scan goes on its way when so much waits for it; it then takes some tens of milliseconds. */
-export const SCAN_BYTES = 4 * 1024 * 1024;
+const SCAN_BYTES = 4 * 1024 * 1024;
 /** Long work comes in slices, so that other requests get their turn on the workers. */
 const SCAN_BYTES_MAX = 16 * 1024 * 1024;
 const RESOLVE_SLICE_MS = 500;

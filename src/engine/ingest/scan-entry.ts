@@ -20,7 +20,7 @@ import { OBJECT_SIZE_BYTES_MAX } from "./entry-table.js";
 import { limitExceeded } from "./limit-exceeded.js";
 
 /** Entries that inflate to more are read in a stream and never held whole while they are scanned. */
-export const LARGE_ENTRY_BYTES = canStreamInflate ? 4 * 1024 * 1024 : Number.POSITIVE_INFINITY;
+const LARGE_ENTRY_BYTES = canStreamInflate ? 4 * 1024 * 1024 : Number.POSITIVE_INFINITY;
 
 export interface ScanOptions {
   readonly objectFormat: ObjectFormat;

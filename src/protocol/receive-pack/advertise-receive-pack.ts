@@ -44,7 +44,7 @@ export async function advertiseReceivePack(context: ReceivePackContext): Promise
   }
 }
 
-export function receivePackCapabilities(context: ReceivePackContext): string {
+function receivePackCapabilities(context: ReceivePackContext): string {
   const { receive, transfer } = context.settings;
   const seed = receive.certNonceSeed;
   const nonce =

@@ -2,7 +2,7 @@
  * What a repository's configuration forbids, in git's words. The order of the checks is that of git-receive-pack.
  */
 import { isPromise } from "../../base/maybe-promise.js";
-import { isAncestor } from "../../engine/merge-base.js";
+import { isAncestor } from "../../engine/ancestry.js";
 import type { Push, PushCommand, Verdict } from "../../engine/push.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import { checkRefName } from "../../object/ref-name.js";

@@ -24,7 +24,7 @@ export type Band = 1 | 2 | 3;
 const FRAMES_PER_WRITE = 64;
 
 /** Frames around bytes, without copying them: head, piece, head, piece … Nothing for no bytes. */
-export function* frameSideBand(
+function* frameSideBand(
   band: Band,
   chunks: readonly Uint8Array[],
   dataBytesMax: number,

@@ -44,9 +44,7 @@ export async function writeRepositoryLayout(path: string, options: RepositoryLay
   }
 }
 
-export function formatInitialConfig(
-  options: Pick<RepositoryLayoutOptions, "objectFormat" | "refFormat">,
-): string {
+function formatInitialConfig(options: Pick<RepositoryLayoutOptions, "objectFormat" | "refFormat">): string {
   const extensions: string[] = [];
   if (options.objectFormat !== "sha1") extensions.push(`\tobjectformat = ${options.objectFormat}\n`);
   if (options.refFormat !== "files") extensions.push(`\trefstorage = ${options.refFormat}\n`);

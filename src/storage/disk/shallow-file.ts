@@ -29,7 +29,7 @@ export function parseShallow(bytes: Buffer | undefined, format: ObjectFormat): R
   return oids;
 }
 
-export function formatShallow(oids: Iterable<ObjectId>): Buffer {
+function formatShallow(oids: Iterable<ObjectId>): Buffer {
   return Buffer.from(
     [...oids]
       .sort()

@@ -3,7 +3,7 @@
  */
 import { crc32 } from "node:zlib";
 import { createObjectHash, type ObjectFormat, hashBytes } from "../../../object/object-format.js";
-import { EMPTY_TREE, hashObject, type ObjectId, type ObjectType } from "../../../object/object-id.js";
+import { hashObject, type ObjectId, type ObjectType } from "../../../object/object-id.js";
 import type { Pack } from "../../../pack/pack.js";
 import { formatPackIndex } from "../../../pack/pack-index-writer.js";
 import { formatEntry, formatPackHeader } from "../../../pack/pack-writer.js";
@@ -43,10 +43,6 @@ export function sampleCommit(
   ].join("\n");
   const commit = sampleObject(format, "commit", Buffer.from(text));
   return { commit, objects: [commit, tree, blob] };
-}
-
-export function emptyTree(format: ObjectFormat): SampleObject {
-  return { oid: EMPTY_TREE[format], type: "tree", data: Buffer.alloc(0) };
 }
 
 /** Writes the objects as a pack, without deltas, in pieces of `chunkBytes`, and finishes the sink. */

@@ -14,7 +14,7 @@ import { errorCode, ioError, isAbsent } from "../file-errors.js";
 /** No ref is longer: names end at 4096 bytes. */
 const SIZE_BYTES_MAX = 8192;
 
-export function parseLooseRef(name: string, text: string, format: ObjectFormat): RefValue {
+function parseLooseRef(name: string, text: string, format: ObjectFormat): RefValue {
   if (text.startsWith("ref:")) {
     const target = text.slice(4).trim();
     return checkRefName(target) === undefined && target.startsWith("refs/")

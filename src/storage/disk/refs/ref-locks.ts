@@ -63,7 +63,7 @@ export class RefLocks {
 }
 
 /** Removes the directories that a ref was the last in. `refs/heads` and its like stay, as in git. */
-export function removeRefDirectories({ paths }: FilesRefs, name: string): void {
+function removeRefDirectories({ paths }: FilesRefs, name: string): void {
   const kept = name.split("/").slice(0, 2);
   removeEmptyParents(pathOfRef(paths, name), join(baseOf(paths, name), ...kept));
 }

@@ -18,7 +18,7 @@ export type BlockType = "r" | "i" | "o" | "g";
 
 const RESTARTS_MAX = 0xffff;
 /** git's. */
-export const RESTART_INTERVAL = 16;
+const RESTART_INTERVAL = 16;
 const LOG_DEFLATE_LEVEL = 9;
 
 export class BlockWriter {

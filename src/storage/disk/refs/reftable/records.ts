@@ -108,7 +108,7 @@ export function logKey(name: string, updateIndex: number): Buffer {
 }
 
 /** @throws storage/bad-ref */
-export function parseLogKey(key: Buffer): { readonly name: string; readonly updateIndex: number } {
+function parseLogKey(key: Buffer): { readonly name: string; readonly updateIndex: number } {
   const end = key.length - 9;
   if (end <= 0 || key[end] !== 0) throw corrupt("a log record has no name");
   const index = Buffer.from(key.subarray(end + 1));

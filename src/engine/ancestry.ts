@@ -1,6 +1,5 @@
 /**
- * Ancestry between commits: is one behind the other, and where do two meet. Unrelated histories have no merge base;
- * that is an answer, not an error.
+ * Ancestry between commits: is one behind the other? Unrelated histories are an answer, not an error.
  */
 import { isPromise } from "../base/maybe-promise.js";
 import type { ObjectId } from "../object/object-id.js";
@@ -18,23 +17,14 @@ export interface AncestryOptions {
 const ONE = 1;
 const TWO = 2;
 const STALE = 4;
-const RESULT = 8;
 
 class Painted {
-  readonly oid: ObjectId;
   readonly dateSeconds: number;
   readonly generation: number;
   readonly parents: readonly ObjectId[];
   flags: number;
   queued = true;
-  constructor(
-    oid: ObjectId,
-    dateSeconds: number,
-    generation: number,
-    parents: readonly ObjectId[],
-    flags: number,
-  ) {
-    this.oid = oid;
+  constructor(dateSeconds: number, generation: number, parents: readonly ObjectId[], flags: number) {
     this.dateSeconds = dateSeconds;
     this.generation = generation;
     this.parents = parents;
@@ -53,52 +43,20 @@ export async function isAncestor(
 ): Promise<boolean> {
   if (ancestor === descendant) return (await createCommitReader(objects).read(ancestor)) !== undefined;
   const reader = createCommitReader(objects, options.shallow);
-  const painted = await paintDown(reader, [descendant], [ancestor], options, ancestor);
-  return painted.reached;
+  return isReached(reader, ancestor, descendant, options);
 }
 
 /**
- * The best common ancestors of two commits: common ancestors that are not behind another one. Empty when the
- * histories are unrelated, or when one of the two is absent. Newest first.
+ * Paints the ancestors of both until `ancestor` is reached from `descendant` or nothing is left that only one side
+ * reaches: the path to it always has a commit that is painted once only, so the end is not missed even when clocks
+ * were wrong.
  */
-export async function mergeBases(
-  objects: ObjectReader,
-  one: ObjectId,
-  two: ObjectId,
-  options: AncestryOptions = {},
-): Promise<ObjectId[]> {
-  const reader = createCommitReader(objects, options.shallow);
-  if (one === two) return (await reader.read(one)) === undefined ? [] : [one];
-  const candidates = (await paintDown(reader, [one], [two], options)).bases;
-  if (candidates.length < 2) return candidates;
-  // With wrong clocks a candidate may be behind another: paint each against the rest and drop those.
-  const kept: ObjectId[] = [];
-  for (const candidate of candidates) {
-    const others = candidates.filter((other) => other !== candidate);
-    let redundant = false;
-    for (const other of others) {
-      if (await isAncestor(objects, candidate, other, options)) {
-        redundant = true;
-        break;
-      }
-    }
-    if (!redundant) kept.push(candidate);
-  }
-  return kept;
-}
-
-/**
- * Paints the ancestors of `ones` and of `twos` until nothing is left that only one side reaches. `until` ends it
- * early, as soon as that commit (one of `twos`) is reached from `ones`: the path to it always has a commit that is
- * painted once only, so the end is not missed even when clocks were wrong.
- */
-async function paintDown(
+async function isReached(
   reader: CommitReader,
-  ones: readonly ObjectId[],
-  twos: readonly ObjectId[],
+  ancestor: ObjectId,
+  descendant: ObjectId,
   options: AncestryOptions,
-  until?: ObjectId,
-): Promise<{ readonly bases: ObjectId[]; readonly reached: boolean }> {
+): Promise<boolean> {
   const budget = new WorkBudget({ signal: options.signal });
   const nodes = new Map<ObjectId, Painted>();
   const queue = new CommitQueue<Painted>();
@@ -110,7 +68,7 @@ async function paintDown(
       const read = reader.read(oid);
       const links = isPromise(read) ? await read : read;
       if (links === undefined) return;
-      const node = new Painted(oid, links.dateSeconds, links.generation, links.parents, flags);
+      const node = new Painted(links.dateSeconds, links.generation, links.parents, flags);
       nodes.set(oid, node);
       queue.push(node);
       if ((flags & STALE) === 0) fresh++;
@@ -127,9 +85,8 @@ async function paintDown(
       fresh--;
     }
   };
-  for (const oid of ones) await reach(oid, ONE);
-  for (const oid of twos) await reach(oid, TWO);
-  const results: Painted[] = [];
+  await reach(descendant, ONE);
+  await reach(ancestor, TWO);
   while (fresh > 0) {
     const node = queue.pop();
     if (node === undefined) break;
@@ -137,18 +94,11 @@ async function paintDown(
     node.queued = false;
     let flags = node.flags & (ONE | TWO | STALE);
     if ((flags & STALE) === 0) fresh--;
-    if (flags === (ONE | TWO)) {
-      if ((node.flags & RESULT) === 0) {
-        node.flags |= RESULT;
-        results.push(node);
-      }
-      flags |= STALE;
-    }
+    if (flags === (ONE | TWO)) flags |= STALE;
     for (const parent of node.parents) {
       await reach(parent, flags);
-      if (parent === until && (flags & ONE) !== 0 && nodes.has(parent)) return { bases: [], reached: true };
+      if (parent === ancestor && (flags & ONE) !== 0 && nodes.has(parent)) return true;
     }
   }
-  const bases = results.filter((node) => (node.flags & STALE) === 0).map((node) => node.oid);
-  return { bases, reached: false };
+  return false;
 }
