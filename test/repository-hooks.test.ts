@@ -1,6 +1,6 @@
 /**
  * Hooks inside a repository, run for pushes of the real client over HTTP, and beside those that `git receive-pack`
- * runs. Not here: proc-receive and push-to-checkout.
+ * runs. proc-receive and push-to-checkout have tests of their own.
  */
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";

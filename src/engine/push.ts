@@ -116,10 +116,16 @@ export interface PushHandlers {
     commands: readonly PushCommand[],
   ): MaybePromise<boolean>;
   /**
-   * `receive.denyCurrentBranch=updateInstead`, right before the refs move: undefined when the work tree was taken care
-   * of, "absent" when this handler does not do that.
+   * `receive.denyCurrentBranch=updateInstead`, once the objects are published, right before the refs move: undefined
+   * when the work tree was taken care of, "absent" when this handler does not do that.
+   * @param gitDirectory that of the work tree: a linked one has its own
    */
-  pushToCheckout?(push: Push, command: PushCommand, workTree: string): MaybePromise<Verdict>;
+  pushToCheckout?(
+    push: Push,
+    command: PushCommand,
+    workTree: string,
+    gitDirectory: string | undefined,
+  ): MaybePromise<Verdict>;
   /**
    * After the refs moved and the pusher was told, once a push, with what has changed (where proc-receive moved other
    * refs than were asked for: those). It runs to its end when the pusher leaves.

@@ -10,7 +10,7 @@ const PASSED_ON = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 /** @param server the server's environment, of which a few names are passed on */
 export function hookEnvironment(
   push: Push,
-  gitDirectory: string,
+  { gitDirectory, common }: { readonly gitDirectory: string; readonly common: string },
   server: NodeJS.ProcessEnv,
 ): Record<string, string> {
   const environment: Record<string, string> = { GIT_DIR: gitDirectory };
@@ -22,7 +22,7 @@ export function hookEnvironment(
   if (quarantine !== undefined) {
     environment["GIT_QUARANTINE_PATH"] = quarantine;
     environment["GIT_OBJECT_DIRECTORY"] = quarantine;
-    environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = join(gitDirectory, "objects");
+    environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = join(common, "objects");
   }
   environment["GIT_PUSH_OPTION_COUNT"] = String(push.options.length);
   push.options.forEach((option, i) => (environment[`GIT_PUSH_OPTION_${i}`] = option));

@@ -3,7 +3,8 @@
  * `--repository-hooks`: whoever can write there runs programs as the server. `core.hooksPath` of a repository is not
  * honoured. Specification: githooks.
  */
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import type { ProcReceiveResult, Push, PushCommand, PushHandlers, Verdict } from "../engine/push.js";
 import { hookEnvironment } from "./hook-environment.js";
 import { type ProcReceiveAnswer, talkToProcReceive } from "./proc-receive-protocol.js";
@@ -39,7 +40,8 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
   const call = async (push: Push, about: Call): Promise<HookEnd | undefined> => {
     const { gitDirectory } = push.repository;
     if (gitDirectory === undefined) return undefined;
-    const path = join(gitDirectory, "hooks", about.name);
+    const common = await findCommonDirectory(gitDirectory);
+    const path = join(common, "hooks", about.name);
     const found = await findHook(path);
     if (found === "ignored" && isFirst(push, about.name))
       await push.print(`hint: the '${about.name}' hook was ignored because it is not executable\n`);
@@ -48,7 +50,10 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
       path,
       args: about.args ?? [],
       directory: gitDirectory,
-      environment: { ...hookEnvironment(push, gitDirectory, options.environment), ...about.environment },
+      environment: {
+        ...hookEnvironment(push, { gitDirectory, common }, options.environment),
+        ...about.environment,
+      },
       input: about.input ?? "",
       print: (text) => push.print(text),
       timeoutMs: options.timeoutMs ?? 600_000,
@@ -111,11 +116,14 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
       });
       return state !== "prepared" || end === undefined || end.status === 0;
     },
-    async pushToCheckout(push, command, workTree) {
+    async pushToCheckout(push, command, workTree, gitDirectory) {
       const end = await call(push, {
         name: "push-to-checkout",
         args: [command.newOid],
-        environment: { GIT_WORK_TREE: workTree },
+        environment: {
+          GIT_WORK_TREE: workTree,
+          ...(gitDirectory === undefined ? {} : { GIT_DIR: gitDirectory }),
+        },
       });
       return end === undefined ? "absent" : refused(end, "push-to-checkout hook declined");
     },
@@ -126,6 +134,15 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
       await call(push, { name: "post-update", args: [...names] });
     },
   };
+}
+
+/** A linked work tree has its own git directory, and shares hooks and objects. Specification: gitrepository-layout. */
+async function findCommonDirectory(gitDirectory: string): Promise<string> {
+  try {
+    return resolve(gitDirectory, (await readFile(join(gitDirectory, "commondir"), "utf8")).trimEnd());
+  } catch {
+    return gitDirectory;
+  }
 }
 
 const PROC_RECEIVE_FAILED = "fail to run proc-receive hook";

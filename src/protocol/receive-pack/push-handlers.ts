@@ -35,12 +35,6 @@ async function judge({ context, push }: PushState, result: CommandResult): Promi
       whenItThrows: "hook declined",
     });
   }
-  result.refusal ??= await ask(
-    context,
-    "pushToCheckout",
-    () => updateWorkTree(context, push, result.command),
-    { whenItThrows: "push-to-checkout hook declined" },
-  );
 }
 
 function isForProcReceive({ context }: PushState, { command }: CommandResult): boolean {
@@ -89,6 +83,21 @@ export async function runProcReceive(state: PushState): Promise<void> {
     else if (refused !== undefined) result.refusal = refused.refusal;
     else result.substitutes = own;
     if (result.refusal === undefined && !isSubstituted(result)) await judge(state, result);
+  }
+}
+
+/** The work trees that show a pushed branch, after everything that may refuse but the refs themselves. */
+export async function updateWorkTrees(state: PushState): Promise<void> {
+  const { context, push, atomic } = state;
+  for (const result of standing(state)) {
+    if (isSubstituted(result)) continue;
+    result.refusal = await ask(
+      context,
+      "pushToCheckout",
+      () => updateWorkTree(context, push, result.command),
+      { whenItThrows: "push-to-checkout hook declined" },
+    );
+    if (atomic && result.refusal !== undefined) return;
   }
 }
 

@@ -64,8 +64,8 @@ export async function checkPushPolicy(
 }
 
 /**
- * `receive.denyCurrentBranch=updateInstead`, once nothing else forbids the command: what a handler does to the work
- * tree is not undone.
+ * `receive.denyCurrentBranch=updateInstead`, once nothing else forbids the command and its objects are published:
+ * what a handler does to the work tree is not undone.
  */
 export async function updateWorkTree(
   context: ReceivePackContext,
@@ -77,7 +77,7 @@ export async function updateWorkTree(
   if (used === undefined || used.bare) return undefined;
   for (const handlers of context.handlers) {
     if (handlers.pushToCheckout === undefined) continue;
-    const answer = await handlers.pushToCheckout(push, command, used.path);
+    const answer = await handlers.pushToCheckout(push, command, used.path, used.gitDirectory);
     if (answer !== "absent") return answer;
   }
   return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";

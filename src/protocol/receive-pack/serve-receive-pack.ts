@@ -2,7 +2,7 @@
  * receive-pack: takes a push. Specification: gitprotocol-pack "Pushing Data To a Server".
  *
  * commands → authorize → quarantine ← pack → connectivity → pre-receive → policy and update → publish →
- * proc-receive → refs → report → post-receive. Whatever fails before "publish" leaves nothing behind. A push that makes
+ * proc-receive → push-to-checkout → refs → report → post-receive. Whatever fails before "publish" leaves nothing behind. A push that makes
  * its repository does all of it where nobody looks, and puts the repository in its place before the report.
  */
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
@@ -27,7 +27,7 @@ import {
 import { openCertificate } from "./push-certificate.js";
 import { settleAliasedUpdates } from "./aliased-updates.js";
 import { checkConnectivityOf, checkTagChains } from "./push-connectivity.js";
-import { runHandlers, runPostReceive, runProcReceive } from "./push-handlers.js";
+import { runHandlers, runPostReceive, runProcReceive, updateWorkTrees } from "./push-handlers.js";
 import { checkCommandName } from "./push-policy.js";
 import { type PushRequest, readPushRequest } from "./push-request.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
@@ -235,6 +235,7 @@ async function decide(state: PushState, ingest: IngestResult | undefined): Promi
   await runHandlers(state);
   if (standing(state).length > 0) await state.quarantine?.publish();
   await runProcReceive(state);
+  await updateWorkTrees(state);
   await moveRefs(state);
   settleAliasedUpdates(state);
 }

@@ -77,6 +77,8 @@ export interface Repository {
 export interface WorkTreeUse {
   /** Directory of the work tree. */
   readonly path: string;
+  /** Its git directory: of a linked work tree the one below `worktrees/`. */
+  readonly gitDirectory?: string;
   readonly bare: boolean;
 }
 

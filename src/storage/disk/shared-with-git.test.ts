@@ -572,8 +572,16 @@ describe("work trees", () => {
     const opened = (await store.open("work")) as Repository;
     expect((await opened.settings()).core.bare).toBe(false);
     const uses = await opened.checkedOutBranches();
-    expect(uses.get("refs/heads/main")).toEqual({ path: work.directory, bare: false });
-    expect(uses.get("refs/heads/side")).toEqual({ path: join(workspace.directory, "linked"), bare: false });
+    expect(uses.get("refs/heads/main")).toEqual({
+      path: work.directory,
+      gitDirectory: join(work.directory, ".git"),
+      bare: false,
+    });
+    expect(uses.get("refs/heads/side")).toEqual({
+      path: join(workspace.directory, "linked"),
+      gitDirectory: join(work.directory, ".git/worktrees/linked"),
+      bare: false,
+    });
     await opened.close();
   });
 

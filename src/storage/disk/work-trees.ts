@@ -30,6 +30,7 @@ export async function readCheckedOutBranches(
   const found = new Map<string, WorkTreeUse>();
   const main: WorkTreeUse = {
     path: bare ? commonDirectory : (options.workTree ?? dirname(commonDirectory)),
+    gitDirectory: commonDirectory,
     bare,
   };
   const branch = head.symbolicTarget ?? (bare ? undefined : await interruptedBranch(commonDirectory));
@@ -41,7 +42,8 @@ export async function readCheckedOutBranches(
     const linked = (await linkedBranch(gitDirectory, options)) ?? (await interruptedBranch(gitDirectory));
     // A bare repository's HEAD takes no branch from a work tree.
     if (linked !== undefined && found.get(linked)?.bare !== false) {
-      found.set(linked, { path: resolve(gitDirectory, pointer).replace(/\/\.git$/, ""), bare: false });
+      const path = resolve(gitDirectory, pointer).replace(/\/\.git$/, "");
+      found.set(linked, { path, gitDirectory, bare: false });
     }
   }
   return found;
