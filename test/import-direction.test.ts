@@ -12,6 +12,7 @@ const RANKS: Record<string, number> = {
   object: 1,
   pack: 2,
   storage: 3,
+  database: 3,
   engine: 4,
   protocol: 5,
   access: 5,

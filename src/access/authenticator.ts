@@ -55,7 +55,7 @@ export interface AuthenticationChainOptions {
 /**
  * Asks in order; the first that answers decides.
  * @throws access/unauthenticated for credentials that are wrong or nobody's; access/unavailable when an authenticator
- *   fails; what an authenticator throws on purpose (access/too-many-attempts)
+ *   fails; what an authenticator throws on purpose
  */
 export function createAuthenticationChain(
   options: AuthenticationChainOptions,

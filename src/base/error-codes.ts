@@ -38,6 +38,8 @@ export const ERROR_CODES = {
   "storage/locked": { kind: "operational", retryable: true },
   "storage/not-found": { kind: "peer", retryable: false },
   "storage/unsupported": { kind: "operational", retryable: false },
+  // database
+  "database/unavailable": { kind: "operational", retryable: true },
   // protocol
   "protocol/bad-line": { kind: "peer", retryable: false },
   "protocol/bad-request": { kind: "peer", retryable: false },
@@ -48,7 +50,6 @@ export const ERROR_CODES = {
   // access
   "access/denied": { kind: "peer", retryable: false },
   "access/unauthenticated": { kind: "peer", retryable: false },
-  "access/too-many-attempts": { kind: "peer", retryable: true },
   "access/unavailable": { kind: "operational", retryable: true },
   // server
   "server/bad-configuration": { kind: "operational", retryable: false },

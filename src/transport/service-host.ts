@@ -36,7 +36,7 @@ export interface ServiceHost {
   readonly authorize: Authorize;
   /**
    * Who sends this? Anonymous when nothing was sent, and while the server is open to everyone.
-   * @throws access/unauthenticated, access/too-many-attempts, access/unavailable
+   * @throws access/unauthenticated, access/unavailable
    */
   identify(attempt: AuthenticationAttempt): Promise<Identity>;
   /** True while nobody can sign in: everyone on this machine may do everything, and nobody else is answered. */

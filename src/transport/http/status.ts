@@ -6,7 +6,6 @@ import { describeOperational, GitwharfError } from "../../base/errors.js";
 
 const STATUS: Record<ErrorCode, number> = {
   "access/denied": 403,
-  "access/too-many-attempts": 429,
   "access/unauthenticated": 401,
   "access/unavailable": 503,
   "base/aborted": 503,
@@ -15,6 +14,7 @@ const STATUS: Record<ErrorCode, number> = {
   "base/shutting-down": 503,
   "base/truncated": 400,
   "base/worker-failed": 500,
+  "database/unavailable": 503,
   "object/corrupt": 500,
   "object/malformed": 400,
   "pack/bad-delta": 400,

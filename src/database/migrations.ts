@@ -1,0 +1,111 @@
+/**
+ * The one ordered list of migrations, and what runs it: in one transaction, under a lock, so that processes that start
+ * together do it once. A migration that was released is never changed; a new one is added at the end.
+ */
+import { type Kysely, sql } from "kysely";
+import { GitwharfError } from "../base/errors.js";
+import type { Schema } from "./schema.js";
+
+export interface Migration {
+  readonly name: string;
+  readonly up: (db: Kysely<Schema>) => Promise<void>;
+}
+
+export const MIGRATIONS: readonly Migration[] = [
+  {
+    name: "001-users-keys-tokens",
+    async up(db) {
+      await db.schema
+        .createTable("users")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("name", "text", (column) => column.notNull())
+        .addColumn("password", "text")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .execute();
+      await sql`create unique index users_name on users (lower(name))`.execute(db);
+      await db.schema
+        .createTable("ssh_keys")
+        .addColumn("fingerprint", "text", (column) => column.primaryKey())
+        .addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+        .addColumn("type", "text", (column) => column.notNull())
+        .addColumn("blob", "text", (column) => column.notNull())
+        .addColumn("comment", "text", (column) => column.notNull())
+        .addColumn("access_grant", "text")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("last_used_at", "bigint")
+        .execute();
+      await db.schema.createIndex("ssh_keys_user").on("ssh_keys").column("user_id").execute();
+      await db.schema
+        .createTable("tokens")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+        .addColumn("label", "text", (column) => column.notNull())
+        .addColumn("hash", "text", (column) => column.notNull().unique())
+        .addColumn("access_grant", "text")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("expires_at", "bigint")
+        .addColumn("last_used_at", "bigint")
+        .execute();
+      await db.schema.createIndex("tokens_user").on("tokens").column("user_id").execute();
+      await db.schema
+        .createTable("facts")
+        .addColumn("name", "text", (column) => column.primaryKey())
+        .addColumn("value", "text", (column) => column.notNull())
+        .execute();
+    },
+  },
+];
+
+/** Any number: the lock that all processes which migrate one PostgreSQL database ask for. */
+const ADVISORY_LOCK = 7_203_114_599;
+
+/**
+ * @returns the names of those that ran
+ * @throws server/bad-configuration when the database was made by a newer version
+ */
+export async function migrate(
+  db: Kysely<Schema>,
+  engine: "sqlite" | "postgres",
+  migrations: readonly Migration[] = MIGRATIONS,
+): Promise<readonly string[]> {
+  return db.connection().execute(async (connection) => {
+    await (engine === "sqlite" ? sql`begin immediate` : sql`begin`).execute(connection);
+    // From here on the connection must end the transaction, whatever happens.
+    try {
+      if (engine === "postgres")
+        await sql`select pg_advisory_xact_lock(${sql.lit(ADVISORY_LOCK)})`.execute(connection);
+      const ran = await runMissing(connection, migrations);
+      await sql`commit`.execute(connection);
+      return ran;
+    } catch (error) {
+      await sql`rollback`.execute(connection);
+      throw error;
+    }
+  });
+}
+
+async function runMissing(
+  connection: Kysely<Schema>,
+  migrations: readonly Migration[],
+): Promise<readonly string[]> {
+  await sql`create table if not exists migrations (name text primary key, applied_at bigint not null)`.execute(
+    connection,
+  );
+  const { rows } = await sql<{ name: string }>`select name from migrations`.execute(connection);
+  const applied = new Set(rows.map((row) => row.name));
+  const unknown = [...applied].find((name) => !migrations.some((migration) => migration.name === name));
+  if (unknown !== undefined) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      `the database was made by a newer gitwharf (it has migration '${unknown}'); run that version`,
+    );
+  }
+  const ran: string[] = [];
+  for (const { name, up } of migrations) {
+    if (applied.has(name)) continue;
+    await up(connection);
+    await sql`insert into migrations (name, applied_at) values (${name}, ${Date.now()})`.execute(connection);
+    ran.push(name);
+  }
+  return ran;
+}

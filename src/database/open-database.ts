@@ -1,0 +1,134 @@
+/**
+ * The database behind users, keys and tokens: SQLite in a file, or PostgreSQL. One schema, one query builder.
+ */
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { Kysely, PostgresDialect, type SqliteDatabase, SqliteDialect } from "kysely";
+import pg from "pg";
+import { GitwharfError } from "../base/errors.js";
+import { migrate } from "./migrations.js";
+import type { Schema } from "./schema.js";
+
+export interface Database {
+  readonly engine: "sqlite" | "postgres";
+  readonly db: Kysely<Schema>;
+  close(): Promise<void>;
+}
+
+export type DatabaseLocation =
+  | { readonly engine: "sqlite"; readonly path: string }
+  | { readonly engine: "postgres"; readonly url: string };
+
+/** How long one process waits for another that writes. */
+const BUSY_TIMEOUT_MS = 5000;
+const POSTGRES_CONNECTIONS_MAX = 8;
+const POSTGRES_TIMEOUT_MS = 10_000;
+/** PostgreSQL's `bigint`. */
+const INT8_OID = 20;
+
+/**
+ * `sqlite:PATH`, `postgres://…`
+ * @throws server/bad-configuration
+ */
+export function parseDatabaseLocation(text: string): DatabaseLocation {
+  if (/^postgres(?:ql)?:\/\//.test(text)) return { engine: "postgres", url: text };
+  const path = /^sqlite:(.+)$/.exec(text)?.[1];
+  if (path !== undefined) return { engine: "sqlite", path: resolve(path) };
+  throw new GitwharfError(
+    "server/bad-configuration",
+    "a database is written sqlite:PATH or postgres://USER@HOST/NAME",
+  );
+}
+
+/**
+ * Opens it, makes it when it is missing (SQLite), and brings its tables up to date.
+ * @throws server/bad-configuration, database/unavailable
+ */
+export async function openDatabase(location: DatabaseLocation): Promise<Database> {
+  const { engine } = location;
+  let db: Kysely<Schema>;
+  try {
+    db = location.engine === "sqlite" ? await openSqlite(location.path) : await openPostgres(location.url);
+  } catch (cause) {
+    if (cause instanceof GitwharfError) throw cause;
+    const what = location.engine === "sqlite" ? location.path : "PostgreSQL";
+    throw new GitwharfError(
+      "database/unavailable",
+      `the database (${what}) cannot be opened: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+  let closed: Promise<void> | undefined;
+  return { engine, db, close: () => (closed ??= db.destroy()) };
+}
+
+type LibsqlConstructor = new (path: string) => SqliteDatabase & { exec(sql: string): unknown };
+
+async function openSqlite(path: string): Promise<Kysely<Schema>> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  // Hashes of passwords are nobody else's to read.
+  closeSync(openSync(path, "a", 0o600));
+  const Libsql = createRequire(import.meta.url)("libsql") as LibsqlConstructor;
+  const database = new Libsql(path);
+  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
+  const prepare = async (): Promise<void> => {
+    for (const pragma of ["journal_mode = wal", "synchronous = full", "foreign_keys = on"])
+      database.exec(`pragma ${pragma}`);
+    await migrate(db, "sqlite");
+  };
+  try {
+    // SQLite would wait with the whole process, and the one it waits for may be this one.
+    database.exec("pragma busy_timeout = 0");
+    await retryWhileBusy(prepare);
+    // From here on every write is one statement.
+    database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    return db;
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+}
+
+async function retryWhileBusy(work: () => Promise<void>): Promise<void> {
+  for (let waitedMs = 0; ; ) {
+    try {
+      return await work();
+    } catch (error) {
+      const isBusy = error instanceof Error && "code" in error && error.code === "SQLITE_BUSY";
+      if (!isBusy || waitedMs >= BUSY_TIMEOUT_MS) throw error;
+    }
+    // At random, so that those who wait do not come back together.
+    const waitMs = 5 + Math.random() * 20;
+    await setTimeout(waitMs);
+    waitedMs += waitMs;
+  }
+}
+
+async function openPostgres(connectionString: string): Promise<Kysely<Schema>> {
+  const pool = new pg.Pool({
+    connectionString,
+    max: POSTGRES_CONNECTIONS_MAX,
+    connectionTimeoutMillis: POSTGRES_TIMEOUT_MS,
+    statement_timeout: POSTGRES_TIMEOUT_MS,
+    application_name: "gitwharf",
+    types: {
+      // Times fit into a number; pg would hand them out as text.
+      getTypeParser: ((oid: number, format?: "text" | "binary") =>
+        oid === INT8_OID
+          ? Number
+          : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
+    },
+  });
+  // A connection that breaks while nobody uses it is made anew when one is wanted.
+  pool.on("error", () => undefined);
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  try {
+    await migrate(db, "postgres");
+    return db;
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+}

@@ -1,0 +1,49 @@
+/** The tables, as the query builder sees them. What makes them is in `migrations.ts`. Times: milliseconds since 1970. */
+export interface Schema {
+  readonly users: UsersTable;
+  readonly ssh_keys: SshKeysTable;
+  readonly tokens: TokensTable;
+  readonly facts: FactsTable;
+}
+
+export interface UsersTable {
+  id: string;
+  /** Unique whatever the case of its letters. */
+  name: string;
+  /** A salted hash with its parameters; null: no password. */
+  password: string | null;
+  created_at: number;
+}
+
+export interface SshKeysTable {
+  /** `SHA256:…` */
+  fingerprint: string;
+  user_id: string;
+  /** `ssh-ed25519` */
+  type: string;
+  /** The key's blob in base64. */
+  blob: string;
+  comment: string;
+  /** JSON; null: all that its user may. */
+  access_grant: string | null;
+  created_at: number;
+  last_used_at: number | null;
+}
+
+export interface TokensTable {
+  id: string;
+  user_id: string;
+  label: string;
+  /** SHA-256 in hex. The token itself is nowhere. */
+  hash: string;
+  access_grant: string | null;
+  created_at: number;
+  expires_at: number | null;
+  last_used_at: number | null;
+}
+
+/** Single values. `closed`: there was a user once. */
+export interface FactsTable {
+  name: string;
+  value: string;
+}

@@ -1,0 +1,109 @@
+/**
+ * A PostgreSQL server of a test's own, from the programs that are installed: a data directory in the temporary one, a
+ * Unix socket in it and no port, nothing synced. Needs `initdb` and `postgres`: in GITWHARF_TEST_POSTGRES_BIN, on the
+ * PATH, or where Debian puts them. PostgreSQL does not run as root: then as `nobody`.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import pg from "pg";
+
+export interface TestPostgres {
+  /** Of an empty database that is not handed out a second time. */
+  createDatabase(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** GITWHARF_TEST_POSTGRES=skip leaves out what needs it. */
+export const SKIP_POSTGRES = process.env["GITWHARF_TEST_POSTGRES"] === "skip";
+
+export async function startPostgres(): Promise<TestPostgres> {
+  const programs = findPrograms();
+  const directory = mkdtempSync(join(tmpdir(), "gitwharf-postgres-"));
+  const account: { readonly uid?: number; readonly gid?: number } = process.getuid?.() === 0 ? nobody() : {};
+  if (account.uid !== undefined && account.gid !== undefined) chownSync(directory, account.uid, account.gid);
+  const env = { PATH: process.env["PATH"], HOME: directory, LANG: "C" };
+  const options = { cwd: directory, env, ...account };
+  const data = join(directory, "data");
+  execFileSync(
+    join(programs, "initdb"),
+    ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+    { ...options, stdio: "pipe" },
+  );
+  const settings = [
+    "listen_addresses=",
+    `unix_socket_directories=${directory}`,
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "shared_buffers=16MB",
+    "max_connections=40",
+  ];
+  const server = spawn(
+    join(programs, "postgres"),
+    ["-D", data, ...settings.flatMap((text) => ["-c", text])],
+    { ...options, stdio: ["ignore", "ignore", "pipe"] },
+  );
+  const ended = once(server, "exit");
+  try {
+    await ready(server);
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  }
+  let databases = 0;
+  return {
+    async createDatabase() {
+      const name = `test_${++databases}`;
+      const client = new pg.Client({ host: directory, user: "postgres", database: "postgres" });
+      await client.connect();
+      await client.query(`create database ${name}`);
+      await client.end();
+      return `postgres://postgres@/${name}?host=${encodeURIComponent(directory)}`;
+    },
+    async stop() {
+      server.kill("SIGINT");
+      await ended;
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function ready(server: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    server.stderr?.on("data", (chunk: Buffer) => {
+      said = `${said}${chunk.toString()}`.slice(-4000);
+      if (said.includes("ready to accept connections")) resolve();
+    });
+    server.once("error", reject);
+    server.once("exit", (code) => reject(new Error(`postgres ended with ${code}: ${said}`)));
+  });
+}
+
+function findPrograms(): string {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : [];
+  const places = [
+    process.env["GITWHARF_TEST_POSTGRES_BIN"] ?? "",
+    ...(process.env["PATH"] ?? "").split(delimiter),
+    ...versions.map((version) => join(debian, version, "bin")),
+  ];
+  const found = places.find(
+    (place) => place !== "" && ["initdb", "postgres"].every((program) => existsSync(join(place, program))),
+  );
+  if (found === undefined) {
+    throw new Error(
+      "this test needs PostgreSQL's server programs (initdb, postgres): install them, name their directory in " +
+        "GITWHARF_TEST_POSTGRES_BIN, or set GITWHARF_TEST_POSTGRES=skip",
+    );
+  }
+  return found;
+}
+
+function nobody(): { readonly uid: number; readonly gid: number } {
+  const id = (flag: string): number => Number(execFileSync("id", [flag, "nobody"]).toString().trim());
+  return { uid: id("-u"), gid: id("-g") };
+}
