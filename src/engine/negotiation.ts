@@ -100,9 +100,10 @@ export function createNegotiation(options: NegotiationOptions): Negotiation {
     return found;
   };
 
-  const commitWants = async (): Promise<ObjectId[]> => {
+  const commitWants = async (budget: WorkBudget): Promise<ObjectId[]> => {
     const found: ObjectId[] = [];
     for (const want of wants) {
+      if (budget.spend(1)) await budget.pause();
       const peeled = peelTag(objects, want);
       const end = isPromise(peeled) ? await peeled : peeled;
       if (end?.type === "commit") found.push(end.oid);
@@ -112,7 +113,7 @@ export function createNegotiation(options: NegotiationOptions): Negotiation {
 
   const evaluate = async (): Promise<boolean> => {
     const budget = new WorkBudget({ signal });
-    waiting ??= await commitWants();
+    waiting ??= await commitWants(budget);
     const hopeless = new Set<ObjectId>();
     const still: ObjectId[] = [];
     for (const want of waiting) {

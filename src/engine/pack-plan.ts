@@ -88,7 +88,7 @@ export async function planPack(options: PackPlanOptions): Promise<PackPlan> {
   const { objects } = snapshot;
   const { request, tagsDigest } = await resolveRequest(options);
   const cache = options.cache ?? sharedCache;
-  const key = planDigest(objects, request, tagsDigest);
+  const key = await planDigest(objects, request, { tagsDigest, signal: options.signal });
   const make = (): Promise<PlanData> => makePlan(objects, request, options.signal);
   let cached: CachedPlan = await cache.get(key, options.signal, make);
   let packs = findPacks(cached.data, objects);

@@ -44,7 +44,9 @@ export async function areReachable(
   const commits = new Map<ObjectId, CommitLinks>();
   const others: ObjectId[] = [];
   const unreachable = new Set<ObjectId>();
+  const budget = new WorkBudget({ signal });
   for (const oid of new Set(asked)) {
+    if (budget.spend(1)) await budget.pause();
     const read = reader.read(oid);
     const links = isPromise(read) ? await read : read;
     if (links !== undefined) commits.set(oid, links);
@@ -52,14 +54,17 @@ export async function areReachable(
     else unreachable.add(oid);
   }
   const request: ReachableRequest = { tips: [...tipSet], cutAt: [...shallow], seeds: findSeeds(objects) };
-  const digest = reachableDigest(objects, request);
+  const digest = await reachableDigest(objects, request, budget);
   const ready = sets.get(digest);
   const walked =
     others.length > 0 || ready !== undefined ? undefined : await walkTo(snapshot, commits, tipSet, signal);
   if (walked === undefined) {
     const set = ready ?? (await collect(objects, request, digest, signal));
     const contains = membership(objects, set);
-    for (const oid of [...commits.keys(), ...others]) if (!contains(oid)) unreachable.add(oid);
+    for (const oid of [...commits.keys(), ...others]) {
+      if (budget.spend(0.2)) await budget.pause();
+      if (!contains(oid)) unreachable.add(oid);
+    }
   } else {
     for (const oid of walked) unreachable.add(oid);
   }

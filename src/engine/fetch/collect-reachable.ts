@@ -7,6 +7,7 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { countObjects } from "../object-count.js";
 import { OPEN_GATE } from "./filter-evaluation.js";
+import { hashList } from "./hash-list.js";
 import { ObjectSpace } from "./object-space.js";
 import { packIdentity, type ReachableSet, toReachableSet } from "./reachable-set.js";
 import type { WorkBudget } from "./work-budget.js";
@@ -27,6 +28,7 @@ export async function collectReachable(
   const space = new ObjectSpace(objects);
   const wants: ObjectId[] = [];
   for (const oid of request.tips) {
+    if (budget.spend(0.1)) await budget.pause();
     const has = objects.has(oid);
     if (isPromise(has) ? await has : has) wants.push(oid);
   }
@@ -44,10 +46,14 @@ export async function collectReachable(
 }
 
 /** Equal digests mean equal sets, whatever the seeds. The order of tips counts: sorting them would cost more. */
-export function reachableDigest(objects: ObjectReader, request: ReachableRequest): string {
+export async function reachableDigest(
+  objects: ObjectReader,
+  request: ReachableRequest,
+  budget: WorkBudget,
+): Promise<string> {
   const hash = createHash("sha256");
-  for (const identity of objects.packs.map(packIdentity).sort()) hash.update(`${identity}\n`);
-  hash.update(`tips ${request.tips.join(" ")}`);
-  hash.update(`cut ${request.cutAt.join(" ")}`);
+  await hashList(hash, "packs", objects.packs.map(packIdentity).sort(), budget);
+  await hashList(hash, "tips", request.tips, budget);
+  await hashList(hash, "cut", request.cutAt, budget);
   return hash.digest("base64");
 }

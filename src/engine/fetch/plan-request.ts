@@ -8,11 +8,12 @@ import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { formatFilter, type ObjectFilter } from "../filter.js";
 import { countObjects, type TagToInclude } from "../object-count.js";
 import { compileFilter } from "./filter-evaluation.js";
+import { hashList } from "./hash-list.js";
 import { ObjectSpace } from "./object-space.js";
 import type { PlanData } from "./plan-data.js";
 import { layOutPack } from "./plan-layout.js";
 import { packIdentity, type ReachableSet } from "./reachable-set.js";
-import type { WorkBudget } from "./work-budget.js";
+import { WorkBudget } from "./work-budget.js";
 
 export interface PlanRequest {
   readonly wants: readonly ObjectId[];
@@ -59,22 +60,31 @@ export async function computePlan(
   return { plan, closure: selection.closure };
 }
 
+/** Longer lists are taken as they come: sorting them would take longer than other work may wait. */
+const SORTED_MAX = 10_000;
+
 /**
  * Equal digests mean equal plans: packs are immutable and named with their checksum, and what a commit leads to
  * depends on its id alone.
  * @param tagsDigest stands for `request.tags`
  */
-export function planDigest(objects: ObjectReader, request: PlanRequest, tagsDigest: string): string {
+export async function planDigest(
+  objects: ObjectReader,
+  request: PlanRequest,
+  about: { readonly tagsDigest: string; readonly signal?: AbortSignal | undefined },
+): Promise<string> {
   const hash = createHash("sha256");
-  const list = (name: string, items: readonly string[]): void => {
-    hash.update(`${name} ${items.length}\n${items.join("\n")}\n`);
-  };
-  list("packs", objects.packs.map(packIdentity).sort());
-  list("wants", [...request.wants].sort());
-  list("haves", [...request.haves].sort());
-  list("cut", [...request.cutAt].sort());
-  list("sparse", request.sparseBlobs);
+  const budget = new WorkBudget({ signal: about.signal });
+  const list = (name: string, items: readonly string[]): Promise<void> => hashList(hash, name, items, budget);
+  const set = (name: string, items: readonly string[]): Promise<void> =>
+    list(name, items.length > SORTED_MAX ? items : [...items].sort());
+  await set("packs", objects.packs.map(packIdentity));
+  await set("wants", request.wants);
+  await set("haves", request.haves);
+  await set("cut", request.cutAt);
+  await list("sparse", request.sparseBlobs);
   const filter = request.filter === undefined ? "" : formatFilter(request.filter);
-  list("rest", [objects.objectFormat, filter, `${request.thinPack} ${request.ofsDelta}`, tagsDigest]);
+  const rest = [objects.objectFormat, filter, `${request.thinPack} ${request.ofsDelta}`, about.tagsDigest];
+  await list("rest", rest);
   return hash.digest("base64");
 }

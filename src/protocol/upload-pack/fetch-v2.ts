@@ -109,7 +109,11 @@ async function prepareAnswer(about: FetchAbout): Promise<Answer> {
   if (request.haves.length > 0 && !request.done) {
     lines.push(line("acknowledgments\n"));
     if (commons.length === 0) lines.push(line(formatAcknowledgment({ kind: "nak" })));
-    for (const oid of commons) lines.push(line(formatAcknowledgment({ kind: "ack", oid })));
+    const budget = new WorkBudget({ signal: context.signal });
+    for (const oid of commons) {
+      if (budget.spend(0.2)) await budget.pause();
+      lines.push(line(formatAcknowledgment({ kind: "ack", oid })));
+    }
     if (request.waitForDone || !(await negotiation.isReady()))
       return { lines: [...lines, FLUSH], pack: undefined };
     lines.push(line(formatAcknowledgment({ kind: "ready" })), DELIM);

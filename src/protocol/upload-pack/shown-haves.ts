@@ -6,6 +6,7 @@
  * Differs from git, which acknowledges whatever exists.
  */
 import { isPromise } from "../../base/maybe-promise.js";
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import { areReachable } from "../../engine/reachability.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
@@ -20,7 +21,9 @@ export async function shownHaves(
   const { context, snapshot, refs } = about;
   if (refs.isVisible === undefined && snapshot.alternateTips.length === 0) return undefined;
   const present: ObjectId[] = [];
+  const budget = new WorkBudget({ signal: context.signal });
   for (const oid of haves) {
+    if (budget.spend(0.2)) await budget.pause();
     const has = snapshot.objects.has(oid);
     if (isPromise(has) ? await has : has) present.push(oid);
   }
