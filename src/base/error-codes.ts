@@ -49,6 +49,7 @@ export const ERROR_CODES = {
   "protocol/unsupported": { kind: "peer", retryable: false },
   // access
   "access/denied": { kind: "peer", retryable: false },
+  "access/malformed-key": { kind: "peer", retryable: false },
   "access/unauthenticated": { kind: "peer", retryable: false },
   "access/unavailable": { kind: "operational", retryable: true },
   // server
