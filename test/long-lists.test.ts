@@ -1,6 +1,7 @@
-/** Long lists of ids are looked through in slices: others have their turn meanwhile. */
+/** Long lists and long files are looked through in slices, or in a worker: others have their turn meanwhile. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planDigest } from "../src/engine/fetch/plan-request.js";
+import { checkSpecialBlobs } from "../src/engine/ingest/special-blobs.js";
 import { createNegotiation } from "../src/engine/negotiation.js";
 import { areReachable } from "../src/engine/reachability.js";
 import type { Repository, Snapshot } from "../src/storage/contracts/repository.js";
@@ -62,6 +63,51 @@ describe("others have their turn", () => {
     const negotiation = createNegotiation({ snapshot, wants: all.slice(0, -1) });
     await negotiation.addHave(all.at(-1) as string);
     expect(await turnsDuring(async () => expect(await negotiation.isReady()).toBe(true))).toBeGreaterThan(2);
+  });
+
+  it("while a file is looked through that a tree names .gitmodules", async () => {
+    const oids: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const input = `${`[a]\n\tnumber = ${i}\n`.repeat(100_000)}[submodule "a"]\n\turl = -u\n`;
+      const written = await workspace.in("app.git").tryWith({ input }, "hash-object", "-w", "--stdin");
+      oids.push(written.stdout.trim());
+    }
+    const later = await repository.snapshot();
+    try {
+      const examined = {
+        links: { oids: new Uint8Array(0), kinds: new Uint8Array(0) },
+        warnings: ["one of a tree"],
+        namedBlobs: { gitmodules: new Set(oids), gitattributes: new Set<string>() },
+      };
+      const check = async (
+        severity: "warn" | "error",
+        skipList: readonly string[] = [],
+      ): Promise<unknown> => {
+        const policy = {
+          severities: new Map([["gitmodulesurl", severity]]),
+          skipList: new Set(skipList),
+          strict: true,
+        };
+        try {
+          return await checkSpecialBlobs(later.objects, [examined], { policy });
+        } catch (error) {
+          return error;
+        }
+      };
+      const said = oids.map((oid) => expect.stringMatching(`^${oid}: gitmodulesUrl: `) as string);
+      const turns = await turnsDuring(async () =>
+        expect(await check("warn")).toEqual(["one of a tree", ...said]),
+      );
+      // On this thread it would be one for each read.
+      expect(turns).toBeGreaterThan(20);
+      expect(await check("error")).toMatchObject({
+        code: "object/malformed",
+        details: { fsck: "gitmodulesUrl", findings: [expect.stringContaining(`error: object ${oids[0]}`)] },
+      });
+      expect(await check("error", oids)).toEqual(["one of a tree"]);
+    } finally {
+      later.release();
+    }
   });
 
   it("while a request is made into a key", async () => {

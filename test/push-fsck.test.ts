@@ -66,6 +66,13 @@ beforeAll(async () => {
   const modules = await write("blob", '[submodule "a"]\n\turl = -u\n\tpath = -p\n');
   objects.set("modules blob", modules);
   await wholeTree("modules", treeOf(["100644", ".gitmodules", modules]));
+  const long = await write(
+    "blob",
+    `${"# said at length\n".repeat(50_000)}[submodule "a"]\n\turl = -u\n\tpath = -p\n`,
+  );
+  await wholeTree("long modules", treeOf(["100644", ".gitmodules", long]));
+  const lines = await write("blob", `${"* text\n".repeat(50_000)}${"x".repeat(3000)}\n`);
+  await wholeTree("long attributes", treeOf(["100644", ".gitattributes", lines]));
   await wholeTree("modules that are a tree", treeOf(["40000", ".gitmodules", good]));
   const large = await write("blob", randomBytes(3 << 20));
   await wholeTree("large", treeOf(["100644", "b", blob], ["100644", "a", large]));
@@ -149,6 +156,13 @@ describe("a push of malformed objects, beside git receive-pack", () => {
     expect((await expectSame("odd in three ways")).lines).toHaveLength(3);
     expect((await expectSame("modules")).lines).toHaveLength(2);
     expect((await expectSame("modules", { "receive.fsck.gitmodulesUrl": "warn" })).lines).toHaveLength(2);
+  });
+
+  it("says the same of files that are long, which a worker looks through", async () => {
+    expect((await expectSame("long modules")).lines).toHaveLength(2);
+    const config = { "receive.fsck.gitmodulesUrl": "warn", "receive.fsck.gitmodulesPath": "warn" };
+    expect(await expectSame("long modules", config)).toMatchObject({ status: 0 });
+    expect((await expectSame("long attributes")).lines).toHaveLength(1);
   });
 
   it("refuses a large push in the same words", async () => {

@@ -77,7 +77,13 @@ export async function finishLargePack(
     pack: finished,
     objectCount: count,
     links: { packKey: finished.key, bases, added: missing, external: indexed.external },
-    warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, pack.examined, fsck),
+    warnings:
+      fsck === undefined
+        ? []
+        : await checkSpecialBlobs(quarantine.objects, pack.examined, {
+            policy: fsck,
+            signal: request.signal,
+          }),
   };
 }
 

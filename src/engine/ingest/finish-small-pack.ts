@@ -52,7 +52,10 @@ export async function finishSmallPack(
     pack: finished,
     objectCount: count,
     links: { packKey: finished.key, bases, added: bases, external },
-    warnings: fsck === undefined ? [] : await checkSpecialBlobs(quarantine.objects, [examined], fsck),
+    warnings:
+      fsck === undefined
+        ? []
+        : await checkSpecialBlobs(quarantine.objects, [examined], { policy: fsck, signal: request.signal }),
   };
 }
 
