@@ -15,7 +15,7 @@ import type { CopyEntriesTask, FoldTask, IndexFoldAnswer, IndexFoldTask, PlanFol
 import { chooseGeometrically } from "./geometric-choice.js";
 
 /** Copied by a worker at a time. */
-const SLICE_BYTES = 4 * 1024 * 1024;
+const SLICE_BYTES = 1024 * 1024;
 /** Packs with more objects are left to git: planning them would take gigabytes. */
 const PACK_OBJECTS_MAX = 10_000_000;
 const WORKER = new URL("./fold-worker.js", import.meta.url);

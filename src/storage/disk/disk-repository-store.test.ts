@@ -2,7 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "vitest";
-import { repositoryStoreSuite, repositorySuite, type StoreBackend } from "../contracts/suites/index.js";
+import {
+  packMaintenanceSuite,
+  repositoryStoreSuite,
+  repositorySuite,
+  type StoreBackend,
+} from "../contracts/suites/index.js";
 import type { RepositoryStore } from "../contracts/repository.js";
 import { createDiskRepositoryStore } from "./disk-repository-store.js";
 
@@ -30,3 +35,5 @@ const backend: StoreBackend = {
 repositoryStoreSuite({ describe, it }, backend);
 repositorySuite({ describe, it }, backend, { objectFormat: "sha1" });
 repositorySuite({ describe, it }, backend, { objectFormat: "sha256" });
+packMaintenanceSuite({ describe, it }, backend, { objectFormat: "sha1" });
+packMaintenanceSuite({ describe, it }, backend, { objectFormat: "sha256" });

@@ -121,7 +121,7 @@ describe("settingsFromConfig", () => {
       "[http]\n\treceivepack = false\n\tuploadpack = false\n\tgetanyfile = false\n" +
         "[uploadpack]\n\tallowTipSHA1InWant\n\tallowReachableSHA1InWant\n\tallowAnySHA1InWant\n\tallowFilter = no\n\tallowRefInWant\n\tkeepAlive = 0\n\tadvertiseBundleURIs\n" +
         "[transfer]\n\tadvertiseSID\n\tadvertiseObjectInfo\n[lsrefs]\n\tunborn = Ignore\n" +
-        "[receive]\n\tadvertiseAtomic = 0\n\tadvertisePushOptions\n\tcertNonceSeed = s\n\tcertNonceSlop = 60\n\tshallowUpdate\n\tprocReceiveRefs = ad:refs/for\n\tprocReceiveRefs = refs/x\n\tdenyDeletes\n\tdenyNonFastForwards\n" +
+        "[receive]\n\tadvertiseAtomic = 0\n\tadvertisePushOptions\n\tcertNonceSeed = s\n\tcertNonceSlop = 60\n\tshallowUpdate\n\tprocReceiveRefs = ad:refs/for\n\tprocReceiveRefs = refs/x\n\tdenyDeletes\n\tdenyNonFastForwards\n\tautogc = no\n" +
         "[gc]\n\tauto = 0\n\tautoPackLimit = 10\n",
     );
     expect(all.http).toEqual({ receivePack: false, uploadPack: false, getAnyFile: false });
@@ -145,6 +145,7 @@ describe("settingsFromConfig", () => {
       procReceiveRefs: ["ad:refs/for", "refs/x"],
       denyDeletes: true,
       denyNonFastForwards: true,
+      autoGc: false,
     });
     expect(all.gc).toEqual({ auto: 0, autoPackLimit: 10 });
   });

@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { repositoryStoreSuite, repositorySuite, type StoreBackend } from "../contracts/suites/index.js";
+import {
+  packMaintenanceSuite,
+  repositoryStoreSuite,
+  repositorySuite,
+  type StoreBackend,
+} from "../contracts/suites/index.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
 import { createMemoryRepositoryStore } from "./memory-repository-store.js";
 
@@ -13,6 +18,7 @@ const backend: StoreBackend = {
 
 repositoryStoreSuite({ describe, it }, backend);
 repositorySuite({ describe, it }, backend, { objectFormat: "sha1" });
+packMaintenanceSuite({ describe, it }, backend);
 repositorySuite({ describe, it }, backend, { objectFormat: "sha256" });
 
 describe("createMemoryRepositoryStore", () => {
