@@ -61,10 +61,10 @@ export async function startPushBesideGit(options: PushBesideGitOptions = {}): Pr
   await app.run("branch", "two");
   for (const side of ["ours", "theirs"]) {
     const target = `${side}/app${bare ? ".git" : ""}`;
-    await workspace.run("clone", "-q", ...(bare ? ["--bare"] : []), "--branch=one", "app", target);
+    const from = ["--single-branch", "--branch=one", `file://${app.directory}`];
+    await workspace.run("clone", "-q", ...(bare ? ["--bare"] : []), ...from, target);
     const repository = workspace.in(target);
-    await repository.run("branch", "-q", "-m", "one", "main", ...(bare ? ["-f"] : []));
-    for (const name of ["other", "two", "one"]) await repository.try("branch", "-q", "-D", name);
+    await repository.run("branch", "-q", "-m", "one", "main");
     await repository.try("remote", "remove", "origin");
     await repository.run("update-ref", "refs/heads/side", "main");
     await repository.run("config", "http.receivepack", "true");
