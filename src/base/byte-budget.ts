@@ -7,6 +7,8 @@ import { GitwharfError } from "./errors.js";
 export interface ByteShare {
   /** @throws server/busy when the others and this one would hold too much; then this one holds what it held before */
   take(bytes: number): void;
+  /** The same. @returns false instead of throwing */
+  tryTake(bytes: number): boolean;
   /** Gives all of it back. It may be used again. */
   release(): void;
 }
@@ -31,19 +33,25 @@ export function createByteBudget(options: {
     open() {
       let taken = 0;
       const counted = (): number => Math.max(0, taken - freeBytes);
+      const tryTake = (bytes: number): boolean => {
+        const before = counted();
+        taken += bytes;
+        const more = counted() - before;
+        if (more > 0 && held + more > bytesMax) {
+          taken -= bytes;
+          return false;
+        }
+        held += more;
+        return true;
+      };
       return {
+        tryTake,
         take(bytes) {
-          const before = counted();
-          taken += bytes;
-          const more = counted() - before;
-          if (more > 0 && held + more > bytesMax) {
-            taken -= bytes;
-            throw new GitwharfError(
-              "server/busy",
-              "the server reads too many large requests; try again in a moment",
-            );
-          }
-          held += more;
+          if (tryTake(bytes)) return;
+          throw new GitwharfError(
+            "server/busy",
+            "the server reads too many large requests; try again in a moment",
+          );
         },
         release() {
           held -= counted();

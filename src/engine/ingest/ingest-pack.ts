@@ -61,7 +61,7 @@ const IDLE_MS = 10;
 
 /**
  * On failure the pack is removed from the quarantine; the quarantine itself stays the caller's.
- * Memory: a small pack (1 MiB) up to 10 MiB; a large one about 60 bytes an object here, and up to 200 MiB in each
+ * Memory: a small pack (1 MiB) up to 10 MiB, all small ones together about 64 MiB; a large one about 60 bytes an object here, and up to 200 MiB in each
  * worker while deltas are resolved (objects of more than some MiB add their own size).
  * @throws pack/bad-pack, pack/bad-zlib, pack/bad-delta, pack/missing-base, pack/checksum-mismatch, pack/collision,
  *   object/malformed, base/limit-exceeded, base/truncated; base/aborted, object/corrupt, storage/io
@@ -101,19 +101,23 @@ class Ingest {
   }
 
   async run(): Promise<IngestResult> {
-    const small = await this.#receiveSmall();
-    if (small !== undefined) {
-      const { pack, trailer } = small;
-      if (pack.count === 0) return EMPTY;
-      const finished = await finishSmallPack(pack, trailer, this.#sink, this.#request);
-      if (finished !== undefined) return finished;
+    const pack = new SmallPack({ ...this.#request, signal: this.#request.signal });
+    let trailer: string | undefined;
+    try {
+      trailer = await this.#receiveSmall(pack);
+      if (trailer !== undefined) {
+        if (pack.count === 0) return EMPTY;
+        const finished = await finishSmallPack(pack, trailer, this.#sink, this.#request);
+        if (finished !== undefined) return finished;
+      }
+    } finally {
+      pack.release();
     }
-    return this.#ingestLarge(small?.trailer);
+    return this.#ingestLarge(trailer);
   }
 
-  /** undefined: it is too large for the main thread. */
-  async #receiveSmall(): Promise<{ readonly pack: SmallPack; readonly trailer: string } | undefined> {
-    const pack = new SmallPack({ ...this.#request, signal: this.#request.signal });
+  /** @returns the trailer; undefined when it is too large for the main thread */
+  async #receiveSmall(pack: SmallPack): Promise<string | undefined> {
     const arrival = this.#arrival;
     for (let ended = false; ; ) {
       const event = await this.#feed.next(IDLE_MS);
@@ -131,7 +135,7 @@ class Ingest {
         if (!(await this.#look(pack, objectCount))) return undefined;
         if (pack.count === objectCount) {
           const trailer = arrival.trailer(pack.nextOffset);
-          if (trailer !== undefined) return { pack, trailer };
+          if (trailer !== undefined) return trailer;
         }
       }
       if (ended) throw arrival.truncated(pack.count);

@@ -3,6 +3,7 @@
  * objects, sending them to a worker would cost more than the work. `large-pack.ts` does the rest.
  */
 import { crc32 } from "node:zlib";
+import { createByteBudget } from "../../base/byte-budget.js";
 import { throwIfAborted } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
 import { isPromise } from "../../base/maybe-promise.js";
@@ -23,8 +24,12 @@ import { outlineTree } from "./tree-outline.js";
 export const SMALL_PACK_BYTES_MAX = 1024 * 1024;
 /** So does one that inflates to more, deltas resolved, … */
 const INFLATED_BYTES_MAX = 8 * 1024 * 1024;
+/** … and one for which there is no room among the small packs of all pushes, of which some may never end. */
+export const smallPackBudget = createByteBudget({ bytesMax: 64 * 1024 * 1024, freeBytes: 0 });
 /** … and one with a single object of more. */
 const OBJECT_BYTES_MAX = 1024 * 1024;
+/** About what an entry takes besides its content. */
+const ENTRY_BYTES = 500;
 const SLICE_MS = 4;
 const TREE = 2;
 
@@ -61,6 +66,7 @@ export class SmallPack {
   readonly #waitForEntry = new Map<number, number[]>();
   readonly #waitForOid = new Map<ObjectId, number[]>();
   readonly #externals: ExternalBase[] = [];
+  readonly #share = smallPackBudget.open();
   #oids: Buffer = Buffer.alloc(0);
   #nextOffset = PACK_HEADER_BYTES;
   #inflatedBytes = 0;
@@ -71,6 +77,11 @@ export class SmallPack {
     this.#options = options;
     this.#hashBytes = hashBytes(options.objectFormat);
     this.#examiner = new ObjectExaminer(options, undefined);
+  }
+
+  /** It is done with: others may have its room. */
+  release(): void {
+    this.#share.release();
   }
 
   get count(): number {
@@ -134,8 +145,10 @@ export class SmallPack {
       const entry = scanEntry(window, at, offset, options);
       if (entry === "short") return true;
       if ("large" in entry || entry.resultSizeBytes > OBJECT_BYTES_MAX) return false;
-      this.#inflatedBytes += entry.sizeBytes + (entry.type >= OFS_DELTA ? entry.resultSizeBytes : 0);
-      if (this.#inflatedBytes > INFLATED_BYTES_MAX) return false;
+      const heldBytes = entry.sizeBytes + (entry.type >= OFS_DELTA ? entry.resultSizeBytes : 0);
+      this.#inflatedBytes += heldBytes;
+      if (this.#inflatedBytes > INFLATED_BYTES_MAX || !this.#share.tryTake(heldBytes + ENTRY_BYTES))
+        return false;
       this.#add(entry, offset, crc32(window.subarray(at, entry.end)));
       this.#nextOffset = offset + entry.end - at;
       at = entry.end;
