@@ -3,6 +3,7 @@
  */
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
+import { checkAgainstGrant } from "./grant.js";
 import { openAccess } from "./open-access.js";
 
 export interface AuthorizationPointOptions {
@@ -21,7 +22,7 @@ export function createAuthorizationPoint(options: AuthorizationPointOptions): Au
     try {
       const answer = await decide(request);
       // A callback written in JavaScript may answer anything: only `allowed: true` opens.
-      if (answer?.allowed === true) return answer;
+      if (answer?.allowed === true) return checkAgainstGrant(request) ?? answer;
       if (answer?.allowed === false) return answer;
       return { allowed: false, reason: "the server's authorization gave no answer" };
     } catch (error) {

@@ -51,6 +51,7 @@ export const ERROR_CODES = {
   "access/denied": { kind: "peer", retryable: false },
   "access/malformed-key": { kind: "peer", retryable: false },
   "access/unauthenticated": { kind: "peer", retryable: false },
+  "access/too-many-attempts": { kind: "peer", retryable: true },
   "access/unavailable": { kind: "operational", retryable: true },
   // server
   "server/bad-configuration": { kind: "operational", retryable: false },

@@ -1,5 +1,9 @@
 /** The options of `createGitServer` and of a configuration file: the same names in both. */
 import type { Authenticator } from "../access/authenticator.js";
+import type { ClientCertificateUsers } from "../access/client-certificate-authenticator.js";
+import type { ProxyHeaderOptions } from "../access/proxy-header.js";
+import type { SignedTokenOptions } from "../access/signed-token.js";
+import type { StaticUsers } from "../access/static-users.js";
 import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
@@ -24,6 +28,20 @@ export interface GitServerOptions {
    * answers only on loopback names unless `authorize` is given.
    */
   readonly authenticate?: Authenticate;
+  /**
+   * Users, SSH keys and access tokens of `gitwharf user`, `key` and `token`: `sqlite:PATH` or `postgres://…`. The server
+   * is open, to its own machine, until there is a first user; that takes effect at once.
+   * @default none
+   */
+  readonly database?: string;
+  /** Users by name; passwords as hashes of `gitwharf user hash`. */
+  readonly users?: StaticUsers;
+  /** Short-lived tokens (JWT) that somebody else signs. */
+  readonly signedTokens?: SignedTokenOptions;
+  /** The header in which a reverse proxy names the user, and which proxies are believed. */
+  readonly trustedUserHeader?: ProxyHeaderOptions;
+  /** Take TLS client certificates; `tls.clientCaFile` of `listen` says whose. */
+  readonly clientCertificates?: ClientCertificateUsers;
   /**
    * Further ways to sign in, asked in order and before `authenticate`. With at least one of either, nobody is let in
    * who cannot be told apart unless `authorize` says so.
@@ -62,5 +80,10 @@ export interface ListenOptions {
   /** A port, or `HOST:PORT`; the host is 127.0.0.1 unless given. Port 0 takes a free one. */
   readonly http: number | string;
   /** Serve HTTPS (HTTP/2 and HTTP/1.1). The files are read again on `reloadCertificate()`. */
-  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
+  readonly tls?: {
+    readonly certificateFile: string;
+    readonly keyFile: string;
+    /** Authorities whose client certificates are taken; `clientCertificates` says who their holders are. */
+    readonly clientCaFile?: string;
+  };
 }

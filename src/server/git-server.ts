@@ -1,6 +1,7 @@
 /**
  * The composition root: puts stores, access, protocol and transports together, and ends them in order.
  */
+import { createGrantHandler } from "../access/grant-handler.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createByteBudget } from "../base/byte-budget.js";
@@ -62,7 +63,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
         })
       : options.repositories;
   const creation = creationOf(options);
-  const handlers: PushHandlers[] = [options.handlers ?? []].flat();
+  const handlers: PushHandlers[] = [createGrantHandler(), ...[options.handlers ?? []].flat()];
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);

@@ -1,13 +1,26 @@
-/** Puts the ways to sign in together, and says whether there are any: without one the server is open. */
-import { createCallbackAuthenticator } from "../access/callback-authenticator.js";
+/**
+ * Puts the ways to sign in together, in this order: client certificate, proxy header, SSH key, access token, signed
+ * token, the application's own, users of the configuration, users of the database, the `authenticate` callback. Without
+ * any of them, and as long as the database has no user, the server is open.
+ */
 import {
   type AuthenticationAttempt,
   type Authenticator,
   createAuthenticationChain,
 } from "../access/authenticator.js";
+import { createCallbackAuthenticator } from "../access/callback-authenticator.js";
+import { createClientCertificateAuthenticator } from "../access/client-certificate-authenticator.js";
+import { createPasswordAuthenticator } from "../access/password-authenticator.js";
+import { createPasswordChecker, type PasswordChecker } from "../access/password-checker.js";
+import { createProxyHeaderAuthenticator } from "../access/proxy-header.js";
+import { createSignedTokenAuthenticator } from "../access/signed-token.js";
+import { createSshKeyAuthenticator } from "../access/ssh-key-authenticator.js";
+import { readStaticUsers } from "../access/static-users.js";
+import { createTokenAuthenticator } from "../access/token-authenticator.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Identity } from "../engine/identity.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
+import { type AccessDatabase, createAccessDatabase } from "./access-database.js";
 import type { GitServerOptions } from "./git-server-options.js";
 
 export interface Identification {
@@ -21,10 +34,21 @@ export function createIdentification(
   options: GitServerOptions,
   log: (entry: ServiceLogEntry) => void,
 ): Identification {
-  const authenticators: Authenticator[] = [...(options.authenticators ?? [])];
-  if (options.authenticate !== undefined)
-    authenticators.push(createCallbackAuthenticator(options.authenticate));
-  const canSignIn = authenticators.length > 0;
+  const database = options.database === undefined ? undefined : createAccessDatabase(options.database);
+  const checker = createPasswordChecker();
+  const configured = configuredAuthenticators(options, checker, database !== undefined);
+  const stored = database === undefined ? noStored() : storedAuthenticators(database, options, checker, log);
+  const callback =
+    options.authenticate === undefined ? [] : [createCallbackAuthenticator(options.authenticate)];
+  const authenticators = [
+    ...configured.first,
+    ...stored.first,
+    ...configured.second,
+    ...stored.second,
+    ...callback,
+  ];
+  const hasConfigured = configured.first.length + configured.second.length + callback.length > 0;
+  const canSignIn = async (): Promise<boolean> => hasConfigured || (await database?.isClosed()) === true;
   const ask = createAuthenticationChain({
     authenticators,
     onRefusal: (name, reason) =>
@@ -33,10 +57,65 @@ export function createIdentification(
   });
   return {
     // Where nobody can be told apart, credentials that a client sends along decide nothing.
-    identify: async (attempt) => (canSignIn ? ask(attempt) : { user: undefined }),
-    isOpen: () => !canSignIn && options.authorize === undefined,
+    identify: async (attempt) => ((await canSignIn()) ? ask(attempt) : { user: undefined }),
+    isOpen: async () => options.authorize === undefined && !(await canSignIn()),
     async close() {
       for (const authenticator of authenticators) await authenticator.close?.();
+      await database?.close();
     },
+  };
+}
+
+interface Two {
+  /** Those that read what only they understand. */
+  readonly first: readonly Authenticator[];
+  readonly second: readonly Authenticator[];
+}
+
+function noStored(): Two {
+  return { first: [], second: [] };
+}
+
+function configuredAuthenticators(
+  options: GitServerOptions,
+  checker: PasswordChecker,
+  hasDatabase: boolean,
+): Two {
+  const { clientCertificates, trustedUserHeader, signedTokens, users } = options;
+  const first: Authenticator[] = [];
+  const second: Authenticator[] = [];
+  if (clientCertificates !== undefined) first.push(createClientCertificateAuthenticator(clientCertificates));
+  if (trustedUserHeader !== undefined) first.push(createProxyHeaderAuthenticator(trustedUserHeader));
+  if (signedTokens !== undefined) first.push(createSignedTokenAuthenticator(signedTokens));
+  second.push(...(options.authenticators ?? []));
+  if (users !== undefined) {
+    const passesUnknown = hasDatabase || options.authenticate !== undefined;
+    second.push(createPasswordAuthenticator({ checker, findUser: readStaticUsers(users), passesUnknown }));
+  }
+  return { first, second };
+}
+
+function storedAuthenticators(
+  database: AccessDatabase,
+  options: GitServerOptions,
+  checker: PasswordChecker,
+  log: (entry: ServiceLogEntry) => void,
+): Two {
+  const about = {
+    store: () => database.store(),
+    onFailure: (error: unknown) =>
+      log({ level: "warn", message: "the use of a credential could not be noted", error }),
+  };
+  const findUser = async (name: string): Promise<{ password: string | undefined } | undefined> =>
+    (await database.store())?.findUser(name);
+  return {
+    first: [createSshKeyAuthenticator(about), createTokenAuthenticator(about)],
+    second: [
+      createPasswordAuthenticator({
+        checker,
+        findUser,
+        passesUnknown: options.authenticate !== undefined,
+      }),
+    ],
   };
 }

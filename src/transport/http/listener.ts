@@ -16,6 +16,8 @@ export interface TlsFiles {
   /** PEM files, read again by `reloadCertificate`. */
   readonly certificateFile: string;
   readonly keyFile: string;
+  /** Authorities whose client certificates are asked for. A caller without one is let through to sign in otherwise. */
+  readonly clientCaFile?: string;
 }
 
 export interface HttpListenerOptions {
@@ -160,6 +162,8 @@ async function createTlsServer(tls: TlsFiles, handshakeTimeoutMs: number): Promi
     return createSecureServer({
       ...context,
       allowHTTP1: true,
+      // Whether a certificate is good is told in words, to the request.
+      ...(context.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: false }),
       minVersion: "TLSv1.2",
       ...(handshakeTimeoutMs === 0 ? {} : { handshakeTimeout: handshakeTimeoutMs }),
     });
@@ -174,14 +178,23 @@ async function createTlsServer(tls: TlsFiles, handshakeTimeoutMs: number): Promi
   }
 }
 
-async function readTlsFiles(tls: TlsFiles): Promise<{ cert: Buffer; key: Buffer }> {
+interface TlsContext {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca?: Buffer;
+}
+
+async function readTlsFiles(tls: TlsFiles): Promise<TlsContext> {
   try {
     const [cert, key] = await Promise.all([readFile(tls.certificateFile), readFile(tls.keyFile)]);
-    return { cert, key };
+    return tls.clientCaFile === undefined
+      ? { cert, key }
+      : { cert, key, ca: await readFile(tls.clientCaFile) };
   } catch (cause) {
     throw new GitwharfError(
       "server/bad-configuration",
-      `the certificate ${tls.certificateFile} or its key ${tls.keyFile} cannot be read`,
+      `the certificate ${tls.certificateFile}, its key ${tls.keyFile}` +
+        `${tls.clientCaFile === undefined ? "" : ` or the authorities ${tls.clientCaFile}`} cannot be read`,
       { cause },
     );
   }
