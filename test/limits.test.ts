@@ -1,4 +1,5 @@
 /** Every limit of docs/limits.md over HTTP: what amounts to it is served, the same with a limit of one less is not. */
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Limits } from "../src/base/limits.js";
@@ -137,6 +138,12 @@ const chainPush = Buffer.concat([
 /** Limits with a test of their own. */
 const OTHERS = ["headerTimeoutMs", "idleTimeoutMs", "connectionsMax", "requestBytesTotalMax"] as const;
 
+/** Too large for the main thread, whatever else there is. */
+function packOfManyBlobs(count: number): Buffer {
+  const rest = Array.from({ length: count - 2 }, (_, i) => `number ${i}`);
+  return packOfBlobs(BLOB, randomBytes(1_200_000), ...rest);
+}
+
 const COUNTS: Record<Exclude<keyof Limits, (typeof OTHERS)[number]>, Row> = {
   packSizeBytesMax: {
     amount: packOfBlobs(BLOB).length,
@@ -148,6 +155,16 @@ const COUNTS: Record<Exclude<keyof Limits, (typeof OTHERS)[number]>, Row> = {
     ask: (served) =>
       push(served, Buffer.concat([Buffer.from(oneCommand()), packOfBlobs(BLOB, "second", "third")])),
     accepted: UNPACKED,
+  },
+  packObjectsTotalMax: {
+    amount: 2,
+    async ask(served) {
+      const body = Buffer.concat([Buffer.from(oneCommand()), packOfManyBlobs(10_002)]);
+      // One after the other they fit both.
+      return (await push(served, body)) && push(served, body);
+    },
+    accepted: UNPACKED,
+    refused: /unpack the server reads too many objects at once; try again in a moment\n/,
   },
   objectSizeBytesMax: {
     amount: BLOB.length,

@@ -7,6 +7,11 @@ export interface Limits {
   readonly packSizeBytesMax: number;
   /** Objects in one pushed pack. @default 10,000,000 */
   readonly packObjectsMax: number;
+  /**
+   * Objects of all packs that are being received together, beyond the first 10,000 of each; a push that does not fit is
+   * told to come again. @default 20,000,000
+   */
+  readonly packObjectsTotalMax: number;
   /** Inflated bytes of one object. @default 512 MiB */
   readonly objectSizeBytesMax: number;
   /** Inflated bytes of all objects of one pushed pack, deltas resolved. @default 64 GiB */
@@ -53,6 +58,7 @@ const MiB = 1024 * 1024;
 export const DEFAULT_LIMITS: Limits = {
   packSizeBytesMax: 2048 * MiB,
   packObjectsMax: 10_000_000,
+  packObjectsTotalMax: 20_000_000,
   objectSizeBytesMax: 512 * MiB,
   inflatedTotalBytesMax: 64 * 1024 * MiB,
   deltaDepthMax: 4096,

@@ -4,7 +4,7 @@
 import { createGrantHandler } from "../access/grant-handler.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
-import { createByteBudget } from "../base/byte-budget.js";
+import { createSharedBudget } from "../base/shared-budget.js";
 import { GitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
@@ -48,6 +48,8 @@ export interface GitServer {
 
 /** Of each request; as many as nearly all requests have. */
 const FREE_BYTES = 64 * 1024;
+/** Of each pack. */
+const FREE_OBJECTS = 10_000;
 
 /** @throws server/bad-configuration */
 export function createGitServer(options: GitServerOptions): GitServer {
@@ -88,7 +90,12 @@ export function createGitServer(options: GitServerOptions): GitServer {
   const host: ServiceHost = {
     store,
     limits,
-    requestBytes: createByteBudget({ bytesMax: limits.requestBytesTotalMax, freeBytes: FREE_BYTES }),
+    requestBytes: createSharedBudget({ max: limits.requestBytesTotalMax, free: FREE_BYTES }),
+    packObjects: createSharedBudget({
+      max: limits.packObjectsTotalMax,
+      free: FREE_OBJECTS,
+      what: "objects at once",
+    }),
     agent: AGENT,
     gate,
     identify: identification.identify,

@@ -3,7 +3,7 @@
  */
 import type { AuthenticationAttempt } from "../access/authenticator.js";
 import type { Credentials } from "../access/credentials.js";
-import type { ByteBudget } from "../base/byte-budget.js";
+import type { SharedBudget } from "../base/shared-budget.js";
 import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
@@ -31,7 +31,9 @@ export interface ServiceHost {
   readonly store: RepositoryStore;
   readonly limits: Limits;
   /** Shared by all requests (`requestBytesTotalMax`). */
-  readonly requestBytes: ByteBudget;
+  readonly requestBytes: SharedBudget;
+  /** Shared by all pushes (`packObjectsTotalMax`). */
+  readonly packObjects: SharedBudget;
   readonly agent: string;
   readonly authorize: Authorize;
   /**

@@ -9,6 +9,7 @@
 import type { ByteSource } from "../../base/byte-streams.js";
 import { throwIfAborted } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
+import type { SharedBudget } from "../../base/shared-budget.js";
 import type { FsckPolicy } from "../../object/fsck/fsck-message.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { Pack } from "../../pack/pack.js";
@@ -37,6 +38,8 @@ export interface IngestRequest {
   readonly fsck?: FsckPolicy | undefined;
   /** receive.maxInputSize, bytes; Infinity when unset. */
   readonly maxInputSizeBytes: number;
+  /** What the large packs of all pushes may hold together. @default without bound */
+  readonly packObjects?: SharedBudget | undefined;
   /** A pack of more bytes is worked on by worker threads alone. @default 1 MiB, and not more */
   readonly inlineBytesMax?: number;
   readonly signal?: AbortSignal | undefined;
@@ -154,10 +157,15 @@ class Ingest {
     const { objects, objectFormat, limits, collisionDetection, fsck, signal } = this.#request;
     const loose = await listLooseObjects(objects, signal);
     const context = { objectFormat, limits, collisionDetection, fsck, objects: objects.describe(), loose };
-    const pack = new LargePack(context, signal);
-    const trailer = await this.#receiveLarge(pack, known);
-    if (pack.count === 0) return EMPTY;
-    return finishLargePack(pack, trailer, this.#sink, this.#request);
+    const share = this.#request.packObjects?.open();
+    try {
+      const pack = new LargePack(context, { signal, share });
+      const trailer = await this.#receiveLarge(pack, known);
+      if (pack.count === 0) return EMPTY;
+      return await finishLargePack(pack, trailer, this.#sink, this.#request);
+    } finally {
+      share?.release();
+    }
   }
 
   /** @param known the trailer, when all bytes are there already and were found to be right */

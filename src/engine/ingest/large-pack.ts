@@ -5,6 +5,7 @@
  *     scan, scan, … (one at a time, as bytes come) ─► forest ─► resolve × workers ─► settle ─► encode …, trailer ─► index
  */
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
+import type { BudgetShare } from "../../base/shared-budget.js";
 import { runInWorker, workerCount } from "../../base/worker-pool.js";
 import { hashBytes } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
@@ -36,6 +37,7 @@ const RESOLVE_SLICE_MS = 500;
 export class LargePack {
   readonly context: Omit<IngestContext, "spool">;
   readonly #signal: AbortSignal | undefined;
+  readonly #share: BudgetShare | undefined;
   readonly #hashBytes: number;
   readonly #examined: Examined[] = [];
   readonly #baseOids: Uint8Array[] = [];
@@ -47,9 +49,14 @@ export class LargePack {
   /** Bytes that the last scan saw and could make nothing of. */
   #partialBytes = 0;
 
-  constructor(context: Omit<IngestContext, "spool">, signal: AbortSignal | undefined) {
+  /** @param options.share what this one holds beside others: rows of its table */
+  constructor(
+    context: Omit<IngestContext, "spool">,
+    options: { readonly signal: AbortSignal | undefined; readonly share: BudgetShare | undefined },
+  ) {
     this.context = context;
-    this.#signal = signal;
+    this.#signal = options.signal;
+    this.#share = options.share;
     this.#hashBytes = hashBytes(context.objectFormat);
     this.#table = createEntryTable(context.objectFormat, 4096);
   }
@@ -87,7 +94,7 @@ export class LargePack {
     return pressing || waiting >= Math.max(SCAN_BYTES, this.#partialBytes * 2);
   }
 
-  /** @throws as the worker's scan, and base/limit-exceeded */
+  /** @throws as the worker's scan, base/limit-exceeded, server/busy */
   async scan(spool: IngestContext["spool"], entriesMax: number): Promise<void> {
     const task: ScanTask = {
       do: "scan",
@@ -104,6 +111,7 @@ export class LargePack {
     const { limits } = this.context;
     const before = this.#count;
     const count = before + scanned.count;
+    this.#share?.take(scanned.count);
     if (count > this.#table.capacity) {
       this.#table = growEntryTable(this.#table, Math.max(count, this.#table.capacity * 2));
     }

@@ -3,7 +3,7 @@
  * objects, sending them to a worker would cost more than the work. `large-pack.ts` does the rest.
  */
 import { crc32 } from "node:zlib";
-import { createByteBudget } from "../../base/byte-budget.js";
+import { createSharedBudget } from "../../base/shared-budget.js";
 import { throwIfAborted } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
 import { isPromise } from "../../base/maybe-promise.js";
@@ -25,7 +25,7 @@ export const SMALL_PACK_BYTES_MAX = 1024 * 1024;
 /** So does one that inflates to more, deltas resolved, … */
 const INFLATED_BYTES_MAX = 8 * 1024 * 1024;
 /** … and one for which there is no room among the small packs of all pushes, of which some may never end. */
-export const smallPackBudget = createByteBudget({ bytesMax: 64 * 1024 * 1024, freeBytes: 0 });
+export const smallPackBudget = createSharedBudget({ max: 64 * 1024 * 1024, free: 0 });
 /** … and one with a single object of more. */
 const OBJECT_BYTES_MAX = 1024 * 1024;
 /** About what an entry takes besides its content. */

@@ -1,5 +1,5 @@
 /** What receive-pack is told by its transport. */
-import type { ByteBudget } from "../../base/byte-budget.js";
+import type { SharedBudget } from "../../base/shared-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type {
@@ -24,7 +24,9 @@ export interface ReceivePackContext {
   readonly place?: (() => Promise<boolean>) | undefined;
   readonly limits: Limits;
   /** What the requests of all callers may hold together. @default without bound */
-  readonly requestBytes?: ByteBudget | undefined;
+  readonly requestBytes?: SharedBudget | undefined;
+  /** What the packs of all callers may hold together while they are received. @default without bound */
+  readonly packObjects?: SharedBudget | undefined;
   readonly identity: Identity;
   readonly transport: Push["transport"];
   readonly address: string | undefined;

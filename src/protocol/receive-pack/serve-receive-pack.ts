@@ -209,6 +209,7 @@ async function unpackObjects(context: ReceivePackContext, about: UnpackAbout): P
         ? { severities: receive.fsckSeverities, skipList: receive.fsckSkipList, strict: true }
         : undefined,
       maxInputSizeBytes: receive.maxInputSizeBytes,
+      packObjects: context.packObjects,
       signal: context.signal,
       ...(quiet ? {} : { onProgress: (text: string) => void progress(bands, text) }),
     });

@@ -1,5 +1,5 @@
 /** What upload-pack is told by its transport. */
-import type { ByteBudget } from "../../base/byte-budget.js";
+import type { SharedBudget } from "../../base/shared-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { Identity } from "../../engine/push.js";
 import type { Repository, Snapshot } from "../../storage/contracts/repository.js";
@@ -11,7 +11,7 @@ export interface UploadPackContext {
   readonly settings: RepositorySettings;
   readonly limits: Limits;
   /** What the requests of all callers may hold together. @default without bound */
-  readonly requestBytes?: ByteBudget | undefined;
+  readonly requestBytes?: SharedBudget | undefined;
   readonly identity: Identity;
   /** `gitwharf/1.2.3` */
   readonly agent: string;

@@ -8,7 +8,7 @@
  * Example: `0006a\n` carries "a\n".
  */
 import type { ByteSource } from "../../base/byte-streams.js";
-import type { ByteBudget, ByteShare } from "../../base/byte-budget.js";
+import type { SharedBudget, BudgetShare } from "../../base/shared-budget.js";
 import { GitwharfError } from "../../base/errors.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 
@@ -67,7 +67,7 @@ export interface PktLineLimits {
   /** The name of the limit, for the message. */
   readonly limitName: string;
   /** What packets of all requests together may hold: those read here count until the next request, or `close`. */
-  readonly budget?: ByteBudget | undefined;
+  readonly budget?: SharedBudget | undefined;
 }
 
 /**
@@ -78,7 +78,7 @@ export interface PktLineLimits {
 export class PktLineReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #limits: PktLineLimits;
-  readonly #share: ByteShare | undefined;
+  readonly #share: BudgetShare | undefined;
   #buffer: Buffer = Buffer.alloc(0);
   #at = 0;
   #ended = false;

@@ -152,6 +152,7 @@ function receivePackContext(
     place: call.makesRepository ? () => call.place() : undefined,
     limits: host.limits,
     requestBytes: host.requestBytes,
+    packObjects: host.packObjects,
     identity: caller.identity,
     transport: "http",
     address: caller.address,
@@ -172,7 +173,8 @@ function receivePackContext(
 /** A peer's mistake is the peer's business; what failed on this side is the operator's. */
 function logFailure(exchange: HttpExchange, what: string, failure: unknown): void {
   if (failure === undefined) return;
-  const level = isGitwharfError(failure) && failure.kind === "peer" ? "info" : "error";
+  const isTheirs = isGitwharfError(failure) && (failure.kind === "peer" || failure.code === "server/busy");
+  const level = isTheirs ? "info" : "error";
   const message = failure instanceof Error ? failure.message : "it failed";
   exchange.host.log({
     level,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { createByteBudget } from "./byte-budget.js";
+import { createSharedBudget } from "./shared-budget.js";
 
 describe("a byte budget", () => {
   it("bounds what all hold together, and not one past it", () => {
-    const budget = createByteBudget({ bytesMax: 10, freeBytes: 0 });
+    const budget = createSharedBudget({ max: 10, free: 0 });
     const [a, b] = [budget.open(), budget.open()];
     a.take(6);
     b.take(4);
@@ -19,7 +19,7 @@ describe("a byte budget", () => {
   });
 
   it("lets each have a little, even when the rest is taken", () => {
-    const budget = createByteBudget({ bytesMax: 10, freeBytes: 3 });
+    const budget = createSharedBudget({ max: 10, free: 3 });
     const [a, b] = [budget.open(), budget.open()];
     a.take(13);
     expect(budget.held).toBe(10);
@@ -33,7 +33,7 @@ describe("a byte budget", () => {
   });
 
   it("may be without bound", () => {
-    const share = createByteBudget({ bytesMax: Infinity, freeBytes: 0 }).open();
+    const share = createSharedBudget({ max: Infinity, free: 0 }).open();
     for (let i = 0; i < 100; i++) share.take(2 ** 40);
   });
 });
