@@ -1,6 +1,9 @@
 /** First pushes to two server processes on one directory, and to one that is killed; repositories that people make. */
+import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { type MadePush, makePushes } from "./support/made-pushes.js";
@@ -9,6 +12,8 @@ import { type ServeProcess, startServe } from "./support/serve-process.js";
 
 // Much work beside other tests on a small machine.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+
+const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
 
 /** Pushes to `bad` are refused; a handler that is to wait says so, and waits for a file. */
 const CONFIGURATION = `
@@ -164,14 +169,21 @@ describe("a server that is killed in a first push", () => {
 });
 
 describe("a first push beside a person who makes the repository", () => {
-  it("leaves an empty one when it is refused, and goes into it when it is not", async () => {
-    const server = await serve();
-    await workspace.run("init", "-q", "--bare", "served/app.git");
-    expect((await work.try("push", `${server.url}/app.git`, "main:bad")).stderr).toContain("(not this one)");
-    expect(await refsOf("app")).toEqual([]);
-    await work.run("push", "-q", `${server.url}/app.git`, "main");
-    expect(await refsOf("app")).toHaveLength(1);
-  });
+  it.each(["git init --bare", "gitwharf init"])(
+    "of %s leaves it when it is refused, else goes there",
+    async (how) => {
+      const server = await serve();
+      if (how === "gitwharf init")
+        await promisify(execFile)(process.execPath, [CLI, "init", "-d", served, "app"]);
+      else await workspace.run("init", "-q", "--bare", "served/app.git");
+      expect((await work.try("push", `${server.url}/app.git`, "main:bad")).stderr).toContain(
+        "(not this one)",
+      );
+      expect(await refsOf("app")).toEqual([]);
+      await work.run("push", "-q", `${server.url}/app.git`, "main");
+      expect(await refsOf("app")).toHaveLength(1);
+    },
+  );
 
   it("is judged by the rules of one that was made while it was under way", async () => {
     const server = await serve();

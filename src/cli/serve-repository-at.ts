@@ -55,6 +55,7 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
     } else {
       const context = {
         ...common,
+        place: undefined,
         version: version === 1 ? (1 as const) : (0 as const),
         transport: "stdio" as const,
         address: undefined,

@@ -7,6 +7,7 @@
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Operation } from "../engine/authorization.js";
 import type { Identity, PushCommand } from "../engine/push.js";
+import type { PlacedRepository } from "../protocol/receive-pack/receive-pack-context.js";
 import type { PreparedRepository, Repository } from "../storage/contracts/repository.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { ServiceHost } from "./service-host.js";
@@ -29,17 +30,13 @@ export interface ServiceCallOptions {
 }
 
 export interface ServiceCall {
-  /** Another one once `place` has answered. */
   readonly repository: Repository;
   readonly settings: RepositorySettings;
-  /** The push makes its repository: nobody sees it before `place`. */
-  readonly makesRepository: boolean;
   /**
-   * Puts the repository of a first push in its place. false: another stands there by now. `repository` is then the one
-   * that stands there.
+   * There when the push makes the repository, which nobody sees before this is called.
    * @throws storage/not-found, storage/bad-name, storage/io, protocol/service-disabled
    */
-  place(): Promise<boolean>;
+  readonly place: (() => Promise<PlacedRepository>) | undefined;
   /** When the answer is out, or as good as. Idempotent. What was not placed goes. */
   release(): Promise<void>;
 }
@@ -51,62 +48,37 @@ export interface ServiceCall {
 export async function beginServiceCall(options: ServiceCallOptions): Promise<ServiceCall> {
   await requireAuthorization(options);
   const leave = await options.host.gate.enter(options.name, options.signal);
-  const call = new OpenCall(options, leave);
+  const call = new Call(options, leave);
   try {
-    await call.open();
-    return call;
+    return await call.begin();
   } catch (error) {
     await call.release();
     throw error;
   }
 }
 
-class OpenCall implements ServiceCall {
+class Call {
   readonly #options: ServiceCallOptions;
   readonly #leave: () => void;
-  #repository: Repository | undefined;
-  #settings: RepositorySettings | undefined;
+  readonly #opened: Repository[] = [];
   #prepared: PreparedRepository | undefined;
   #released: Promise<void> | undefined;
+  #begun = false;
 
   constructor(options: ServiceCallOptions, leave: () => void) {
     this.#options = options;
     this.#leave = leave;
   }
 
-  get repository(): Repository {
-    return must(this.#repository);
-  }
-
-  get settings(): RepositorySettings {
-    return must(this.#settings);
-  }
-
-  get makesRepository(): boolean {
-    return this.#prepared !== undefined;
-  }
-
-  async open(): Promise<void> {
+  async begin(): Promise<ServiceCall> {
     const { host, name } = this.#options;
-    this.#repository = (await host.store.open(name)) ?? (await this.#openMissing());
-    await this.#readSettings();
-  }
-
-  async place(): Promise<boolean> {
-    let placed = true;
-    try {
-      await must(this.#prepared).place();
-    } catch (error) {
-      // Another push made it first, or the operator.
-      if (!isGitwharfError(error, "storage/exists")) throw error;
-      placed = false;
-    }
-    const { host, name } = this.#options;
-    const repository = await host.store.open(name);
-    if (repository === undefined) throw notFound(name);
-    this.#repository = repository;
-    await this.#readSettings();
-    return placed;
+    const repository = (await host.store.open(name)) ?? (await this.#openMissing());
+    this.#opened.push(repository);
+    const settings = await this.#settingsOf(repository);
+    this.#begun = true;
+    const prepared = this.#prepared;
+    const place = prepared === undefined ? undefined : () => this.#place(prepared);
+    return { repository, settings, place, release: () => this.release() };
   }
 
   release(): Promise<void> {
@@ -114,15 +86,34 @@ class OpenCall implements ServiceCall {
     return this.#released;
   }
 
-  async #release(): Promise<void> {
+  async #place(prepared: PreparedRepository): Promise<PlacedRepository> {
+    let isOurs = true;
     try {
-      await this.#repository?.close();
+      await prepared.place();
+    } catch (error) {
+      // Another push made it first, or the operator.
+      if (!isGitwharfError(error, "storage/exists")) throw error;
+      isOurs = false;
+    }
+    const { host, name } = this.#options;
+    const repository = await host.store.open(name);
+    if (repository === undefined) throw notFound(name);
+    this.#opened.push(repository);
+    return { repository, settings: await this.#settingsOf(repository), isOurs };
+  }
+
+  async #release(): Promise<void> {
+    const { host, name, operation, discovery } = this.#options;
+    try {
+      for (const repository of this.#opened) await repository.close();
       await this.#prepared?.discard();
+    } catch (error) {
+      // The client's answer does not hang on it, and nobody finds what stays.
+      host.log({ level: "error", message: `cleaning up after a request to ${name} failed`, error });
     } finally {
       this.#leave();
     }
-    const { host, name, operation, discovery } = this.#options;
-    if (operation === "push" && !discovery && this.#settings !== undefined) host.afterPush(name);
+    if (operation === "push" && !discovery && this.#begun) host.afterPush(name);
   }
 
   async #openMissing(): Promise<Repository> {
@@ -142,9 +133,10 @@ class OpenCall implements ServiceCall {
     }
   }
 
-  async #readSettings(): Promise<void> {
+  /** @throws protocol/service-disabled */
+  async #settingsOf(repository: Repository): Promise<RepositorySettings> {
     const { host, name, operation, caller } = this.#options;
-    const settings = await host.settingsOf(this.repository);
+    const settings = await host.settingsOf(repository);
     const enabled = operation === "fetch" ? settings.http.uploadPack : settings.http.receivePack !== false;
     if (caller.transport === "http" && !enabled) {
       throw new GitwharfError(
@@ -152,13 +144,8 @@ class OpenCall implements ServiceCall {
         `${operation === "fetch" ? "reading" : "pushing"} over HTTP is switched off for repository '${name}'`,
       );
     }
-    this.#settings = settings;
+    return settings;
   }
-}
-
-function must<T>(value: T | undefined): T {
-  if (value === undefined) throw new GitwharfError("base/invariant", "a service call was used out of turn");
-  return value;
 }
 
 /** @throws access/denied, access/unauthenticated, storage/not-found (for an answer that hides the repository) */

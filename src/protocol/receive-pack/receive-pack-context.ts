@@ -13,15 +13,22 @@ import type {
 import type { Repository } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 
+/** What stands in a repository's place. */
+export interface PlacedRepository {
+  readonly repository: Repository;
+  readonly settings: RepositorySettings;
+  /** False: it is not the one that was to be placed, but another that was there first. */
+  readonly isOurs: boolean;
+}
+
 export interface ReceivePackContext {
-  /** Another one once `place` has answered. */
   readonly repository: Repository;
   readonly settings: RepositorySettings;
   /**
-   * There when the push makes its repository, which nobody else sees: puts it in its place. false: another stands
-   * there by now, for which the push is to be judged anew. `repository` is then the one that stands there.
+   * Puts the repository in its place, when the push makes it and nobody else sees it yet; called once refs were made,
+   * and at most once. undefined: it stands there.
    */
-  readonly place?: (() => Promise<boolean>) | undefined;
+  readonly place: (() => Promise<PlacedRepository>) | undefined;
   readonly limits: Limits;
   /** What the requests of all callers may hold together. @default without bound */
   readonly requestBytes?: SharedBudget | undefined;

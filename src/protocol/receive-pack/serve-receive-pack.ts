@@ -14,7 +14,7 @@ import { describeOddSeverities } from "../../object/fsck/fsck-message.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
-import type { Snapshot } from "../../storage/contracts/repository.js";
+import type { Repository, Snapshot } from "../../storage/contracts/repository.js";
 import { describeForPeer, isForTransport, type ServiceOutcome, type ServiceStreams } from "../service.js";
 import { encodePktLine, PktLineReader } from "../wire/pkt-line.js";
 import { sanitizeText } from "../wire/sanitize.js";
@@ -124,14 +124,20 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
     const open = { ...about, snapshot, quarantine, needsPack };
     const { ingest, certificate, failure } = await unpack(context, open);
     const atomic = request.capabilities.has("atomic");
-    const push = createPush(context, open, certificate);
+    let { repository } = context;
+    const push = createPush(context, { ...open, repositoryNow: () => repository }, certificate);
     const state: PushState = { context, request, snapshot, results, push, quarantine, atomic };
     if (failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
     else await decide(state, ingest);
     clearInterval(timer);
-    if (makesRefs(state) && !((await context.place?.()) ?? true)) {
+    if (context.place !== undefined && makesRefs(state)) {
+      const { isOurs, ...placed } = await context.place();
       // The name was taken meanwhile: what stands there has refs, rules and hooks of its own.
-      return await carryOut({ ...context, place: undefined }, { ...about, source: bytesOf(ingest?.pack) });
+      if (!isOurs) {
+        const anew = { ...context, ...placed, place: undefined };
+        return await carryOut(anew, { ...about, source: bytesOf(ingest?.pack) });
+      }
+      ({ repository } = placed);
     }
     await sendReport(state, about.streams.output, bands, failure);
     await runPostReceive(state);
@@ -265,13 +271,13 @@ async function sendReport(
 
 function createPush(
   context: ReceivePackContext,
-  about: UnpackAbout,
+  about: UnpackAbout & { readonly repositoryNow: () => Repository },
   certificate: PushCertificate | undefined,
 ): Push {
   const { request, snapshot, quarantine, bands } = about;
   return {
     get repository() {
-      return context.repository;
+      return about.repositoryNow();
     },
     identity: context.identity,
     transport: context.transport,

@@ -143,13 +143,9 @@ function receivePackContext(
 ): ReceivePackContext {
   const { host, caller, signal, sessionId } = exchange;
   return {
-    get repository() {
-      return call.repository;
-    },
-    get settings() {
-      return call.settings;
-    },
-    place: call.makesRepository ? () => call.place() : undefined,
+    repository: call.repository,
+    settings: call.settings,
+    place: call.place,
     limits: host.limits,
     requestBytes: host.requestBytes,
     packObjects: host.packObjects,
