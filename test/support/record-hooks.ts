@@ -33,10 +33,14 @@ export const RECORD = `{
   echo end
 } >> record`;
 
-export function readRecord(repository: GitClient): readonly Recorded[] {
+/** @param clean applied to the whole of the notes first */
+export function readRecord(
+  repository: GitClient,
+  clean: (text: string) => string = (text) => text,
+): readonly Recorded[] {
   const file = `${repository.directory}/record`;
   if (!existsSync(file)) return [];
-  const text = readFileSync(file, "utf8")
+  const text = clean(readFileSync(file, "utf8"))
     .replaceAll(realpathSync(repository.directory), "REPOSITORY")
     .replaceAll(repository.directory, "REPOSITORY")
     .replaceAll("GIT_DIR=.\n", "GIT_DIR=REPOSITORY\n")
