@@ -40,8 +40,13 @@ const conversations: readonly Conversation[] = [
       const copy = pair.workspace.in("copy");
       const result = await copy.tryWith(
         { env: { GIT_TRACE_PACKET: "1" } },
-        ...["-c", `protocol.version=${version}`, "-c", `transfer.advertiseSID=${advertises}`],
-        ...["fetch", pair[side].url, "main"],
+        "-c",
+        `protocol.version=${version}`,
+        "-c",
+        `transfer.advertiseSID=${advertises}`,
+        "fetch",
+        pair[side].url,
+        "main",
       );
       removeDirectory(copy);
       expect(result.status, result.stderr).toBe(0);
