@@ -25,8 +25,12 @@ export function maintenanceCommand(): Command {
         }
         try {
           const { packMaintenance } = repository;
-          if (packMaintenance !== undefined)
-            console.log(`${name}: ${describe(await foldPacks(packMaintenance))}`);
+          if (packMaintenance === undefined) return;
+          const outcome = await foldPacks(packMaintenance);
+          console.log(`${name}: ${describe(outcome)}`);
+          if (outcome.kind !== "folded" || outcome.damage.length === 0) return;
+          for (const { message } of outcome.damage) console.error(`gitwharf: ${message}`);
+          process.exitCode = 1;
         } finally {
           await repository.close();
         }

@@ -27,7 +27,7 @@ export interface BackgroundMaintenanceOptions {
   readonly onFailure: (name: string, error: unknown) => void;
 }
 
-/** Where it failed it is left alone for so long: what is damaged does not mend itself. */
+/** Where it failed it is left alone for so long: a full disk does not mend itself. */
 const PAUSE_MS = 10 * 60 * 1000;
 const PAUSED_MAX = 1000;
 
@@ -57,7 +57,9 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
       const limit = packLimitOf(await options.settingsOf(repository));
       if ((await packs.countFoldable()) <= limit) return;
       const outcome = await foldPacks(packs, { signal: closing.signal });
-      if (outcome.kind === "folded") options.onFolded?.({ name, ...outcome });
+      if (outcome.kind !== "folded") return;
+      for (const error of outcome.damage) options.onFailure(name, error);
+      options.onFolded?.({ name, ...outcome });
     } catch (error) {
       if (closing.signal.aborted) return;
       // It was deleted meanwhile: nobody's trouble.

@@ -12,7 +12,7 @@ import {
   OFS_DELTA,
   parseEntryHeader,
 } from "../../pack/entry-header.js";
-import { AS_STORED, type FoldPlan } from "./fold-plan.js";
+import { AS_STORED, damagedPack, type FoldPlan } from "./fold-plan.js";
 
 const PIECE_BYTES = 1024 * 1024;
 
@@ -106,8 +106,8 @@ function checkStored(plan: FoldPlan, row: number, length: number, crc: number): 
 function damaged(plan: FoldPlan, row: number): GitwharfError {
   const h = plan.oids.length / plan.objectCount;
   const oid = Buffer.from(plan.oids.subarray(row * h, (row + 1) * h)).toString("hex");
-  return new GitwharfError(
-    "object/corrupt",
+  return damagedPack(
+    plan.sources[row] as number,
     `object ${oid} is damaged: its packed bytes are not those that the index was made of; run 'gitwharf fsck'`,
   );
 }

@@ -1,10 +1,10 @@
 /** What a folded pack is made of, from packs as git writes them; git reads the outcome. */
 import { randomBytes } from "node:crypto";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { chmodSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createWorkspace, type GitClient, removeDirectory } from "../../../test/support/git-client.js";
+import type { PackReplacement } from "../../storage/contracts/pack-maintenance.js";
 import { createMemoryRepositoryStore } from "../../storage/memory/memory-repository-store.js";
 import { openDiskRepositoryAt } from "../../storage/disk/disk-repository-store.js";
 import { foldPacks } from "./fold-packs.js";
@@ -136,21 +136,40 @@ describe("folding packs", () => {
     expect(await repository.run("cat-file", "-s", changed)).toBe(String(14 * 1024 * 1024));
   }, 60_000);
 
-  it("changes nothing when an entry is damaged", async () => {
-    const oids = [await addBlob(randomBytes(500)), await addBlob(randomBytes(500))];
-    for (const oid of oids) await pack([oid]);
-    const before = packs();
-    const path = join(packsPath(), before[0] as string);
+  /** Changes one byte of what stands in a pack. */
+  function damage(name: string): void {
+    const path = join(packsPath(), name);
     const bytes = readFileSync(path);
     bytes[200] = (bytes[200] as number) ^ 1;
     chmodSync(path, 0o644);
     writeFileSync(path, bytes);
+  }
+
+  it("changes nothing when an entry is damaged and nothing is left to fold", async () => {
+    const oids = [await addBlob(randomBytes(500)), await addBlob(randomBytes(500))];
+    for (const oid of oids) await pack([oid]);
+    const before = packs();
+    damage(before[0] as string);
     await expect(fold()).rejects.toMatchObject({ code: "object/corrupt" });
     expect(packs()).toEqual(before);
     expect(
       readdirSync(join(repository.directory, "objects")).filter((name) => name.startsWith("tmp_")),
     ).toEqual([]);
     expect(readdirSync(repository.directory)).not.toContain("gc.pid");
+  });
+
+  it("leaves damaged packs as they are and folds the others", async () => {
+    for (let i = 0; i < 6; i++) await pack([await addBlob(randomBytes(500))]);
+    const bad = packs().slice(2, 4);
+    for (const name of bad) damage(name);
+    expect(await fold()).toBe("folded");
+    expect(packs()).toHaveLength(3);
+    expect(packs()).toEqual(expect.arrayContaining(bad));
+    const opened = await openDiskRepositoryAt(repository.directory);
+    const snapshot = await opened.snapshot();
+    expect(snapshot.objects.packs.map(({ objectCount }) => objectCount).sort()).toEqual([1, 1, 4]);
+    snapshot.release();
+    await opened.close();
   });
 
   it("stops when it is told to, and leaves nothing", async () => {
@@ -161,6 +180,37 @@ describe("folding packs", () => {
     await expect(folding).rejects.toMatchObject({ code: "base/aborted" });
     expect(packs()).toHaveLength(3);
     expect(readdirSync(packsPath())).toHaveLength(6);
+  });
+
+  it("stops in the middle of its work, and leaves nothing", async () => {
+    for (let i = 0; i < 3; i++) await pack([await addBlob(Buffer.from(`${i}`))]);
+    const opened = await openDiskRepositoryAt(repository.directory, { durability: "none" });
+    const { packMaintenance } = opened;
+    if (packMaintenance === undefined) throw new Error("it has no packs");
+    const controller = new AbortController();
+    const begin = async (): Promise<PackReplacement | undefined> => {
+      const begun = await packMaintenance.begin();
+      if (begun === undefined) return undefined;
+      return {
+        packs: begun.packs,
+        replace: (packs) => begun.replace(packs),
+        release: () => begun.release(),
+        async createPack() {
+          controller.abort();
+          return begun.createPack();
+        },
+      };
+    };
+    const { signal } = controller;
+    await expect(foldPacks({ ...packMaintenance, begin }, { signal })).rejects.toMatchObject({
+      code: "base/aborted",
+    });
+    await opened.close();
+    expect(packs()).toHaveLength(3);
+    expect(
+      readdirSync(join(repository.directory, "objects")).filter((name) => name.startsWith("tmp_")),
+    ).toEqual([]);
+    expect(readdirSync(repository.directory)).not.toContain("gc.pid");
   });
 
   it("gives way when a pack has gone meanwhile", async () => {

@@ -2,7 +2,7 @@
  * Folds the small packs of a repository into one. The main thread moves bytes; planning, copying and indexing run in
  * workers. In memory: about 60 bytes an object, and some mebibytes.
  */
-import { GitwharfError, throwIfAborted } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError, throwIfAborted } from "../../base/errors.js";
 import { runInWorker } from "../../base/worker-pool.js";
 import { createObjectHash } from "../../object/object-format.js";
 import type { Pack } from "../../pack/pack.js";
@@ -20,8 +20,17 @@ const SLICE_BYTES = 1024 * 1024;
 const PACK_OBJECTS_MAX = 10_000_000;
 const WORKER = new URL("./fold-worker.js", import.meta.url);
 
+/** More damaged packs than this are a matter for a person. */
+const DAMAGED_MAX = 8;
+
 export type FoldOutcome =
-  | { readonly kind: "folded"; readonly packCount: number; readonly objectCount: number }
+  | {
+      readonly kind: "folded";
+      readonly packCount: number;
+      readonly objectCount: number;
+      /** What was found in packs that were left as they are, because they are damaged. */
+      readonly damage: readonly GitwharfError[];
+    }
   /** The packs stand well as they are. */
   | { readonly kind: "nothing to do" }
   /** Another process is at work, or was quicker. */
@@ -37,14 +46,38 @@ export async function foldPacks(
   const replacement = await maintenance.begin();
   if (replacement === undefined) return { kind: "left to others" };
   try {
-    const packs = choosePacks(replacement.packs);
-    if (packs.length < 2) return { kind: "nothing to do" };
-    const plan = await writeFold(replacement, packs, signal);
-    throwIfAborted(signal);
-    if (!(await replacement.replace(packs))) return { kind: "left to others" };
-    return { kind: "folded", packCount: packs.length, objectCount: plan.objectCount };
+    return await foldSound(replacement, signal);
   } finally {
     await replacement.release();
+  }
+}
+
+/** Folds those that are not damaged: one bad pack must not leave a repository with ever more of them. */
+async function foldSound(
+  replacement: PackReplacement,
+  signal: AbortSignal | undefined,
+): Promise<FoldOutcome> {
+  const damage: GitwharfError[] = [];
+  const damaged = new Set<Pack>();
+  for (;;) {
+    const packs = choosePacks(replacement.packs.filter((pack) => !damaged.has(pack)));
+    if (packs.length < 2) {
+      if (damage[0] !== undefined) throw damage[0];
+      return { kind: "nothing to do" };
+    }
+    try {
+      const { objectCount } = await writeFold(replacement, packs, signal);
+      throwIfAborted(signal);
+      if (!(await replacement.replace(packs))) return { kind: "left to others" };
+      return { kind: "folded", packCount: packs.length, objectCount, damage };
+    } catch (error) {
+      const bad = isGitwharfError(error, "object/corrupt")
+        ? packs[Number(error.details["packNumber"])]
+        : undefined;
+      if (bad === undefined || damage.length >= DAMAGED_MAX) throw error;
+      damaged.add(bad);
+      damage.push(error as GitwharfError);
+    }
   }
 }
 
@@ -61,15 +94,36 @@ async function writeFold(
   signal: AbortSignal | undefined,
 ): Promise<FoldPlan> {
   const { objectFormat } = packs[0] as Pack;
-  const run = <Task extends FoldTask, Answer>(task: Task): Promise<Answer> =>
-    runInWorker<Task, Answer>(WORKER, task);
   const plan = await run<PlanFoldTask, FoldPlan>({
     do: "plan",
     objectFormat,
     packs: packs.map(({ name, index, bytes }) => ({ name, index: index.bytes, bytes: bytes.describe() })),
   });
   const sink = await replacement.createPack();
-  const hash = createObjectHash(objectFormat);
+  try {
+    const trailer = await copyAll(plan, packs, sink, signal);
+    const files = await run<IndexFoldTask, IndexFoldAnswer>({
+      do: "index",
+      plan,
+      trailer,
+      folded: packs.map(({ index }) => index.bytes),
+    });
+    await sink.finish({ trailer, ...files });
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+  return plan;
+}
+
+/** Header, entries and trailer. @returns the trailer, hexadecimal */
+async function copyAll(
+  plan: FoldPlan,
+  packs: readonly Pack[],
+  sink: PackSink,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const hash = createObjectHash(plan.objectFormat);
   const append = async (bytes: Uint8Array): Promise<void> => {
     hash.update(bytes);
     await sink.append(bytes);
@@ -90,14 +144,11 @@ async function writeFold(
   checkSize(plan, sink);
   const trailer = hash.digest("hex");
   await sink.append(Buffer.from(trailer, "hex"));
-  const files = await run<IndexFoldTask, IndexFoldAnswer>({
-    do: "index",
-    plan,
-    trailer,
-    folded: packs.map(({ index }) => index.bytes),
-  });
-  await sink.finish({ trailer, ...files });
-  return plan;
+  return trailer;
+}
+
+function run<Task extends FoldTask, Answer>(task: Task): Promise<Answer> {
+  return runInWorker<Task, Answer>(WORKER, task);
 }
 
 /** At least one row; more than `SLICE_BYTES` only when it is one. */

@@ -231,23 +231,23 @@ class Draft {
       throw new GitwharfError("base/invariant", "a fold is planned where bytes are not at hand at once");
     const head = parseEntryHeader(bytes, 0, this.#format);
     if (head === undefined || offset + head.headerLength > pack.offsets.endOffsetOfRank(rank)) {
-      throw new GitwharfError(
-        "object/corrupt",
-        `pack ${pack.name} ends inside its entry at ${offset}; run 'gitwharf fsck'`,
-      );
+      throw damagedPack(k, `pack ${pack.name} ends inside its entry at ${offset}; run 'gitwharf fsck'`);
     }
     return head;
   }
 
   #corrupt(row: number, why: string): GitwharfError {
-    const pack = this.#packs[this.#sources[row] as number] as Pack;
+    const k = this.#sources[row] as number;
+    const pack = this.#packs[k] as Pack;
     const h = this.#hashBytes;
     const oid = Buffer.from(this.#oids.subarray(row * h, (row + 1) * h)).toString("hex");
-    return new GitwharfError(
-      "object/corrupt",
-      `object ${oid} of pack ${pack.name} cannot be folded: ${why}; run 'gitwharf fsck'`,
-    );
+    return damagedPack(k, `object ${oid} of pack ${pack.name} cannot be folded: ${why}; run 'gitwharf fsck'`);
   }
+}
+
+/** @param k the pack's number, by which who folds knows which one to leave out */
+export function damagedPack(k: number, message: string): GitwharfError {
+  return new GitwharfError("object/corrupt", message, { details: { packNumber: k } });
 }
 
 function emptyPlan(objectFormat: ObjectFormat, n: number): FoldPlan {
