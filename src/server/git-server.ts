@@ -2,6 +2,8 @@
  * The composition root: puts stores, access, protocol and transports together, and ends them in order.
  */
 import { createGrantHandler } from "../access/grant-handler.js";
+import { once } from "node:events";
+import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createSharedBudget } from "../base/shared-budget.js";
@@ -160,7 +162,8 @@ export function createGitServer(options: GitServerOptions): GitServer {
       const timer = setTimeout(giveUp, Math.min(graceMs, 0x7fff_ffff));
       const listenersClosed = [...listeners].map((listener) => listener.close(graceMs + 1000));
       closed ??= (async () => {
-        await Promise.all(listenersClosed);
+        // Requests may come through a server of the caller's, which knows nothing of this.
+        await Promise.all([...listenersClosed, Promise.race([gate.close(), abandoned(closing.signal)])]);
         giveUp();
         await maintenance.close();
         await identification.close();
@@ -170,6 +173,12 @@ export function createGitServer(options: GitServerOptions): GitServer {
       return closed;
     },
   };
+}
+
+/** Settles a second after requests were told to end: a handler that never answers must not keep the server. */
+async function abandoned(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
+  await setTimeoutPromise(1000, undefined, { ref: false });
 }
 
 /** What new repositories are like; a store of the caller's own may have another default of refs. */

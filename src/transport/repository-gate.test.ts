@@ -19,6 +19,21 @@ describe("createRepositoryGate", () => {
     expect(gate.active).toBe(1);
   });
 
+  it("is closed when all who were in or waited have left, and lets nobody in", async () => {
+    const gate = createRepositoryGate({ ...limits, repositoryConcurrencyMax: 1 });
+    const first = await gate.enter("app");
+    const second = gate.enter("app");
+    let empty = false;
+    const closed = gate.close().then(() => (empty = true));
+    await expect(gate.enter("other")).rejects.toMatchObject({ code: "base/shutting-down" });
+    first();
+    const leave = await second;
+    expect(empty).toBe(false);
+    leave();
+    await closed;
+    await createRepositoryGate(limits).close();
+  });
+
   it("keeps repositories apart", async () => {
     const gate = createRepositoryGate({ ...limits, repositoryConcurrencyMax: 1, repositoryQueueMax: 0 });
     await gate.enter("a");

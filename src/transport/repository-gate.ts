@@ -11,11 +11,13 @@ interface Waiter {
 export interface RepositoryGate {
   /**
    * Waits for a place and answers with the function that gives it back (idempotent).
-   * @throws server/busy when the queue is full, base/aborted when the caller left while waiting
+   * @throws server/busy when the queue is full, base/aborted when the caller left while waiting, base/shutting-down
    */
   enter(repository: string, signal?: AbortSignal): Promise<() => void>;
   /** Requests at work in all repositories. */
   readonly active: number;
+  /** Lets nobody in any more. @returns when all who were in, or waited, have left */
+  close(): Promise<void>;
 }
 
 export function createRepositoryGate(
@@ -24,6 +26,11 @@ export function createRepositoryGate(
   const places = new Map<string, { active: number; readonly waiting: Set<Waiter> }>();
   let activeTotal = 0;
   let waitingTotal = 0;
+  let closed: Promise<void> | undefined;
+  let onEmpty = (): void => undefined;
+  const checkEmpty = (): void => {
+    if (activeTotal + waitingTotal === 0) onEmpty();
+  };
 
   const leave = (repository: string): void => {
     const place = places.get(repository);
@@ -35,6 +42,7 @@ export function createRepositoryGate(
       place.waiting.delete(next);
       next.start();
     } else if (place.active === 0) places.delete(repository);
+    checkEmpty();
   };
 
   return {
@@ -43,6 +51,8 @@ export function createRepositoryGate(
     },
     async enter(repository, signal) {
       if (signal?.aborted) throw abortedError(signal);
+      if (closed !== undefined)
+        throw new GitwharfError("base/shutting-down", "the server is shutting down; try again later");
       if (activeTotal + waitingTotal >= limits.requestsMax) {
         throw new GitwharfError("server/busy", "the server has too many requests; try again in a moment");
       }
@@ -60,6 +70,7 @@ export function createRepositoryGate(
           const onAbort = (): void => {
             waiting.delete(waiter);
             waitingTotal--;
+            checkEmpty();
             if (signal) reject(abortedError(signal));
           };
           const waiter: Waiter = {
@@ -88,6 +99,13 @@ export function createRepositoryGate(
         left = true;
         leave(repository);
       };
+    },
+    close() {
+      closed ??= new Promise((resolve) => {
+        onEmpty = resolve;
+        checkEmpty();
+      });
+      return closed;
     },
   };
 }
