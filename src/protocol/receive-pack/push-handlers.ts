@@ -1,6 +1,6 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import type { MaybePromise } from "../../base/maybe-promise.js";
-import type { ChangedRef, ProcReceiveResult, Verdict } from "../../engine/push.js";
+import type { ChangedRef, ProcReceiveResult, Push, Verdict } from "../../engine/push.js";
 import { findAliasedUpdates } from "./aliased-updates.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
 import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
@@ -103,7 +103,9 @@ export async function updateWorkTrees(state: PushState): Promise<void> {
 
 /** After the report. What goes wrong here cannot be undone: the pusher is told, and that is all. */
 export async function runPostReceive(state: PushState): Promise<void> {
-  const { context, push } = state;
+  const { context } = state;
+  // They work to their end: the pusher may leave now.
+  const push: Push = { ...state.push, signal: context.closing ?? context.signal };
   const done = state.results
     .filter((result) => result.refusal === undefined && result.changedNothing !== true)
     .flatMap(changesOf);

@@ -51,5 +51,7 @@ export interface ReceivePackContext {
   /** What a handler threw, for the operator: the pusher reads only that it failed. */
   readonly onHandlerError: (handler: string, error: unknown) => void;
   readonly signal: AbortSignal;
+  /** Fires when the server gives up on requests, and not when the client leaves. @default signal */
+  readonly closing?: AbortSignal;
   readonly sessionId: string;
 }

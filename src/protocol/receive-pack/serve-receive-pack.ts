@@ -139,8 +139,12 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
       }
       ({ repository } = placed);
     }
-    await sendReport(state, about.streams.output, bands, failure);
-    await runPostReceive(state);
+    try {
+      await sendReport(state, about.streams.output, bands, failure);
+    } finally {
+      // The refs have moved, whether or not the pusher stayed to read of it.
+      await runPostReceive(state);
+    }
     await bands?.settled();
     await bands?.flush();
     return failure === undefined ? {} : { failure };
@@ -292,7 +296,7 @@ function createPush(
     get objects() {
       return quarantine?.objects ?? snapshot.objects;
     },
-    print: (text) => bands?.progress(text),
+    print: (text) => (bands === undefined ? undefined : printTo(bands, text, context.signal)),
     signal: context.signal,
   };
 }
@@ -301,6 +305,16 @@ function createPush(
 function beginKeepAlive(bands: SerialSideBand | undefined, seconds: number): NodeJS.Timeout | undefined {
   if (bands === undefined || seconds <= 0) return undefined;
   return setInterval(() => void keepAlive(bands), Math.min(seconds * 1000, TIMER_MS_MAX));
+}
+
+/** Nothing once the pusher has gone. */
+async function printTo(bands: SerialSideBand, text: string, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  try {
+    await bands.progress(text);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 async function keepAlive(bands: SerialSideBand): Promise<void> {

@@ -162,6 +162,7 @@ function receivePackContext(
     onHandlerError: (handler, error) =>
       host.log({ level: "error", message: `the ${handler} handler failed in a push to ${name}`, error }),
     signal,
+    closing: host.closing,
     sessionId,
   };
 }
