@@ -8,8 +8,11 @@ import { VERSION } from "../server/version.js";
 import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
+import { keyCommand } from "./key-command.js";
 import { receivePackCommand } from "./receive-pack-command.js";
 import { serveCommand } from "./serve-command.js";
+import { tokenCommand } from "./token-command.js";
+import { userCommand } from "./user-command.js";
 import { uploadPackCommand } from "./upload-pack-command.js";
 
 const program = new Command("gitwharf")
@@ -23,13 +26,19 @@ for (const command of [
   serveCommand(),
   initCommand(),
   fsckCommand(),
+  userCommand(),
+  keyCommand(),
+  tokenCommand(),
   maintenanceCommand(),
   uploadPackCommand(),
   receivePackCommand(),
-]) {
-  program.addCommand(
-    command.exitOverride().showHelpAfterError(`(gitwharf ${command.name()} --help explains)`),
-  );
+])
+  program.addCommand(prepared(command));
+
+/** Wrong options and arguments are told by exception, in subcommands as well. */
+function prepared(command: Command, path: string = command.name()): Command {
+  for (const child of command.commands) prepared(child, `${path} ${child.name()}`);
+  return command.exitOverride().showHelpAfterError(`(gitwharf ${path} --help explains)`);
 }
 
 try {
@@ -40,6 +49,13 @@ try {
     // A defect shows its stack; what a person can mend shows one sentence.
     const mendable = isGitwharfError(error) && error.kind !== "invariant";
     console.error("gitwharf:", mendable ? error.message : error);
-    process.exitCode = isGitwharfError(error, "server/bad-configuration", "storage/bad-name") ? 2 : 1;
+    process.exitCode = isGitwharfError(
+      error,
+      "server/bad-configuration",
+      "storage/bad-name",
+      "access/malformed-key",
+    )
+      ? 2
+      : 1;
   }
 }

@@ -3,6 +3,7 @@ import { access, constants, mkdir, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { defaultDatabase } from "./access-database.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
@@ -26,6 +27,10 @@ interface ServeFlags {
   readonly sync: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly clientCa?: string;
+  readonly database?: string;
+  readonly trustUserHeader?: string;
+  readonly trustedProxy: readonly string[];
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: "text" | "json" | "none";
@@ -57,6 +62,23 @@ export function serveCommand(): Command {
     .option("--no-sync", "do not wait until pushes are on the disk (faster; a power cut may lose them)")
     .option("--tls-cert <file>", "serve HTTPS with this certificate (PEM; read again on SIGHUP)")
     .option("--tls-key <file>", "its key (PEM)")
+    .option(
+      "--client-ca <file>",
+      "take TLS client certificates of these authorities (PEM); their CN is the user",
+    )
+    .addOption(
+      new Option(
+        "--database <location>",
+        "users, keys and tokens: sqlite:PATH or postgres://…  [default: .gitwharf/access.sqlite in the directory]",
+      ).env("GITWHARF_DATABASE"),
+    )
+    .option("--trust-user-header <name>", "the header in which a reverse proxy names the user")
+    .option(
+      "--trusted-proxy <address>",
+      "an address or network (CIDR) whose --trust-user-header is believed; may be repeated",
+      (text: string, before: readonly string[]) => [...before, text],
+      [],
+    )
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -79,12 +101,15 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...fromFile,
     repositories: typeof repositories === "string" ? resolve(repositories) : repositories,
     autoCreate,
+    ...databaseOf(flags, fromFile, repositories),
+    ...defined("trustedUserHeader", trustedUserHeaderOf(flags)),
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
     ...defined("refFormat", flags.refFormat),
     ...defined("repositoryHooks", flags.repositoryHooks),
     ...(flags.collisionDetection ? {} : { collisionDetection: false }),
+    ...(flags.clientCa === undefined ? {} : { clientCertificates: fromFile.clientCertificates ?? {} }),
     ...(flags.sync ? {} : { durability: "none" as const }),
   };
   const graceMs = Number(flags.grace) * 1000;
@@ -95,7 +120,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     http: flags.http ?? http ?? "127.0.0.1:5000",
     ...defined("tls", tlsOf(flags) ?? tls),
   });
-  const open = options.authenticate === undefined && options.authorize === undefined;
+  const open = await server.isOpen();
   process.stdout.write(banner({ url: listening.http.url, repositories, autoCreate, open }));
   process.on("SIGHUP", () => {
     listening.http.reloadCertificate().catch((error: unknown) => {
@@ -145,7 +170,12 @@ function banner(about: {
   const { url, repositories, autoCreate, open } = about;
   const lines = [
     `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
-    ...(open ? ["OPEN: there are no users, so anyone on this machine can read and push."] : []),
+    ...(open
+      ? [
+          "OPEN: there are no users, so anyone on this machine can read and push.",
+          "`gitwharf user add NAME` adds the first one and closes it at once.",
+        ]
+      : []),
     "",
     ...(autoCreate === "never"
       ? ["Make a repository with `gitwharf init NAME`, then try:", ""]
@@ -175,11 +205,36 @@ function autoCreateOf(flags: ServeFlags): AutoCreate | undefined {
 }
 
 function tlsOf(flags: ServeFlags): ListenOptions["tls"] {
-  if (flags.tlsCert === undefined && flags.tlsKey === undefined) return undefined;
+  if (flags.tlsCert === undefined && flags.tlsKey === undefined) {
+    if (flags.clientCa === undefined) return undefined;
+    throw new GitwharfError("server/bad-configuration", "--client-ca needs --tls-cert and --tls-key");
+  }
   if (flags.tlsCert === undefined || flags.tlsKey === undefined) {
     throw new GitwharfError("server/bad-configuration", "--tls-cert and --tls-key go together");
   }
-  return { certificateFile: flags.tlsCert, keyFile: flags.tlsKey };
+  const files = { certificateFile: flags.tlsCert, keyFile: flags.tlsKey };
+  return flags.clientCa === undefined ? files : { ...files, clientCaFile: flags.clientCa };
+}
+
+function databaseOf(
+  flags: ServeFlags,
+  fromFile: Configuration,
+  repositories: GitServerOptions["repositories"],
+): Pick<GitServerOptions, "database"> {
+  const given = flags.database ?? fromFile.database;
+  if (given !== undefined) return { database: given };
+  return typeof repositories === "string" ? { database: defaultDatabase(repositories) } : {};
+}
+
+function trustedUserHeaderOf(flags: ServeFlags): GitServerOptions["trustedUserHeader"] {
+  if (flags.trustUserHeader === undefined && flags.trustedProxy.length === 0) return undefined;
+  if (flags.trustUserHeader === undefined || flags.trustedProxy.length === 0) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      "--trust-user-header and --trusted-proxy go together",
+    );
+  }
+  return { header: flags.trustUserHeader, proxies: flags.trustedProxy };
 }
 
 function parseLimit(text: string, before: Record<string, number> = {}): Record<string, number> {

@@ -5,10 +5,8 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { Kysely, PostgresDialect, type SqliteDatabase, SqliteDialect } from "kysely";
-import pg from "pg";
+import type { Kysely, SqliteDatabase } from "kysely";
 import { GitwharfError } from "../base/errors.js";
-import { migrate } from "./migrations.js";
 import type { Schema } from "./schema.js";
 
 export interface Database {
@@ -64,12 +62,18 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
   return { engine, db, close: () => (closed ??= db.destroy()) };
 }
 
+/** Loaded when wanted: commands that have nothing to do with a database should not wait for them. */
+const loadKysely = () => import("kysely");
+const loadMigrations = () => import("./migrations.js");
+
 type LibsqlConstructor = new (path: string) => SqliteDatabase & { exec(sql: string): unknown };
 
 async function openSqlite(path: string): Promise<Kysely<Schema>> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   // Hashes of passwords are nobody else's to read.
   closeSync(openSync(path, "a", 0o600));
+  const { Kysely, SqliteDialect } = await loadKysely();
+  const { migrate } = await loadMigrations();
   const Libsql = createRequire(import.meta.url)("libsql") as LibsqlConstructor;
   const database = new Libsql(path);
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
@@ -107,6 +111,9 @@ async function retryWhileBusy(work: () => Promise<void>): Promise<void> {
 }
 
 async function openPostgres(connectionString: string): Promise<Kysely<Schema>> {
+  const { Kysely, PostgresDialect } = await loadKysely();
+  const { migrate } = await loadMigrations();
+  const { default: pg } = await import("pg");
   const pool = new pg.Pool({
     connectionString,
     max: POSTGRES_CONNECTIONS_MAX,

@@ -34,6 +34,8 @@ export interface GitServer {
   handlerUnder(prefix: string): HttpHandler;
   readonly store: RepositoryStore;
   readonly limits: Limits;
+  /** True while there is nobody who could sign in: everyone on this machine may do everything. */
+  isOpen(): Promise<boolean>;
   /** Requests at work. */
   readonly active: number;
   /**
@@ -128,6 +130,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     handlerUnder,
     store,
     limits,
+    isOpen: async () => identification.isOpen(),
     get active() {
       return gate.active;
     },
@@ -138,6 +141,12 @@ export function createGitServer(options: GitServerOptions): GitServer {
           "server/bad-configuration",
           `refusing to listen on ${address.host}: without authentication everyone who reaches this address could ` +
             "read and push. Listen on 127.0.0.1, or configure `authenticate` or `authorize`",
+        );
+      }
+      if (listen.tls?.clientCaFile !== undefined && options.clientCertificates === undefined) {
+        throw new GitwharfError(
+          "server/bad-configuration",
+          "tls.clientCaFile asks for client certificates that nobody looks at: set clientCertificates too",
         );
       }
       const http = await listenHttp({

@@ -1,0 +1,156 @@
+/** `gitwharf user|key|token` beside a server that runs: what they change takes effect at once. */
+import { spawn } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createGitServer, type GitServer } from "../src/server/git-server.js";
+import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+
+const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
+const ED25519 =
+  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@laptop\u001b[31m";
+
+interface Ran {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+let workspace: GitClient;
+let server: GitServer;
+let url: string;
+let database: string;
+
+beforeEach(async () => {
+  workspace = createWorkspace();
+  database = `sqlite:${join(workspace.directory, "repositories/.gitwharf/access.sqlite")}`;
+  server = createGitServer({
+    repositories: join(workspace.directory, "repositories"),
+    autoCreate: "push",
+    durability: "none",
+    database,
+    log: () => undefined,
+  });
+  const { http } = await server.listen({ http: 0 });
+  url = http.url;
+  await workspace.run("init", "-q", "app");
+  await workspace.in("app").run("commit", "-q", "--allow-empty", "-m", "one");
+});
+afterEach(async () => {
+  await server.close({ graceMs: 0 });
+  removeDirectory(workspace);
+});
+
+function gitwharf(args: readonly string[], input = ""): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [CLI, ...args], { cwd: workspace.directory });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, stdout, stderr }));
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(input);
+  });
+}
+
+const as = (user: string, password: string): string =>
+  url.replace("http://", `http://${user}:${encodeURIComponent(password)}@`);
+const push = (base: string, ...args: readonly string[]) =>
+  workspace.in("app").try("push", "-q", ...args, `${base}/app.git`, "HEAD:main");
+
+describe("the commands for users, keys and tokens", () => {
+  it("close a running server with the first user, and let in whom they know", async () => {
+    expect(await server.isOpen()).toBe(true);
+    expect((await push(url)).status).toBe(0);
+    expect(existsSync(database.slice("sqlite:".length))).toBe(false);
+
+    expect(await gitwharf(["user", "add", "ada", "--password-stdin"], "correct horse\n")).toMatchObject({
+      status: 0,
+      stdout: "added user ada\n",
+    });
+    expect(await server.isOpen()).toBe(false);
+    const closed = await push(url);
+    expect(closed.status).not.toBe(0);
+    expect(closed.stderr).toMatch(/could not read Username|Authentication failed/);
+    expect((await workspace.try("ls-remote", `${url}/app.git`)).status).not.toBe(0);
+    expect((await push(as("ada", "wrong"))).stderr).toContain("Authentication failed");
+    expect(await push(as("ada", "correct horse"))).toMatchObject({ status: 0 });
+
+    const token = await gitwharf(["token", "add", "ada", "--label", "ci", "--read-only", "--expires", "1d"]);
+    expect(token.stdout).toMatch(/^gitwharf_[0-9a-f]{72}\n$/);
+    const secret = token.stdout.trim();
+    expect((await workspace.try("ls-remote", `${as("x", secret)}/app.git`)).status).toBe(0);
+    const denied = await push(as("ada", secret), "-f");
+    expect(denied.stderr).toContain("this token does not allow to write");
+
+    const listed = await gitwharf(["token", "list", "--json"]);
+    expect(listed.stdout).not.toContain(secret);
+    const [row] = JSON.parse(listed.stdout) as {
+      id: string;
+      user: string;
+      label: string;
+      lastUsed?: string;
+    }[];
+    expect(row).toMatchObject({ user: "ada", label: "ci", for: { operations: ["read"] } });
+    expect(row?.lastUsed).toMatch(/^20/);
+    expect((await gitwharf(["token", "remove", row?.id ?? ""])).status).toBe(0);
+    expect((await workspace.try("ls-remote", `${as("x", secret)}/app.git`)).stderr).toContain(
+      "Authentication failed",
+    );
+
+    expect((await gitwharf(["user", "password", "ada", "--none"])).status).toBe(0);
+    expect((await push(as("ada", "correct horse"))).stderr).toContain("Authentication failed");
+    expect((await gitwharf(["user", "remove", "ada"])).status).toBe(0);
+    expect((await push(url)).status).not.toBe(0);
+    expect(await server.isOpen()).toBe(false);
+  });
+
+  it("keep keys, and print them without what would reach the terminal", async () => {
+    await gitwharf(["user", "add", "ada"]);
+    writeFileSync(join(workspace.directory, "key.pub"), `${ED25519}\n`);
+    const added = await gitwharf(["key", "add", "ada", "key.pub", "--repository", "group/*"]);
+    expect(added.stdout).toMatch(/^added key SHA256:\S{43} to ada\n$/);
+    expect(await gitwharf(["key", "add", "ada"], ED25519)).toMatchObject({ status: 1 });
+    const listed = await gitwharf(["key", "list", "ada"]);
+    expect(listed.stdout).toMatch(
+      /^ada {2}SHA256:\S+ {2}ssh-ed25519 {2}ada@laptop\?\[31m {2}\{"repositories"/,
+    );
+    const fingerprint = /SHA256:\S+/.exec(listed.stdout)?.[0] ?? "";
+    expect((await gitwharf(["key", "remove", fingerprint])).status).toBe(0);
+    expect(await gitwharf(["key", "list"])).toMatchObject({ status: 0, stdout: "" });
+  });
+
+  it("exit with 1 for what is not there, and with 2 for what is wrong", async () => {
+    await gitwharf(["user", "add", "ada"]);
+    expect(await gitwharf(["user", "add", "Ada"])).toMatchObject({ status: 1 });
+    expect(await gitwharf(["user", "remove", "eve"])).toMatchObject({
+      status: 1,
+      stderr: "gitwharf: there is no user 'eve'\n",
+    });
+    expect(await gitwharf(["token", "add", "eve"])).toMatchObject({ status: 1, stdout: "" });
+    expect(await gitwharf(["token", "remove", "0"])).toMatchObject({ status: 1 });
+    expect(await gitwharf(["key", "remove", "SHA256:x"])).toMatchObject({ status: 1 });
+    const wrong = [
+      ["user"],
+      ["user", "add"],
+      ["user", "add", "a b"],
+      ["user", "list", "--database", "mysql://x"],
+      ["token", "add", "ada", "--expires", "soon"],
+      ["token", "add", "ada", "--ref", "refs/heads/main"],
+      ["token", "add", "ada", "--ref", "allow:push:refs/heads/main"],
+      ["key", "add", "ada", "absent.pub"],
+    ];
+    const ran = await Promise.all(wrong.map((args) => gitwharf(args)));
+    expect(ran.map(({ status }, i) => [wrong[i], status])).toEqual(wrong.map((args) => [args, 2]));
+    const keys = ["", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----", `${ED25519}\n${ED25519}`];
+    const tried = await Promise.all(keys.map((key) => gitwharf(["key", "add", "ada"], key)));
+    expect(tried.map(({ status }, i) => [keys[i], status])).toEqual(keys.map((key) => [key, 2]));
+    expect((await gitwharf(["user", "add", "bob", "--password-stdin"], "")).status).toBe(2);
+    expect(JSON.parse((await gitwharf(["user", "list", "--json"])).stdout)).toMatchObject([
+      { name: "ada", password: "no password" },
+    ]);
+  });
+});
