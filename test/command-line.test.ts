@@ -240,9 +240,11 @@ describe("gitwharf", () => {
   it("explains itself, and exits with 2 for what it does not know", async () => {
     const help = await run("--help");
     expect(help.status).toBe(0);
-    for (const command of ["serve", "init", "fsck", "upload-pack", "receive-pack"])
+    for (const command of ["serve", "init", "fsck", "maintenance", "upload-pack", "receive-pack"])
       expect(help.text).toContain(command);
     expect((await run("serve", "--help")).text).toContain("--no-auto-create");
+    expect((await run("maintenance", "run", "--help")).text).toContain("Fold the small packs");
+    expect(await run("maintenance", "run", "app", "--nonsense")).toMatchObject({ status: 2 });
     expect(await run("nonsense")).toMatchObject({ status: 2 });
     expect(await run("serve", "--limit", "x")).toMatchObject({ status: 2 });
     expect((await run("serve", "--limit", "nothing=1")).text).toContain("there is no limit 'nothing'");

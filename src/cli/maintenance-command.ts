@@ -9,6 +9,8 @@ import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store
 
 export function maintenanceCommand(): Command {
   const run = new Command("run")
+    .exitOverride()
+    .showHelpAfterError("(gitwharf maintenance run --help explains)")
     .description("Fold the small packs of a repository into one. Safe while it is served.")
     .argument("<name>", "the repository's name")
     .option("-d, --directory <directory>", "where the repositories are", "./repositories")
