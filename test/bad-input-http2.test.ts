@@ -1,11 +1,9 @@
 /** HTTP/2: streams that are reset in the middle, bodies that lie, paths that no HTTP/1.1 client could send. */
-import { writeFileSync } from "node:fs";
 import { type ClientHttp2Session, connect } from "node:http2";
-import { join } from "node:path";
-import { generate } from "selfsigned";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { writeCertificate } from "./support/certificate.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { pktLine } from "./support/raw-http.js";
 import { pushOfBlob, RECEIVE_PACK_TYPE, UPLOAD_PACK_TYPE } from "./support/raw-push.js";
@@ -21,11 +19,7 @@ describe("bad input over HTTP/2", () => {
 
   beforeAll(async () => {
     workspace = createWorkspace();
-    const certificateFile = join(workspace.directory, "cert.pem");
-    const keyFile = join(workspace.directory, "key.pem");
-    const pems = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-    writeFileSync(certificateFile, pems.cert);
-    writeFileSync(keyFile, pems.private);
+    const tls = await writeCertificate(workspace.directory);
     server = createGitServer({
       repositories: createMemoryRepositoryStore(),
       autoCreate: "push",
@@ -33,7 +27,7 @@ describe("bad input over HTTP/2", () => {
         if (level === "error") errors.push(message, error);
       },
     });
-    const { http } = await server.listen({ http: 0, tls: { certificateFile, keyFile } });
+    const { http } = await server.listen({ http: 0, tls });
     session = connect(http.url, { rejectUnauthorized: false });
     session.on("error", () => undefined);
     expect(await post("git-receive-pack", pushOfBlob("seed", "seed"))).toMatch(/^200 .*unpack ok/s);

@@ -1,13 +1,11 @@
 /** Time limits where they are other code: handshakes, heads and silent sessions over TLS. */
-import { writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
-import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { once } from "node:events";
-import { generate } from "selfsigned";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { writeCertificate } from "./support/certificate.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { openRequest } from "./support/open-request.js";
 
@@ -18,16 +16,12 @@ describe("time limits over TLS", () => {
 
   beforeAll(async () => {
     workspace = createWorkspace();
-    const certificateFile = join(workspace.directory, "cert.pem");
-    const keyFile = join(workspace.directory, "key.pem");
-    const pems = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-    writeFileSync(certificateFile, pems.cert);
-    writeFileSync(keyFile, pems.private);
+    const tls = await writeCertificate(workspace.directory);
     server = createGitServer({
       repositories: createMemoryRepositoryStore(),
       limits: { headerTimeoutMs: 200, idleTimeoutMs: 200 },
     });
-    ({ url } = (await server.listen({ http: 0, tls: { certificateFile, keyFile } })).http);
+    ({ url } = (await server.listen({ http: 0, tls })).http);
   });
   afterAll(async () => {
     await server.close({ graceMs: 0 });

@@ -3,11 +3,11 @@ import { writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import type { HttpListener } from "../src/transport/http/listener.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { writeCertificate } from "./support/certificate.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 
 describe("HTTPS", () => {
@@ -15,23 +15,11 @@ describe("HTTPS", () => {
   let server: GitServer;
   let http: HttpListener;
 
-  async function writeCertificate(commonName: string): Promise<void> {
-    const pems = await generate([{ name: "commonName", value: commonName }], { keySize: 2048 });
-    writeFileSync(join(workspace.directory, "cert.pem"), pems.cert);
-    writeFileSync(join(workspace.directory, "key.pem"), pems.private);
-  }
-
   beforeAll(async () => {
     workspace = createWorkspace();
-    await writeCertificate("first.localhost");
+    const tls = await writeCertificate(workspace.directory, "first.localhost");
     server = createGitServer({ repositories: createMemoryRepositoryStore(), autoCreate: "push" });
-    ({ http } = await server.listen({
-      http: 0,
-      tls: {
-        certificateFile: join(workspace.directory, "cert.pem"),
-        keyFile: join(workspace.directory, "key.pem"),
-      },
-    }));
+    ({ http } = await server.listen({ http: 0, tls }));
   });
   afterAll(async () => {
     await server.close({ graceMs: 0 });
@@ -73,8 +61,15 @@ describe("HTTPS", () => {
         socket.on("error", reject);
       });
     expect(await nameOf()).toBe("first.localhost");
-    await writeCertificate("second.localhost");
+    await writeCertificate(workspace.directory, "second.localhost");
     await http.reloadCertificate();
     expect(await nameOf()).toBe("second.localhost");
+    // Half of a change, or none: the certificate that is good stays.
+    for (const spoilt of ["cert.pem", "key.pem"]) {
+      await writeCertificate(workspace.directory, "third.localhost");
+      writeFileSync(join(workspace.directory, spoilt), "no certificate");
+      await expect(http.reloadCertificate()).rejects.toMatchObject({ code: "server/bad-configuration" });
+      expect(await nameOf()).toBe("second.localhost");
+    }
   });
 });

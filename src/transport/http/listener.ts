@@ -98,7 +98,12 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     port,
     async reloadCertificate() {
       if (options.tls === undefined) return;
-      (server as Http2SecureServer).setSecureContext(await readTlsFiles(options.tls));
+      const files = await readTlsFiles(options.tls);
+      try {
+        (server as Http2SecureServer).setSecureContext(files);
+      } catch (cause) {
+        throw unusableCertificate(options.tls, cause);
+      }
     },
     close(graceMs) {
       closing = true;
@@ -168,14 +173,13 @@ async function createTlsServer(tls: TlsFiles, handshakeTimeoutMs: number): Promi
       ...(handshakeTimeoutMs === 0 ? {} : { handshakeTimeout: handshakeTimeoutMs }),
     });
   } catch (cause) {
-    throw new GitwharfError(
-      "server/bad-configuration",
-      `the certificate in ${tls.certificateFile} cannot be used`,
-      {
-        cause,
-      },
-    );
+    throw unusableCertificate(tls, cause);
   }
+}
+
+function unusableCertificate(tls: TlsFiles, cause: unknown): GitwharfError {
+  const message = `the certificate in ${tls.certificateFile} cannot be used with the key in ${tls.keyFile}`;
+  return new GitwharfError("server/bad-configuration", message, { cause });
 }
 
 interface TlsContext {
