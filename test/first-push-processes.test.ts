@@ -168,6 +168,30 @@ describe("a server that is killed in a first push", () => {
   );
 });
 
+describe("a server that is killed at any moment of first pushes", () => {
+  it("has whole repositories or none, and all that it acknowledged", async () => {
+    const pushes = await makePushes(
+      work,
+      Array.from({ length: 10 }, () => 20_000),
+    );
+    for (const [round, { body, ref, oid }] of pushes.entries()) {
+      const server = await serve();
+      const name = `app-${round}`;
+      const head = postHead("git-receive-pack", { repository: name, length: body.length });
+      const request = await openRequest(server.url, Buffer.concat([Buffer.from(head), body]));
+      // Ever later: before the first byte is read, in between, and when it has been told.
+      if (round < 9) await new Promise((done) => setTimeout(done, round * 8));
+      else await request.seen(/ok refs/);
+      await kill(server);
+      const acknowledged = (await request.closed).includes(`ok ${ref}\n`);
+      expect(acknowledged || round < 9).toBe(true);
+      const stands = existsSync(join(served, `${name}.git`));
+      if (stands) expect(await refsOf(name)).toEqual([`${ref} ${oid}`]);
+      expect(stands || !acknowledged).toBe(true);
+    }
+  });
+});
+
 describe("a first push beside a person who makes the repository", () => {
   it.each(["git init --bare", "gitwharf init"])(
     "of %s leaves it when it is refused, else goes there",

@@ -5,9 +5,11 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ingestPack } from "../src/engine/ingest/ingest-pack.js";
-import type { Push } from "../src/engine/push.js";
+import type { ProcReceiveResult, Push, PushCommand } from "../src/engine/push.js";
 import { formatEntry } from "../src/pack/pack-writer.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
+import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { DEFAULT_REPOSITORY_SETTINGS } from "../src/storage/repository-settings-defaults.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { type MadePush, makePushes } from "./support/made-pushes.js";
@@ -392,6 +394,31 @@ for (const backend of ["disk", "memory"] as const) {
     });
   });
 }
+
+describe("a first push that proc-receive takes", () => {
+  it("makes the repository with the refs that it moved", async () => {
+    const repositories = createMemoryRepositoryStore({
+      settings: () => ({
+        ...DEFAULT_REPOSITORY_SETTINGS,
+        receive: { ...DEFAULT_REPOSITORY_SETTINGS.receive, procReceiveRefs: ["refs/for"] },
+      }),
+    });
+    const procReceive = async (
+      { repository }: Push,
+      [command]: readonly PushCommand[],
+    ): Promise<readonly ProcReceiveResult[]> => {
+      if (command === undefined) return [];
+      const { newOid } = command;
+      const updates = [{ name: "refs/changes/1", oldOid: null, newOid }];
+      const [moved] = await repository.refs.transact({ updates, atomic: true });
+      return [{ name: command.name, ...(moved?.ok === true ? {} : { refusal: "not moved" }) }];
+    };
+    server = await createTestServer({ repositories, handlers: { procReceive } });
+    await app.run("push", "-q", server.urlOf("app"), "main:refs/for/main");
+    const oid = await app.run("rev-parse", "main");
+    expect(await clonedRefs("app", "clone")).toEqual({ "refs/changes/1": oid });
+  });
+});
 
 async function pushBlob(repository: Push["repository"], name: string): Promise<void> {
   const quarantine = await repository.openQuarantine();

@@ -50,7 +50,7 @@ describe("a push past a limit", () => {
       expect(pushed.status).not.toBe(0);
       expect(pushed.stderr).toContain(`limit (${limit})`);
     }
-    expect(await app.run("ls-remote", server.urlOf("app"))).toBe("");
+    expect(await server.server.store.open("app")).toBeUndefined();
     await app.run("checkout", "-q", "--orphan", "small");
     await app.run("rm", "-rfq", ".");
     await app.run("commit", "-q", "--allow-empty", "-m", "small");

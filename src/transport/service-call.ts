@@ -87,19 +87,19 @@ class Call {
   }
 
   async #place(prepared: PreparedRepository): Promise<PlacedRepository> {
-    let isOurs = true;
+    const { host, name } = this.#options;
+    let taken: unknown;
     try {
       await prepared.place();
     } catch (error) {
       // Another push made it first, or the operator.
       if (!isGitwharfError(error, "storage/exists")) throw error;
-      isOurs = false;
+      taken = error;
     }
-    const { host, name } = this.#options;
     const repository = await host.store.open(name);
-    if (repository === undefined) throw notFound(name);
+    if (repository === undefined) throw taken ?? notFound(name);
     this.#opened.push(repository);
-    return { repository, settings: await this.#settingsOf(repository), isOurs };
+    return { repository, settings: await this.#settingsOf(repository), isOurs: taken === undefined };
   }
 
   async #release(): Promise<void> {

@@ -15,6 +15,7 @@ import { realPath } from "./git-directory.js";
 import { HIDDEN_NEW_PREFIX, removeOldHidden } from "./hidden-directories.js";
 import {
   enclosingRepository,
+  isLink,
   isRepositoryOrWorkTree,
   makeParents,
   nearestDirectory,
@@ -90,8 +91,12 @@ async function mustBeFree(root: string, name: string): Promise<void> {
     );
   }
   const path = `${root}/${name}`;
-  if ((await readStamp(`${path}.git`)) !== undefined || (await isRepositoryOrWorkTree(path)))
-    throw exists(name);
+  const stands = await Promise.all([
+    readStamp(`${path}.git`).then((stamp) => stamp !== undefined),
+    isLink(`${path}.git`),
+    isRepositoryOrWorkTree(path),
+  ]);
+  if (stands.includes(true)) throw exists(name);
 }
 
 function exists(name: string): GitwharfError {

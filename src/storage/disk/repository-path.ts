@@ -4,7 +4,7 @@
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
-import { ioError, isAbsent } from "./file-errors.js";
+import { ioError, leadsNowhere } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
 import {
   findGitDirectory,
@@ -73,11 +73,12 @@ export async function nearestDirectory(root: string, name: string): Promise<stri
   return undefined;
 }
 
-async function isLink(path: string): Promise<boolean> {
+/** Wherever it leads. */
+export async function isLink(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSymbolicLink();
   } catch (cause) {
-    if (isAbsent(cause)) return false;
+    if (leadsNowhere(cause)) return false;
     throw ioError("looking at", path, cause);
   }
 }
