@@ -4,7 +4,12 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { finishPack, sampleCommit, sampleObject } from "../contracts/suites/sample-objects.js";
+import {
+  finishPack,
+  sampleCommit,
+  type SampleObject,
+  sampleObject,
+} from "../contracts/suites/sample-objects.js";
 import { createDiskRepositoryStore } from "./disk-repository-store.js";
 
 let directory: string;
@@ -93,6 +98,54 @@ describe("publishing", () => {
   it("waits for nothing when it need not be durable", async () => {
     await pushOnce("none", 10);
     expect(calls.filter((call) => call.startsWith("sync"))).toEqual([]);
+  });
+});
+
+describe("replacing packs", () => {
+  it("removes none before the new one and its name are on the disk, and each index before its pack", async () => {
+    const store = createDiskRepositoryStore({ directory });
+    const repository = await store.create("app");
+    const objects: SampleObject[] = [];
+    for (const label of ["one", "two"]) {
+      const sample = sampleCommit("sha1", label);
+      objects.push(...sample.objects);
+      const quarantine = await repository.openQuarantine();
+      await finishPack(await quarantine.createPack(), "sha1", sample.objects);
+      await quarantine.publish();
+      await quarantine.discard();
+    }
+    const replacement = await repository.packMaintenance?.begin();
+    if (replacement === undefined) throw new Error("somebody else is at work");
+    const pack = await finishPack(await replacement.createPack(), "sha1", objects);
+    const { unlink } = fs.promises;
+    fs.promises.unlink = async (path) => {
+      await unlink(path);
+      calls.push(`unlink ${relative(directory, String(path))}`);
+    };
+    syncBuiltinESMExports();
+    calls = [];
+    try {
+      expect(await replacement.replace(replacement.packs)).toBe(true);
+      await replacement.release();
+    } finally {
+      fs.promises.unlink = unlink;
+      syncBuiltinESMExports();
+    }
+    const removals = calls.filter(
+      (call) => /^unlink .*pack-.*\.(?:idx|pack)$/.test(call) && !/QUARANTINE|tmp_/.test(call),
+    );
+    const expected = replacement.packs.flatMap(({ name }) => [`${name}.idx`, `${name}.pack`]);
+    expect(removals.map((call) => basename(call))).toEqual(expected);
+    const first = calls.indexOf(removals[0] as string);
+    expect(calls.lastIndexOf("sync app.git/objects/pack", first)).toBeGreaterThan(
+      calls.indexOf(`link app.git/objects/pack/${pack.name}.idx`),
+    );
+    // What shields the new pack from a git repack stands until then.
+    expect(calls.indexOf(`unlink app.git/objects/pack/${pack.name}.keep`)).toBeGreaterThan(
+      calls.indexOf(removals.at(-1) as string),
+    );
+    await repository.close();
+    await store.close();
   });
 });
 

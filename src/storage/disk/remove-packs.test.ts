@@ -1,0 +1,89 @@
+/** Packs that are removed, and removals that were cut short. */
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { removeLeftovers } from "./leftovers.js";
+import { finishRemovals, removePacks } from "./remove-packs.js";
+
+const HOUR_MS = 60 * 60 * 1000;
+let objects: string;
+let directory: string;
+
+beforeEach(() => {
+  objects = mkdtempSync(join(tmpdir(), "gitwharf-remove-packs-"));
+  directory = join(objects, "pack");
+  mkdirSync(directory);
+});
+afterEach(() => rmSync(objects, { recursive: true }));
+
+const nameOf = (digit: string): string => `pack-${digit.repeat(40)}`;
+
+function make(digit: string, ...endings: readonly string[]): string {
+  for (const ending of endings) writeFileSync(join(directory, nameOf(digit) + ending), digit);
+  return nameOf(digit);
+}
+
+function note(names: readonly string[], ageMs: number): void {
+  const path = join(directory, "tmp_fold_0011223344556677");
+  writeFileSync(path, `${names.join("\n")}\n`);
+  const then = (Date.now() - ageMs) / 1000;
+  utimesSync(path, then, then);
+}
+
+const left = (): string[] => readdirSync(directory).sort();
+
+describe("removing packs", () => {
+  it("removes all that belongs to them, and nothing else", async () => {
+    const names = [make("a", ".pack", ".idx", ".rev"), make("b", ".pack", ".idx")];
+    const kept = make("c", ".pack", ".idx", ".keep");
+    make("d", ".pack", ".idx");
+    await removePacks(directory, [...names, kept, nameOf("e")]);
+    expect(left()).toEqual(
+      [".idx", ".keep", ".pack"]
+        .map((ending) => kept + ending)
+        .concat([".idx", ".pack"].map((ending) => nameOf("d") + ending)),
+    );
+  });
+
+  it("does not mind that the repository has gone", async () => {
+    await removePacks(join(directory, "gone"), [nameOf("a")]);
+    await finishRemovals(join(directory, "gone"), { olderThanMs: 0 });
+    expect(left()).toEqual([]);
+  });
+});
+
+describe("removals that were cut short", () => {
+  it("are finished where the index has gone, and only there", async () => {
+    const names = [make("a", ".pack", ".rev"), make("b", ".pack", ".idx"), make("c", ".pack", ".keep")];
+    make("d", ".pack");
+    writeFileSync(join(directory, "precious"), "");
+    note([...names, "../precious", "precious", `${nameOf("d")}.pack`, ""], 0);
+    await finishRemovals(directory, { olderThanMs: 0 });
+    expect(left()).toEqual(
+      [`${nameOf("b")}.idx`, `${nameOf("b")}.pack`, `${nameOf("c")}.keep`, `${nameOf("c")}.pack`].concat([
+        `${nameOf("d")}.pack`,
+        "precious",
+      ]),
+    );
+  });
+
+  it("are left to who may be at work for a day, then swept when the repository is opened", async () => {
+    const name = make("a", ".pack");
+    note([name], 23 * HOUR_MS);
+    await removeLeftovers(objects, { inUse: new Set() });
+    expect(left()).toHaveLength(2);
+    expect(readFileSync(join(directory, `${name}.pack`), "utf8")).toBe("a");
+    note([name], 25 * HOUR_MS);
+    await removeLeftovers(objects, { inUse: new Set() });
+    expect(left()).toEqual([]);
+  });
+});
