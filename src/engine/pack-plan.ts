@@ -152,7 +152,9 @@ async function resolveRequest(
   if (unshallow.length > 0) {
     // The client has these commits and now gets what is behind them; both sides still stop there from above.
     const reader = createCommitReader(snapshot.objects, snapshot.shallow);
+    const budget = new WorkBudget({ signal: options.signal });
     for (const oid of unshallow) {
+      if (budget.spend(1)) await budget.pause();
       const read = reader.read(oid);
       const links = isPromise(read) ? await read : read;
       if (links === undefined) continue;

@@ -49,6 +49,7 @@ export async function computeShallow(request: ShallowRequest): Promise<ShallowBo
   const budget = new WorkBudget({ signal: request.signal });
   const known: ObjectId[] = [];
   for (const oid of new Set(request.clientShallow)) {
+    if (budget.spend(0.2)) await budget.pause();
     const has = snapshot.objects.has(oid);
     if (isPromise(has) ? await has : has) known.push(oid);
   }
@@ -58,7 +59,7 @@ export async function computeShallow(request: ShallowRequest): Promise<ShallowBo
       const heads = await reachableFromRefs(request, known);
       return compare(known, await walkDepth(reader, heads, depth + 1, snapshot.shallow, budget));
     }
-    const heads = await peelCommits(snapshot, request.wants);
+    const heads = await peelCommits(snapshot, request.wants, budget);
     return compare(known, await walkDepth(reader, heads, depth, snapshot.shallow, budget));
   }
   if (request.since === undefined && request.not === undefined) return { shallow: [], unshallow: [] };
@@ -129,8 +130,8 @@ async function walkRevisions(
   budget: WorkBudget,
 ): Promise<Reach> {
   const { snapshot } = request;
-  const wants = await peelCommits(snapshot, request.wants);
-  const exclude = await peelCommits(snapshot, request.not ?? []);
+  const wants = await peelCommits(snapshot, request.wants, budget);
+  const exclude = await peelCommits(snapshot, request.not ?? [], budget);
   const selected =
     exclude.length === 0
       ? await newerThan(reader, wants, request.since ?? 0, budget)
@@ -214,9 +215,14 @@ async function met(
   return found;
 }
 
-async function peelCommits(snapshot: Snapshot, oids: readonly ObjectId[]): Promise<ObjectId[]> {
+async function peelCommits(
+  snapshot: Snapshot,
+  oids: readonly ObjectId[],
+  budget: WorkBudget,
+): Promise<ObjectId[]> {
   const commits = new Set<ObjectId>();
   for (const oid of oids) {
+    if (budget.spend(1)) await budget.pause();
     const peeled = peelTag(snapshot.objects, oid);
     const end = isPromise(peeled) ? await peeled : peeled;
     if (end?.type === "commit") commits.add(end.oid);
