@@ -1,4 +1,5 @@
 /** Runs a scenario against the servers in turn and takes medians. */
+import { dropConnections } from "./raw-client.js";
 import type { BenchServer } from "./servers.js";
 import type { RunContext, Scenario } from "./scenarios.js";
 
@@ -43,6 +44,7 @@ export async function measureScenario(
 
 async function measureRun(scenario: Scenario, server: BenchServer, run: RunContext): Promise<Figures> {
   await scenario.prepare?.(run);
+  dropConnections();
   let peakRssBytes = server.group.residentBytes();
   const sampler = setInterval(() => {
     peakRssBytes = Math.max(peakRssBytes, server.group.residentBytes());

@@ -6,6 +6,11 @@ import { Agent, request } from "node:http";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 100 });
 
+/** A run starts with connections of its own: one kept from the last may be about to be closed by the server. */
+export function dropConnections(): void {
+  agent.destroy();
+}
+
 export interface Remote {
   readonly port: number;
   /** Repository name with `.git`. */

@@ -47,12 +47,13 @@ export function readingScenarios(repositories: string, source: ScenarioSource): 
     ...new Set(git(path, "for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags").split("\n")),
   ];
   const head = git(path, "rev-parse", "HEAD");
-  const crowd = packBytes(path) > LARGE_PACK_BYTES ? CROWD_OF_LARGE : CROWD;
+  const isLarge = packBytes(path) > LARGE_PACK_BYTES;
+  const crowd = isLarge ? CROWD_OF_LARGE : CROWD;
   return [
     {
       name: `clone, ${source.label}`,
       repeat: 1,
-      rounds: 5,
+      rounds: isLarge ? 3 : 5,
       work: async (run) => {
         await listRefs(remote(run));
         await fetchPack(remote(run), tips, []);
