@@ -2,8 +2,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { writeCertificate } from "./support/certificate.js";
 import { createWorkspace, removeDirectory, type GitClient } from "./support/git-client.js";
 import { openRequest, type OpenRequest, postHead } from "./support/open-request.js";
 
@@ -141,6 +143,35 @@ describe("gitwharf", () => {
     expect(await push.closed).toContain("HTTP/1.1 200 OK");
     expect(await ended(child)).toBe(0);
   }, 10_000);
+
+  it("serves HTTPS, and takes a new certificate on SIGHUP", async () => {
+    const { certificateFile, keyFile } = await writeCertificate(workspace.directory, "first.localhost");
+    const files = ["--tls-cert", certificateFile, "--tls-key", keyFile];
+    const child = start("serve", "--http", "127.0.0.1:0", "--auto-create", "read", ...files);
+    await untilPrinted(child, "Ctrl-C");
+    const url = /on (https:\/\/\S+)/.exec(child.printed())?.[1] ?? "";
+    await workspace.run("-c", "http.sslVerify=false", "ls-remote", `${url}/demo.git`);
+    const commonName = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = connect({ port: Number(new URL(url).port), rejectUnauthorized: false }, () => {
+          resolve(String(socket.getPeerCertificate().subject.CN));
+          socket.destroy();
+        });
+        socket.on("error", reject);
+      });
+    expect(await commonName()).toBe("first.localhost");
+    await writeCertificate(workspace.directory, "second.localhost");
+    child.kill("SIGHUP");
+    for (let asked = 0; asked < 100 && (await commonName()) === "first.localhost"; asked++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await commonName()).toBe("second.localhost");
+    writeFileSync(keyFile, "no key");
+    child.kill("SIGHUP");
+    await untilPrinted(child, "the certificate was not reloaded");
+    expect(await commonName()).toBe("second.localhost");
+    child.kill("SIGINT");
+    expect(await ended(child)).toBe(0);
+  });
 
   it("stops at once when it is told to stop again", async () => {
     const { child, url } = await serve("--grace", "1000", "--auto-create", "read");
