@@ -6,6 +6,7 @@
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { checkConnectivity } from "../../engine/connectivity.js";
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { IngestResult } from "../../engine/ingest/ingest-pack.js";
 import { peelTag } from "../../engine/peel.js";
 import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
@@ -15,7 +16,9 @@ import { type PushState, standing } from "./push-state.js";
 /** A chain of tags that nobody could fetch is not taken. */
 export async function checkTagChains(state: PushState): Promise<void> {
   const objects = state.quarantine?.objects ?? state.snapshot.objects;
+  const budget = new WorkBudget({ signal: state.context.signal });
   for (const result of standing(state)) {
+    if (budget.spend(1)) await budget.pause();
     if (isNullObjectId(result.command.newOid)) continue;
     try {
       const peeled = peelTag(objects, result.command.newOid);
