@@ -13,7 +13,8 @@ import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pa
 import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
 import { AGENT } from "../server/version.js";
 import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
-import { protocolVersion } from "../transport/http/smart.js";
+import { converseReceivePack, converseUploadPack } from "../transport/conversation.js";
+import { protocolVersion } from "../transport/service-contexts.js";
 import { createStdioSignal, createStdoutSink, flushStdout } from "./stdio.js";
 
 export interface ServeRepositoryOptions {
@@ -42,16 +43,10 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   const streams = { input: process.stdin, output, statelessRpc: options.statelessRpc };
   try {
     if (options.service === "upload-pack") {
-      // In v0 and v1 the wants are of the refs that were advertised, whatever has become of them since.
-      const snapshot = version === 2 ? undefined : await repository.snapshot();
-      const context = { ...common, version, snapshot };
-      try {
-        if (!options.statelessRpc || options.advertiseOnly)
-          await output.write(...(await advertiseUploadPack(context)));
-        if (!options.advertiseOnly) await serveUploadPack(context, streams);
-      } finally {
-        snapshot?.release();
-      }
+      const context = { ...common, version };
+      if (options.advertiseOnly) await output.write(...(await advertiseUploadPack(context)));
+      else if (options.statelessRpc) await serveUploadPack(context, streams);
+      else await converseUploadPack(context, streams);
     } else {
       const context = {
         ...common,
@@ -69,9 +64,9 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
             `error: ${handler}: ${error instanceof Error ? error.message : "it failed"}\n`,
           ),
       };
-      if (!options.statelessRpc || options.advertiseOnly)
-        await output.write(...(await advertiseReceivePack(context)));
-      if (!options.advertiseOnly) await serveReceivePack(context, streams);
+      if (options.advertiseOnly) await output.write(...(await advertiseReceivePack(context)));
+      else if (options.statelessRpc) await serveReceivePack(context, streams);
+      else await converseReceivePack(context, streams);
     }
     await flushStdout();
   } finally {

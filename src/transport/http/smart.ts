@@ -3,15 +3,14 @@
  * types, the `Git-Protocol` header and the body's way in and out.
  * Specification: gitprotocol-http.
  */
-import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { GitwharfError } from "../../base/errors.js";
 import { advertiseReceivePack } from "../../protocol/receive-pack/advertise-receive-pack.js";
 import { serveReceivePack } from "../../protocol/receive-pack/serve-receive-pack.js";
-import type { ReceivePackContext } from "../../protocol/receive-pack/receive-pack-context.js";
 import { advertiseUploadPack } from "../../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../../protocol/upload-pack/serve-upload-pack.js";
-import type { UploadPackContext } from "../../protocol/upload-pack/upload-pack-context.js";
 import { encodePktLine, FLUSH } from "../../protocol/wire/pkt-line.js";
-import { beginServiceCall, requireAuthorization, type ServiceCall } from "../service-call.js";
+import { beginServiceCall } from "../service-call.js";
+import { logFailure, protocolVersion, receivePackContext, uploadPackContext } from "../service-contexts.js";
 import type { HttpExchange } from "./handler.js";
 import { setNoCache } from "./no-cache.js";
 import { readRequestBody } from "./request-body.js";
@@ -108,74 +107,4 @@ export async function serveService(
   } finally {
     await call.release();
   }
-}
-
-/** The highest version that a `Git-Protocol` header (or GIT_PROTOCOL) asks for and that is known. */
-export function protocolVersion(header: string | readonly string[] | undefined): 0 | 1 | 2 {
-  let version: 0 | 1 | 2 = 0;
-  for (const item of (typeof header === "string" ? header : (header?.join(":") ?? "")).split(":")) {
-    if (item === "version=2") version = 2;
-    else if (item === "version=1" && version < 1) version = 1;
-  }
-  return version;
-}
-
-function uploadPackContext(exchange: HttpExchange, call: ServiceCall, version: 0 | 1 | 2): UploadPackContext {
-  const { host, caller, signal, sessionId } = exchange;
-  return {
-    repository: call.repository,
-    settings: call.settings,
-    limits: host.limits,
-    requestBytes: host.requestBytes,
-    identity: caller.identity,
-    agent: host.agent,
-    version,
-    signal,
-    sessionId,
-  };
-}
-
-function receivePackContext(
-  exchange: HttpExchange,
-  name: string,
-  call: ServiceCall,
-  version: 0 | 1 | 2,
-): ReceivePackContext {
-  const { host, caller, signal, sessionId } = exchange;
-  return {
-    repository: call.repository,
-    settings: call.settings,
-    place: call.place,
-    limits: host.limits,
-    requestBytes: host.requestBytes,
-    packObjects: host.packObjects,
-    identity: caller.identity,
-    transport: "http",
-    address: caller.address,
-    agent: host.agent,
-    // Pushing has no version 2: such a client is answered in version 0.
-    version: version === 1 ? 1 : 0,
-    authorize: (commands) => requireAuthorization({ host, caller, name, operation: "push", commands }),
-    handlers: host.handlersOf(call.repository),
-    verifyPushCertificate: host.verifyPushCertificate,
-    collisionDetection: host.collisionDetection,
-    onHandlerError: (handler, error) =>
-      host.log({ level: "error", message: `the ${handler} handler failed in a push to ${name}`, error }),
-    signal,
-    closing: host.closing,
-    sessionId,
-  };
-}
-
-/** A peer's mistake is the peer's business; what failed on this side is the operator's. */
-function logFailure(exchange: HttpExchange, what: string, failure: unknown): void {
-  if (failure === undefined) return;
-  const isTheirs = isGitwharfError(failure) && (failure.kind === "peer" || failure.code === "server/busy");
-  const level = isTheirs ? "info" : "error";
-  const message = failure instanceof Error ? failure.message : "it failed";
-  exchange.host.log({
-    level,
-    message: `${what}: ${message}`,
-    ...(level === "error" ? { error: failure } : {}),
-  });
 }

@@ -1,0 +1,110 @@
+/**
+ * The parts of the ssh2 library that its interface does not show and that its faults are mended with
+ * (docs/decisions/ssh-library.md). Nobody else touches them; `checkLibrary` holds them to what is relied on.
+ */
+import type { Socket } from "node:net";
+import { createRequire } from "node:module";
+import type { Connection, ServerChannel, Session } from "ssh2";
+import { SIGNATURE_ALGORITHMS } from "../../access/ssh-public-key.js";
+import { encodeSshString } from "../../access/ssh-wire.js";
+import { GitwharfError } from "../../base/errors.js";
+
+export interface LibraryProtocol {
+  /** Sends at once: the caller looks at the window. */
+  channelData(id: number, data: Buffer): void;
+  channelExtData(id: number, data: Buffer, type: number): void;
+  channelWindowAdjust(id: number, bytes: number): void;
+  /** There while keys are exchanged: what is sent waits in memory then. */
+  readonly _kexinit: unknown;
+  readonly _queue: readonly unknown[] | undefined;
+  readonly _kex: { remoteExtInfoEnabled: boolean } | undefined;
+  readonly _strictMode: boolean | undefined;
+  readonly _packetRW: {
+    readonly write: {
+      readonly allocStart: number;
+      alloc(payloadBytes: number): Buffer;
+      finalize(packet: Buffer): Buffer;
+    };
+  };
+  readonly _cipher: { encrypt(packet: Buffer): void };
+  _onHandshakeComplete: (...args: unknown[]) => void;
+}
+
+export interface LibraryConnection {
+  readonly _sock: Socket;
+  readonly _protocol: LibraryProtocol;
+}
+
+export interface LibraryChannel {
+  readonly incoming: { id: number; window: number; state: "open" | "eof" | "closed" };
+  readonly outgoing: {
+    id: number;
+    window: number;
+    packetSize: number;
+    state: "open" | "eof" | "closing" | "closed";
+  };
+  /** True: `_chunkcb` is called when the client opens its window. */
+  _waitWindow: boolean;
+  _chunk: Buffer | undefined;
+  _chunkcb: (() => void) | undefined;
+  /** Called with what the client sends; null at its end. */
+  push(chunk: Buffer | null): boolean;
+}
+
+export const EXTENDED_DATA_STDERR = 1;
+const MESSAGE_EXT_INFO = 7;
+
+export function connectionParts(connection: Connection): LibraryConnection {
+  return connection as unknown as LibraryConnection;
+}
+
+export function channelParts(channel: ServerChannel): LibraryChannel {
+  return channel as unknown as LibraryChannel;
+}
+
+/** The largest packet that the client of a session takes; 0 would send nothing for ever. */
+export function packetSizeOf(session: Session): number {
+  const parts = session as unknown as {
+    readonly _chanInfo: { readonly outgoing: { readonly packetSize: number } };
+  };
+  return parts._chanInfo.outgoing.packetSize;
+}
+
+/**
+ * The library's own list of signature algorithms lacks a comma, which hides two of them, and names SHA-1: this sends the
+ * right one in its place.
+ */
+export function announceSignatureAlgorithms(connection: Connection): void {
+  const protocol = connectionParts(connection)._protocol;
+  const original = protocol._onHandshakeComplete;
+  protocol._onHandshakeComplete = (...args) => {
+    protocol._onHandshakeComplete = original;
+    const wanted = protocol._kex?.remoteExtInfoEnabled === true;
+    if (protocol._kex !== undefined) protocol._kex.remoteExtInfoEnabled = false;
+    if (wanted) sendExtensions(protocol);
+    original.apply(protocol, args);
+  };
+}
+
+/** RFC 8308. It is the first packet after the keys are new. */
+function sendExtensions(protocol: LibraryProtocol): void {
+  const payload = Buffer.concat([
+    Buffer.from([MESSAGE_EXT_INFO, 0, 0, 0, 1]),
+    encodeSshString("server-sig-algs"),
+    encodeSshString(SIGNATURE_ALGORITHMS.join(",")),
+  ]);
+  const { write } = protocol._packetRW;
+  const packet = write.alloc(payload.length);
+  payload.copy(packet, write.allocStart);
+  protocol._cipher.encrypt(write.finalize(packet));
+}
+
+/** @throws server/bad-configuration when another release of the library is installed than the one that was looked into */
+export function checkLibrary(): void {
+  const { version } = createRequire(import.meta.url)("ssh2/package.json") as { readonly version: string };
+  if (/^1\.17\./.test(version)) return;
+  throw new GitwharfError(
+    "server/bad-configuration",
+    `the SSH server is written for ssh2 1.17, and ssh2 ${version} is installed; install ssh2@1.17, or switch SSH off`,
+  );
+}
