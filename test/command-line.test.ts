@@ -57,7 +57,7 @@ describe("gitwharf", () => {
   async function serve(
     ...args: readonly string[]
   ): Promise<{ child: ReturnType<typeof start>; url: string; banner: string }> {
-    const child = start("serve", "--http", "127.0.0.1:0", ...args);
+    const child = start("serve", "--http", "127.0.0.1:0", "--ssh", "off", ...args);
     for (let waited = 0; waited < 10_000; waited += 20) {
       const url = /on (http:\/\/\S+)/.exec(child.printed())?.[1];
       if (url !== undefined && child.printed().includes("Ctrl-C"))

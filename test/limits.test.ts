@@ -136,7 +136,16 @@ const chainPush = Buffer.concat([
 ]);
 
 /** Limits with a test of their own. */
-const OTHERS = ["headerTimeoutMs", "idleTimeoutMs", "connectionsMax", "requestBytesTotalMax"] as const;
+const OTHERS = [
+  "headerTimeoutMs",
+  "idleTimeoutMs",
+  "connectionsMax",
+  "requestBytesTotalMax",
+  "sshLoginTimeoutMs",
+  "sshAttemptsMax",
+  "sshStartupsMax",
+  "sshSessionsMax",
+] as const;
 
 /** Too large for the main thread, whatever else there is. */
 function packOfManyBlobs(count: number): Buffer {

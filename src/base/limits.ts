@@ -51,6 +51,14 @@ export interface Limits {
   readonly requestsMax: number;
   /** Open connections of one address that is listened on; more are closed at once. @default 10,000 */
   readonly connectionsMax: number;
+  /** Time from the first byte of an SSH connection to being signed in. @default 60,000 */
+  readonly sshLoginTimeoutMs: number;
+  /** Failed attempts to sign in on one SSH connection. @default 10 */
+  readonly sshAttemptsMax: number;
+  /** SSH connections that are not signed in yet; for one more, the oldest of them is closed. @default 200 */
+  readonly sshStartupsMax: number;
+  /** Sessions that are open at once on one SSH connection. @default 10 */
+  readonly sshSessionsMax: number;
 }
 
 const MiB = 1024 * 1024;
@@ -77,4 +85,8 @@ export const DEFAULT_LIMITS: Limits = {
   repositoryQueueMax: 512,
   requestsMax: 4096,
   connectionsMax: 10_000,
+  sshLoginTimeoutMs: 60_000,
+  sshAttemptsMax: 10,
+  sshStartupsMax: 200,
+  sshSessionsMax: 10,
 };

@@ -7,16 +7,23 @@ import { defaultDatabase } from "./access-database.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
-import { createGitServer, type GitServer } from "../server/git-server.js";
+import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
+import type { SshServerOptions } from "../server/ssh-options.js";
 import type { RefFormat } from "../storage/contracts/repository.js";
 import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 
 /** What a configuration file may say: the options of `createGitServer` and where to listen. */
 type Configuration = Partial<GitServerOptions> & Partial<ListenOptions>;
 
+const SSH_OFF = "off";
+
 interface ServeFlags {
   readonly http?: string;
+  readonly ssh?: string;
+  readonly sshHostKeys?: string;
+  readonly sshUserCa?: string;
+  readonly sshRevokedKeys?: string;
   readonly autoCreate?: boolean | AutoCreate;
   readonly config?: string;
   readonly defaultBranch?: string;
@@ -38,9 +45,19 @@ interface ServeFlags {
 
 export function serveCommand(): Command {
   return new Command("serve")
-    .description("Serve a directory of repositories over HTTP.")
+    .description("Serve a directory of repositories over HTTP and SSH.")
     .argument("[directory]", "where the repositories are (made when missing)  [default: ./repositories]")
     .option("--http <address>", "PORT, HOST:PORT or [IPV6]:PORT  [default: 127.0.0.1:5000]")
+    .option("--ssh <address>", 'the same for SSH, or "off"  [default: 127.0.0.1:5022]')
+    .option(
+      "--ssh-host-keys <directory>",
+      "the SSH server's own keys  [default: .gitwharf-ssh beside the repositories]",
+    )
+    .option("--ssh-user-ca <file>", "public keys of authorities whose user certificates let in")
+    .option(
+      "--ssh-revoked-keys <file>",
+      "keys and certificates that no longer do (ssh-keygen's KRL specification)",
+    )
     .addOption(
       new Option(
         "--auto-create [when]",
@@ -93,7 +110,7 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, tls, ...fromFile } = configuration;
+  const { http, ssh, tls, ...fromFile } = configuration;
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
   const options: GitServerOptions = {
@@ -112,16 +129,22 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...(flags.clientCa === undefined ? {} : { clientCertificates: fromFile.clientCertificates ?? {} }),
     ...(flags.sync ? {} : { durability: "none" as const }),
   };
+  const sshServer = { ...fromFile.sshServer, ...sshServerOf(flags) };
   const graceMs = Number(flags.grace) * 1000;
   if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
-  const server = createGitServer(options);
+  const server = createGitServer({ ...options, sshServer });
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const listening = await server.listen({
     http: flags.http ?? http ?? "127.0.0.1:5000",
+    ...sshAddress(flags.ssh ?? ssh ?? "127.0.0.1:5022"),
     ...defined("tls", tlsOf(flags) ?? tls),
   });
   const open = await server.isOpen();
-  process.stdout.write(banner({ url: listening.http.url, repositories, autoCreate, open }));
+  const {
+    http: { url },
+    ssh: sshListener,
+  } = listening;
+  process.stdout.write(banner({ url, ssh: sshListener, repositories, autoCreate, open }));
   process.on("SIGHUP", () => {
     listening.http.reloadCertificate().catch((error: unknown) => {
       log("text", { level: "error", message: "the certificate was not reloaded", error });
@@ -129,6 +152,18 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   });
   await stopSignal();
   await stop(server, graceMs);
+}
+
+function sshAddress(text: number | string): Pick<ListenOptions, "ssh"> {
+  return text === SSH_OFF ? {} : { ssh: text };
+}
+
+function sshServerOf(flags: ServeFlags): SshServerOptions {
+  return {
+    ...defined("hostKeyDirectory", flags.sshHostKeys),
+    ...defined("userAuthoritiesFile", flags.sshUserCa),
+    ...defined("revokedKeysFile", flags.sshRevokedKeys),
+  };
 }
 
 /** Better told now than on every request. */
@@ -163,13 +198,15 @@ function stopSignal(): Promise<void> {
 
 function banner(about: {
   readonly url: string;
+  readonly ssh: Listening["ssh"];
   readonly repositories: GitServerOptions["repositories"];
   readonly autoCreate: AutoCreate;
   readonly open: boolean;
 }): string {
-  const { url, repositories, autoCreate, open } = about;
+  const { url, ssh, repositories, autoCreate, open } = about;
   const lines = [
     `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
+    ...(ssh === undefined ? [] : [`and on ${ssh.url} (its key is ${ssh.hostKeys[0]?.fingerprint})`]),
     ...(open
       ? [
           "OPEN: there are no users, so anyone on this machine can read and push.",
@@ -299,6 +336,8 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     durability: true,
     log: true,
     http: true,
+    ssh: true,
+    sshServer: true,
     tls: true,
   } satisfies Record<keyof Required<Configuration>, true>),
 );

@@ -11,6 +11,7 @@ import type { PushCertificate, PushCertificateVerification, PushHandlers } from 
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
 import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
+import type { SshServerOptions } from "./ssh-options.js";
 
 export interface GitServerOptions {
   /** A directory of repositories (made when missing), or a store of your own. */
@@ -72,6 +73,8 @@ export interface GitServerOptions {
    * @default "sync"
    */
   readonly durability?: "sync" | "none";
+  /** Host keys, algorithms and certificates of the SSH server; `listen` says whether there is one. */
+  readonly sshServer?: SshServerOptions;
   /** @default drops entries of level "info", prints others to standard error */
   readonly log?: (entry: ServiceLogEntry) => void;
 }
@@ -79,6 +82,8 @@ export interface GitServerOptions {
 export interface ListenOptions {
   /** A port, or `HOST:PORT`; the host is 127.0.0.1 unless given. Port 0 takes a free one. */
   readonly http: number | string;
+  /** Serve SSH as well: an address in the same form. @default no SSH */
+  readonly ssh?: number | string;
   /** Serve HTTPS (HTTP/2 and HTTP/1.1). The files are read again on `reloadCertificate()`. */
   readonly tls?: {
     readonly certificateFile: string;

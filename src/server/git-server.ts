@@ -22,9 +22,11 @@ import { listenHttp, type HttpListener } from "../transport/http/listener.js";
 import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
 import { checkOptions, limitsWith } from "./check-options.js";
+import type { SshListener } from "../transport/ssh/listener.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createIdentification } from "./identification.js";
-import { parseListenAddress } from "./listen-address.js";
+import { type ListenAddress, parseListenAddress } from "./listen-address.js";
+import { listenSshFor } from "./ssh-options.js";
 import { AGENT } from "./version.js";
 
 export interface GitServer {
@@ -42,12 +44,18 @@ export interface GitServer {
    * @throws server/bad-configuration: bad or taken address, or an address that is not loopback while the server is
    *   open to everyone
    */
-  listen(options: ListenOptions): Promise<{ readonly http: HttpListener }>;
+  listen(options: ListenOptions): Promise<Listening>;
   /**
    * Takes no more requests, lets those at work finish for `graceMs` milliseconds (@default 10,000), ends the rest,
    * closes the store if the server opened it. A second call waits for the same end, and may bring it nearer.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>;
+}
+
+export interface Listening {
+  readonly http: HttpListener;
+  /** There when `ssh` was asked for. */
+  readonly ssh: SshListener | undefined;
 }
 
 /** Of each request; as many as nearly all requests have. */
@@ -120,10 +128,17 @@ export function createGitServer(options: GitServerOptions): GitServer {
     afterPush: (name) => maintenance.afterPush(name),
     closing: closing.signal,
   };
-  const listeners = new Set<HttpListener>();
+  const listeners = new Set<HttpListener | SshListener>();
   let closed: Promise<void> | undefined;
   const handlerUnder = (prefix: string): HttpHandler => createHttpHandler({ host, prefix });
   const handler = handlerUnder("");
+
+  const listenToSsh = async (address: ListenAddress | undefined): Promise<SshListener | undefined> => {
+    if (address === undefined) return undefined;
+    const ssh = await listenSshFor(options, host, address);
+    listeners.add(ssh);
+    return ssh;
+  };
 
   return {
     handler,
@@ -136,10 +151,12 @@ export function createGitServer(options: GitServerOptions): GitServer {
     },
     async listen(listen) {
       const address = parseListenAddress(listen.http);
-      if (!isLoopbackName(address.host) && (await identification.isOpen())) {
+      const sshAddress = listen.ssh === undefined ? undefined : parseListenAddress(listen.ssh);
+      const outside = [address, sshAddress].find((one) => one !== undefined && !isLoopbackName(one.host));
+      if (outside !== undefined && (await identification.isOpen())) {
         throw new GitwharfError(
           "server/bad-configuration",
-          `refusing to listen on ${address.host}: without authentication everyone who reaches this address could ` +
+          `refusing to listen on ${outside.host}: without authentication everyone who reaches this address could ` +
             "read and push. Listen on 127.0.0.1, or configure `authenticate` or `authorize`",
         );
       }
@@ -157,10 +174,15 @@ export function createGitServer(options: GitServerOptions): GitServer {
         ...(listen.tls === undefined ? {} : { tls: listen.tls }),
       });
       listeners.add(http);
+      const ssh = await listenToSsh(sshAddress).catch(async (error: unknown) => {
+        listeners.delete(http);
+        await http.close(0);
+        throw error;
+      });
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );
-      return { http };
+      return { http, ssh };
     },
     close({ graceMs = 10_000 } = {}) {
       const giveUp = (): void =>

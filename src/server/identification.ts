@@ -1,5 +1,5 @@
 /**
- * Puts the ways to sign in together, in this order: client certificate, proxy header, SSH key, access token, signed
+ * Puts the ways to sign in together, in this order: client certificate, proxy header, SSH certificate, SSH key, access token, signed
  * token, the application's own, users of the configuration, users of the database, the `authenticate` callback. Without
  * any of them, and as long as the database has no user, the server is open.
  */
@@ -14,6 +14,7 @@ import { createPasswordAuthenticator } from "../access/password-authenticator.js
 import { createPasswordChecker, type PasswordChecker } from "../access/password-checker.js";
 import { createProxyHeaderAuthenticator } from "../access/proxy-header.js";
 import { createSignedTokenAuthenticator } from "../access/signed-token.js";
+import { createSshCertificateAuthenticator } from "../access/ssh-certificate-authenticator.js";
 import { createSshKeyAuthenticator } from "../access/ssh-key-authenticator.js";
 import { readStaticUsers } from "../access/static-users.js";
 import { createTokenAuthenticator } from "../access/token-authenticator.js";
@@ -87,6 +88,7 @@ function configuredAuthenticators(
   if (clientCertificates !== undefined) first.push(createClientCertificateAuthenticator(clientCertificates));
   if (trustedUserHeader !== undefined) first.push(createProxyHeaderAuthenticator(trustedUserHeader));
   if (signedTokens !== undefined) first.push(createSignedTokenAuthenticator(signedTokens));
+  if (options.sshServer?.userAuthoritiesFile !== undefined) first.push(createSshCertificateAuthenticator());
   second.push(...(options.authenticators ?? []));
   if (users !== undefined) {
     const passesUnknown = hasDatabase || options.authenticate !== undefined;

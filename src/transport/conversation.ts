@@ -2,6 +2,7 @@
  * A service as a conversation on one connection, as over SSH and git://: the advertisement, then what follows it, with
  * state between the messages. HTTP has its own way, request by request.
  */
+import { GitwharfError } from "../base/errors.js";
 import type { ServiceOutcome, ServiceStreams } from "../protocol/service.js";
 import { advertiseReceivePack } from "../protocol/receive-pack/advertise-receive-pack.js";
 import type { ReceivePackContext } from "../protocol/receive-pack/receive-pack-context.js";
@@ -19,7 +20,7 @@ import {
 } from "./service-contexts.js";
 
 export interface Conversation {
-  readonly service: "git-upload-pack" | "git-receive-pack";
+  readonly service: "git-upload-pack" | "git-receive-pack" | "git-upload-archive";
   /** Checked name without `.git`. */
   readonly name: string;
   /** GIT_PROTOCOL, as the client sent it. */
@@ -37,6 +38,9 @@ export async function converse(
 ): Promise<ServiceOutcome> {
   const { host, caller, signal } = exchange;
   const { service, name } = conversation;
+  if (service === "git-upload-archive") {
+    throw new GitwharfError("protocol/service-disabled", "git archive --remote is not served here");
+  }
   const operation = service === "git-upload-pack" ? "fetch" : "push";
   const call = await beginServiceCall({ host, caller, name, operation, discovery: false, signal });
   try {

@@ -25,9 +25,13 @@ export async function startServeOf(
   directory: string,
   ...options: readonly string[]
 ): Promise<ServeProcess> {
-  const child = spawn(process.execPath, [cli, "serve", directory, "--http", "127.0.0.1:0", ...options], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(
+    process.execPath,
+    [cli, "serve", directory, "--http", "127.0.0.1:0", "--ssh", "off", ...options],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   const closed = once(child, "close");
   let text = "";
   const url = await new Promise<string>((resolve, reject) => {

@@ -31,6 +31,9 @@ export interface ChannelStreamsOptions {
 
 const WINDOW_BYTES = 2 * 1024 * 1024;
 const PACKET_BYTES_MAX = 32 * 1024;
+/** Shorter pieces of input are put together into slabs. */
+const SMALL_BYTES = 4096;
+const SLAB_BYTES = 64 * 1024;
 /** Bytes that may wait in the socket. */
 const SOCKET_BYTES_MAX = 256 * 1024;
 
@@ -48,7 +51,10 @@ export function createChannelStreams(options: ChannelStreamsOptions): ChannelStr
 type Waiter = (error?: GitwharfError) => void;
 
 /** Calls once when one of the reasons to stop waiting comes up. */
-function createWait(options: ChannelStreamsOptions, idleText: string): (register: (waiter: Waiter) => () => void) => Promise<void> {
+function createWait(
+  options: ChannelStreamsOptions,
+  idleText: string,
+): (register: (waiter: Waiter) => () => void) => Promise<void> {
   const { channel, connection, signal, idleTimeoutMs } = options;
   return (register) =>
     new Promise((resolve, reject) => {
@@ -65,7 +71,9 @@ function createWait(options: ChannelStreamsOptions, idleText: string): (register
       const onAbort = (): void => settle(abortedError(signal));
       const timer = Number.isFinite(idleTimeoutMs)
         ? setTimeout(() => {
-            settle(new GitwharfError("base/aborted", `the client ${idleText} for ${idleTimeoutMs / 1000} seconds`));
+            settle(
+              new GitwharfError("base/aborted", `the client ${idleText} for ${idleTimeoutMs / 1000} seconds`),
+            );
             options.onViolation("time-out");
           }, idleTimeoutMs)
         : undefined;
@@ -80,7 +88,7 @@ function createInput(options: ChannelStreamsOptions): () => ByteSource {
   const { channel, connection, signal } = options;
   const parts = channelParts(channel);
   const { _protocol: protocol } = connectionParts(connection);
-  const chunks: Buffer[] = [];
+  const held = createHeldBytes();
   let ended = false;
   let waiting: Waiter | undefined;
   const libraryPush = parts.push.bind(channel);
@@ -98,25 +106,24 @@ function createInput(options: ChannelStreamsOptions): () => ByteSource {
       options.onViolation("it sent more than it was allowed to");
       return false;
     }
-    if (!ended) chunks.push(chunk);
+    if (!ended) held.add(chunk);
     waiting?.();
     return false;
   };
-  const taken = (bytes: number): void => {
-    if (bytes === 0 || parts.outgoing.state === "closing" || parts.outgoing.state === "closed") return;
-    const held = chunks.reduce((sum, { length }) => sum + length, 0);
-    const room = WINDOW_BYTES - held - parts.incoming.window;
-    if (parts.incoming.state !== "open" || room < WINDOW_BYTES / 2) return;
+  const openWindow = (): void => {
+    if (parts.incoming.state !== "open" || ["closing", "closed"].includes(parts.outgoing.state)) return;
+    const room = WINDOW_BYTES - held.bytes - parts.incoming.window;
+    if (room < WINDOW_BYTES / 2) return;
     parts.incoming.window += room;
-    protocol.channelWindowAdjust(parts.outgoing.id, room);
+    tryToSend(() => protocol.channelWindowAdjust(parts.outgoing.id, room));
   };
   const wait = createWait(options, "sent nothing");
   return async function* read() {
     for (;;) {
       if (signal.aborted) throw abortedError(signal);
-      const chunk = chunks.shift();
+      const chunk = held.take();
       if (chunk !== undefined) {
-        taken(chunk.length);
+        openWindow();
         yield chunk;
         continue;
       }
@@ -126,6 +133,50 @@ function createInput(options: ChannelStreamsOptions): () => ByteSource {
         return () => (waiting = undefined);
       });
     }
+  };
+}
+
+/**
+ * Bytes that nobody has read yet. Small pieces are put together: the window bounds bytes, and a client could send each
+ * of them in a packet of its own.
+ */
+function createHeldBytes(): { readonly bytes: number; add(chunk: Buffer): void; take(): Buffer | undefined } {
+  const chunks: Buffer[] = [];
+  let slab: Buffer | undefined;
+  let slabUsed = 0;
+  let bytes = 0;
+  const sealSlab = (): void => {
+    if (slab !== undefined) chunks.push(slab.subarray(0, slabUsed));
+    slab = undefined;
+    slabUsed = 0;
+  };
+  return {
+    get bytes() {
+      return bytes;
+    },
+    add(chunk) {
+      bytes += chunk.length;
+      if (chunk.length >= SMALL_BYTES) {
+        sealSlab();
+        chunks.push(chunk);
+        return;
+      }
+      if (slab !== undefined && slabUsed + chunk.length > slab.length) sealSlab();
+      if (slab === undefined && chunks.length === 0) {
+        // The usual case, a short request that is waited for, is not copied.
+        chunks.push(chunk);
+        return;
+      }
+      slab ??= Buffer.allocUnsafeSlow(SLAB_BYTES);
+      chunk.copy(slab, slabUsed);
+      slabUsed += chunk.length;
+    },
+    take() {
+      if (chunks.length === 0) sealSlab();
+      const chunk = chunks.shift();
+      bytes -= chunk?.length ?? 0;
+      return chunk;
+    },
   };
 }
 
@@ -170,8 +221,11 @@ function createOutput(options: ChannelStreamsOptions): {
       const end = Math.min(bytes.length, start + packetBytesMax, start + parts.outgoing.window);
       const piece = bytes.subarray(start, end);
       parts.outgoing.window -= piece.length;
-      if (toErrors) protocol.channelExtData(parts.outgoing.id, piece, EXTENDED_DATA_STDERR);
-      else protocol.channelData(parts.outgoing.id, piece);
+      const sent = tryToSend(() => {
+        if (toErrors) protocol.channelExtData(parts.outgoing.id, piece, EXTENDED_DATA_STDERR);
+        else protocol.channelData(parts.outgoing.id, piece);
+      });
+      if (!sent) throw gone();
       start = end;
     }
     return undefined;
@@ -228,6 +282,16 @@ function createOutput(options: ChannelStreamsOptions): {
     // A failure stays: nothing is sent behind a hole.
     done.then(forget, () => undefined);
     return done;
+  }
+}
+
+/** The library throws once the connection has ended, also when it has not said so yet. */
+function tryToSend(send: () => void): boolean {
+  try {
+    send();
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -29,7 +29,7 @@ describe("parseSshCommand", () => {
     "git-upload-pack 'app' && id",
     "git-upload-pack $(id)",
     "git-upload-pack `id`",
-    "git-upload-pack \"app\"",
+    'git-upload-pack "app"',
     "git-upload-pack a\\pp",
     "git-upload-pack 'app'\nid",
     " git-upload-pack 'app'",
@@ -60,11 +60,26 @@ describe("parseSshCommand", () => {
   });
 
   it("lets nothing but its own errors escape, and no odd name", () => {
-    const pieces = fc.constantFrom("git", "-", " ", "upload-pack", "'", "\\", "!", "app", "/", ".", "\0", "é");
+    const pieces = fc.constantFrom(
+      "git",
+      "-",
+      " ",
+      "upload-pack",
+      "'",
+      "\\",
+      "!",
+      "app",
+      "/",
+      ".",
+      "\0",
+      "é",
+    );
     fc.assert(
       fc.property(fc.array(fc.oneof(pieces, fc.string()), { maxLength: 12 }), (parts) => {
         try {
-          expect(parseSshCommand(`git-upload-pack ${parts.join("")}`).name).toMatch(/^[A-Za-z0-9_][A-Za-z0-9._/-]*$/);
+          expect(parseSshCommand(`git-upload-pack ${parts.join("")}`).name).toMatch(
+            /^[A-Za-z0-9_][A-Za-z0-9._/-]*$/,
+          );
         } catch (error) {
           expect(isGitwharfError(error, "protocol/bad-request", "storage/bad-name")).toBe(true);
         }

@@ -12,7 +12,11 @@
 import { GitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../../storage/contracts/repository-name.js";
 
-export type SshService = "git-upload-pack" | "git-receive-pack" | "git-upload-archive" | "git-lfs-authenticate";
+export type SshService =
+  | "git-upload-pack"
+  | "git-receive-pack"
+  | "git-upload-archive"
+  | "git-lfs-authenticate";
 
 export interface SshCommand {
   readonly service: SshService;

@@ -102,7 +102,7 @@ function sendExtensions(protocol: LibraryProtocol): void {
 /** @throws server/bad-configuration when another release of the library is installed than the one that was looked into */
 export function checkLibrary(): void {
   const { version } = createRequire(import.meta.url)("ssh2/package.json") as { readonly version: string };
-  if (/^1\.17\./.test(version)) return;
+  if (version.startsWith("1.17.")) return;
   throw new GitwharfError(
     "server/bad-configuration",
     `the SSH server is written for ssh2 1.17, and ssh2 ${version} is installed; install ssh2@1.17, or switch SSH off`,
