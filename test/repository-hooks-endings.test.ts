@@ -141,6 +141,26 @@ describe("a hook whose client has gone", () => {
   });
 });
 
+describe("a hook whose server closes", () => {
+  it.each(["pre-receive", "post-receive"])("is ended: %s", async (name) => {
+    writeHook(bare, name, "echo $$ > pid; echo ready > ready; sleep 300 & wait");
+    const closing = await createTestServer({
+      repositories: `${workspace.directory}/served`,
+      durability: "none",
+      log: () => undefined,
+      handlers: createRepositoryHooks({ environment: process.env, killAfterMs: 50 }),
+    });
+    const pushed = app.try("push", "-q", url.replace(server.url, closing.url), `${oid}:refs/heads/main`);
+    await appears(`${bare.directory}/ready`);
+    const pid = Number(readFileSync(`${bare.directory}/pid`, "latin1"));
+    await closing.close();
+    await settled(closing.server);
+    expect(isRunning(pid)).toBe(false);
+    await pushed;
+    expect(await refs()).toBe(name === "pre-receive" ? "" : "refs/heads/main");
+  });
+});
+
 describe("a hook that takes too long", () => {
   it("and ignores SIGTERM is killed", async () => {
     writeHook(bare, "pre-receive", "trap '' TERM\necho $$ > pid\nwhile :; do sleep 300; done");
