@@ -11,6 +11,14 @@ export type {
   Authenticator,
   ClientCertificate,
 } from "./access/authenticator.js";
+export type {
+  PolicyEntry,
+  PolicyFunction,
+  PolicyOperation,
+  PolicyRequirements,
+  PolicyRule,
+} from "./access/policies/policy-rule.js";
+export type { VerifyCommit } from "./access/policies/requirements.js";
 export type { Credentials } from "./access/credentials.js";
 export type {
   AuthorizationAnswer,

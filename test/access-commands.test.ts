@@ -123,6 +123,26 @@ describe("the commands for users, keys and tokens", () => {
     expect(await gitwharf(["key", "list"])).toMatchObject({ status: 0, stdout: "" });
   });
 
+  it("explain tells which rule decides", async () => {
+    const policies = [
+      { name: "kept", effect: "deny", refs: ["refs/heads/main"], actions: ["force"] },
+      { name: "team", effect: "allow", users: ["@users"] },
+    ];
+    writeFileSync(join(workspace.directory, "c.json"), JSON.stringify({ policies }));
+    const explain = (...args: readonly string[]) => gitwharf(["explain", "--config", "c.json", ...args]);
+    const main = ["ada", "push", "app", "refs/heads/main", "--action"];
+    expect(await explain(...main, "update")).toMatchObject({
+      status: 0,
+      stdout: "  kept does not match\n  team allows\nallowed by team\n",
+    });
+    expect(await explain(...main, "force")).toMatchObject({
+      status: 1,
+      stdout: "  kept denies\ndenied by kept\n",
+    });
+    expect((await explain("@anonymous", "read", "app")).stdout).toContain("denied: no rule allows it");
+    expect((await explain("ada", "push", "app", "main")).status).toBe(2);
+  });
+
   it("exit with 1 for what is not there, and with 2 for what is wrong", async () => {
     await gitwharf(["user", "add", "ada"]);
     expect(await gitwharf(["user", "add", "Ada"])).toMatchObject({ status: 1 });

@@ -113,7 +113,7 @@ for (const backend of ["disk", "memory"] as const) {
           authorize: ({ commands }) =>
             commands === undefined ? { allowed: true } : { allowed: false, reason: "not this ref" },
         },
-        said: /403/,
+        said: /\[remote rejected\].*\(not this ref\)/,
       },
       "authorize, of its making": {
         options: {

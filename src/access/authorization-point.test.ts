@@ -28,7 +28,7 @@ describe("createAuthorizationPoint", () => {
     for (const answer of [undefined, null, true, {}, { allowed: "yes" }]) {
       const authorize = createAuthorizationPoint({
         authorize: (() => answer) as Authorize,
-        isOpen: () => true,
+        isOpen: () => false,
         onFailure: () => undefined,
       });
       expect(await authorize(request)).toMatchObject({ allowed: false });

@@ -7,6 +7,7 @@ import { checkAgainstGrant } from "./grant.js";
 import { openAccess } from "./open-access.js";
 
 export interface AuthorizationPointOptions {
+  /** @default as long as the server is open everyone, then everyone who has signed in */
   readonly authorize: Authorize | undefined;
   /** False as soon as someone can sign in: anonymous callers are then challenged unless `authorize` lets them in. */
   readonly isOpen: () => MaybePromise<boolean>;
@@ -15,9 +16,9 @@ export interface AuthorizationPointOptions {
 
 /** An answer for every request: an error in the callback denies. */
 export function createAuthorizationPoint(options: AuthorizationPointOptions): Authorize {
-  const decide: Authorize =
-    options.authorize ??
-    (async (request) => ((await options.isOpen()) ? openAccess(request) : signedInOnly(request)));
+  const closed = options.authorize ?? signedInOnly;
+  const decide: Authorize = async (request) =>
+    (await options.isOpen()) ? openAccess(request) : closed(request);
   return async (request) => {
     try {
       const answer = await decide(request);

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { isGitwharfError } from "../base/errors.js";
 import { VERSION } from "../server/version.js";
+import { explainCommand } from "./explain-command.js";
 import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
@@ -29,6 +30,7 @@ for (const command of [
   userCommand(),
   keyCommand(),
   tokenCommand(),
+  explainCommand(),
   maintenanceCommand(),
   uploadPackCommand(),
   receivePackCommand(),

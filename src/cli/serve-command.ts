@@ -36,6 +36,7 @@ interface ServeFlags {
   readonly tlsKey?: string;
   readonly clientCa?: string;
   readonly database?: string;
+  readonly anonymousRead: readonly string[];
   readonly trustUserHeader?: string;
   readonly trustedProxy: readonly string[];
   readonly limit?: Record<string, number>;
@@ -96,6 +97,12 @@ export function serveCommand(): Command {
       (text: string, before: readonly string[]) => [...before, text],
       [],
     )
+    .option(
+      "--anonymous-read <pattern>",
+      "repositories that anyone may read, for instance public/**; may be repeated",
+      (text: string, before: readonly string[]) => [...before, text],
+      [],
+    )
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -118,6 +125,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...fromFile,
     repositories: typeof repositories === "string" ? resolve(repositories) : repositories,
     autoCreate,
+    ...(flags.anonymousRead.length > 0 ? { anonymousRead: flags.anonymousRead } : {}),
     ...databaseOf(flags, fromFile, repositories),
     ...defined("trustedUserHeader", trustedUserHeaderOf(flags)),
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
@@ -281,7 +289,8 @@ function parseLimit(text: string, before: Record<string, number> = {}): Record<s
   return { ...before, [match[1]]: Number(match[2]) };
 }
 
-async function readConfiguration(file: string): Promise<Configuration> {
+/** @throws server/bad-configuration */
+export async function readConfiguration(file: string): Promise<Configuration> {
   const path = resolve(file);
   let value: unknown;
   try {
@@ -322,6 +331,9 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     refFormat: true,
     authenticate: true,
     authenticators: true,
+    policies: true,
+    anonymousRead: true,
+    verifyCommit: true,
     database: true,
     users: true,
     signedTokens: true,

@@ -1,6 +1,8 @@
 /** The options of `createGitServer` and of a configuration file: the same names in both. */
 import type { Authenticator } from "../access/authenticator.js";
 import type { ClientCertificateUsers } from "../access/client-certificate-authenticator.js";
+import type { PolicyEntry } from "../access/policies/policy-rule.js";
+import type { VerifyCommit } from "../access/policies/requirements.js";
 import type { ProxyHeaderOptions } from "../access/proxy-header.js";
 import type { SignedTokenOptions } from "../access/signed-token.js";
 import type { StaticUsers } from "../access/static-users.js";
@@ -53,6 +55,15 @@ export interface GitServerOptions {
    * @default with `authenticate`: everyone who signed in; without: everyone
    */
   readonly authorize?: Authorize;
+  /**
+   * Rules about who may do what, in order; the first that decides counts, before `authorize`. What none decides is asked
+   * of `authorize`, and denied without it.
+   */
+  readonly policies?: readonly PolicyEntry[];
+  /** Patterns of repositories that anyone may read, signed in or not. */
+  readonly anonymousRead?: readonly string[];
+  /** For rules that require signed commits: whether the signature is good. @default it has to be there */
+  readonly verifyCommit?: VerifyCommit;
   /** Handlers of pushes, called in order. */
   readonly handlers?: PushHandlers | readonly PushHandlers[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */

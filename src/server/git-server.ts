@@ -24,6 +24,7 @@ import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js"
 import { checkOptions, limitsWith } from "./check-options.js";
 import type { SshListener } from "../transport/ssh/listener.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
+import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
 import { listenSshFor } from "./ssh-options.js";
@@ -77,11 +78,16 @@ export function createGitServer(options: GitServerOptions): GitServer {
         })
       : options.repositories;
   const creation = creationOf(options);
-  const handlers: PushHandlers[] = [createGrantHandler(), ...[options.handlers ?? []].flat()];
+  const identification = createIdentification(options, log);
+  const policies = createServerPolicies(options, identification.isOpen);
+  const handlers: PushHandlers[] = [
+    createGrantHandler(),
+    ...policies.handlers,
+    ...[options.handlers ?? []].flat(),
+  ];
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
-  const identification = createIdentification(options, log);
 
   const collisionDetection = options.collisionDetection ?? true;
   // Where it cannot run, the server must not start rather than refuse every push.
@@ -113,7 +119,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     identify: identification.identify,
     isOpen: identification.isOpen,
     authorize: createAuthorizationPoint({
-      authorize: options.authorize,
+      authorize: policies.authorize,
       isOpen: identification.isOpen,
       onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
     }),

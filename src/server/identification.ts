@@ -59,7 +59,8 @@ export function createIdentification(
   return {
     // Where nobody can be told apart, credentials that a client sends along decide nothing.
     identify: async (attempt) => ((await canSignIn()) ? ask(attempt) : { user: undefined }),
-    isOpen: async () => options.authorize === undefined && !(await canSignIn()),
+    isOpen: async () =>
+      options.authorize === undefined && options.policies === undefined && !(await canSignIn()),
     async close() {
       for (const authenticator of authenticators) await authenticator.close?.();
       await database?.close();

@@ -32,6 +32,7 @@ import { checkCommandName } from "./push-policy.js";
 import { type PushRequest, readPushRequest } from "./push-request.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
 import { type PushState, standing } from "./push-state.js";
+import { reportDenial } from "./report-denial.js";
 import { type CommandResult, formatReport } from "./report-status.js";
 import { moveRefs } from "./move-refs.js";
 
@@ -71,8 +72,8 @@ export async function serveReceivePack(
       return { failure: error };
     }
     if (request === undefined || request.commands.length === 0) return {};
-    await context.authorize(request.commands);
-    return await takePush(context, streams, reader, request);
+    const denied = await reportDenial(context, streams, reader, request);
+    return denied ?? (await takePush(context, streams, reader, request));
   } finally {
     await reader.close();
   }

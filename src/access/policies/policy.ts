@@ -1,0 +1,223 @@
+/**
+ * A list of rules as an `authorize` and a push handler. Before the objects of a push are there, a push is let through
+ * when some rule may allow it; the handler then decides on the quarantine, ref by ref, and one refusal refuses the push.
+ */
+import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
+import type { RefAction } from "../../engine/identity.js";
+import type { Push, PushCommand, PushHandlers } from "../../engine/push.js";
+import { compilePatterns } from "../name-pattern.js";
+import { possibleActions } from "../ref-rules.js";
+import { matchBeforeObjects, matchesCaller, matchesRef, policyOperation } from "./match-rule.js";
+import { checkPolicies, isPolicyFunction, nameOf, type PolicyEntry, type PolicyRule } from "./policy-rule.js";
+import { createPushFacts, type PushFacts } from "./push-facts.js";
+import { checkRequirements, type VerifyCommit } from "./requirements.js";
+
+export interface PolicyOptions {
+  readonly entries: readonly PolicyEntry[];
+  /** Asked when no entry decides. @default it is denied */
+  readonly otherwise?: Authorize | undefined;
+  readonly verifyCommit?: VerifyCommit | undefined;
+}
+
+export interface Policy {
+  readonly authorize: Authorize;
+  readonly handler: PushHandlers;
+}
+
+/** @throws server/bad-configuration */
+export function createPolicy(options: PolicyOptions): Policy {
+  const { entries, otherwise } = options;
+  checkPolicies(entries);
+  const decide = async (request: AuthorizationRequest): Promise<AuthorizationAnswer> => {
+    const commands = request.operation === "push" ? (request.commands ?? [undefined]) : [undefined];
+    for (const command of commands) {
+      const answer = await decideBeforeObjects(entries, request, command);
+      const final = answer ?? (await otherwise?.(request)) ?? refusal(undefined, request, command);
+      if (!final.allowed) return final;
+    }
+    return { allowed: true };
+  };
+  return {
+    authorize: async (request) => {
+      const answer = await decide(request);
+      if (answer.allowed || answer.answer !== undefined) return answer;
+      return { ...answer, answer: await answerTo(request, decide) };
+    },
+    handler: {
+      async preReceive(push) {
+        for (const command of push.commands) {
+          const why = await judge(options, push, command);
+          if (why !== undefined) return why;
+        }
+        return undefined;
+      },
+    },
+  };
+}
+
+/** Who has not signed in may do so; who may not read a repository does not learn whether it is there. */
+async function answerTo(
+  request: AuthorizationRequest,
+  decide: Authorize,
+): Promise<"challenge" | "hide" | "forbid"> {
+  if (request.identity.user === undefined) return "challenge";
+  if (policyOperation(request.operation) === "read") return "hide";
+  const { commands: _, ...rest } = request;
+  const mayRead = await decide({ ...rest, operation: "fetch" });
+  return mayRead.allowed ? "forbid" : "hide";
+}
+
+async function decideBeforeObjects(
+  entries: readonly PolicyEntry[],
+  request: AuthorizationRequest,
+  command: PushCommand | undefined,
+): Promise<AuthorizationAnswer | undefined> {
+  for (const entry of entries) {
+    if (isPolicyFunction(entry)) {
+      const answer = await entry.decide(request);
+      if (answer !== undefined) return answer;
+      continue;
+    }
+    if (entry.effect === "require") continue;
+    const match = matchBeforeObjects(entry, request, command);
+    if (match === "no") continue;
+    // It may be allowed: what is pushed will tell.
+    if (entry.effect === "allow") return { allowed: true };
+    if (match === "yes") return refusal(entry, request, command);
+  }
+  return undefined;
+}
+
+function refusal(
+  rule: PolicyRule | undefined,
+  request: AuthorizationRequest,
+  command: PushCommand | undefined,
+): AuthorizationAnswer {
+  const { operation, identity } = request;
+  if (rule?.reason !== undefined) return { allowed: false, reason: rule.reason };
+  if (identity.user === undefined) return { allowed: false, reason: "authentication required" };
+  if (command !== undefined)
+    return { allowed: false, reason: refRefusal(command.name, possibleActions(command)[0]) };
+  const verb = { read: "read", push: "push to", create: "create" }[policyOperation(operation)];
+  return { allowed: false, reason: `You are not allowed to ${verb} this repository` };
+}
+
+function refRefusal(ref: string, action: RefAction = "update"): string {
+  return `You are not allowed to ${action === "force" ? "force-update" : action} ${ref} in this repository`;
+}
+
+/** With everything known. @returns why not */
+async function judge(options: PolicyOptions, push: Push, command: PushCommand): Promise<string | undefined> {
+  const request: AuthorizationRequest = {
+    identity: push.identity,
+    repository: push.repository.name,
+    operation: "push",
+    commands: [command],
+    address: push.address,
+    transport: push.transport,
+  };
+  const facts = createPushFacts(push, command);
+  for (const entry of options.entries) {
+    if (isPolicyFunction(entry)) {
+      const answer = await entry.decide(request);
+      if (answer !== undefined) return answer.allowed ? undefined : answer.reason;
+      continue;
+    }
+    if (!matchesCaller(entry, request) || !(await matches(entry, command, facts))) continue;
+    if (entry.effect === "allow") return undefined;
+    if (entry.effect === "deny") return entry.reason ?? refRefusal(command.name, await facts.action());
+    const context = { push, command, facts, verifyCommit: options.verifyCommit };
+    const why = await checkRequirements(entry, entry.require ?? {}, context);
+    if (why !== undefined) return entry.reason === undefined ? why : `${entry.reason} (${why})`;
+  }
+  const answer = await options.otherwise?.(request);
+  if (answer === undefined) return refRefusal(command.name, await facts.action());
+  return answer.allowed ? undefined : answer.reason;
+}
+
+async function matches(rule: PolicyRule, command: PushCommand, facts: PushFacts): Promise<boolean> {
+  let match = matchesRef(rule, command.name, possibleActions(command));
+  if (match === "maybe") match = matchesRef(rule, command.name, [await facts.action()]);
+  if (match !== "yes") return false;
+  if (rule.paths === undefined) return true;
+  const isMeant = compilePatterns(rule.paths);
+  const paths = [...(await facts.paths())];
+  return rule.effect === "allow" ? paths.every(isMeant) : paths.some(isMeant);
+}
+
+/** One rule as `gitwharf explain` tells of it. */
+export interface Explanation {
+  readonly rule: string;
+  readonly verdict:
+    | "allows"
+    | "denies"
+    | "may allow"
+    | "may deny"
+    | "requires"
+    | "does not match"
+    | "is code";
+}
+
+export interface ExplainedRequest {
+  readonly user: string | undefined;
+  readonly repository: string;
+  readonly operation: "read" | "push" | "create";
+  readonly ref?: string;
+  readonly action?: RefAction;
+}
+
+/**
+ * Rule by rule up to the one that decides; what depends on the objects of a push is told as "may".
+ * @returns undefined as `outcome` when it depends
+ */
+export function explain(
+  entries: readonly PolicyEntry[],
+  asked: ExplainedRequest,
+): { readonly outcome: "allowed" | "denied" | undefined; readonly rules: readonly Explanation[] } {
+  const request = {
+    identity: { user: asked.user },
+    repository: asked.repository,
+    operation: asked.operation === "read" ? ("fetch" as const) : asked.operation,
+  };
+  const rules: Explanation[] = [];
+  let depends = false;
+  for (const [index, entry] of entries.entries()) {
+    const tell = (verdict: Explanation["verdict"]): void =>
+      void rules.push({ rule: nameOf(entry, index), verdict });
+    if (isPolicyFunction(entry)) {
+      depends = true;
+      tell("is code");
+      continue;
+    }
+    const match = matchExplained(entry, request, asked);
+    if (match === "no") tell("does not match");
+    else if (entry.effect === "require") {
+      depends = true;
+      tell("requires");
+    } else if (match === "maybe") {
+      depends = true;
+      tell(entry.effect === "allow" ? "may allow" : "may deny");
+    } else {
+      tell(entry.effect === "allow" ? "allows" : "denies");
+      const outcome = entry.effect === "allow" ? "allowed" : "denied";
+      return { outcome: depends ? undefined : outcome, rules };
+    }
+  }
+  return { outcome: depends ? undefined : "denied", rules };
+}
+
+function matchExplained(
+  rule: PolicyRule,
+  request: Parameters<typeof matchesCaller>[1],
+  { ref, action }: ExplainedRequest,
+): "yes" | "no" | "maybe" {
+  if (!matchesCaller(rule, request)) return "no";
+  if (request.operation !== "push") return "yes";
+  if (ref === undefined) return rule.refs === undefined && rule.actions === undefined ? "yes" : "maybe";
+  const match = matchesRef(
+    rule,
+    ref,
+    action === undefined ? ["create", "update", "force", "delete"] : [action],
+  );
+  return match === "yes" && rule.paths !== undefined ? "maybe" : match;
+}

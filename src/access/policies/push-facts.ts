@@ -1,0 +1,88 @@
+/**
+ * What is only known once the objects of a push are in its quarantine, found out when a rule asks and kept: the action,
+ * the new commits, the changed paths, sizes.
+ */
+import { isPromise } from "../../base/maybe-promise.js";
+import { changedPaths } from "../../engine/changed-paths.js";
+import { createCommitReader } from "../../engine/fetch/commit-reader.js";
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
+import type { RefAction } from "../../engine/identity.js";
+import { peelTag } from "../../engine/peel.js";
+import type { Push, PushCommand } from "../../engine/push.js";
+import { walkRange, type WalkedCommit } from "../../engine/revision-walk.js";
+import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
+import { MODE_GITLINK } from "../../object/tree.js";
+import { actionOf } from "../push-action.js";
+
+export interface PushFacts {
+  action(): Promise<RefAction>;
+  /** Commits that the ref leads to from now on and did not before, without those that `exclude` leads to. */
+  commits(exclude: readonly ObjectId[]): Promise<readonly WalkedCommit[]>;
+  /** Paths that those commits change, against all that the repository's refs lead to when the ref is new. */
+  paths(): Promise<ReadonlySet<string>>;
+  /** The largest file among them. */
+  largestFile(): Promise<{ readonly path: string; readonly sizeBytes: number } | undefined>;
+  /** Bytes of the packs that came. */
+  readonly packBytes: number;
+}
+
+interface Changes {
+  readonly paths: ReadonlySet<string>;
+  readonly largest: { readonly path: string; readonly sizeBytes: number } | undefined;
+}
+
+export function createPushFacts(push: Push, command: PushCommand): PushFacts {
+  const { snapshot, quarantine } = push;
+  let action: Promise<RefAction> | undefined;
+  let changes: Promise<Changes> | undefined;
+  const commits = (exclude: readonly ObjectId[]): Promise<readonly WalkedCommit[]> =>
+    newCommits(push, command, exclude);
+  const findChanges = (): Promise<Changes> => {
+    const known = isNullObjectId(command.oldOid) ? snapshot.refs.all.map((ref) => ref.oid) : [];
+    return (changes ??= changesOf(push, () => commits(known)));
+  };
+  return {
+    action: () => (action ??= actionOf(push, command)),
+    commits,
+    paths: async () => (await findChanges()).paths,
+    largestFile: async () => (await findChanges()).largest,
+    packBytes: (quarantine?.packs ?? []).reduce((sum, pack) => sum + pack.bytes.sizeBytes, 0),
+  };
+}
+
+async function newCommits(
+  push: Push,
+  { oldOid, newOid }: PushCommand,
+  exclude: readonly ObjectId[],
+): Promise<readonly WalkedCommit[]> {
+  if (isNullObjectId(newOid)) return [];
+  const { objects } = push;
+  const tip = (await peelTag(objects, newOid))?.oid ?? newOid;
+  const header = objects.readHeader(tip);
+  if ((isPromise(header) ? await header : header)?.type !== "commit") return [];
+  const shallow = new Set([...push.snapshot.shallow, ...push.newShallow]);
+  const { commits } = await walkRange(createCommitReader(objects, shallow), {
+    include: [tip],
+    exclude: [...(isNullObjectId(oldOid) ? [] : [oldOid]), ...exclude],
+    budget: new WorkBudget({ signal: push.signal }),
+  });
+  return commits;
+}
+
+async function changesOf(push: Push, commits: () => Promise<readonly WalkedCommit[]>): Promise<Changes> {
+  const { objects } = push;
+  const budget = new WorkBudget({ signal: push.signal });
+  const paths = new Set<string>();
+  let largest: Changes["largest"];
+  for (const commit of await commits()) {
+    const parentTrees = commit.parents.map((parent) => parent.tree);
+    for await (const { path, entry } of changedPaths(objects, commit.tree, parentTrees, budget)) {
+      paths.add(path);
+      if (entry === undefined || entry.mode === MODE_GITLINK) continue;
+      const read = objects.readHeader(entry.oid);
+      const sizeBytes = (isPromise(read) ? await read : read)?.sizeBytes ?? 0;
+      if (sizeBytes > (largest?.sizeBytes ?? -1)) largest = { path, sizeBytes };
+    }
+  }
+  return { paths, largest };
+}

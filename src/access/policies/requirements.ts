@@ -1,0 +1,59 @@
+/** What a rule requires of a push. @returns why it is not met */
+import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
+import type { Push, PushCommand } from "../../engine/push.js";
+import { commitSignature } from "../../object/commit-signature.js";
+import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
+import type { PolicyRequirements, PolicyRule } from "./policy-rule.js";
+import { matchesRef } from "./match-rule.js";
+import type { PushFacts } from "./push-facts.js";
+
+/** Is the signature good, and the signer one who may? Without it a signature has only to be there. */
+export type VerifyCommit = (commit: {
+  readonly oid: ObjectId;
+  /** The commit as it stands, its signature included. */
+  readonly data: Buffer;
+  readonly signature: string;
+  readonly committerEmail: string;
+}) => MaybePromise<boolean>;
+
+export interface RequirementContext {
+  readonly push: Push;
+  readonly command: PushCommand;
+  readonly facts: PushFacts;
+  readonly verifyCommit: VerifyCommit | undefined;
+}
+
+export async function checkRequirements(
+  rule: PolicyRule,
+  required: PolicyRequirements,
+  context: RequirementContext,
+): Promise<string | undefined> {
+  const { facts, command } = context;
+  if (isNullObjectId(command.newOid)) return undefined;
+  const { pushBytesMax, fileBytesMax, signedCommits } = required;
+  if (pushBytesMax !== undefined && facts.packBytes > pushBytesMax)
+    return `the push has ${facts.packBytes} bytes, and ${pushBytesMax} are allowed`;
+  if (fileBytesMax !== undefined) {
+    const largest = await facts.largestFile();
+    if (largest !== undefined && largest.sizeBytes > fileBytesMax)
+      return `'${largest.path}' has ${largest.sizeBytes} bytes, and ${fileBytesMax} are allowed`;
+  }
+  return signedCommits === true ? checkSignatures(rule, context) : undefined;
+}
+
+/** Of all commits that come to the ref, wherever in the repository they have been: but for what such a ref has already. */
+async function checkSignatures(rule: PolicyRule, context: RequirementContext): Promise<string | undefined> {
+  const { push, facts, verifyCommit } = context;
+  const covered = push.snapshot.refs.all.filter((ref) => matchesRef(rule, ref.name, ["update"]) !== "no");
+  for (const { oid } of await facts.commits(covered.map((ref) => ref.oid))) {
+    const read = push.objects.read(oid);
+    const object = isPromise(read) ? await read : read;
+    if (object === undefined) return `commit ${oid} cannot be read`;
+    const { data } = object;
+    const signed = commitSignature(data, push.objects.objectFormat);
+    if (signed === undefined) return `commit ${oid} is not signed`;
+    const good = await verifyCommit?.({ oid, data, ...signed });
+    if (good === false) return `the signature of commit ${oid} is not good`;
+  }
+  return undefined;
+}

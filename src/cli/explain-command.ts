@@ -1,0 +1,81 @@
+/** `gitwharf explain USER OPERATION REPOSITORY [REF]`: which rule decides, without asking a server. */
+import { Command, Option } from "commander";
+import { REF_ACTIONS } from "../access/ref-rules.js";
+import { explain, type Explanation } from "../access/policies/policy.js";
+import type { PolicyOperation } from "../access/policies/policy-rule.js";
+import { GitwharfError } from "../base/errors.js";
+import type { RefAction } from "../engine/identity.js";
+import { checkRefName } from "../object/ref-name.js";
+import { policyEntriesOf } from "../server/server-policies.js";
+import { parseRepositoryName } from "../storage/contracts/repository-name.js";
+import { readConfiguration } from "./serve-command.js";
+
+interface ExplainFlags {
+  readonly config?: string;
+  readonly action?: RefAction;
+  readonly json?: boolean;
+}
+
+export function explainCommand(): Command {
+  return new Command("explain")
+    .description("Tell which rule of the configuration decides. Exits with 1 when it is denied.")
+    .argument("<user>", "a user's name, or @anonymous")
+    .argument("<operation>", "read, push or create")
+    .argument("<repository>")
+    .argument("[ref]", "for a push: a full ref name, for instance refs/heads/main")
+    .option("--config <file>", "the configuration of the server")
+    .addOption(new Option("--action <action>", "what the push does to the ref").choices(REF_ACTIONS))
+    .option("--json", "print JSON")
+    .action(explainRequest);
+}
+
+async function explainRequest(
+  user: string,
+  operation: string,
+  repository: string,
+  ref: string | undefined,
+  flags: ExplainFlags,
+): Promise<void> {
+  if (!isOperation(operation)) throw wrong(`'${operation}' is none of read, push and create`);
+  if (ref !== undefined && (!ref.startsWith("refs/") || checkRefName(ref) !== undefined))
+    throw wrong(`'${ref}' is not a full ref name; write refs/heads/NAME or refs/tags/NAME`);
+  const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
+  const entries = policyEntriesOf(configuration);
+  const asked = {
+    user: user === "@anonymous" ? undefined : user,
+    repository: parseRepositoryName(repository),
+    operation,
+    ...(ref === undefined ? {} : { ref }),
+    ...(flags.action === undefined ? {} : { action: flags.action }),
+  };
+  const { outcome, rules } = entries.length === 0 ? withoutRules(asked.user) : explain(entries, asked);
+  const isAsked = entries.length > 0 && outcome === "denied" && configuration.authorize !== undefined;
+  const told = isAsked && !rules.some(({ verdict }) => verdict === "denies") ? undefined : outcome;
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ outcome: told ?? "depends", rules })}\n`);
+  else {
+    for (const { rule, verdict } of rules) process.stdout.write(`  ${rule} ${verdict}\n`);
+    process.stdout.write(`${told ?? "it depends on what is pushed, or on code"}${decidedBy(rules, told)}\n`);
+  }
+  if (told === "denied") process.exitCode = 1;
+}
+
+function decidedBy(rules: readonly Explanation[], outcome: string | undefined): string {
+  if (outcome === undefined) return "";
+  const last = rules.at(-1);
+  const decides = last?.verdict === "allows" || last?.verdict === "denies";
+  return decides ? ` by ${last.rule}` : ": no rule allows it";
+}
+
+function withoutRules(user: string | undefined): ReturnType<typeof explain> {
+  const verdict = user === undefined ? "denies" : "allows";
+  const rule = "the default (who has signed in may do everything; nobody else, once there is a user)";
+  return { outcome: user === undefined ? "denied" : "allowed", rules: [{ rule, verdict }] };
+}
+
+function isOperation(text: string): text is PolicyOperation {
+  return ["read", "push", "create"].includes(text);
+}
+
+function wrong(message: string): GitwharfError {
+  return new GitwharfError("server/bad-configuration", message);
+}

@@ -1,0 +1,71 @@
+/**
+ * The paths that a commit changes: entries that are as in none of its parents (so that a clean merge changes nothing,
+ * and one with changes of its own does). Renames are a path gone and a path come. Not here: which commits to look at.
+ */
+import { GitwharfError } from "../base/errors.js";
+import { isPromise } from "../base/maybe-promise.js";
+import { MODE_TREE, parseTree, type TreeEntry } from "../object/tree.js";
+import type { ObjectId } from "../object/object-id.js";
+import type { ObjectReader } from "../storage/contracts/object-reader.js";
+import type { WorkBudget } from "./fetch/work-budget.js";
+
+export interface ChangedPath {
+  readonly path: string;
+  /** What stands there now: a blob or a submodule's commit; undefined: nothing. */
+  readonly entry: TreeEntry | undefined;
+}
+
+interface Directory {
+  /** "" or with a slash at its end. */
+  readonly prefix: string;
+  readonly tree: ObjectId | undefined;
+  readonly oldTrees: readonly (ObjectId | undefined)[];
+}
+
+/**
+ * @param parentTrees none: every path is new
+ * @throws object/corrupt, object/malformed
+ */
+export async function* changedPaths(
+  objects: ObjectReader,
+  tree: ObjectId,
+  parentTrees: readonly ObjectId[],
+  budget: WorkBudget,
+): AsyncGenerator<ChangedPath> {
+  const oldTrees = parentTrees.length === 0 ? [undefined] : parentTrees;
+  const stack: Directory[] = [{ prefix: "", tree, oldTrees }];
+  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+    const entries = await readEntries(objects, at.tree);
+    const olds: ReadonlyMap<string, TreeEntry>[] = [];
+    for (const old of at.oldTrees) olds.push(await readEntries(objects, old));
+    if (budget.spend(1 + olds.length)) await budget.pause();
+    // What is gone is gone from every parent, or it is as in one of them.
+    const names = new Set([...entries.keys(), ...(olds[0]?.keys() ?? [])]);
+    for (const name of names) {
+      const entry = entries.get(name);
+      const before = olds.map((old) => old.get(name));
+      if (before.some((old) => old?.oid === entry?.oid && old?.mode === entry?.mode)) continue;
+      const path = at.prefix + name;
+      const isTree = (each: TreeEntry | undefined): boolean => each?.mode === MODE_TREE;
+      const all = [entry, ...before];
+      if (all.some((each) => each !== undefined && !isTree(each)))
+        yield { path, entry: isTree(entry) ? undefined : entry };
+      if (all.some(isTree)) {
+        const idOf = (each: TreeEntry | undefined): ObjectId | undefined =>
+          isTree(each) ? each?.oid : undefined;
+        stack.push({ prefix: `${path}/`, tree: idOf(entry), oldTrees: before.map(idOf) });
+      }
+    }
+  }
+}
+
+async function readEntries(
+  objects: ObjectReader,
+  tree: ObjectId | undefined,
+): Promise<ReadonlyMap<string, TreeEntry>> {
+  if (tree === undefined) return new Map();
+  const read = objects.read(tree);
+  const object = isPromise(read) ? await read : read;
+  if (object === undefined) throw new GitwharfError("object/corrupt", `tree ${tree} is missing`);
+  return new Map(parseTree(object.data, objects.objectFormat).map((entry) => [entry.name, entry]));
+}

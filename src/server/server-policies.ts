@@ -1,0 +1,53 @@
+/** The rules of the configuration and the `authorize` callback as one. */
+import { createPolicy } from "../access/policies/policy.js";
+import { checkPolicies, type PolicyEntry } from "../access/policies/policy-rule.js";
+import type { MaybePromise } from "../base/maybe-promise.js";
+import type { Authorize } from "../engine/authorization.js";
+import type { PushHandlers } from "../engine/push.js";
+import type { GitServerOptions } from "./git-server-options.js";
+
+export interface ServerPolicies {
+  /** undefined: there is nothing but the difference between open and closed. */
+  readonly authorize: Authorize | undefined;
+  readonly handlers: readonly PushHandlers[];
+}
+
+type PolicyOptions = Pick<GitServerOptions, "anonymousRead" | "policies" | "authorize" | "verifyCommit">;
+
+/** @throws server/bad-configuration */
+export function createServerPolicies(
+  options: PolicyOptions,
+  isOpen: () => MaybePromise<boolean>,
+): ServerPolicies {
+  const { authorize } = options;
+  const entries = policyEntriesOf(options);
+  if (entries.length === 0) return { authorize, handlers: [] };
+  const { verifyCommit } = options;
+  const policy = createPolicy({ entries, otherwise: authorize, verifyCommit });
+  const { preReceive } = policy.handler;
+  const handler: PushHandlers = {
+    // As long as there is nobody to tell apart, `anonymousRead` closes nothing.
+    preReceive: async (push) => ((await isOpen()) ? undefined : preReceive?.(push)),
+  };
+  return { authorize: policy.authorize, handlers: [handler] };
+}
+
+/** All rules in their order, those that other options stand for among them. */
+export function policyEntriesOf(options: PolicyOptions): readonly PolicyEntry[] {
+  const { anonymousRead, policies, authorize } = options;
+  const entries: PolicyEntry[] = [];
+  if (anonymousRead !== undefined && anonymousRead.length > 0) {
+    entries.push({
+      name: "anonymousRead",
+      effect: "allow",
+      repositories: anonymousRead,
+      operations: ["read"],
+    });
+  }
+  if (policies !== undefined) {
+    checkPolicies(policies);
+    entries.push(...policies);
+  } else if (entries.length > 0 && authorize === undefined)
+    entries.push({ name: "signed in", effect: "allow", users: ["@users"] });
+  return entries;
+}
