@@ -6,13 +6,14 @@ import type { HttpRequest } from "./request-body.js";
 /** undefined when there is none: plain HTTP, no certificate asked for, none offered. */
 export function clientCertificateOf(request: HttpRequest): ClientCertificate | undefined {
   const socket = "stream" in request ? request.stream.session?.socket : request.socket;
-  if (socket === undefined || !("getPeerCertificate" in socket)) return undefined;
-  const tls = socket as TLSSocket;
-  const certificate = tls.getPeerCertificate() as PeerCertificate | null;
+  const tls = socket as Partial<TLSSocket> | undefined;
+  // Not `in`: what HTTP/2 hands out stands for its socket and answers that with no.
+  if (typeof tls?.getPeerCertificate !== "function") return undefined;
+  const certificate = tls.getPeerCertificate() as Partial<PeerCertificate> | null;
   // Without one, Node answers with an object that has nothing in it.
-  if (certificate === null || certificate.fingerprint256 === undefined) return undefined;
+  if (certificate?.fingerprint256 === undefined) return undefined;
   return {
-    isTrusted: tls.authorized,
+    isTrusted: tls.authorized === true,
     subject: { ...certificate.subject },
     alternativeNames: splitAlternativeNames(certificate.subjectaltname ?? ""),
     fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
