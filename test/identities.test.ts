@@ -7,6 +7,7 @@ import { SignJWT } from "jose";
 import { generate } from "selfsigned";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAccessToken } from "../src/access/access-token.js";
+import { fingerprintOf } from "../src/access/ssh-public-key.js";
 import { hashPassword } from "../src/access/password-hash.js";
 import { type AccessStore, createAccessStore } from "../src/database/access-store.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
@@ -15,6 +16,8 @@ import type { Identity } from "../src/engine/push.js";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../src/server/git-server-options.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { createSshClient } from "./support/ssh-client.js";
+import { makeSshKey, type SshKeyFile } from "./support/ssh-keygen.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { send } from "./support/raw-http.js";
 import { pushOfBlob, RECEIVE_PACK_TYPE } from "./support/raw-push.js";
@@ -27,6 +30,7 @@ let workspace: GitClient;
 let app: GitClient;
 let server: GitServer | undefined;
 let url: string;
+let sshPort: number | undefined;
 let database: Database;
 let store: AccessStore;
 let location: string;
@@ -63,8 +67,9 @@ async function serve(
     handlers: { preReceive: ({ identity }) => void pushedBy.push(identity) },
     ...options,
   });
-  const { http } = await server.listen({ http: 0, ...listen });
+  const { http, ssh } = await server.listen({ http: 0, ...listen });
   url = http.url;
+  sshPort = ssh?.port;
   return url;
 }
 
@@ -363,5 +368,42 @@ describe("10,000 wrong passwords", () => {
     expect((counts.get(401) ?? 0) + (counts.get(429) ?? 0)).toBe(10_000);
     // Checks are what costs: few were made, the rest was turned away.
     expect(counts.get(429)).toBeGreaterThan(5000);
+  });
+});
+
+describe("SSH keys of the database", () => {
+  it("sign in at once when added, are held to what they are for, and end when removed", async () => {
+    const laptop = makeSshKey(workspace.directory, "laptop");
+    const deploy = makeSshKey(workspace.directory, "deploy");
+    const stranger = makeSshKey(workspace.directory, "stranger");
+    await serve({}, { ssh: 0 });
+    const port = sshPort ?? expect.fail();
+    const add = async (key: SshKeyFile, grant?: Grant): Promise<string> => {
+      const fingerprint = fingerprintOf(key.blob);
+      const blob = key.blob.toString("base64");
+      const about = { fingerprint, user: "ada", type: "ssh-ed25519", blob, comment: "" };
+      await store.addKey({ ...about, grant: grant === undefined ? undefined : JSON.stringify(grant) });
+      return fingerprint;
+    };
+    const fingerprint = await add(laptop);
+    await add(deploy, { operations: ["read"], repositories: ["app"] });
+    const git = (key: SshKeyFile, ...args: readonly string[]): ReturnType<GitClient["tryWith"]> => {
+      const options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
+      const client = createSshClient({ directory: workspace.directory, port, keys: [key.path], options });
+      return app.tryWith({ env: client.environment }, ...args);
+    };
+    const at = (name: string): string => `ssh://git@127.0.0.1:${port}/${name}.git`;
+    expect(await git(laptop, "push", "-q", at("app"), "main")).toMatchObject({ status: 0 });
+    expect(await git(laptop, "push", "-q", at("other"), "main")).toMatchObject({ status: 0 });
+    expect(pushedBy[0]).toEqual({ user: "ada", method: "ssh-key", credentialId: fingerprint });
+    expect(await git(deploy, "ls-remote", at("app"))).toMatchObject({ status: 0 });
+    expect((await git(deploy, "ls-remote", at("other"))).stderr).toContain("'other' does not exist");
+    expect((await git(deploy, "push", at("app"), "main:x")).stderr).toContain(
+      "this ssh-key does not allow to write",
+    );
+    expect((await git(stranger, "ls-remote", at("app"))).stderr).toContain("Permission denied");
+    expect((await store.findKey(fingerprint))?.lastUsedAt).toBeTypeOf("number");
+    await store.removeKey(fingerprint);
+    expect((await git(laptop, "ls-remote", at("app"))).stderr).toContain("Permission denied");
   });
 });
