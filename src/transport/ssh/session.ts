@@ -35,6 +35,8 @@ export interface SshSessionOptions {
 }
 
 const GIT_PROTOCOL_VALUE = /^[\x21-\x7e]{1,256}$/;
+/** Time for a client to close its side of a channel. */
+const CLOSE_WAIT_MS = 2000;
 const STATUS_REFUSED = 1;
 const STATUS_BROKEN_OFF = 128;
 
@@ -110,10 +112,27 @@ function run(
     } catch (error) {
       status = await tell(host, streams, what, error);
     }
-    log((await streams.exit(status)) ? status : "gone");
+    const told = await streams.exit(status);
+    log(told ? status : "gone");
+    // A client that reads the end of the connection together with the exit status takes the status for lost.
+    if (told && !left.signal.aborted) await closedOrLate(left.signal);
     connection.off("close", onClose);
     end();
   })();
+}
+
+function closedOrLate(closed: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, CLOSE_WAIT_MS);
+    closed.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
 }
 
 /** @returns the exit status */
