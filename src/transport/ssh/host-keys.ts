@@ -5,10 +5,10 @@
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import ssh2 from "ssh2";
 import { fingerprintOf } from "../../access/ssh-public-key.js";
 import { GitwharfError } from "../../base/errors.js";
+import { makeOpensshKey, type OpensshKeyKind } from "./openssh-private-key.js";
 
 export interface SshHostKey {
   /** `ssh-ed25519` */
@@ -18,18 +18,8 @@ export interface SshHostKey {
   readonly privateKey: Buffer;
 }
 
-const KINDS = [
-  { name: "ed25519", options: undefined },
-  { name: "ecdsa", options: { bits: 256 } },
-  { name: "rsa", options: { bits: 3072 } },
-] as const;
-
-type Generate = (
-  name: string,
-  options: { readonly bits?: number; readonly comment?: string },
-) => Promise<{ readonly private: string; readonly public: string }>;
-
-const generate = promisify(ssh2.utils.generateKeyPair as (...args: unknown[]) => void) as unknown as Generate;
+const KINDS = ["ed25519", "ecdsa", "rsa"] as const satisfies readonly OpensshKeyKind[];
+const COMMENT = "gitwharf";
 
 /** @throws server/bad-configuration when a key cannot be read, is open to others or cannot be written */
 export async function readHostKeys(directory: string): Promise<readonly SshHostKey[]> {
@@ -37,8 +27,8 @@ export async function readHostKeys(directory: string): Promise<readonly SshHostK
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const made = KINDS.map(async (kind) => {
-      const file = join(directory, `ssh_host_${kind.name}_key`);
-      if (!(await exists(file))) await makeKey(file, kind.name, kind.options);
+      const file = join(directory, `ssh_host_${kind}_key`);
+      if (!(await exists(file))) await makeKey(file, kind);
       return readKey(file);
     });
     // All have ended before a failure of one is told.
@@ -62,9 +52,8 @@ export async function readHostKeys(directory: string): Promise<readonly SshHostK
 export async function makeTransientHostKeys(): Promise<readonly SshHostKey[]> {
   const keys: SshHostKey[] = [];
   for (const kind of KINDS.slice(0, 2)) {
-    keys.push(
-      parseKey(Buffer.from((await generate(kind.name, kind.options ?? {})).private), "a new SSH host key"),
-    );
+    const { privateKey } = await makeOpensshKey(kind, COMMENT);
+    keys.push(parseKey(Buffer.from(privateKey), "a new SSH host key"));
   }
   return keys;
 }
@@ -93,23 +82,19 @@ function parseKey(privateKey: Buffer, what: string): SshHostKey {
 }
 
 /** Whole or not at all; of several servers that start at once the first one's key stays. */
-async function makeKey(
-  file: string,
-  name: string,
-  options: { readonly bits: number } | undefined,
-): Promise<void> {
-  const made = await generate(name, { ...options, comment: "gitwharf" });
+async function makeKey(file: string, kind: OpensshKeyKind): Promise<void> {
+  const made = await makeOpensshKey(kind, COMMENT);
   const unfinished = `${file}.${randomBytes(6).toString("hex")}`;
   const handle = await open(unfinished, "wx", 0o600);
   try {
-    await handle.writeFile(made.private);
+    await handle.writeFile(made.privateKey);
     await handle.sync();
   } finally {
     await handle.close();
   }
   try {
     await link(unfinished, file);
-    await writeFile(`${file}.pub`, `${made.public.trim()}\n`);
+    await writeFile(`${file}.pub`, `${made.publicLine}\n`);
   } catch (error) {
     if (!(await exists(file))) throw error;
   } finally {
