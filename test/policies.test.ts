@@ -266,6 +266,44 @@ describe("policies", () => {
     expect((await push("zoe", "main:zoe")).status).not.toBe(0);
   });
 
+  it("hide refs from some readers, whatever they ask for, and when they push", async () => {
+    await serve([
+      { effect: "allow", operations: ["read"], refs: ["refs/heads/secret/ada"], users: ["ada"] },
+      { effect: "deny", operations: ["read"], refs: ["refs/heads/secret/**"], users: ["ada", "bob"] },
+      { effect: "allow", users: ["@users"] },
+    ]);
+    await app.run("push", "-q", as("owner"), "main");
+    const secret = await commit("docs/secret", "secret\n");
+    await app.run("push", "-q", as("owner"), "main:refs/heads/secret/owner");
+    const ada = await commit("docs/ada", "ada\n");
+    await app.run("push", "-q", as("owner"), "main:refs/heads/secret/ada");
+    for (const version of ["0", "2"]) {
+      const seenBy = async (user: string): Promise<string> =>
+        (await workspace.run("-c", `protocol.version=${version}`, "ls-remote", as(user))).replaceAll(
+          /^\S+\t/gm,
+          "",
+        );
+      expect(await seenBy("owner")).toBe(
+        "HEAD\nrefs/heads/main\nrefs/heads/secret/ada\nrefs/heads/secret/owner",
+      );
+      expect(await seenBy("ada")).toBe("HEAD\nrefs/heads/main\nrefs/heads/secret/ada");
+      expect(await seenBy("bob")).toBe("HEAD\nrefs/heads/main");
+      await workspace.run("init", "-q", `bob-${version}`);
+      const bob = workspace.in(`bob-${version}`);
+      const wanted = await bob.try("-c", `protocol.version=${version}`, "fetch", "-q", as("bob"), secret);
+      expect(wanted.stderr).toMatch(/not our ref|unadvertised object/);
+      await bob.run("fetch", "-q", as("owner"), secret);
+    }
+    const advertised = await send(`${server?.urlOf("app")}/info/refs?service=git-receive-pack`, {
+      headers: basic("bob"),
+    });
+    expect(advertised.body.toString()).not.toContain("secret");
+    expect(advertised.body.toString()).not.toContain(ada);
+    expect((await push("bob", `+${secret}^:refs/heads/secret/owner`)).stderr).toContain("hidden ref");
+    expect((await send(`${server?.urlOf("app")}/HEAD`, { headers: basic("bob") })).status).toBe(403);
+    expect((await send(`${server?.urlOf("app")}/HEAD`, { headers: basic("owner") })).status).toBe(200);
+  });
+
   it("let anyone read what is listed for that, and nobody push unseen", async () => {
     await serve(undefined, { anonymousRead: ["public/**"] });
     await app.run("push", "-q", as("ada", "public/app"), "main");

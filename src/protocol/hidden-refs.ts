@@ -36,3 +36,13 @@ function parsePattern(pattern: string): Rule {
     .replace(/\/+$/, "");
   return { hides: !shows, name, directory: `${name}/` };
 }
+
+let functions = 0;
+const functionKeys = new WeakMap<IsHiddenRef, number>();
+
+/** For keys of caches: equal when the same is hidden. */
+export function hiddenRefsKey(patterns: readonly string[], isHidden: IsHiddenRef | undefined): string {
+  let number = isHidden === undefined ? 0 : functionKeys.get(isHidden);
+  if (isHidden !== undefined && number === undefined) functionKeys.set(isHidden, (number = ++functions));
+  return `${patterns.length} ${patterns.join("\n")}\n${number}`;
+}

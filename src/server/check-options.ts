@@ -41,13 +41,64 @@ export function checkOptions(options: GitServerOptions): void {
     const value: unknown = options[option];
     if (value !== undefined && typeof value !== "boolean") throw wrong(`${option} is true or false`);
   }
-  for (const option of ["authenticate", "authorize", "verifyPushCertificate", "log"] as const) {
+  for (const option of [
+    "authenticate",
+    "authorize",
+    "verifyPushCertificate",
+    "verifyCommit",
+    "log",
+  ] as const) {
     const value: unknown = options[option];
     if (value !== undefined && typeof value !== "function") throw wrong(`${option} is a function`);
   }
+  checkAccessOptions(options);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (limits !== undefined) checkLimits(limits);
+}
+
+/** undefined: any. */
+const ACCESS_KEYS = {
+  users: undefined,
+  signedTokens: ["keys", "audience", "issuer", "lifetimeSecondsMax", "clockToleranceSeconds"],
+  trustedUserHeader: ["header", "proxies"],
+  clientCertificates: ["from", "map"],
+} as const satisfies Partial<Record<keyof GitServerOptions, readonly string[] | undefined>>;
+
+/** What stands in an option is looked at by who reads it; here, that it is there to be read. */
+function checkAccessOptions(options: GitServerOptions): void {
+  const { database, authenticators, anonymousRead } = options;
+  if (database !== undefined && typeof database !== "string")
+    throw wrong("database is a text: sqlite:PATH or postgres://USER@HOST/NAME");
+  for (const [option, known] of Object.entries<readonly string[] | undefined>(ACCESS_KEYS)) {
+    const value: unknown = options[option as keyof typeof ACCESS_KEYS];
+    if (value === undefined) continue;
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw wrong(`${option} is an object`);
+    const odd = known === undefined ? undefined : Object.keys(value).find((key) => !known.includes(key));
+    if (odd !== undefined) throw wrong(`${option} has no '${odd}'; known are ${known?.join(", ")}`);
+  }
+  const lists: readonly (readonly [string, unknown, (each: unknown) => boolean])[] = [
+    ["authenticators", authenticators, (each) => hasFunction(each, "authenticate")],
+    ["anonymousRead", anonymousRead, isText],
+    ["signedTokens.keys", options.signedTokens?.keys, isText],
+    ["trustedUserHeader.proxies", options.trustedUserHeader?.proxies, isText],
+  ];
+  for (const [option, value, isGood] of lists)
+    if (value !== undefined && !(Array.isArray(value) && value.every(isGood)))
+      throw wrong(`${option} is a list of ${isGood === isText ? "texts" : "authenticators"}`);
+  const { signedTokens, trustedUserHeader } = options;
+  if (signedTokens !== undefined && !(isText(signedTokens.audience) && signedTokens.keys !== undefined))
+    throw wrong("signedTokens needs keys, and the audience that tokens must name");
+  if (
+    trustedUserHeader !== undefined &&
+    !(isText(trustedUserHeader.header) && trustedUserHeader.proxies !== undefined)
+  )
+    throw wrong("trustedUserHeader needs a header and the addresses of proxies");
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && value !== "";
 }
 
 function checkBranch(branch: unknown): void {

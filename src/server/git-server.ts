@@ -118,6 +118,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     gate,
     identify: identification.identify,
     isOpen: identification.isOpen,
+    hiddenRefsOf: policies.hiddenRefsOf,
     authorize: createAuthorizationPoint({
       authorize: policies.authorize,
       isOpen: identification.isOpen,

@@ -2,7 +2,7 @@
 import { createPolicy } from "../access/policies/policy.js";
 import { checkPolicies, type PolicyEntry } from "../access/policies/policy-rule.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
-import type { Authorize } from "../engine/authorization.js";
+import type { AuthorizationRequest, Authorize } from "../engine/authorization.js";
 import type { PushHandlers } from "../engine/push.js";
 import type { GitServerOptions } from "./git-server-options.js";
 
@@ -10,6 +10,8 @@ export interface ServerPolicies {
   /** undefined: there is nothing but the difference between open and closed. */
   readonly authorize: Authorize | undefined;
   readonly handlers: readonly PushHandlers[];
+  /** Refs that the caller may not see; undefined: none. */
+  hiddenRefsOf(request: AuthorizationRequest): Promise<((ref: string) => boolean) | undefined>;
 }
 
 type PolicyOptions = Pick<GitServerOptions, "anonymousRead" | "policies" | "authorize" | "verifyCommit">;
@@ -21,7 +23,7 @@ export function createServerPolicies(
 ): ServerPolicies {
   const { authorize } = options;
   const entries = policyEntriesOf(options);
-  if (entries.length === 0) return { authorize, handlers: [] };
+  if (entries.length === 0) return { authorize, handlers: [], hiddenRefsOf: async () => undefined };
   const { verifyCommit } = options;
   const policy = createPolicy({ entries, otherwise: authorize, verifyCommit });
   const { preReceive } = policy.handler;
@@ -29,7 +31,11 @@ export function createServerPolicies(
     // As long as there is nobody to tell apart, `anonymousRead` closes nothing.
     preReceive: async (push) => ((await isOpen()) ? undefined : preReceive?.(push)),
   };
-  return { authorize: policy.authorize, handlers: [handler] };
+  return {
+    authorize: policy.authorize,
+    handlers: [handler],
+    hiddenRefsOf: async (request) => ((await isOpen()) ? undefined : policy.hiddenRefsOf(request)),
+  };
 }
 
 /** All rules in their order, those that other options stand for among them. */

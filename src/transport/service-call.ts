@@ -5,8 +5,9 @@
  * A push to a repository that does not exist is given one that nobody else sees (`PreparedRepository`).
  */
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
-import type { Operation } from "../engine/authorization.js";
+import type { AuthorizationRequest, Operation } from "../engine/authorization.js";
 import type { Identity, PushCommand } from "../engine/push.js";
+import type { IsHiddenRef } from "../protocol/hidden-refs.js";
 import type { PlacedRepository } from "../protocol/receive-pack/receive-pack-context.js";
 import type { PreparedRepository, Repository } from "../storage/contracts/repository.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
@@ -32,6 +33,8 @@ export interface ServiceCallOptions {
 export interface ServiceCall {
   readonly repository: Repository;
   readonly settings: RepositorySettings;
+  /** Hides refs from this caller, besides what the settings hide. */
+  readonly isHiddenRef: IsHiddenRef | undefined;
   /**
    * There when the push makes the repository, which nobody sees before this is called.
    * @throws storage/not-found, storage/bad-name, storage/io, protocol/service-disabled
@@ -78,7 +81,8 @@ class Call {
     this.#begun = true;
     const prepared = this.#prepared;
     const place = prepared === undefined ? undefined : () => this.#place(prepared);
-    return { repository, settings, place, release: () => this.release() };
+    const isHiddenRef = await host.hiddenRefsOf(requestOf(this.#options));
+    return { repository, settings, isHiddenRef, place, release: () => this.release() };
   }
 
   release(): Promise<void> {
@@ -155,13 +159,9 @@ export async function requireAuthorization(
     readonly commands?: readonly PushCommand[];
   },
 ): Promise<void> {
-  const { host, caller, name, operation, commands } = options;
+  const { host, name, commands } = options;
   const answer = await host.authorize({
-    identity: caller.identity,
-    repository: name,
-    operation,
-    address: caller.address,
-    transport: caller.transport,
+    ...requestOf(options),
     ...(commands === undefined ? {} : { commands }),
   });
   if (answer.allowed) return;
@@ -173,6 +173,15 @@ export async function requireAuthorization(
     case "forbid":
       throw new GitwharfError("access/denied", answer.reason);
   }
+}
+
+function requestOf({
+  caller,
+  name,
+  operation,
+}: Pick<ServiceCallOptions, "caller" | "name"> & { readonly operation: Operation }): AuthorizationRequest {
+  const { identity, address, transport } = caller;
+  return { identity, repository: name, operation, address, transport };
 }
 
 function notFound(name: string): GitwharfError {

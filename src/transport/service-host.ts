@@ -6,9 +6,10 @@ import type { Credentials } from "../access/credentials.js";
 import type { SharedBudget } from "../base/shared-budget.js";
 import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
-import type { Authorize } from "../engine/authorization.js";
+import type { AuthorizationRequest, Authorize } from "../engine/authorization.js";
 import type { Identity, PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
 import type { PreparedRepository, Repository, RepositoryStore } from "../storage/contracts/repository.js";
+import type { IsHiddenRef } from "../protocol/hidden-refs.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { RepositoryGate } from "./repository-gate.js";
 
@@ -36,6 +37,11 @@ export interface ServiceHost {
   readonly packObjects: SharedBudget;
   readonly agent: string;
   readonly authorize: Authorize;
+  /**
+   * Refs that the caller may not see, besides what the repository's configuration hides; undefined: none. The same
+   * function for all to whom the same rules apply.
+   */
+  hiddenRefsOf(request: AuthorizationRequest): Promise<IsHiddenRef | undefined>;
   /**
    * Who sends this? Anonymous when nothing was sent, and while the server is open to everyone.
    * @throws access/unauthenticated, access/unavailable

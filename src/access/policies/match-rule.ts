@@ -19,9 +19,16 @@ export function matchesCaller(
 ): boolean {
   const asked = policyOperation(operation);
   if (rule.operations !== undefined && !rule.operations.includes(asked)) return false;
-  if (asked !== "push" && isAboutPushes(rule)) return false;
+  if (asked !== "push" && isAboutPushes(rule) && !(asked === "read" && isAboutReadableRefs(rule)))
+    return false;
   if (rule.repositories !== undefined && !compilePatterns(rule.repositories)(repository)) return false;
   return rule.users === undefined || matchesUser(rule.users, identity.user);
+}
+
+/** Refs are for pushes, unless the rule says that it is about reading. */
+export function isAboutReadableRefs({ refs, actions, paths, effect, operations }: PolicyRule): boolean {
+  const isPlain = actions === undefined && paths === undefined && effect !== "require";
+  return isPlain && refs !== undefined && operations?.includes("read") === true;
 }
 
 function isAboutPushes({ refs, actions, paths, effect }: PolicyRule): boolean {
@@ -42,6 +49,7 @@ export function matchBeforeObjects(
 ): Match {
   if (!matchesCaller(rule, request)) return "no";
   if (!isAboutPushes(rule)) return "yes";
+  if (policyOperation(request.operation) === "read") return "maybe";
   if (command === undefined) return "maybe";
   const ref = matchesRef(rule, command.name, possibleActions(command));
   return ref === "yes" && rule.paths !== undefined ? "maybe" : ref;

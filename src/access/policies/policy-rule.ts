@@ -21,7 +21,10 @@ export interface PolicyRule {
   readonly repositories?: readonly string[];
   /** "read" is fetch and archive. */
   readonly operations?: readonly PolicyOperation[];
-  /** Patterns of full ref names. The rule is then for pushes only. */
+  /**
+   * Patterns of full ref names. The rule is then for pushes; with `operations: ["read"]` it is about which refs a reader
+   * sees.
+   */
   readonly refs?: readonly string[];
   /** What a push does to a ref. The rule is then for pushes only. */
   readonly actions?: readonly RefAction[];

@@ -5,11 +5,18 @@
 import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
 import type { RefAction } from "../../engine/identity.js";
 import type { Push, PushCommand, PushHandlers } from "../../engine/push.js";
-import { compilePatterns } from "../name-pattern.js";
+import { compilePatterns, type MatchesName } from "../name-pattern.js";
 import { possibleActions } from "../ref-rules.js";
-import { matchBeforeObjects, matchesCaller, matchesRef, policyOperation } from "./match-rule.js";
+import {
+  matchBeforeObjects,
+  matchesCaller,
+  matchesRef,
+  policyOperation,
+  isAboutReadableRefs,
+} from "./match-rule.js";
 import { checkPolicies, isPolicyFunction, nameOf, type PolicyEntry, type PolicyRule } from "./policy-rule.js";
 import { createPushFacts, type PushFacts } from "./push-facts.js";
+import { hiddenRefsOf } from "./readable-refs.js";
 import { checkRequirements, type VerifyCommit } from "./requirements.js";
 
 export interface PolicyOptions {
@@ -21,6 +28,8 @@ export interface PolicyOptions {
 
 export interface Policy {
   readonly authorize: Authorize;
+  /** Refs that the caller may not see; undefined: none. */
+  readonly hiddenRefsOf: (request: AuthorizationRequest) => Promise<MatchesName | undefined>;
   readonly handler: PushHandlers;
 }
 
@@ -43,6 +52,7 @@ export function createPolicy(options: PolicyOptions): Policy {
       if (answer.allowed || answer.answer !== undefined) return answer;
       return { ...answer, answer: await answerTo(request, decide) };
     },
+    hiddenRefsOf: (request) => hiddenRefsOf(entries, otherwise, request),
     handler: {
       async preReceive(push) {
         for (const command of push.commands) {
@@ -212,7 +222,10 @@ function matchExplained(
   { ref, action }: ExplainedRequest,
 ): "yes" | "no" | "maybe" {
   if (!matchesCaller(rule, request)) return "no";
-  if (request.operation !== "push") return "yes";
+  if (request.operation !== "push") {
+    if (!isAboutReadableRefs(rule)) return "yes";
+    return ref === undefined ? "maybe" : matchesRef(rule, ref, []);
+  }
   if (ref === undefined) return rule.refs === undefined && rule.actions === undefined ? "yes" : "maybe";
   const match = matchesRef(
     rule,

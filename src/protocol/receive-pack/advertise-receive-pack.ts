@@ -4,10 +4,10 @@
  */
 import { LRUCache } from "lru-cache";
 import { nullObjectId } from "../../object/object-id.js";
-import { compileHiddenRefs } from "../hidden-refs.js";
+import { hiddenRefsKey } from "../hidden-refs.js";
 import { encodePktLine, FLUSH } from "../wire/pkt-line.js";
 import { formatNonce } from "./certificate-nonce.js";
-import type { ReceivePackContext } from "./receive-pack-context.js";
+import { hiddenRefsOf, type ReceivePackContext } from "./receive-pack-context.js";
 
 /** Everything behind the first line, whose capabilities may be new each time. */
 const rendered = new LRUCache<string, Buffer>({
@@ -20,9 +20,9 @@ export async function advertiseReceivePack(context: ReceivePackContext): Promise
   const { repository, settings } = context;
   const snapshot = await repository.snapshot();
   try {
-    const isHidden = compileHiddenRefs(settings.receive.hideRefs);
+    const isHidden = hiddenRefsOf(context);
     const visible =
-      settings.receive.hideRefs.length === 0
+      settings.receive.hideRefs.length === 0 && context.isHiddenRef === undefined
         ? snapshot.refs.all
         : snapshot.refs.all.filter((ref) => !isHidden(ref.name));
     const shown = new Set(visible.map((ref) => ref.oid));
@@ -30,7 +30,7 @@ export async function advertiseReceivePack(context: ReceivePackContext): Promise
     const lines = [...haves.map((oid) => `${oid} .have`), ...visible.map((ref) => `${ref.oid} ${ref.name}`)];
     const [first = `${nullObjectId(repository.objectFormat)} capabilities^{}`] = lines;
     // The version counts the tips of alternates in.
-    const key = `${repository.id}\n${snapshot.version}\n${settings.receive.hideRefs.join("\n")}`;
+    const key = `${repository.id}\n${snapshot.version}\n${hiddenRefsKey(settings.receive.hideRefs, context.isHiddenRef)}`;
     let rest = rendered.get(key);
     if (rest === undefined) {
       const shallow = [...snapshot.shallow].map((oid) => encodePktLine(`shallow ${oid}`));

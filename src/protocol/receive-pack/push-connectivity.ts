@@ -10,7 +10,8 @@ import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { IngestResult } from "../../engine/ingest/ingest-pack.js";
 import { peelTag } from "../../engine/peel.js";
 import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
-import { compileHiddenRefs } from "../hidden-refs.js";
+
+import { hiddenRefsOf } from "./receive-pack-context.js";
 import { type PushState, standing } from "./push-state.js";
 
 /** A chain of tags that nobody could fetch is not taken. */
@@ -74,7 +75,7 @@ async function missingFrom(
   tips: readonly ObjectId[],
   newShallow: readonly ObjectId[],
 ): Promise<ObjectId | undefined> {
-  const isHidden = compileHiddenRefs(state.context.settings.receive.hideRefs);
+  const isHidden = hiddenRefsOf(state.context);
   const answer = await checkConnectivity({
     objects: state.quarantine?.objects ?? state.snapshot.objects,
     ingest,

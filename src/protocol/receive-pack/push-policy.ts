@@ -6,13 +6,13 @@ import { isAncestor } from "../../engine/ancestry.js";
 import type { Push, PushCommand, Verdict } from "../../engine/push.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import { checkRefName } from "../../object/ref-name.js";
-import { compileHiddenRefs } from "../hidden-refs.js";
-import type { ReceivePackContext } from "./receive-pack-context.js";
+
+import { hiddenRefsOf, type ReceivePackContext } from "./receive-pack-context.js";
 
 /** What can be said before the pack is read: names. */
 export function checkCommandName(context: ReceivePackContext, command: PushCommand): Verdict {
   if (isFunny(command)) return "funny refname";
-  if (compileHiddenRefs(context.settings.receive.hideRefs)(command.name)) {
+  if (hiddenRefsOf(context)(command.name)) {
     return isNullObjectId(command.newOid) ? "deny deleting a hidden ref" : "deny updating a hidden ref";
   }
   return undefined;

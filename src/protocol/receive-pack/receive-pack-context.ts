@@ -10,6 +10,7 @@ import type {
   PushCommand,
   PushHandlers,
 } from "../../engine/push.js";
+import { compileHiddenRefs, type IsHiddenRef } from "../hidden-refs.js";
 import type { Repository } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 
@@ -35,6 +36,8 @@ export interface ReceivePackContext {
   /** What the packs of all callers may hold together while they are received. @default without bound */
   readonly packObjects?: SharedBudget | undefined;
   readonly identity: Identity;
+  /** Hides refs from this caller, besides what the settings hide. */
+  readonly isHiddenRef?: IsHiddenRef | undefined;
   readonly transport: Push["transport"];
   readonly address: string | undefined;
   readonly agent: string;
@@ -54,4 +57,13 @@ export interface ReceivePackContext {
   /** Fires when the server gives up on requests, and not when the client leaves. @default signal */
   readonly closing?: AbortSignal;
   readonly sessionId: string;
+}
+
+/** What neither the configuration nor the caller's rules show. */
+export function hiddenRefsOf({
+  settings,
+  isHiddenRef,
+}: Pick<ReceivePackContext, "settings" | "isHiddenRef">): IsHiddenRef {
+  const configured = compileHiddenRefs(settings.receive.hideRefs);
+  return isHiddenRef === undefined ? configured : (name) => configured(name) || isHiddenRef(name);
 }

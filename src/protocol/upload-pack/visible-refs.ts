@@ -4,7 +4,7 @@ import { peelTag } from "../../engine/peel.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { Head, Ref, RefSnapshot } from "../../storage/contracts/ref-store.js";
-import { compileHiddenRefs, type IsHiddenRef } from "../hidden-refs.js";
+import { compileHiddenRefs, hiddenRefsKey, type IsHiddenRef } from "../hidden-refs.js";
 import type { UploadPackContext } from "./upload-pack-context.js";
 
 export interface VisibleRefs {
@@ -31,7 +31,7 @@ const VISIBILITIES_MAX = 16;
 
 export function visibleRefs(context: UploadPackContext, refs: RefSnapshot): VisibleRefs {
   const { hideRefs } = context.settings.uploadPack;
-  const key = `${hideRefs.length} ${hideRefs.join("\n")}\n${functionKey(context.isHiddenRef)}`;
+  const key = hiddenRefsKey(hideRefs, context.isHiddenRef);
   let views = known.get(refs);
   if (views === undefined) known.set(refs, (views = new Map()));
   let view = views.get(key);
@@ -48,16 +48,6 @@ const NAME_CHARACTERS_MAX = 4096;
 
 function isTooLong({ name, symbolicTarget }: Ref): boolean {
   return name.length > NAME_CHARACTERS_MAX || (symbolicTarget?.length ?? 0) > NAME_CHARACTERS_MAX;
-}
-
-let functions = 0;
-const functionKeys = new WeakMap<IsHiddenRef, number>();
-
-function functionKey(isHidden: IsHiddenRef | undefined): number {
-  if (isHidden === undefined) return 0;
-  let key = functionKeys.get(isHidden);
-  if (key === undefined) functionKeys.set(isHidden, (key = ++functions));
-  return key;
 }
 
 function isHiddenFor({ settings, isHiddenRef }: UploadPackContext): IsHiddenRef | undefined {

@@ -73,7 +73,11 @@ async function withReadableFiles(
   const call = await beginServiceCall({ host, caller, name, operation: "fetch", discovery: true, signal });
   try {
     const { settings } = call;
-    if (!settings.http.getAnyFile || settings.uploadPack.hideRefs.length > 0) {
+    if (
+      !settings.http.getAnyFile ||
+      settings.uploadPack.hideRefs.length > 0 ||
+      call.isHiddenRef !== undefined
+    ) {
       throw new GitwharfError(
         "protocol/service-disabled",
         `plain files of repository '${name}' are not served; use a client that speaks smart HTTP`,
