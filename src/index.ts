@@ -19,6 +19,11 @@ export type {
   PolicyRule,
 } from "./access/policies/policy-rule.js";
 export type { VerifyCommit } from "./access/policies/requirements.js";
+export { hashPassword } from "./access/password-hash.js";
+export type { ClientCertificateUsers } from "./access/client-certificate-authenticator.js";
+export type { ProxyHeaderOptions } from "./access/proxy-header.js";
+export type { SignedTokenOptions } from "./access/signed-token.js";
+export type { StaticUser, StaticUsers } from "./access/static-users.js";
 export type { Credentials } from "./access/credentials.js";
 export type {
   AuthorizationAnswer,

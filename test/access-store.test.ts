@@ -3,9 +3,14 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createAccessToken } from "../src/access/access-token.js";
+import { hashPassword } from "../src/access/password-hash.js";
 import { type AccessStore, createAccessStore } from "../src/database/access-store.js";
 import { MIGRATIONS, migrate } from "../src/database/migrations.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
+import { createGitServer } from "../src/server/git-server.js";
+import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { send } from "./support/raw-http.js";
 import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
 
 interface Engine {
@@ -111,6 +116,38 @@ describe.each(ENGINES)("the access store on $name", ({ name, create }) => {
     await store.addToken({ ...token, hash: "h1" });
     await store.removeUser("ada");
     expect(await store.listTokens()).toEqual([]);
+  });
+
+  it("signs people in to a server, which it closes while it runs", async () => {
+    const server = createGitServer({
+      repositories: createMemoryRepositoryStore(),
+      autoCreate: "read",
+      database: location,
+      log: () => undefined,
+    });
+    const { http } = await server.listen({ http: 0 });
+    const statusFor = async (password?: string): Promise<number> => {
+      const headers =
+        password === undefined
+          ? {}
+          : { Authorization: `Basic ${Buffer.from(`ada:${password}`).toString("base64")}` };
+      return (await send(`${http.url}/app.git/info/refs?service=git-upload-pack`, { headers })).status;
+    };
+    try {
+      expect(await statusFor()).toBe(200);
+      await store.addUser({ name: "ada", password: await hashPassword("right", { logN: 8, r: 8, p: 1 }) });
+      const { id, token, hash } = createAccessToken();
+      await store.addToken({ id, user: "ada", hash, label: "", grant: undefined, expiresAt: undefined });
+      expect(await statusFor()).toBe(401);
+      expect(await statusFor("wrong")).toBe(401);
+      expect(await statusFor("right")).toBe(200);
+      expect(await statusFor(token)).toBe(200);
+      await store.removeUser("ada");
+      expect(await statusFor("right")).toBe(401);
+      expect(await statusFor(token)).toBe(401);
+    } finally {
+      await server.close({ graceMs: 0 });
+    }
   });
 
   it("takes text as text", async () => {

@@ -1,10 +1,11 @@
 /** Who may come in over HTTP, and as whom: each way to sign in with the real client, and each way to pretend. */
 import { generateKeyPairSync } from "node:crypto";
 import { Agent, request } from "node:http";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SignJWT } from "jose";
 import { generate } from "selfsigned";
+import ssh2 from "ssh2";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAccessToken } from "../src/access/access-token.js";
 import { fingerprintOf } from "../src/access/ssh-public-key.js";
@@ -403,7 +404,29 @@ describe("SSH keys of the database", () => {
     );
     expect((await git(stranger, "ls-remote", at("app"))).stderr).toContain("Permission denied");
     expect((await store.findKey(fingerprint))?.lastUsedAt).toBeTypeOf("number");
+    // A connection that stands, and is used again and again.
+    const connection = new ssh2.Client();
+    await new Promise<void>((resolve, reject) => {
+      connection.on("ready", resolve).on("error", reject);
+      connection.connect({ host: "127.0.0.1", port, username: "git", privateKey: readFileSync(laptop.path) });
+    });
+    const discover = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        connection.exec("git-upload-pack 'app.git'", (error, channel) => {
+          if (error !== undefined) return reject(error);
+          let text = "";
+          const take = (chunk: Buffer): void => {
+            text += chunk.toString();
+            if (text.includes("refs/heads/main")) channel.end("0000");
+          };
+          channel.on("data", take).on("close", () => resolve(text));
+          channel.stderr.on("data", take);
+        });
+      });
+    expect(await discover()).toContain("refs/heads/main");
     await store.removeKey(fingerprint);
+    expect(await discover()).toContain("not valid any more");
+    connection.end();
     expect((await git(laptop, "ls-remote", at("app"))).stderr).toContain("Permission denied");
   });
 });

@@ -176,6 +176,23 @@ describe("policies", () => {
     expect((await push("ada", "HEAD:refs/heads/main")).status).not.toBe(0);
   });
 
+  it("refuse trees that stand for more paths than can be judged, and take them where nobody asks", async () => {
+    await serve([
+      { effect: "deny", users: ["ada"], paths: ["secret/**"] },
+      { effect: "allow", users: ["@users"] },
+    ]);
+    // Ten levels of ten times the same tree: 10,000,000,000 paths of 11 objects.
+    const blob = (await app.tryWith({ input: "x" }, "hash-object", "-w", "--stdin")).stdout.trim();
+    let entry = `100644 blob ${blob}`;
+    for (let level = 0; level < 10; level++) {
+      const input = Array.from({ length: 10 }, (_, i) => `${entry}\t${i}\n`).join("");
+      entry = `040000 tree ${(await app.tryWith({ input }, "mktree")).stdout.trim()}`;
+    }
+    const oid = await app.run("commit-tree", "-m", "many", entry.split(" ")[2] ?? "");
+    expect((await push("ada", `${oid}:refs/heads/many`)).stderr).toContain("than can be judged");
+    expect(await push("bob", `${oid}:refs/heads/many`)).toMatchObject({ status: 0 });
+  });
+
   it("require signed commits, wherever the commits come from", async () => {
     const signed: PolicyEntry = {
       effect: "require",

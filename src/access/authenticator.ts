@@ -43,6 +43,11 @@ export type AuthenticationAnswer =
 export interface Authenticator {
   readonly name: string;
   authenticate(attempt: AuthenticationAttempt): MaybePromise<AuthenticationAnswer>;
+  /**
+   * For connections that outlive a sign-in: false when an identity that came from here would not be given any more.
+   * undefined: it is not from here.
+   */
+  isCurrent?(identity: Identity): MaybePromise<boolean | undefined>;
   close?(): MaybePromise<void>;
 }
 

@@ -3,6 +3,7 @@
  */
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
+import type { Identity } from "../engine/identity.js";
 import { checkAgainstGrant } from "./grant.js";
 import { openAccess } from "./open-access.js";
 
@@ -11,6 +12,8 @@ export interface AuthorizationPointOptions {
   readonly authorize: Authorize | undefined;
   /** False as soon as someone can sign in: anonymous callers are then challenged unless `authorize` lets them in. */
   readonly isOpen: () => MaybePromise<boolean>;
+  /** False for who would not be let in any more, on a connection that stands since. @default true */
+  readonly isCurrent?: (identity: Identity) => MaybePromise<boolean>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -21,6 +24,8 @@ export function createAuthorizationPoint(options: AuthorizationPointOptions): Au
     (await options.isOpen()) ? openAccess(request) : closed(request);
   return async (request) => {
     try {
+      if (request.transport === "ssh" && (await options.isCurrent?.(request.identity)) === false)
+        return { allowed: false, reason: "what you signed in with is not valid any more" };
       const answer = await decide(request);
       // A callback written in JavaScript may answer anything: only `allowed: true` opens.
       if (answer?.allowed === true) return checkAgainstGrant(request) ?? answer;

@@ -1,11 +1,14 @@
 /** SSH keys that the database knows. The signature over the session has been verified before anybody asks here. */
 import { timingSafeEqual } from "node:crypto";
+import type { Identity } from "../engine/identity.js";
 import type { Authenticator } from "./authenticator.js";
 import { parseGrant } from "./grant.js";
 import { createUseNotes, type StoredCredentialOptions } from "./token-authenticator.js";
 
 export function createSshKeyAuthenticator(options: StoredCredentialOptions): Authenticator {
   const noteUse = createUseNotes(options);
+  /** Those that were made here, with the key's blob. */
+  const made = new WeakMap<Identity, string>();
   return {
     name: "ssh-key",
     async authenticate({ credentials }) {
@@ -19,9 +22,16 @@ export function createSshKeyAuthenticator(options: StoredCredentialOptions): Aut
       if (stored.length !== blob.length || !timingSafeEqual(stored, blob))
         return { refused: "a key with the fingerprint of another one" };
       noteUse(fingerprint, () => store.touchKey(fingerprint));
-      const identity = { user: key.user, method: "ssh-key", credentialId: fingerprint };
-      if (key.grant === undefined) return { identity };
-      return { identity: { ...identity, grant: parseGrant(key.grant, `key ${fingerprint}`) } };
+      const grant = key.grant === undefined ? {} : { grant: parseGrant(key.grant, `key ${fingerprint}`) };
+      const identity = { user: key.user, method: "ssh-key", credentialId: fingerprint, ...grant };
+      made.set(identity, key.blob);
+      return { identity };
+    },
+    async isCurrent(identity) {
+      const blob = made.get(identity);
+      if (blob === undefined || identity.credentialId === undefined) return undefined;
+      const key = await (await options.store())?.findKey(identity.credentialId);
+      return key?.blob === blob && key.user === identity.user;
     },
   };
 }

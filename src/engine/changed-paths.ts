@@ -22,19 +22,27 @@ interface Directory {
   readonly oldTrees: readonly (ObjectId | undefined)[];
 }
 
+export interface ChangedPathsLimits {
+  readonly budget: WorkBudget;
+  /** Directories that may still be looked at; one for several commits. */
+  readonly counter: { left: number };
+}
+
 /**
  * @param parentTrees none: every path is new
- * @throws object/corrupt, object/malformed
+ * @throws object/corrupt, object/malformed, base/limit-exceeded
  */
 export async function* changedPaths(
   objects: ObjectReader,
   tree: ObjectId,
   parentTrees: readonly ObjectId[],
-  budget: WorkBudget,
+  { budget, counter }: ChangedPathsLimits,
 ): AsyncGenerator<ChangedPath> {
   const oldTrees = parentTrees.length === 0 ? [undefined] : parentTrees;
   const stack: Directory[] = [{ prefix: "", tree, oldTrees }];
   for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+    if (--counter.left < 0)
+      throw new GitwharfError("base/limit-exceeded", "the push changes more directories than can be judged");
     const entries = await readEntries(objects, at.tree);
     const olds: ReadonlyMap<string, TreeEntry>[] = [];
     for (const old of at.oldTrees) olds.push(await readEntries(objects, old));

@@ -122,6 +122,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
     authorize: createAuthorizationPoint({
       authorize: policies.authorize,
       isOpen: identification.isOpen,
+      isCurrent: identification.isCurrent,
       onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
     }),
     autoCreate: options.autoCreate ?? "never",

@@ -27,6 +27,8 @@ import type { GitServerOptions } from "./git-server-options.js";
 export interface Identification {
   identify(attempt: AuthenticationAttempt): Promise<Identity>;
   isOpen(): MaybePromise<boolean>;
+  /** Would who signed in a while ago still be let in? */
+  isCurrent(identity: Identity): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -61,6 +63,11 @@ export function createIdentification(
     identify: async (attempt) => ((await canSignIn()) ? ask(attempt) : { user: undefined }),
     isOpen: async () =>
       options.authorize === undefined && options.policies === undefined && !(await canSignIn()),
+    async isCurrent(identity) {
+      for (const authenticator of authenticators)
+        if ((await authenticator.isCurrent?.(identity)) === false) return false;
+      return true;
+    },
     async close() {
       for (const authenticator of authenticators) await authenticator.close?.();
       await database?.close();

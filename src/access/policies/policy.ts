@@ -2,6 +2,7 @@
  * A list of rules as an `authorize` and a push handler. Before the objects of a push are there, a push is let through
  * when some rule may allow it; the handler then decides on the quarantine, ref by ref, and one refusal refuses the push.
  */
+import { isGitwharfError } from "../../base/errors.js";
 import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
 import type { RefAction } from "../../engine/identity.js";
 import type { Push, PushCommand, PushHandlers } from "../../engine/push.js";
@@ -56,7 +57,10 @@ export function createPolicy(options: PolicyOptions): Policy {
     handler: {
       async preReceive(push) {
         for (const command of push.commands) {
-          const why = await judge(options, push, command);
+          const why = await judge(options, push, command).catch((error: unknown) => {
+            if (isGitwharfError(error, "base/limit-exceeded")) return error.message;
+            throw error;
+          });
           if (why !== undefined) return why;
         }
         return undefined;

@@ -2,6 +2,7 @@
  * What is only known once the objects of a push are in its quarantine, found out when a rule asks and kept: the action,
  * the new commits, the changed paths, sizes.
  */
+import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { changedPaths } from "../../engine/changed-paths.js";
 import { createCommitReader } from "../../engine/fetch/commit-reader.js";
@@ -69,20 +70,42 @@ async function newCommits(
   return commits;
 }
 
+/**
+ * A few nested trees may stand for more paths than there is memory: so many directories and paths are looked at, and a
+ * push that changes more is refused where a rule asks for them.
+ */
+const DIRECTORIES_MAX = 200_000;
+const PATHS_MAX = 1_000_000;
+const PATH_CHARACTERS_TOTAL_MAX = 64 * 1024 * 1024;
+
+/** @throws base/limit-exceeded */
 async function changesOf(push: Push, commits: () => Promise<readonly WalkedCommit[]>): Promise<Changes> {
   const { objects } = push;
   const budget = new WorkBudget({ signal: push.signal });
   const paths = new Set<string>();
+  const seen = new Set<ObjectId>();
+  const counter = { left: DIRECTORIES_MAX };
+  let characters = 0;
   let largest: Changes["largest"];
   for (const commit of await commits()) {
     const parentTrees = commit.parents.map((parent) => parent.tree);
-    for await (const { path, entry } of changedPaths(objects, commit.tree, parentTrees, budget)) {
+    for await (const { path, entry } of changedPaths(objects, commit.tree, parentTrees, {
+      budget,
+      counter,
+    })) {
+      if (!paths.has(path)) characters += path.length;
       paths.add(path);
-      if (entry === undefined || entry.mode === MODE_GITLINK) continue;
+      if (paths.size > PATHS_MAX || characters > PATH_CHARACTERS_TOTAL_MAX) throw tooManyPaths();
+      if (entry === undefined || entry.mode === MODE_GITLINK || seen.has(entry.oid)) continue;
+      seen.add(entry.oid);
       const read = objects.readHeader(entry.oid);
       const sizeBytes = (isPromise(read) ? await read : read)?.sizeBytes ?? 0;
       if (sizeBytes > (largest?.sizeBytes ?? -1)) largest = { path, sizeBytes };
     }
   }
   return { paths, largest };
+}
+
+function tooManyPaths(): GitwharfError {
+  return new GitwharfError("base/limit-exceeded", "the push changes more paths than can be judged");
 }
