@@ -141,6 +141,8 @@ const OTHERS = [
   "idleTimeoutMs",
   "connectionsMax",
   "requestBytesTotalMax",
+  "archiveEntriesMax",
+  "archiveSizeBytesMax",
   "sshLoginTimeoutMs",
   "sshAttemptsMax",
   "sshStartupsMax",

@@ -39,6 +39,10 @@ export interface Limits {
   readonly requestBytesTotalMax: number;
   /** Nested filters in a `combine:`. @default 16 */
   readonly filterDepthMax: number;
+  /** Entries of the trees that one archive walks. @default 1,000,000 */
+  readonly archiveEntriesMax: number;
+  /** Bytes of the files in one archive. @default 16 GiB */
+  readonly archiveSizeBytesMax: number;
   /** Time for the request head to arrive. @default 30,000 */
   readonly headerTimeoutMs: number;
   /** Time without a byte moving in either direction. @default 120,000 */
@@ -79,6 +83,8 @@ export const DEFAULT_LIMITS: Limits = {
   requestBytesMax: 16 * MiB,
   requestBytesTotalMax: 256 * MiB,
   filterDepthMax: 16,
+  archiveEntriesMax: 1_000_000,
+  archiveSizeBytesMax: 16 * 1024 * MiB,
   headerTimeoutMs: 30_000,
   idleTimeoutMs: 120_000,
   repositoryConcurrencyMax: 64,

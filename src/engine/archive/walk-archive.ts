@@ -1,0 +1,201 @@
+/**
+ * The entries of an archive, in the order of the tree: directories when something is in them, what `.gitattributes`
+ * takes out left out. One path is open and one file held at a time, however large the tree.
+ */
+import { GitwharfError } from "../../base/errors.js";
+import { isPromise } from "../../base/maybe-promise.js";
+import type { ObjectFormat } from "../../object/object-format.js";
+import { type ObjectId, objectIdAt } from "../../object/object-id.js";
+import { forEachTreeEntry, MODE_GITLINK, MODE_SYMLINK, MODE_TREE } from "../../object/tree.js";
+import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import { WorkBudget } from "../fetch/work-budget.js";
+import type { ArchiveEntry, ArchiveEntryKind } from "./archive-entry.js";
+import { parseAttributeRules } from "./attribute-rules.js";
+import { type AttributeLevel, attributesOf, type Attributes, WANTED_ATTRIBUTES } from "./attributes.js";
+import { convertContent } from "./convert-content.js";
+import type { PathSelection } from "./path-selection.js";
+
+export interface ArchiveWalk {
+  readonly objects: ObjectReader;
+  readonly tree: ObjectId;
+  /** In front of every path; latin1. */
+  readonly prefix: string;
+  readonly selection: PathSelection;
+  readonly limits: { readonly archiveEntriesMax: number; readonly archiveSizeBytesMax: number };
+  readonly signal: AbortSignal;
+}
+
+/** As git's `core.maxTreeDepth`. */
+const DEPTH_MAX = 2048;
+const ATTRIBUTES_BYTES_MAX = 4 * 1024 * 1024;
+/** Rules that are matched in the time of one unit of work. */
+const RULES_PER_UNIT = 30;
+
+interface Level {
+  readonly rows: readonly TreeRow[];
+  next: number;
+  /** From the root, with its slash; "" for the root. */
+  readonly directory: string;
+  readonly oid: ObjectId;
+  readonly attributes: readonly AttributeLevel[];
+  readonly rules: number;
+  isWritten: boolean;
+}
+
+/** @throws object/malformed, object/corrupt (an object is absent), base/limit-exceeded, base/aborted */
+export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEntry, void, void> {
+  const { prefix, selection, limits, signal } = walk;
+  const budget = new WorkBudget({ signal });
+  let entries = 0;
+  let bytes = 0;
+  const count = (): void => {
+    if (++entries > limits.archiveEntriesMax) throw tooMuch(`${limits.archiveEntriesMax} entries`, "archiveEntriesMax");
+  };
+  const directoryEntry = (path: string, oid: ObjectId): ArchiveEntry => ({
+    kind: "directory",
+    path,
+    oid,
+    data: NO_BYTES,
+    isText: undefined,
+  });
+  if (prefix.endsWith("/")) {
+    yield directoryEntry(prefix.replace(/\/+$/, "/"), walk.tree);
+  }
+  const root = await openLevel(walk, walk.tree, undefined, "");
+  root.isWritten = true;
+  const levels = [root];
+  for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
+    const row = level.rows[level.next++];
+    if (row === undefined) {
+      levels.pop();
+      continue;
+    }
+    count();
+    if (budget.spend(1 + level.rules / RULES_PER_UNIT)) await budget.pause();
+    const path = level.directory + row.name;
+    const isTree = row.mode === MODE_TREE;
+    if (isTree ? !selection.mayHold(path) : !selection.matches(path, row.mode === MODE_GITLINK ? "submodule" : "file"))
+      continue;
+    const attributes = attributesOf(level.attributes, path, isTree || row.mode === MODE_GITLINK);
+    const isLeftOut = attributes.get("export-ignore") === true;
+    if (isTree) {
+      if (isLeftOut) continue;
+      if (levels.length > DEPTH_MAX) throw malformed(`its trees are nested deeper than ${DEPTH_MAX}`);
+      levels.push(await openLevel(walk, row.oid, level, `${path}/`));
+      continue;
+    }
+    // As git: also the directories of a file that is left out.
+    for (const outer of levels) {
+      if (outer.isWritten) continue;
+      outer.isWritten = true;
+      yield directoryEntry(prefix + outer.directory, outer.oid);
+    }
+    if (isLeftOut) continue;
+    const { entry, size } = await readEntry(walk, row, { path, attributes });
+    bytes += size;
+    if (bytes > limits.archiveSizeBytesMax) throw tooMuch(`${limits.archiveSizeBytesMax} bytes`, "archiveSizeBytesMax");
+    yield entry;
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+async function readEntry(
+  { objects, prefix }: ArchiveWalk,
+  { mode, oid }: TreeRow,
+  about: { readonly path: string; readonly attributes: Attributes },
+): Promise<{ readonly entry: ArchiveEntry; readonly size: number }> {
+  const { attributes } = about;
+  const path = prefix + about.path;
+  const diff = attributes.get("diff");
+  const isText = typeof diff === "boolean" ? diff : undefined;
+  const kind = kindOf(mode);
+  if (kind === "submodule") {
+    return { entry: { kind, path: `${path}/`, oid, data: NO_BYTES, isText: undefined }, size: 0 };
+  }
+  const data = await readObject(objects, oid, "blob");
+  const content = kind === "symlink" ? data : convertContent(data, attributes, oid);
+  return { entry: { kind, path, oid, data: content, isText }, size: content.length };
+}
+
+function kindOf(mode: number): ArchiveEntryKind {
+  if (mode === MODE_GITLINK) return "submodule";
+  if (mode === MODE_SYMLINK) return "symlink";
+  return (mode & 0o100) === 0 ? "file" : "executable";
+}
+
+interface TreeRow {
+  readonly mode: number;
+  readonly name: string;
+  readonly oid: ObjectId;
+}
+
+async function openLevel(
+  walk: ArchiveWalk,
+  oid: ObjectId,
+  outer: Level | undefined,
+  directory: string,
+): Promise<Level> {
+  const { objects } = walk;
+  const rows = readRows(await readObject(objects, oid, "tree"), objects.objectFormat);
+  const own = rows.find((row) => row.name === ".gitattributes" && (row.mode & 0o170000) === 0o100000);
+  let attributes = outer?.attributes ?? [];
+  let rules = outer?.rules ?? 0;
+  if (own !== undefined) {
+    const header = await objects.readHeader(own.oid);
+    if ((header?.sizeBytes ?? 0) > ATTRIBUTES_BYTES_MAX)
+      throw new GitwharfError("base/limit-exceeded", `${directory}.gitattributes is too large to be read`);
+    const [outermost] = attributes;
+    const wanted = new Set([...WANTED_ATTRIBUTES, ...(outermost?.file.macros.keys() ?? [])]);
+    const file = parseAttributeRules(await readObject(objects, own.oid, "blob"), wanted);
+    if (file.rules.length > 0 || file.macros.size > 0) {
+      attributes = [...attributes, { file, directoryLength: directory.length }];
+      rules += file.rules.length;
+    }
+  }
+  return { rows, next: 0, directory, oid, attributes, rules, isWritten: false };
+}
+
+function readRows(data: Buffer, format: ObjectFormat): TreeRow[] {
+  const rows: TreeRow[] = [];
+  forEachTreeEntry(data, format, (mode, nameStart, nameEnd, oidOffset) => {
+    const name = data.toString("latin1", nameStart, nameEnd);
+    // git refuses to put such a tree into its index.
+    if (name === "." || name === ".." || /^\.git$/i.test(name) || name.includes("/"))
+      throw malformed(`an entry is called '${name.slice(0, 60)}'`);
+    rows.push({ mode: canonicalMode(mode), name, oid: objectIdAt(data, oidOffset, format) });
+  });
+  return rows;
+}
+
+function canonicalMode(mode: number): number {
+  switch (mode & 0o170000) {
+    case 0o100000:
+      return mode & 0o100 ? 0o100755 : 0o100644;
+    case MODE_SYMLINK:
+      return MODE_SYMLINK;
+    case MODE_TREE:
+      return MODE_TREE;
+    default:
+      return MODE_GITLINK;
+  }
+}
+
+async function readObject(objects: ObjectReader, oid: ObjectId, type: "tree" | "blob"): Promise<Buffer> {
+  const read = objects.read(oid);
+  const object = isPromise(read) ? await read : read;
+  if (object === undefined) throw new GitwharfError("object/corrupt", `the ${type} ${oid} is absent`);
+  if (object.type !== type) throw malformed(`${oid} is no ${type}`);
+  return object.data;
+}
+
+function malformed(why: string): GitwharfError {
+  return new GitwharfError("object/malformed", `the tree cannot be archived: ${why}`);
+}
+
+function tooMuch(what: string, limit: string): GitwharfError {
+  return new GitwharfError(
+    "base/limit-exceeded",
+    `the archive has more than ${what}, the server's limit (${limit})`,
+  );
+}
