@@ -90,9 +90,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 function unquote(text: string): string {
   return text.replace(/\\([0-3][0-7]{2}|.)/gs, (_, escape: string) =>
-    escape.length === 3
-      ? String.fromCharCode(Number.parseInt(escape, 8))
-      : (ESCAPES[escape] ?? escape),
+    escape.length === 3 ? String.fromCharCode(Number.parseInt(escape, 8)) : (ESCAPES[escape] ?? escape),
   );
 }
 

@@ -49,7 +49,8 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
   let entries = 0;
   let bytes = 0;
   const count = (): void => {
-    if (++entries > limits.archiveEntriesMax) throw tooMuch(`${limits.archiveEntriesMax} entries`, "archiveEntriesMax");
+    if (++entries > limits.archiveEntriesMax)
+      throw tooMuch(`${limits.archiveEntriesMax} entries`, "archiveEntriesMax");
   };
   const directoryEntry = (path: string, oid: ObjectId): ArchiveEntry => ({
     kind: "directory",
@@ -74,7 +75,11 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
     if (budget.spend(1 + level.rules / RULES_PER_UNIT)) await budget.pause();
     const path = level.directory + row.name;
     const isTree = row.mode === MODE_TREE;
-    if (isTree ? !selection.mayHold(path) : !selection.matches(path, row.mode === MODE_GITLINK ? "submodule" : "file"))
+    if (
+      isTree
+        ? !selection.mayHold(path)
+        : !selection.matches(path, row.mode === MODE_GITLINK ? "submodule" : "file")
+    )
       continue;
     const attributes = attributesOf(level.attributes, path, isTree || row.mode === MODE_GITLINK);
     const isLeftOut = attributes.get("export-ignore") === true;
@@ -93,7 +98,8 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
     if (isLeftOut) continue;
     const { entry, size } = await readEntry(walk, row, { path, attributes });
     bytes += size;
-    if (bytes > limits.archiveSizeBytesMax) throw tooMuch(`${limits.archiveSizeBytesMax} bytes`, "archiveSizeBytesMax");
+    if (bytes > limits.archiveSizeBytesMax)
+      throw tooMuch(`${limits.archiveSizeBytesMax} bytes`, "archiveSizeBytesMax");
     yield entry;
   }
 }
