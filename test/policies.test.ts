@@ -2,10 +2,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { fingerprintOf } from "../src/access/ssh-public-key.js";
+import { createAccessStore } from "../src/database/access-store.js";
+import { openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
 import type { PolicyEntry } from "../src/access/policies/policy-rule.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { makeSshKey } from "./support/ssh-keygen.js";
 import { send } from "./support/raw-http.js";
 import { blobOid, formatCommands, pushOfBlob, RECEIVE_PACK_TYPE } from "./support/raw-push.js";
 
@@ -215,6 +219,60 @@ describe("policies", () => {
     await app.run("reset", "-q", "--hard", oid);
     await commit("docs/e", "unsigned\n");
     expect((await push("owner", "main")).stderr).toContain("is not signed");
+  });
+
+  it("take commits that users of the database have signed with their SSH keys", async () => {
+    const location = `sqlite:${join(workspace.directory, "access.sqlite")}`;
+    const database = await openDatabase(parseDatabaseLocation(location));
+    try {
+      const store = createAccessStore(database);
+      await store.addUser({ name: "ada" });
+      const ada = makeSshKey(workspace.directory, "ada");
+      const eve = makeSshKey(workspace.directory, "eve", "ecdsa:256");
+      const blob = ada.blob.toString("base64");
+      const fingerprint = fingerprintOf(ada.blob);
+      await store.addKey({
+        fingerprint,
+        user: "ada",
+        type: "ssh-ed25519",
+        blob,
+        comment: "",
+        grant: undefined,
+      });
+      await serve([{ effect: "require", require: { signedCommits: "user-keys" } }, OWNER], {
+        database: location,
+      });
+      await app.run("config", "gpg.format", "ssh");
+      await app.run("checkout", "-q", "--orphan", "signed");
+      const sign = (key: string, text: string): Promise<string> =>
+        app.run("-c", `user.signingKey=${key}`, "commit", "-q", "--allow-empty", "-S", "-m", text);
+      await sign(ada.path, "first, with \u00e4");
+      expect(await push("owner", "signed")).toMatchObject({ status: 0 });
+      await sign(eve.path, "second");
+      expect((await push("owner", "signed")).stderr).toContain("which is no user's key");
+      // Her signature under other words.
+      const text = await app.run("cat-file", "commit", "HEAD^");
+      const made = await app.tryWith(
+        { input: `${text.replace("first", "other")}\n` },
+        "hash-object",
+        "-t",
+        "commit",
+        "-w",
+        "--stdin",
+      );
+      expect((await push("owner", `+${made.stdout.trim()}:refs/heads/signed`)).stderr).toContain(
+        "has no good SSH signature",
+      );
+      expect((await push("owner", "main")).stderr).toContain("is not signed");
+    } finally {
+      await database.close();
+    }
+    await server?.close();
+    await expect(
+      serve([{ effect: "require", require: { signedCommits: "user-keys" } }]),
+    ).rejects.toMatchObject({
+      code: "server/bad-configuration",
+    });
   });
 
   it("ask the application whether a signature is good", async () => {

@@ -79,7 +79,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
       : options.repositories;
   const creation = creationOf(options);
   const identification = createIdentification(options, log);
-  const policies = createServerPolicies(options, identification.isOpen);
+  const policies = createServerPolicies(options, identification);
   const handlers: PushHandlers[] = [
     createGrantHandler(),
     ...policies.handlers,

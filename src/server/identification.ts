@@ -29,6 +29,10 @@ export interface Identification {
   isOpen(): MaybePromise<boolean>;
   /** Would who signed in a while ago still be let in? */
   isCurrent(identity: Identity): Promise<boolean>;
+  /** Has a user this SSH key? undefined: there is no database. */
+  readonly isUserKey:
+    | ((key: { readonly fingerprint: string; readonly blob: Buffer }) => Promise<boolean>)
+    | undefined;
   close(): Promise<void>;
 }
 
@@ -63,6 +67,11 @@ export function createIdentification(
     identify: async (attempt) => ((await canSignIn()) ? ask(attempt) : { user: undefined }),
     isOpen: async () =>
       options.authorize === undefined && options.policies === undefined && !(await canSignIn()),
+    isUserKey:
+      database === undefined
+        ? undefined
+        : async ({ fingerprint, blob }) =>
+            (await (await database.store())?.findKey(fingerprint))?.blob === blob.toString("base64"),
     async isCurrent(identity) {
       for (const authenticator of authenticators)
         if ((await authenticator.isCurrent?.(identity)) === false) return false;

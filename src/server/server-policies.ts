@@ -1,9 +1,10 @@
 /** The rules of the configuration and the `authorize` callback as one. */
 import { createPolicy } from "../access/policies/policy.js";
 import { checkPolicies, type PolicyEntry } from "../access/policies/policy-rule.js";
-import type { MaybePromise } from "../base/maybe-promise.js";
+import { GitwharfError } from "../base/errors.js";
 import type { AuthorizationRequest, Authorize } from "../engine/authorization.js";
 import type { PushHandlers } from "../engine/push.js";
+import type { Identification } from "./identification.js";
 import type { GitServerOptions } from "./git-server-options.js";
 
 export interface ServerPolicies {
@@ -19,13 +20,22 @@ type PolicyOptions = Pick<GitServerOptions, "anonymousRead" | "policies" | "auth
 /** @throws server/bad-configuration */
 export function createServerPolicies(
   options: PolicyOptions,
-  isOpen: () => MaybePromise<boolean>,
+  { isOpen, isUserKey }: Pick<Identification, "isOpen" | "isUserKey">,
 ): ServerPolicies {
   const { authorize } = options;
   const entries = policyEntriesOf(options);
   if (entries.length === 0) return { authorize, handlers: [], hiddenRefsOf: async () => undefined };
   const { verifyCommit } = options;
-  const policy = createPolicy({ entries, otherwise: authorize, verifyCommit });
+  const needsKeys = entries.some(
+    (entry) => "require" in entry && entry.require?.signedCommits === "user-keys",
+  );
+  if (needsKeys && isUserKey === undefined) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      'a rule requires commits that are signed with "user-keys", and there is no database of users: set `database`',
+    );
+  }
+  const policy = createPolicy({ entries, otherwise: authorize, verifyCommit, isUserKey });
   const { preReceive } = policy.handler;
   const handler: PushHandlers = {
     // As long as there is nobody to tell apart, `anonymousRead` closes nothing.

@@ -39,8 +39,11 @@ export interface PolicyRule {
 }
 
 export interface PolicyRequirements {
-  /** Every commit that is new to the ref carries a signature; `verifyCommit` says whether it is a good one. */
-  readonly signedCommits?: boolean;
+  /**
+   * Every commit that is new to the ref is signed. "user-keys": with an SSH key that a user of the database has. true: in
+   * any way, and `verifyCommit` says whether the signature is good.
+   */
+  readonly signedCommits?: boolean | "user-keys";
   /** Bytes of the pack of one push. */
   readonly pushBytesMax?: number;
   /** Bytes of one file that a new commit adds or changes. */
@@ -127,7 +130,9 @@ function checkRequirements(require: unknown, where: string): void {
   for (const [key, value] of Object.entries(require)) {
     if (!REQUIREMENTS.has(key)) throw wrong(`${where}: nothing called '${key}' can be required`);
     const isGood =
-      key === "signedCommits" ? typeof value === "boolean" : typeof value === "number" && value >= 0;
+      key === "signedCommits"
+        ? typeof value === "boolean" || value === "user-keys"
+        : typeof value === "number" && value >= 0;
     if (!isGood) throw wrong(`${where}: ${key} has a wrong value`);
   }
 }

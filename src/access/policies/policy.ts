@@ -18,13 +18,14 @@ import {
 import { checkPolicies, isPolicyFunction, nameOf, type PolicyEntry, type PolicyRule } from "./policy-rule.js";
 import { createPushFacts, type PushFacts } from "./push-facts.js";
 import { hiddenRefsOf } from "./readable-refs.js";
-import { checkRequirements, type VerifyCommit } from "./requirements.js";
+import { checkRequirements, type IsUserKey, type VerifyCommit } from "./requirements.js";
 
 export interface PolicyOptions {
   readonly entries: readonly PolicyEntry[];
   /** Asked when no entry decides. @default it is denied */
   readonly otherwise?: Authorize | undefined;
   readonly verifyCommit?: VerifyCommit | undefined;
+  readonly isUserKey?: IsUserKey | undefined;
 }
 
 export interface Policy {
@@ -140,7 +141,13 @@ async function judge(options: PolicyOptions, push: Push, command: PushCommand): 
     if (!matchesCaller(entry, request) || !(await matches(entry, command, facts))) continue;
     if (entry.effect === "allow") return undefined;
     if (entry.effect === "deny") return entry.reason ?? refRefusal(command.name, await facts.action());
-    const context = { push, command, facts, verifyCommit: options.verifyCommit };
+    const context = {
+      push,
+      command,
+      facts,
+      verifyCommit: options.verifyCommit,
+      isUserKey: options.isUserKey,
+    };
     const why = await checkRequirements(entry, entry.require ?? {}, context);
     if (why !== undefined) return entry.reason === undefined ? why : `${entry.reason} (${why})`;
   }

@@ -3,6 +3,7 @@ import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import type { Push, PushCommand } from "../../engine/push.js";
 import { commitSignature } from "../../object/commit-signature.js";
 import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
+import { type SshSigner, sshSignerOf } from "../ssh-file-signature.js";
 import type { PolicyRequirements, PolicyRule } from "./policy-rule.js";
 import { matchesRef } from "./match-rule.js";
 import type { PushFacts } from "./push-facts.js";
@@ -12,15 +13,21 @@ export type VerifyCommit = (commit: {
   readonly oid: ObjectId;
   /** The commit as it stands, its signature included. */
   readonly data: Buffer;
+  /** What was signed. */
+  readonly payload: Buffer;
   readonly signature: string;
   readonly committerEmail: string;
 }) => MaybePromise<boolean>;
+
+/** Has a user this SSH key? */
+export type IsUserKey = (key: SshSigner) => Promise<boolean>;
 
 export interface RequirementContext {
   readonly push: Push;
   readonly command: PushCommand;
   readonly facts: PushFacts;
   readonly verifyCommit: VerifyCommit | undefined;
+  readonly isUserKey: IsUserKey | undefined;
 }
 
 export async function checkRequirements(
@@ -38,12 +45,17 @@ export async function checkRequirements(
     if (largest !== undefined && largest.sizeBytes > fileBytesMax)
       return `'${largest.path}' has ${largest.sizeBytes} bytes, and ${fileBytesMax} are allowed`;
   }
-  return signedCommits === true ? checkSignatures(rule, context) : undefined;
+  if (signedCommits === undefined || signedCommits === false) return undefined;
+  return checkSignatures(rule, signedCommits === "user-keys", context);
 }
 
 /** Of all commits that come to the ref, wherever in the repository they have been: but for what such a ref has already. */
-async function checkSignatures(rule: PolicyRule, context: RequirementContext): Promise<string | undefined> {
-  const { push, facts, verifyCommit } = context;
+async function checkSignatures(
+  rule: PolicyRule,
+  byUserKeys: boolean,
+  context: RequirementContext,
+): Promise<string | undefined> {
+  const { push, facts, verifyCommit, isUserKey } = context;
   const covered = push.snapshot.refs.all.filter((ref) => matchesRef(rule, ref.name, ["update"]) !== "no");
   for (const { oid } of await facts.commits(covered.map((ref) => ref.oid))) {
     const read = push.objects.read(oid);
@@ -52,6 +64,12 @@ async function checkSignatures(rule: PolicyRule, context: RequirementContext): P
     const { data } = object;
     const signed = commitSignature(data, push.objects.objectFormat);
     if (signed === undefined) return `commit ${oid} is not signed`;
+    if (byUserKeys) {
+      const signer = sshSignerOf(signed.signature, signed.payload, "git");
+      if (signer === undefined) return `commit ${oid} has no good SSH signature`;
+      if ((await isUserKey?.(signer)) !== true)
+        return `commit ${oid} is signed with ${signer.fingerprint}, which is no user's key`;
+    }
     const good = await verifyCommit?.({ oid, data, ...signed });
     if (good === false) return `the signature of commit ${oid} is not good`;
   }
