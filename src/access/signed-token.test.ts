@@ -1,6 +1,6 @@
 /** Tokens that somebody else has signed: each of the ways in which one can be wrong. */
 import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type JWTPayload, SignJWT } from "jose";
@@ -128,6 +128,36 @@ describe("a signed token", () => {
     expect(await ask(`${head}.${encode({ ...CLAIMS, sub: "root" })}.${mac}`)).toHaveProperty("refused");
     expect(await ask("gitwharf_x")).toBeUndefined();
     expect(await ask(`eyJ${"a".repeat(20_000)}.b.c`)).toHaveProperty("refused");
+  });
+
+  it("is checked with keys that come and go while the server runs; broken ones change nothing", async () => {
+    const file = join(directory, "turning.pem");
+    const publish = (key: KeyObject): void =>
+      writeFileSync(file, key.export({ type: "spki", format: "pem" }).toString());
+    publish(keys.ed.publicKey);
+    const failures: unknown[] = [];
+    const turning = createSignedTokenAuthenticator(
+      { keys: [file], audience: "git.example.org" },
+      { everyMs: 0, onFailure: (error) => failures.push(error) },
+    );
+    const isTaken = async (key: KeyObject): Promise<boolean> => {
+      const token = await sign(CLAIMS, { kid: "turning", key });
+      const answer = await turning.authenticate({
+        credentials: { kind: "bearer", token },
+        address: undefined,
+        peerAddress: undefined,
+        transport: "http",
+      });
+      return answer !== undefined && "identity" in answer;
+    };
+    expect(await isTaken(keys.ed.privateKey)).toBe(true);
+    publish(keys.stranger.publicKey);
+    utimesSync(file, 1, 1);
+    expect(await isTaken(keys.ed.privateKey)).toBe(false);
+    expect(await isTaken(keys.stranger.privateKey)).toBe(true);
+    writeFileSync(file, "no key");
+    expect(await isTaken(keys.stranger.privateKey)).toBe(true);
+    expect(failures).toHaveLength(1);
   });
 
   it("wants public keys of the known kinds", () => {

@@ -4,7 +4,7 @@
  * `iat`, `repositories` (patterns), `operations` ("read", "write"), and if refs are to be narrowed `refs` (ordered rules).
  */
 import { createPublicKey } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTPayload, jwtVerify } from "jose";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
@@ -33,10 +33,20 @@ const ALGORITHMS = ["EdDSA", "ES256", "RS256"];
 const TOKEN_CHARACTERS_MAX = 16_384;
 const RSA_BITS_MIN = 2048;
 
+export interface SignedTokenKeyRefresh {
+  /** Changed key files that cannot be used; the keys from before stay. */
+  readonly onFailure?: (error: unknown) => void;
+  /** How often the files are looked at, at most. @default 5,000 */
+  readonly everyMs?: number;
+}
+
 /** @throws server/bad-configuration when a key cannot be read */
-export function createSignedTokenAuthenticator(options: SignedTokenOptions): Authenticator {
+export function createSignedTokenAuthenticator(
+  options: SignedTokenOptions,
+  refresh: SignedTokenKeyRefresh = {},
+): Authenticator {
   const { audience, issuer, lifetimeSecondsMax = 3600, clockToleranceSeconds = 30 } = options;
-  const keys = createLocalJWKSet(readKeys(options.keys));
+  const keys = createKeySource(options.keys, refresh);
   return {
     name: "signed-token",
     async authenticate({ credentials }) {
@@ -44,7 +54,7 @@ export function createSignedTokenAuthenticator(options: SignedTokenOptions): Aut
       if (text === undefined) return undefined;
       if (text.length > TOKEN_CHARACTERS_MAX) return { refused: "a signed token that is too long" };
       try {
-        const { payload, protectedHeader } = await jwtVerify(text, keys, {
+        const { payload, protectedHeader } = await jwtVerify(text, await keys(), {
           algorithms: ALGORITHMS,
           audience,
           ...(issuer === undefined ? {} : { issuer }),
@@ -79,6 +89,38 @@ function identityOf(
     if (isGitwharfError(error, "server/bad-configuration")) return { refused: error.message };
     throw error;
   }
+}
+
+/** Keys come and go while the server runs: a new one is there before a token is signed with it. */
+function createKeySource(
+  files: readonly string[],
+  { onFailure, everyMs = 5000 }: SignedTokenKeyRefresh,
+): () => Promise<ReturnType<typeof createLocalJWKSet>> {
+  let stamp = stampOf(files);
+  let keys = createLocalJWKSet(readKeys(files));
+  let checkedAt = Date.now();
+  return async () => {
+    if (Date.now() - checkedAt < everyMs) return keys;
+    checkedAt = Date.now();
+    const now = stampOf(files);
+    if (now === stamp) return keys;
+    stamp = now;
+    try {
+      keys = createLocalJWKSet(readKeys(files));
+    } catch (error) {
+      onFailure?.(error);
+    }
+    return keys;
+  };
+}
+
+function stampOf(files: readonly string[]): string {
+  return files
+    .map((file) => {
+      const stat = statSync(file, { throwIfNoEntry: false });
+      return `${stat?.ino} ${stat?.size} ${stat?.mtimeMs}`;
+    })
+    .join("\n");
 }
 
 function readKeys(files: readonly string[]): JSONWebKeySet {

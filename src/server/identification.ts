@@ -43,7 +43,9 @@ export function createIdentification(
 ): Identification {
   const database = options.database === undefined ? undefined : createAccessDatabase(options.database);
   const checker = createPasswordChecker();
-  const configured = configuredAuthenticators(options, checker, database !== undefined);
+  const configured = configuredAuthenticators(options, checker, database !== undefined, (error) =>
+    log({ level: "error", message: "changed keys of signed tokens are not used", error }),
+  );
   const stored = database === undefined ? noStored() : storedAuthenticators(database, options, checker, log);
   const callback =
     options.authenticate === undefined ? [] : [createCallbackAuthenticator(options.authenticate)];
@@ -98,13 +100,15 @@ function configuredAuthenticators(
   options: GitServerOptions,
   checker: PasswordChecker,
   hasDatabase: boolean,
+  onKeyFailure: (error: unknown) => void,
 ): Two {
   const { clientCertificates, trustedUserHeader, signedTokens, users } = options;
   const first: Authenticator[] = [];
   const second: Authenticator[] = [];
   if (clientCertificates !== undefined) first.push(createClientCertificateAuthenticator(clientCertificates));
   if (trustedUserHeader !== undefined) first.push(createProxyHeaderAuthenticator(trustedUserHeader));
-  if (signedTokens !== undefined) first.push(createSignedTokenAuthenticator(signedTokens));
+  if (signedTokens !== undefined)
+    first.push(createSignedTokenAuthenticator(signedTokens, { onFailure: onKeyFailure }));
   if (options.sshServer?.userAuthoritiesFile !== undefined) first.push(createSshCertificateAuthenticator());
   second.push(...(options.authenticators ?? []));
   if (users !== undefined) {
