@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { isGitwharfError } from "../base/errors.js";
+import { authorizedKeysCommand } from "./authorized-keys-command.js";
 import { VERSION } from "../server/version.js";
 import { explainCommand } from "./explain-command.js";
 import { fsckCommand } from "./fsck-command.js";
@@ -11,6 +12,7 @@ import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
 import { keyCommand } from "./key-command.js";
 import { receivePackCommand } from "./receive-pack-command.js";
+import { sshCommand } from "./ssh-command.js";
 import { serveCommand } from "./serve-command.js";
 import { tokenCommand } from "./token-command.js";
 import { userCommand } from "./user-command.js";
@@ -32,6 +34,8 @@ for (const command of [
   tokenCommand(),
   explainCommand(),
   maintenanceCommand(),
+  sshCommand(),
+  authorizedKeysCommand(),
   uploadPackCommand(),
   receivePackCommand(),
 ])

@@ -52,7 +52,7 @@ export function serveCommand(): Command {
     .option("--ssh <address>", 'the same for SSH, or "off"  [default: 127.0.0.1:5022]')
     .option(
       "--ssh-host-keys <directory>",
-      "the SSH server's own keys  [default: .gitwharf-ssh beside the repositories]",
+      "the SSH server's own keys  [default: .gitwharf/ssh in the directory]",
     )
     .option("--ssh-user-ca <file>", "public keys of authorities whose user certificates let in")
     .option(

@@ -13,11 +13,19 @@ export function createStdioSignal(): AbortSignal {
 }
 
 export function createStdoutSink(signal: AbortSignal): ByteSink {
+  return createSink(process.stdout, signal);
+}
+
+export function createStderrSink(signal: AbortSignal): ByteSink {
+  return createSink(process.stderr, signal);
+}
+
+function createSink(stream: NodeJS.WriteStream, signal: AbortSignal): ByteSink {
   return {
     write(...chunks) {
       let ready = true;
-      for (const chunk of chunks) ready = process.stdout.write(chunk);
-      return ready ? undefined : once(process.stdout, "drain", { signal }).then(() => undefined);
+      for (const chunk of chunks) ready = stream.write(chunk);
+      return ready ? undefined : once(stream, "drain", { signal }).then(() => undefined);
     },
   };
 }

@@ -27,6 +27,7 @@ import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
+import { type CommandRequest, runCommand } from "./run-command.js";
 import { listenSshFor } from "./ssh-options.js";
 import { AGENT } from "./version.js";
 
@@ -46,6 +47,11 @@ export interface GitServer {
    *   open to everyone
    */
   listen(options: ListenOptions): Promise<Listening>;
+  /**
+   * Serves one command as the SSH server does, to somebody whom others have signed in: behind a stock sshd.
+   * @returns the exit status
+   */
+  runCommand(request: CommandRequest): Promise<number>;
   /**
    * Takes no more requests, lets those at work finish for `graceMs` milliseconds (@default 10,000), ends the rest,
    * closes the store if the server opened it. A second call waits for the same end, and may bring it nearer.
@@ -192,6 +198,7 @@ export function createGitServer(options: GitServerOptions): GitServer {
       );
       return { http, ssh };
     },
+    runCommand: (request) => runCommand(host, request, options.sshServer?.lfsAuthenticate),
     close({ graceMs = 10_000 } = {}) {
       const giveUp = (): void =>
         closing.abort(

@@ -12,7 +12,7 @@ import type { ListenAddress } from "./listen-address.js";
 export interface SshServerOptions {
   /**
    * Where the server's own keys are; those that are missing are made.
-   * @default `.gitwharf-ssh` in the directory of the repositories; new keys at every start for a store of your own
+   * @default `.gitwharf/ssh` in the directory of the repositories; new keys at every start for a store of your own
    */
   readonly hostKeyDirectory?: string;
   /** Lists in place of the default ones, best first. */
@@ -37,7 +37,8 @@ export async function listenSshFor(
   address: ListenAddress,
 ): Promise<SshListener> {
   const { repositories, sshServer: ssh = {} } = options;
-  const inRepositories = typeof repositories === "string" ? join(repositories, ".gitwharf-ssh") : undefined;
+  const inRepositories =
+    typeof repositories === "string" ? join(repositories, ".gitwharf", "ssh") : undefined;
   const directory = ssh.hostKeyDirectory ?? inRepositories;
   const { userAuthoritiesFile, revokedKeysFile, principals } = ssh;
   return listenSsh({

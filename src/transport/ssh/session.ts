@@ -1,25 +1,17 @@
 /**
- * One session of an SSH connection: at most one command, by grammar, with its exit status. No shell, no terminal, no
- * subsystem, no forwarding. Specification: RFC 4254, section 6.
- *
- *   EXIT STATUS  MEANS
- *   0            served; refs that were refused are told in the protocol
- *   1            refused, with a sentence on standard error
- *   128          it broke off after the protocol had begun
+ * One session of an SSH connection: at most one command, with its exit status. No shell, no terminal, no subsystem, no
+ * forwarding. Specification: RFC 4254, section 6.
  */
 import { randomUUID } from "node:crypto";
 import type { Connection, ServerChannel, Session } from "ssh2";
-import { GitwharfError, isGitwharfError } from "../../base/errors.js";
-import { converse } from "../conversation.js";
-import { formatControlText } from "../http/plain-text.js";
-import { describeFailure } from "../http/status.js";
-import { requireAuthorization, type ServiceCaller } from "../service-call.js";
+import { GitwharfError } from "../../base/errors.js";
+import type { ServiceCaller } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import type { ServiceHost } from "../service-host.js";
 import type { SshLogin } from "./authentication.js";
-import { type ChannelStreams, createChannelStreams } from "./channel-streams.js";
-import { parseSshCommand, type SshCommand } from "./command-line.js";
+import { createChannelStreams } from "./channel-streams.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
+import { serveCommand, shownCommand } from "./serve-command.js";
 
 export interface SshSessionOptions {
   readonly host: ServiceHost;
@@ -37,11 +29,10 @@ export interface SshSessionOptions {
 const GIT_PROTOCOL_VALUE = /^[\x21-\x7e]{1,256}$/;
 /** Time for a client to close its side of a channel. */
 const CLOSE_WAIT_MS = 2000;
-const STATUS_REFUSED = 1;
-const STATUS_BROKEN_OFF = 128;
 
 /** Everything that is not listened for here, the library refuses. */
 export function serveSession(session: Session, options: SshSessionOptions): void {
+  const { forceCommand } = options.login;
   let gitProtocol: string | undefined;
   session.on("env", (accept, reject, { key, val }) => {
     // The types promise functions; the library has none for a client that wants no answer.
@@ -51,31 +42,22 @@ export function serveSession(session: Session, options: SshSessionOptions): void
     accepts?.();
   });
   session.on("exec", (accept, _reject, { command }) => {
-    const channel = accept() as ServerChannel | undefined;
-    if (channel === undefined) return;
-    const asked = options.login.forceCommand ?? command;
-    run(channel, options, asked, (exchange, streams) =>
-      serveCommand(exchange, streams, { command: parseSshCommand(asked), gitProtocol, options }),
-    );
+    run(accept() as ServerChannel | undefined, options, forceCommand ?? command, gitProtocol);
   });
   session.on("shell", (accept) => {
-    const channel = accept() as ServerChannel | undefined;
-    if (channel === undefined) return;
-    const forced = options.login.forceCommand;
-    run(channel, options, forced ?? "shell", (exchange, streams) => {
-      if (forced === undefined) throw new GitwharfError("access/denied", greeting(options));
-      return serveCommand(exchange, streams, { command: parseSshCommand(forced), gitProtocol, options });
-    });
+    run(accept() as ServerChannel | undefined, options, forceCommand, gitProtocol);
   });
 }
 
+/** @param channel undefined when the session has had its command */
 function run(
-  channel: ServerChannel,
+  channel: ServerChannel | undefined,
   options: SshSessionOptions,
-  what: string,
-  work: (exchange: ServiceExchange, streams: ChannelStreams) => Promise<number>,
+  text: string | undefined,
+  gitProtocol: string | undefined,
 ): void {
-  const { host, connection, login, address } = options;
+  if (channel === undefined) return;
+  const { host, connection, login, address, lfsAuthenticate, urlPrefix } = options;
   const end = options.begin();
   const started = performance.now();
   const left = new AbortController();
@@ -86,34 +68,20 @@ function run(
   channel.on("error", onClose);
   channel.stderr.on("error", onClose);
   const signal = AbortSignal.any([left.signal, host.closing]);
-  const streams = createChannelStreams({
-    connection,
-    channel,
-    idleTimeoutMs: host.limits.idleTimeoutMs,
-    signal,
-    onViolation: options.onViolation,
-  });
+  const { idleTimeoutMs } = host.limits;
+  const { onViolation } = options;
+  const streams = createChannelStreams({ connection, channel, idleTimeoutMs, signal, onViolation });
   const caller: ServiceCaller = { identity: login.identity, address, transport: "ssh" };
   const exchange: ServiceExchange = { host, caller, signal, sessionId: randomUUID() };
-  const log = (status: number | "gone"): void =>
+  void (async () => {
+    const status = await serveCommand(exchange, { text, gitProtocol, streams, lfsAuthenticate, urlPrefix });
+    const told = await streams.exit(status);
+    const milliseconds = Math.round(performance.now() - started);
     host.log({
       level: "info",
-      message: `ssh ${formatControlText(what.slice(0, 300))} ${status}`,
-      fields: {
-        address,
-        user: login.identity.user,
-        milliseconds: Math.round(performance.now() - started),
-      },
+      message: `ssh ${shownCommand(text)} ${told ? status : "gone"}`,
+      fields: { address, user: login.identity.user, milliseconds },
     });
-  void (async () => {
-    let status: number;
-    try {
-      status = await work(exchange, streams);
-    } catch (error) {
-      status = await tell(host, streams, what, error);
-    }
-    const told = await streams.exit(status);
-    log(told ? status : "gone");
     // A client that reads the end of the connection together with the exit status takes the status for lost.
     if (told && !left.signal.aborted) await closedOrLate(left.signal);
     connection.off("close", onClose);
@@ -133,57 +101,4 @@ function closedOrLate(closed: AbortSignal): Promise<void> {
       { once: true },
     );
   });
-}
-
-/** @returns the exit status */
-async function serveCommand(
-  exchange: ServiceExchange,
-  streams: ChannelStreams,
-  asked: {
-    readonly command: SshCommand;
-    readonly gitProtocol: string | undefined;
-    readonly options: SshSessionOptions;
-  },
-): Promise<number> {
-  const { command, gitProtocol, options } = asked;
-  const { service, name } = command;
-  if (service === "git-lfs-authenticate") {
-    const operation = command.lfsOperation ?? "download";
-    const { host, caller } = exchange;
-    await requireAuthorization({ host, caller, name, operation: operation === "upload" ? "push" : "fetch" });
-    if (options.lfsAuthenticate === undefined) {
-      throw new GitwharfError("protocol/service-disabled", "Git LFS is not served here");
-    }
-    const { identity, address } = caller;
-    const answer = await options.lfsAuthenticate({ identity, repository: name, operation, address });
-    await streams.output.write(Buffer.from(`${JSON.stringify(answer)}\n`));
-    return 0;
-  }
-  const { failure } = await converse(exchange, { service, name, gitProtocol, streams });
-  return failure === undefined ? 0 : STATUS_BROKEN_OFF;
-}
-
-/** One sentence on standard error, where git shows it to the person. */
-async function tell(
-  host: ServiceHost,
-  streams: ChannelStreams,
-  what: string,
-  error: unknown,
-): Promise<number> {
-  const { status, text } = describeFailure(error);
-  if (status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy")) {
-    host.log({ level: "error", message: `ssh ${formatControlText(what.slice(0, 300))} failed`, error });
-  }
-  try {
-    await streams.errors.write(Buffer.from(`gitwharf: ${formatControlText(text)}\n`));
-  } catch {
-    // It has gone.
-  }
-  return STATUS_REFUSED;
-}
-
-function greeting({ login, urlPrefix }: SshSessionOptions): string {
-  const { user } = login.identity;
-  const who = user === undefined ? "hello; nobody needs to sign in here" : `hello ${user}, you are signed in`;
-  return `${who}. There is no shell, but: git clone ${urlPrefix}REPOSITORY.git`;
 }

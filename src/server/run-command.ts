@@ -1,0 +1,41 @@
+/** A command of the SSH server over streams of the caller's: for who stands behind a stock sshd. */
+import { randomUUID } from "node:crypto";
+import type { Identity } from "../engine/push.js";
+import type { ServiceHost } from "../transport/service-host.js";
+import { type CommandStreams, serveCommand, shownCommand } from "../transport/ssh/serve-command.js";
+import type { LfsAuthenticate } from "../transport/ssh/lfs-authenticate.js";
+
+export interface CommandRequest extends CommandStreams {
+  /** Who has signed in; it is the caller's business that it is true. */
+  readonly identity: Identity;
+  readonly address: string | undefined;
+  /** `git-upload-pack 'app.git'` and the like; undefined is answered with a friendly line. */
+  readonly command: string | undefined;
+  readonly gitProtocol?: string | undefined;
+  /** @default `git@HOST:` */
+  readonly urlPrefix?: string;
+  readonly signal: AbortSignal;
+}
+
+/** Never throws. @returns the exit status */
+export async function runCommand(
+  host: ServiceHost,
+  request: CommandRequest,
+  lfsAuthenticate: LfsAuthenticate | undefined,
+): Promise<number> {
+  const { identity, address, command: text, gitProtocol, urlPrefix = "git@HOST:" } = request;
+  const started = performance.now();
+  const caller = { identity, address, transport: "ssh" as const };
+  const signal = AbortSignal.any([request.signal, host.closing]);
+  const status = await serveCommand(
+    { host, caller, signal, sessionId: randomUUID() },
+    { text, gitProtocol, streams: request, lfsAuthenticate, urlPrefix },
+  );
+  const milliseconds = Math.round(performance.now() - started);
+  host.log({
+    level: "info",
+    message: `ssh ${shownCommand(text)} ${status}`,
+    fields: { address, user: identity.user, milliseconds },
+  });
+  return status;
+}

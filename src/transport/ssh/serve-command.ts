@@ -1,0 +1,96 @@
+/**
+ * One command of a user who has signed in, from its text to its exit status: by our own SSH server, or behind a stock
+ * sshd that runs `gitwharf ssh-command` in its place.
+ *
+ *   EXIT STATUS  MEANS
+ *   0            served; refs that were refused are told in the protocol
+ *   1            refused, with a sentence on standard error
+ *   128          it broke off after the protocol had begun
+ */
+import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { converse } from "../conversation.js";
+import { formatControlText } from "../http/plain-text.js";
+import { describeFailure } from "../http/status.js";
+import { requireAuthorization } from "../service-call.js";
+import type { ServiceExchange } from "../service-contexts.js";
+import { parseSshCommand, type SshCommand } from "./command-line.js";
+import type { LfsAuthenticate } from "./lfs-authenticate.js";
+
+export interface CommandStreams {
+  readonly input: ByteSource;
+  readonly output: ByteSink;
+  readonly errors: ByteSink;
+}
+
+export interface CommandCall {
+  /** What the client asked to be run; undefined for a shell. */
+  readonly text: string | undefined;
+  /** GIT_PROTOCOL, if the client sent it. */
+  readonly gitProtocol: string | undefined;
+  readonly streams: CommandStreams;
+  readonly lfsAuthenticate: LfsAuthenticate | undefined;
+  /** How to write a URL of this server, for who asks for a shell: `ssh://git@host:port/`. */
+  readonly urlPrefix: string;
+}
+
+const STATUS_REFUSED = 1;
+const STATUS_BROKEN_OFF = 128;
+
+/** Never throws. @returns the exit status */
+export async function serveCommand(exchange: ServiceExchange, call: CommandCall): Promise<number> {
+  try {
+    if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
+    return await serve(exchange, parseSshCommand(call.text), call);
+  } catch (error) {
+    await tell(exchange, call, error);
+    return STATUS_REFUSED;
+  }
+}
+
+/** For the log. */
+export function shownCommand(text: string | undefined): string {
+  return formatControlText((text ?? "shell").slice(0, 300));
+}
+
+async function serve(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<number> {
+  const { service, name } = command;
+  if (service === "git-lfs-authenticate") {
+    await answerLfs(exchange, command, call);
+    return 0;
+  }
+  const { gitProtocol, streams } = call;
+  const { failure } = await converse(exchange, { service, name, gitProtocol, streams });
+  return failure === undefined ? 0 : STATUS_BROKEN_OFF;
+}
+
+async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
+  const { host, caller } = exchange;
+  const { name, lfsOperation: operation = "download" } = command;
+  await requireAuthorization({ host, caller, name, operation: operation === "upload" ? "push" : "fetch" });
+  if (call.lfsAuthenticate === undefined) {
+    throw new GitwharfError("protocol/service-disabled", "Git LFS is not served here");
+  }
+  const { identity, address } = caller;
+  const answer = await call.lfsAuthenticate({ identity, repository: name, operation, address });
+  await call.streams.output.write(Buffer.from(`${JSON.stringify(answer)}\n`));
+}
+
+/** One sentence on standard error, where git shows it to the person. */
+async function tell({ host }: ServiceExchange, call: CommandCall, error: unknown): Promise<void> {
+  const { status, text } = describeFailure(error);
+  if (status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy")) {
+    host.log({ level: "error", message: `ssh ${shownCommand(call.text)} failed`, error });
+  }
+  try {
+    await call.streams.errors.write(Buffer.from(`gitwharf: ${formatControlText(text)}\n`));
+  } catch {
+    // It has gone.
+  }
+}
+
+function greeting({ caller }: ServiceExchange, urlPrefix: string): string {
+  const { user } = caller.identity;
+  const who = user === undefined ? "hello; nobody needs to sign in here" : `hello ${user}, you are signed in`;
+  return `${who}. There is no shell, but: git clone ${urlPrefix}REPOSITORY.git`;
+}
