@@ -147,7 +147,7 @@ describe("gitwharf", () => {
   it("serves HTTPS, and takes a new certificate on SIGHUP", async () => {
     const { certificateFile, keyFile } = await writeCertificate(workspace.directory, "first.localhost");
     const files = ["--tls-cert", certificateFile, "--tls-key", keyFile];
-    const child = start("serve", "--http", "127.0.0.1:0", "--auto-create", "read", ...files);
+    const child = start("serve", "--http", "127.0.0.1:0", "--ssh", "off", "--auto-create", "read", ...files);
     await untilPrinted(child, "Ctrl-C");
     const url = /on (https:\/\/\S+)/.exec(child.printed())?.[1] ?? "";
     await workspace.run("-c", "http.sslVerify=false", "ls-remote", `${url}/demo.git`);

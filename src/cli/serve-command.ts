@@ -17,6 +17,7 @@ import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 type Configuration = Partial<GitServerOptions> & Partial<ListenOptions>;
 
 const SSH_OFF = "off";
+const SSH_DEFAULT = "127.0.0.1:5022";
 
 interface ServeFlags {
   readonly http?: string;
@@ -142,9 +143,8 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
   const server = createGitServer({ ...options, sshServer });
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
-  const listening = await server.listen({
+  const listening = await listen(server, flags.ssh ?? ssh, {
     http: flags.http ?? http ?? "127.0.0.1:5000",
-    ...sshAddress(flags.ssh ?? ssh ?? "127.0.0.1:5022"),
     ...defined("tls", tlsOf(flags) ?? tls),
   });
   const open = await server.isOpen();
@@ -162,8 +162,23 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   await stop(server, graceMs);
 }
 
-function sshAddress(text: number | string): Pick<ListenOptions, "ssh"> {
-  return text === SSH_OFF ? {} : { ssh: text };
+/** @param ssh what was asked for: an address that nobody asked for may be another server's */
+async function listen(
+  server: GitServer,
+  ssh: number | string | undefined,
+  others: ListenOptions,
+): Promise<Listening> {
+  if (ssh === SSH_OFF) return server.listen(others);
+  try {
+    return await server.listen({ ...others, ssh: ssh ?? SSH_DEFAULT });
+  } catch (error) {
+    if (ssh !== undefined || !isGitwharfError(error) || error.details["sshAddressTaken"] !== true)
+      throw error;
+    process.stderr.write(
+      `gitwharf: SSH is off: another program listens on ${SSH_DEFAULT}; --ssh HOST:PORT chooses another address\n`,
+    );
+    return server.listen(others);
+  }
 }
 
 function sshServerOf(flags: ServeFlags): SshServerOptions {

@@ -130,6 +130,7 @@ function listen(server: Server, { host, port }: SshListenerOptions): Promise<voi
       reject(
         new GitwharfError("server/bad-configuration", `cannot listen for SSH on ${host}:${port}: ${why}`, {
           cause,
+          details: { sshAddressTaken: cause.code === "EADDRINUSE" },
         }),
       );
     };
