@@ -16,6 +16,7 @@ import { sshCommand } from "./ssh-command.js";
 import { serveCommand } from "./serve-command.js";
 import { tokenCommand } from "./token-command.js";
 import { userCommand } from "./user-command.js";
+import { uploadArchiveCommand } from "./upload-archive-command.js";
 import { uploadPackCommand } from "./upload-pack-command.js";
 
 const program = new Command("gitwharf")
@@ -38,6 +39,7 @@ for (const command of [
   authorizedKeysCommand(),
   uploadPackCommand(),
   receivePackCommand(),
+  uploadArchiveCommand(),
 ])
   program.addCommand(prepared(command));
 

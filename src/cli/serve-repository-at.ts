@@ -9,6 +9,7 @@ import { closeWorkerPool } from "../base/worker-pool.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { advertiseReceivePack } from "../protocol/receive-pack/advertise-receive-pack.js";
 import { serveReceivePack } from "../protocol/receive-pack/serve-receive-pack.js";
+import { serveUploadArchive } from "../protocol/upload-archive/serve-upload-archive.js";
 import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
 import { AGENT } from "../server/version.js";
@@ -18,7 +19,7 @@ import { protocolVersion } from "../transport/service-contexts.js";
 import { createStdioSignal, createStdoutSink, flushStdout } from "./stdio.js";
 
 export interface ServeRepositoryOptions {
-  readonly service: "upload-pack" | "receive-pack";
+  readonly service: "upload-pack" | "receive-pack" | "upload-archive";
   readonly statelessRpc: boolean;
   readonly advertiseOnly: boolean;
   readonly repositoryHooks?: boolean;
@@ -42,7 +43,8 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   };
   const streams = { input: process.stdin, output, statelessRpc: options.statelessRpc };
   try {
-    if (options.service === "upload-pack") {
+    if (options.service === "upload-archive") await serveUploadArchive(common, streams);
+    else if (options.service === "upload-pack") {
       const context = { ...common, version };
       if (options.advertiseOnly) await output.write(...(await advertiseUploadPack(context)));
       else if (options.statelessRpc) await serveUploadPack(context, streams);

@@ -14,6 +14,7 @@ export const DEFAULT_REPOSITORY_SETTINGS: RepositorySettings = {
     advertiseBundleUris: false,
     hideRefs: [],
   },
+  uploadArchive: { allowUnreachable: false },
   uploadPackFilter: { allow: true, allowByName: new Map(), treeMaxDepth: Number.POSITIVE_INFINITY },
   transfer: { advertiseSid: false, advertiseObjectInfo: false },
   lsRefs: { unborn: "advertise" },

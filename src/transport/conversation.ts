@@ -2,20 +2,21 @@
  * A service as a conversation on one connection, as over SSH and git://: the advertisement, then what follows it, with
  * state between the messages. HTTP has its own way, request by request.
  */
-import { GitwharfError } from "../base/errors.js";
 import type { ServiceOutcome, ServiceStreams } from "../protocol/service.js";
 import { advertiseReceivePack } from "../protocol/receive-pack/advertise-receive-pack.js";
 import type { ReceivePackContext } from "../protocol/receive-pack/receive-pack-context.js";
 import { serveReceivePack } from "../protocol/receive-pack/serve-receive-pack.js";
+import { serveUploadArchive } from "../protocol/upload-archive/serve-upload-archive.js";
 import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
 import type { UploadPackContext } from "../protocol/upload-pack/upload-pack-context.js";
-import { beginServiceCall } from "./service-call.js";
+import { beginServiceCall, type ServiceCall } from "./service-call.js";
 import {
   logFailure,
   protocolVersion,
   receivePackContext,
   type ServiceExchange,
+  uploadArchiveContext,
   uploadPackContext,
 } from "./service-contexts.js";
 
@@ -38,22 +39,36 @@ export async function converse(
 ): Promise<ServiceOutcome> {
   const { host, caller, signal } = exchange;
   const { service, name } = conversation;
-  if (service === "git-upload-archive") {
-    throw new GitwharfError("protocol/service-disabled", "git archive --remote is not served here");
-  }
-  const operation = service === "git-upload-pack" ? "fetch" : "push";
+  const operation = OPERATIONS[service];
   const call = await beginServiceCall({ host, caller, name, operation, discovery: false, signal });
   try {
-    const version = protocolVersion(conversation.gitProtocol);
-    const { streams } = conversation;
-    const outcome =
-      operation === "fetch"
-        ? await converseUploadPack(uploadPackContext(exchange, call, version), streams)
-        : await converseReceivePack(receivePackContext(exchange, name, call, version), streams);
+    const outcome = await converseWith(exchange, conversation, call);
     logFailure(exchange, `${service} ${name}`, outcome.failure);
     return outcome;
   } finally {
     await call.release();
+  }
+}
+
+const OPERATIONS = {
+  "git-upload-pack": "fetch",
+  "git-receive-pack": "push",
+  "git-upload-archive": "archive",
+} as const;
+
+function converseWith(
+  exchange: ServiceExchange,
+  { service, name, gitProtocol, streams }: Conversation,
+  call: ServiceCall,
+): Promise<ServiceOutcome> {
+  const version = protocolVersion(gitProtocol);
+  switch (service) {
+    case "git-upload-pack":
+      return converseUploadPack(uploadPackContext(exchange, call, version), streams);
+    case "git-receive-pack":
+      return converseReceivePack(receivePackContext(exchange, name, call, version), streams);
+    case "git-upload-archive":
+      return serveUploadArchive(uploadArchiveContext(exchange, call), streams);
   }
 }
 

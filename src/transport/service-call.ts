@@ -24,7 +24,7 @@ export interface ServiceCallOptions {
   readonly caller: ServiceCaller;
   /** Checked name without `.git`. */
   readonly name: string;
-  readonly operation: Extract<Operation, "fetch" | "push">;
+  readonly operation: Extract<Operation, "fetch" | "push" | "archive">;
   /** A discovery request never creates a repository: it is shown an empty one. */
   readonly discovery: boolean;
   readonly signal: AbortSignal;
@@ -125,7 +125,7 @@ class Call {
     const wanted = operation === "push" ? host.autoCreate !== "never" : host.autoCreate === "read";
     if (!wanted) throw notFound(name);
     await requireAuthorization({ ...this.#options, operation: "create" });
-    if (discovery || operation === "fetch") return host.openPhantom(name);
+    if (discovery || operation !== "push") return host.openPhantom(name);
     try {
       this.#prepared = await host.prepareRepository(name);
       return this.#prepared.repository;
@@ -141,11 +141,11 @@ class Call {
   async #settingsOf(repository: Repository): Promise<RepositorySettings> {
     const { host, name, operation, caller } = this.#options;
     const settings = await host.settingsOf(repository);
-    const enabled = operation === "fetch" ? settings.http.uploadPack : settings.http.receivePack !== false;
+    const enabled = operation === "push" ? settings.http.receivePack !== false : settings.http.uploadPack;
     if (caller.transport === "http" && !enabled) {
       throw new GitwharfError(
         "protocol/service-disabled",
-        `${operation === "fetch" ? "reading" : "pushing"} over HTTP is switched off for repository '${name}'`,
+        `${operation === "push" ? "pushing" : "reading"} over HTTP is switched off for repository '${name}'`,
       );
     }
     return settings;

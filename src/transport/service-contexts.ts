@@ -1,6 +1,7 @@
 /** What the protocol is told about one call of a service: the same from every transport. */
 import { isGitwharfError } from "../base/errors.js";
 import type { ReceivePackContext } from "../protocol/receive-pack/receive-pack-context.js";
+import type { UploadArchiveContext } from "../protocol/upload-archive/upload-archive-context.js";
 import type { UploadPackContext } from "../protocol/upload-pack/upload-pack-context.js";
 import { requireAuthorization, type ServiceCall, type ServiceCaller } from "./service-call.js";
 import type { ServiceHost } from "./service-host.js";
@@ -42,6 +43,12 @@ export function uploadPackContext(
     signal,
     sessionId,
   };
+}
+
+export function uploadArchiveContext(exchange: ServiceExchange, call: ServiceCall): UploadArchiveContext {
+  const { host, signal } = exchange;
+  const { repository, settings, isHiddenRef } = call;
+  return { repository, settings, isHiddenRef, limits: host.limits, requestBytes: host.requestBytes, signal };
 }
 
 export function receivePackContext(

@@ -3,10 +3,8 @@
  * takes out left out. One path is open and one file held at a time, however large the tree.
  */
 import { GitwharfError } from "../../base/errors.js";
-import { isPromise } from "../../base/maybe-promise.js";
-import type { ObjectFormat } from "../../object/object-format.js";
-import { type ObjectId, objectIdAt } from "../../object/object-id.js";
-import { forEachTreeEntry, MODE_GITLINK, MODE_SYMLINK, MODE_TREE } from "../../object/tree.js";
+import type { ObjectId } from "../../object/object-id.js";
+import { MODE_GITLINK, MODE_SYMLINK, MODE_TREE } from "../../object/tree.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { WorkBudget } from "../fetch/work-budget.js";
 import type { ArchiveEntry, ArchiveEntryKind } from "./archive-entry.js";
@@ -14,6 +12,7 @@ import { parseAttributeRules } from "./attribute-rules.js";
 import { type AttributeLevel, attributesOf, type Attributes, WANTED_ATTRIBUTES } from "./attributes.js";
 import { convertContent } from "./convert-content.js";
 import type { PathSelection } from "./path-selection.js";
+import { malformedTree, readObjectOf, readTreeRows, TREE_DEPTH_MAX, type TreeRow } from "./tree-rows.js";
 
 export interface ArchiveWalk {
   readonly objects: ObjectReader;
@@ -25,8 +24,6 @@ export interface ArchiveWalk {
   readonly signal: AbortSignal;
 }
 
-/** As git's `core.maxTreeDepth`. */
-const DEPTH_MAX = 2048;
 const ATTRIBUTES_BYTES_MAX = 4 * 1024 * 1024;
 /** Rules that are matched in the time of one unit of work. */
 const RULES_PER_UNIT = 30;
@@ -85,7 +82,8 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
     const isLeftOut = attributes.get("export-ignore") === true;
     if (isTree) {
       if (isLeftOut) continue;
-      if (levels.length > DEPTH_MAX) throw malformed(`its trees are nested deeper than ${DEPTH_MAX}`);
+      if (levels.length > TREE_DEPTH_MAX)
+        throw malformedTree(`its trees are nested deeper than ${TREE_DEPTH_MAX}`);
       levels.push(await openLevel(walk, row.oid, level, `${path}/`));
       continue;
     }
@@ -119,7 +117,7 @@ async function readEntry(
   if (kind === "submodule") {
     return { entry: { kind, path: `${path}/`, oid, data: NO_BYTES, isText: undefined }, size: 0 };
   }
-  const data = await readObject(objects, oid, "blob");
+  const data = await readObjectOf(objects, oid, "blob");
   const content = kind === "symlink" ? data : convertContent(data, attributes, oid);
   return { entry: { kind, path, oid, data: content, isText }, size: content.length };
 }
@@ -130,12 +128,6 @@ function kindOf(mode: number): ArchiveEntryKind {
   return (mode & 0o100) === 0 ? "file" : "executable";
 }
 
-interface TreeRow {
-  readonly mode: number;
-  readonly name: string;
-  readonly oid: ObjectId;
-}
-
 async function openLevel(
   walk: ArchiveWalk,
   oid: ObjectId,
@@ -143,7 +135,7 @@ async function openLevel(
   directory: string,
 ): Promise<Level> {
   const { objects } = walk;
-  const rows = readRows(await readObject(objects, oid, "tree"), objects.objectFormat);
+  const rows = await readTreeRows(objects, oid);
   const own = rows.find((row) => row.name === ".gitattributes" && (row.mode & 0o170000) === 0o100000);
   let attributes = outer?.attributes ?? [];
   let rules = outer?.rules ?? 0;
@@ -153,50 +145,13 @@ async function openLevel(
       throw new GitwharfError("base/limit-exceeded", `${directory}.gitattributes is too large to be read`);
     const [outermost] = attributes;
     const wanted = new Set([...WANTED_ATTRIBUTES, ...(outermost?.file.macros.keys() ?? [])]);
-    const file = parseAttributeRules(await readObject(objects, own.oid, "blob"), wanted);
+    const file = parseAttributeRules(await readObjectOf(objects, own.oid, "blob"), wanted);
     if (file.rules.length > 0 || file.macros.size > 0) {
       attributes = [...attributes, { file, directoryLength: directory.length }];
       rules += file.rules.length;
     }
   }
   return { rows, next: 0, directory, oid, attributes, rules, isWritten: false };
-}
-
-function readRows(data: Buffer, format: ObjectFormat): TreeRow[] {
-  const rows: TreeRow[] = [];
-  forEachTreeEntry(data, format, (mode, nameStart, nameEnd, oidOffset) => {
-    const name = data.toString("latin1", nameStart, nameEnd);
-    // git refuses to put such a tree into its index.
-    if (name === "." || name === ".." || /^\.git$/i.test(name) || name.includes("/"))
-      throw malformed(`an entry is called '${name.slice(0, 60)}'`);
-    rows.push({ mode: canonicalMode(mode), name, oid: objectIdAt(data, oidOffset, format) });
-  });
-  return rows;
-}
-
-function canonicalMode(mode: number): number {
-  switch (mode & 0o170000) {
-    case 0o100000:
-      return mode & 0o100 ? 0o100755 : 0o100644;
-    case MODE_SYMLINK:
-      return MODE_SYMLINK;
-    case MODE_TREE:
-      return MODE_TREE;
-    default:
-      return MODE_GITLINK;
-  }
-}
-
-async function readObject(objects: ObjectReader, oid: ObjectId, type: "tree" | "blob"): Promise<Buffer> {
-  const read = objects.read(oid);
-  const object = isPromise(read) ? await read : read;
-  if (object === undefined) throw new GitwharfError("object/corrupt", `the ${type} ${oid} is absent`);
-  if (object.type !== type) throw malformed(`${oid} is no ${type}`);
-  return object.data;
-}
-
-function malformed(why: string): GitwharfError {
-  return new GitwharfError("object/malformed", `the tree cannot be archived: ${why}`);
 }
 
 function tooMuch(what: string, limit: string): GitwharfError {

@@ -29,7 +29,10 @@ const known = new WeakMap<RefSnapshot, Map<string, VisibleRefs>>();
 /** Visibilities kept for one state of the refs. */
 const VISIBILITIES_MAX = 16;
 
-export function visibleRefs(context: UploadPackContext, refs: RefSnapshot): VisibleRefs {
+export function visibleRefs(
+  context: Pick<UploadPackContext, "settings" | "isHiddenRef">,
+  refs: RefSnapshot,
+): VisibleRefs {
   const { hideRefs } = context.settings.uploadPack;
   const key = hiddenRefsKey(hideRefs, context.isHiddenRef);
   let views = known.get(refs);
@@ -50,7 +53,10 @@ function isTooLong({ name, symbolicTarget }: Ref): boolean {
   return name.length > NAME_CHARACTERS_MAX || (symbolicTarget?.length ?? 0) > NAME_CHARACTERS_MAX;
 }
 
-function isHiddenFor({ settings, isHiddenRef }: UploadPackContext): IsHiddenRef | undefined {
+function isHiddenFor({
+  settings,
+  isHiddenRef,
+}: Pick<UploadPackContext, "settings" | "isHiddenRef">): IsHiddenRef | undefined {
   const { hideRefs } = settings.uploadPack;
   if (hideRefs.length === 0) return isHiddenRef;
   const configured = compileHiddenRefs(hideRefs);

@@ -25,6 +25,10 @@ export interface RepositorySettings {
     /** uploadpack.hideRefs and transfer.hideRefs, in order of precedence (last match wins). */
     readonly hideRefs: readonly string[];
   };
+  readonly uploadArchive: {
+    /** Archives of any object by its id, not only of what refs name. */
+    readonly allowUnreachable: boolean;
+  };
   readonly uploadPackFilter: {
     readonly allow: boolean;
     /** By filter name: `blob:none`, `blob:limit`, `tree`, `sparse:oid`, `object:type`, `combine`. */

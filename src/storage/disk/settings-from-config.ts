@@ -18,7 +18,7 @@ export interface SettingsSource {
 
 /**
  * @throws storage/bad-config with the key that is wrong; reading `receive`, `uploadPack`, `uploadPackFilter`, `lsRefs`,
- *   `gc` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
+ *   `gc`, `uploadArchive.allowUnreachable` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
  */
 export function settingsFromConfig(source: SettingsSource): RepositorySettings {
   const { config } = source;
@@ -36,6 +36,11 @@ export function settingsFromConfig(source: SettingsSource): RepositorySettings {
     },
     get uploadPack() {
       return uploadPack();
+    },
+    uploadArchive: {
+      get allowUnreachable() {
+        return config.boolean("uploadarchive.allowunreachable") ?? false;
+      },
     },
     get uploadPackFilter() {
       return uploadPackFilter();

@@ -1,0 +1,177 @@
+/** git archive --remote: over standard input and output with the real client, and raw requests to the service. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DEFAULT_LIMITS, type Limits } from "../src/base/limits.js";
+import { serveUploadArchive } from "../src/protocol/upload-archive/serve-upload-archive.js";
+import { openDiskRepositoryAt } from "../src/storage/disk/disk-repository-store.js";
+import { createGitClient, type GitClient } from "./support/git-client.js";
+import { pktLine } from "./support/raw-http.js";
+
+const COMMAND = `${process.execPath} ${fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url))} upload-archive`;
+
+let directory: string;
+let path: string;
+let git: GitClient;
+let commit: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "gitwharf-upload-archive-"));
+  path = join(directory, "app");
+  mkdirSync(join(path, "docs"), { recursive: true });
+  git = createGitClient(path);
+  await git.run("init", "-q", "-b", "main");
+  writeFileSync(join(path, "a.txt"), "a\n");
+  writeFileSync(join(path, "docs/b.txt"), "b\n");
+  writeFileSync(join(path, "docs/ü.txt"), "u\n");
+  await git.run("add", "-A");
+  await git.run("commit", "-q", "-m", "First");
+  await git.run("tag", "-a", "-m", "v1", "v1");
+  await git.run("update-ref", "refs/hidden/x", "HEAD");
+  await git.run("config", "transfer.hideRefs", "refs/hidden");
+  await git.run("commit", "-q", "--allow-empty", "-m", "Second");
+  commit = await git.run("rev-parse", "HEAD");
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const argument = (text: string): string => pktLine(`argument ${text}\n`);
+
+/** @returns everything that the service writes, and what it says went wrong */
+async function serve(
+  request: Buffer | string,
+  limits: Partial<Limits> = {},
+  signal = new AbortController().signal,
+): Promise<{ readonly answer: string; readonly failure: unknown }> {
+  const repository = await openDiskRepositoryAt(path);
+  const chunks: Uint8Array[] = [];
+  async function* input(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from(request);
+  }
+  try {
+    const { failure } = await serveUploadArchive(
+      { repository, settings: await repository.settings(), limits: { ...DEFAULT_LIMITS, ...limits }, signal },
+      { input: input(), output: { write: (...more) => void chunks.push(...more) } },
+    );
+    return { answer: Buffer.concat(chunks).toString("latin1"), failure };
+  } finally {
+    await repository.close();
+  }
+}
+
+describe("git archive --remote over standard input and output", () => {
+  const remote = (...args: readonly string[]) =>
+    git.try("archive", `--remote=${path}`, `--exec=${COMMAND}`, ...args);
+
+  it("gives what git gives", async () => {
+    for (const args of [
+      ["HEAD"],
+      ["--prefix=x/", "v1", "docs"],
+      ["--format=zip", "main", "--", "docs/ü.txt"],
+      ["--format=tar", "refs/tags/v1"],
+    ]) {
+      expect((await remote("-o", join(directory, "ours"), ...args)).stderr).toBe("");
+      await git.run("archive", "-o", join(directory, "theirs"), ...args);
+      expect(readFileSync(join(directory, "ours")).equals(readFileSync(join(directory, "theirs")))).toBe(
+        true,
+      );
+    }
+    // A directory of a commit is of no commit: git takes the time of now.
+    expect((await remote("-o", join(directory, "ours.tar"), "main:docs")).status).toBe(0);
+    const listed = spawnSync("tar", ["-tf", join(directory, "ours.tar")], { encoding: "utf8" });
+    expect(listed.stdout).toContain("b.txt\n");
+    expect((await remote("-o", join(directory, "ours.tgz"), "main")).status).toBe(0);
+    expect(readFileSync(join(directory, "ours.tgz")).subarray(0, 2).toString("hex")).toBe("1f8b");
+  });
+
+  it("lists the formats and the files, as git does", async () => {
+    expect((await remote("--list")).stdout).toBe(
+      (await git.try("archive", `--remote=${path}`, "--list")).stdout,
+    );
+    expect(
+      (await remote("-v", "--format=tar", "-o", "/dev/null", "main")).stderr.replaceAll(/ +$/gm, ""),
+    ).toBe("remote: a.txt\nremote: docs/\nremote: docs/b.txt\nremote: docs/ü.txt\n");
+  });
+
+  it.each([
+    [["nope"], "no such ref: nope"],
+    [["main", "nope"], "pathspec 'nope' did not match any files"],
+    [["main:nope"], "not a valid object name: main:nope"],
+    [["main:a.txt"], "not a tree object"],
+    [["main~1"], "no such ref: main~1"],
+    [["refs/hidden/x"], "no such ref: refs/hidden/x"],
+    [["hidden/x"], "no such ref: hidden/x"],
+    [["--format=rar", "main"], "Unknown archive format 'rar'"],
+    [["--format=tar", "-9", "main"], "Argument not supported for format 'tar': -9"],
+    [["--worktree-attributes", "main"], "not taken from afar"],
+    [["--add-file=/etc/passwd", "main"], "not taken from afar"],
+    [["--prefix"], "requires a value"],
+    [["--wrong", "main"], "unknown option 'wrong'"],
+  ])("refuses %j", async (args, why) => {
+    const { status, stderr } = await remote(...args);
+    expect(stderr).toContain(why);
+    expect(status).not.toBe(0);
+  });
+
+  it("gives objects by their ids only where the repository says so", async () => {
+    const blob = await git.run("rev-parse", "HEAD:a.txt");
+    expect((await remote(commit)).stderr).toContain(`no such ref: ${commit}`);
+    await git.run("config", "uploadarchive.allowUnreachable", "true");
+    expect((await remote(commit)).status).toBe(0);
+    expect((await remote(`${commit}:docs`)).status).toBe(0);
+    expect((await remote(blob)).stderr).toContain("not a tree object");
+    expect((await remote("0".repeat(40))).stderr).toContain("not a valid object name");
+    await git.run("config", "--unset", "uploadarchive.allowUnreachable");
+  });
+});
+
+describe("a raw request", () => {
+  const request =
+    argument("--format=zip") + argument("--prefix=x/") + argument("main") + argument("docs") + "0000";
+
+  it("that ends anywhere is answered, or was empty", async () => {
+    for (let length = 0; length < request.length; length++) {
+      const { answer, failure } = await serve(request.slice(0, length));
+      expect(answer).toMatch(/^[0-9a-f]{4}NACK the request ends/);
+      expect(failure).toMatchObject({ kind: "peer" });
+    }
+    expect((await serve(request)).answer.slice(0, 12)).toBe("0008ACK\n0000");
+  });
+
+  it.each([
+    ["0000", "names no tree-ish"],
+    ["0001", "'argument' token or flush expected"],
+    ["zzzz", "bad line length"],
+    [pktLine("command=ls-refs\n"), "'argument' token"],
+    [`${argument("a\0b")}0000`, "contains NUL"],
+    [`${argument("-x")}0000`, "unknown switch"],
+    [`${argument("--o")}${argument("y")}0000`, "names no tree-ish"],
+    [`${argument("--")}0000`, "names no tree-ish"],
+    [`${argument("--list")}${argument("main")}0000`, "extra command line parameter"],
+    [`${argument("main")}${argument("")}0000`, "empty string is not a valid pathspec"],
+    [`${argument("--list=x")}0000`, "takes no value"],
+    [argument("x").repeat(65), "too many options"],
+  ])("of %j is refused", async (bytes, why) => {
+    const { answer } = await serve(bytes);
+    expect(answer).toContain("NACK ");
+    expect(answer).toContain(why);
+  });
+
+  it("that is too long is refused", async () => {
+    const { answer } = await serve(argument("x".repeat(1000)).repeat(20), { requestBytesMax: 10_000 });
+    expect(answer).toContain("requestBytesMax");
+  });
+
+  it("whose archive reaches a limit ends on band 3", async () => {
+    const { answer, failure } = await serve(`${argument("main")}0000`, { archiveEntriesMax: 2 });
+    expect(answer).toMatch(/\x03fatal: the archive has more than 2 entries.*\n$/);
+    expect(failure).toMatchObject({ code: "base/limit-exceeded" });
+  });
+
+  it("is given up when the client leaves", async () => {
+    const left = AbortSignal.abort();
+    await expect(serve(`${argument("main")}0000`, {}, left)).rejects.toMatchObject({ code: "base/aborted" });
+  });
+});
