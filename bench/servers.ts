@@ -31,6 +31,8 @@ export async function startGitwharf(options: ServerOptions): Promise<BenchServer
       options.repositories,
       "--http",
       `127.0.0.1:${options.port}`,
+      "--ssh",
+      "off",
       "--log",
       "none",
       ...(options.arguments ?? []),
