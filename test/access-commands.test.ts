@@ -108,6 +108,22 @@ describe("the commands for users, keys and tokens", () => {
     expect(await server.isOpen()).toBe(false);
   });
 
+  it("let anyone read a repository from one request to the next", async () => {
+    await push(url);
+    await gitwharf(["user", "add", "ada", "--password-stdin"], "x");
+    const read = async (): Promise<number | null> =>
+      (await workspace.try("ls-remote", `${url}/app.git`)).status;
+    expect(await read()).not.toBe(0);
+    expect((await gitwharf(["public", "add", "app.git"])).stdout).toBe("anyone may read app\n");
+    expect(await read()).toBe(0);
+    expect((await push(url, "-f")).stderr).toMatch(/could not read Username|Authentication failed/);
+    expect(await push(as("ada", "x"))).toMatchObject({ status: 0 });
+    expect((await gitwharf(["public", "list"])).stdout).toBe("app\n");
+    expect((await gitwharf(["public", "remove", "app"])).stdout).toBe("app is private\n");
+    expect(await read()).not.toBe(0);
+    expect((await gitwharf(["public", "remove", "app"])).status).toBe(1);
+  });
+
   it("keep keys, and print them without what would reach the terminal", async () => {
     await gitwharf(["user", "add", "ada"]);
     writeFileSync(join(workspace.directory, "key.pub"), `${ED25519}\n`);

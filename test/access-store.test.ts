@@ -118,6 +118,17 @@ describe.each(ENGINES)("the access store on $name", ({ name, create }) => {
     expect(await store.listTokens()).toEqual([]);
   });
 
+  it("keeps which repositories anyone may read", async () => {
+    expect(await store.setPublic("b", true)).toBe(true);
+    expect(await store.setPublic("a/b", true)).toBe(true);
+    expect(await store.setPublic("b", true)).toBe(false);
+    expect(await store.listPublic()).toEqual(["a/b", "b"]);
+    expect([await store.isPublic("b"), await store.isPublic("B")]).toEqual([true, false]);
+    expect(await store.setPublic("b", false)).toBe(true);
+    expect(await store.setPublic("b", false)).toBe(false);
+    expect(await store.isPublic("b")).toBe(false);
+  });
+
   it("signs people in to a server, which it closes while it runs", async () => {
     const server = createGitServer({
       repositories: createMemoryRepositoryStore(),

@@ -331,8 +331,10 @@ describe("policies", () => {
         { effect: "allow", users: ["bob"] },
       ],
       {
-        authorize: ({ identity }) =>
-          identity.user === "eve" ? { allowed: true } : { allowed: false, reason: "no" },
+        authorize: ({ identity: { user } }) =>
+          user === "eve"
+            ? { allowed: true }
+            : { allowed: false, reason: "no", answer: user === undefined ? "challenge" : "forbid" },
       },
     );
     expect(await push("bob", "main")).toMatchObject({ status: 0 });

@@ -11,6 +11,7 @@ import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
 import { keyCommand } from "./key-command.js";
+import { publicCommand } from "./public-command.js";
 import { receivePackCommand } from "./receive-pack-command.js";
 import { sshCommand } from "./ssh-command.js";
 import { serveCommand } from "./serve-command.js";
@@ -33,6 +34,7 @@ for (const command of [
   userCommand(),
   keyCommand(),
   tokenCommand(),
+  publicCommand(),
   explainCommand(),
   maintenanceCommand(),
   sshCommand(),

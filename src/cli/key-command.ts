@@ -6,8 +6,7 @@ import { GitwharfError } from "../base/errors.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail, readStandardInput } from "./failure.js";
 import { type GrantFlags, grantOf, withGrantOptions } from "./grant-options.js";
-import { printList, timeText } from "./print-list.js";
-import { printDone } from "./user-command.js";
+import { printDone, printList, timeText } from "./print-list.js";
 
 export function keyCommand(): Command {
   const command = new Command("key").description("SSH keys of users.");

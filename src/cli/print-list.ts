@@ -26,6 +26,11 @@ function textOf(value: Row[string]): string {
   return text.replaceAll(/[\0-\x1f\x7f-\x9f]/g, "?");
 }
 
+/** What a command has done. */
+export function printDone(flags: { readonly json?: boolean }, value: object, text: string): void {
+  process.stdout.write(`${flags.json === true ? JSON.stringify(value) : text}\n`);
+}
+
 /** ISO, to the second. */
 export function timeText(milliseconds: number | undefined): string | undefined {
   return milliseconds === undefined ? undefined : `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;

@@ -4,8 +4,7 @@ import { createAccessToken } from "../access/access-token.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail } from "./failure.js";
 import { type GrantFlags, grantOf, withGrantOptions } from "./grant-options.js";
-import { printList, timeText } from "./print-list.js";
-import { printDone } from "./user-command.js";
+import { printDone, printList, timeText } from "./print-list.js";
 
 interface TokenFlags extends DatabaseFlags, GrantFlags {
   readonly label: string;

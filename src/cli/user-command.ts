@@ -5,7 +5,7 @@ import { isUserName, USER_NAME_RULE } from "../access/user-name.js";
 import { GitwharfError } from "../base/errors.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail, readStandardInput } from "./failure.js";
-import { printList, timeText } from "./print-list.js";
+import { printDone, printList, timeText } from "./print-list.js";
 
 export function userCommand(): Command {
   const command = new Command("user").description(
@@ -70,10 +70,6 @@ async function listUsers(flags: DatabaseFlags): Promise<void> {
     created: timeText(user.createdAt),
   }));
   printList(rows, { json: flags.json === true, columns: ["name", "password", "created"] });
-}
-
-export function printDone(flags: { readonly json?: boolean }, value: object, text: string): void {
-  process.stdout.write(`${flags.json === true ? JSON.stringify(value) : text}\n`);
 }
 
 async function readPassword(): Promise<string> {

@@ -62,6 +62,12 @@ export interface AccessStore {
   listTokens(user?: string): Promise<readonly StoredToken[]>;
   removeToken(id: string): Promise<boolean>;
   touchToken(id: string): Promise<void>;
+
+  /** May anyone read it? */
+  isPublic(repository: string): Promise<boolean>;
+  /** @returns false when it was so already */
+  setPublic(repository: string, isPublic: boolean): Promise<boolean>;
+  listPublic(): Promise<readonly string[]>;
 }
 
 const KEY_COLUMNS = [
@@ -202,6 +208,30 @@ export function createAccessStore({ db }: Pick<Database, "db">): AccessStore {
     },
     async touchToken(id) {
       await db.updateTable("tokens").set({ last_used_at: Date.now() }).where("id", "=", id).execute();
+    },
+
+    async isPublic(repository) {
+      const found = db.selectFrom("public_repositories").select("name").where("name", "=", repository);
+      return (await found.executeTakeFirst()) !== undefined;
+    },
+    async setPublic(repository, isPublic) {
+      if (!isPublic) {
+        const removed = db.deleteFrom("public_repositories").where("name", "=", repository);
+        return (await removed.executeTakeFirst()).numDeletedRows === 1n;
+      }
+      const added = await db
+        .insertInto("public_repositories")
+        .values({ name: repository, created_at: Date.now() })
+        .onConflict((conflict) => conflict.doNothing())
+        .executeTakeFirst();
+      return added.numInsertedOrUpdatedRows === 1n;
+    },
+    async listPublic() {
+      const rows = await db.selectFrom("public_repositories").select("name").execute();
+      return inOrder(
+        rows.map(({ name }) => name),
+        (name) => name,
+      );
     },
   };
 }

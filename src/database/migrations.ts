@@ -54,6 +54,16 @@ export const MIGRATIONS: readonly Migration[] = [
         .execute();
     },
   },
+  {
+    name: "002-public-repositories",
+    async up(db) {
+      await db.schema
+        .createTable("public_repositories")
+        .addColumn("name", "text", (column) => column.primaryKey())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .execute();
+    },
+  },
 ];
 
 /** Any number: the lock that all processes which migrate one PostgreSQL database ask for. */

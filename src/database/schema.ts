@@ -4,6 +4,7 @@ export interface Schema {
   readonly ssh_keys: SshKeysTable;
   readonly tokens: TokensTable;
   readonly facts: FactsTable;
+  readonly public_repositories: PublicRepositoriesTable;
 }
 
 export interface UsersTable {
@@ -46,4 +47,10 @@ export interface TokensTable {
 export interface FactsTable {
   name: string;
   value: string;
+}
+
+/** Names without `.git` of repositories that anyone may read. They need not exist. */
+export interface PublicRepositoriesTable {
+  name: string;
+  created_at: number;
 }

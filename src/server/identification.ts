@@ -33,6 +33,8 @@ export interface Identification {
   readonly isUserKey:
     | ((key: { readonly fingerprint: string; readonly blob: Buffer }) => Promise<boolean>)
     | undefined;
+  /** May anyone read it? undefined: there is no database. */
+  readonly isPublic: ((repository: string) => Promise<boolean>) | undefined;
   close(): Promise<void>;
 }
 
@@ -74,6 +76,10 @@ export function createIdentification(
         ? undefined
         : async ({ fingerprint, blob }) =>
             (await (await database.store())?.findKey(fingerprint))?.blob === blob.toString("base64"),
+    isPublic:
+      database === undefined
+        ? undefined
+        : async (repository) => (await (await database.store())?.isPublic(repository)) === true,
     async isCurrent(identity) {
       for (const authenticator of authenticators)
         if ((await authenticator.isCurrent?.(identity)) === false) return false;

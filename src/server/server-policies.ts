@@ -20,10 +20,10 @@ type PolicyOptions = Pick<GitServerOptions, "anonymousRead" | "policies" | "auth
 /** @throws server/bad-configuration */
 export function createServerPolicies(
   options: PolicyOptions,
-  { isOpen, isUserKey }: Pick<Identification, "isOpen" | "isUserKey">,
+  { isOpen, isUserKey, isPublic }: Pick<Identification, "isOpen" | "isUserKey" | "isPublic">,
 ): ServerPolicies {
   const { authorize } = options;
-  const entries = policyEntriesOf(options);
+  const entries = policyEntriesOf(options, isPublic);
   if (entries.length === 0) return { authorize, handlers: [], hiddenRefsOf: async () => undefined };
   const { verifyCommit } = options;
   const needsKeys = entries.some(
@@ -38,21 +38,33 @@ export function createServerPolicies(
   const policy = createPolicy({ entries, otherwise: authorize, verifyCommit, isUserKey });
   const { preReceive } = policy.handler;
   const handler: PushHandlers = {
-    // As long as there is nobody to tell apart, `anonymousRead` closes nothing.
+    // As long as there is nobody to tell apart, rules about reading close nothing.
     preReceive: async (push) => ((await isOpen()) ? undefined : preReceive?.(push)),
   };
   return {
     authorize: policy.authorize,
-    handlers: [handler],
+    // What nobody wrote rules about needs nobody to judge it.
+    handlers: options.policies === undefined ? [] : [handler],
     hiddenRefsOf: async (request) => ((await isOpen()) ? undefined : policy.hiddenRefsOf(request)),
   };
 }
 
-/** All rules in their order, those that other options stand for among them. */
-export function policyEntriesOf(options: PolicyOptions): readonly PolicyEntry[] {
-  const { anonymousRead, policies, authorize } = options;
+/**
+ * All rules in their order. Those that other options stand for come last: rules that deny, and rules about refs, hold
+ * for public repositories as well.
+ */
+export function policyEntriesOf(
+  { anonymousRead = [], policies, authorize }: PolicyOptions,
+  isPublic?: (repository: string) => Promise<boolean>,
+): readonly PolicyEntry[] {
   const entries: PolicyEntry[] = [];
-  if (anonymousRead !== undefined && anonymousRead.length > 0) {
+  if (policies !== undefined) {
+    checkPolicies(policies);
+    entries.push(...policies);
+  } else if (authorize === undefined && (anonymousRead.length > 0 || isPublic !== undefined)) {
+    entries.push({ name: "signed in", effect: "allow", users: ["@users"] });
+  }
+  if (anonymousRead.length > 0) {
     entries.push({
       name: "anonymousRead",
       effect: "allow",
@@ -60,10 +72,14 @@ export function policyEntriesOf(options: PolicyOptions): readonly PolicyEntry[] 
       operations: ["read"],
     });
   }
-  if (policies !== undefined) {
-    checkPolicies(policies);
-    entries.push(...policies);
-  } else if (entries.length > 0 && authorize === undefined)
-    entries.push({ name: "signed in", effect: "allow", users: ["@users"] });
+  if (isPublic !== undefined) {
+    entries.push({
+      name: "public repositories",
+      decide: async ({ operation, repository }) =>
+        operation !== "push" && operation !== "create" && (await isPublic(repository))
+          ? { allowed: true }
+          : undefined,
+    });
+  }
   return entries;
 }

@@ -42,8 +42,10 @@ export function createPolicy(options: PolicyOptions): Policy {
   const decide = async (request: AuthorizationRequest): Promise<AuthorizationAnswer> => {
     const commands = request.operation === "push" ? (request.commands ?? [undefined]) : [undefined];
     for (const command of commands) {
-      const answer = await decideBeforeObjects(entries, request, command);
-      const final = answer ?? (await otherwise?.(request)) ?? refusal(undefined, request, command);
+      const final =
+        (await decideBeforeObjects(entries, request, command)) ??
+        (await askOtherwise(otherwise, request)) ??
+        refusal(undefined, request, command);
       if (!final.allowed) return final;
     }
     return { allowed: true };
@@ -68,6 +70,15 @@ export function createPolicy(options: PolicyOptions): Policy {
       },
     },
   };
+}
+
+/** A callback says itself how its refusal is to be told. */
+async function askOtherwise(
+  otherwise: Authorize | undefined,
+  request: AuthorizationRequest,
+): Promise<AuthorizationAnswer | undefined> {
+  const answer = await otherwise?.(request);
+  return answer?.allowed === false ? { answer: "forbid", ...answer } : answer;
 }
 
 /** Who has not signed in may do so; who may not read a repository does not learn whether it is there. */
