@@ -61,7 +61,8 @@ const as = (user: string, password: string): string =>
 const push = (base: string, ...args: readonly string[]) =>
   workspace.in("app").try("push", "-q", ...args, `${base}/app.git`, "HEAD:main");
 
-describe("the commands for users, keys and tokens", () => {
+// Many processes, one after the other.
+describe("the commands for users, keys and tokens", { timeout: 240_000 }, () => {
   it("close a running server with the first user, and let in whom they know", async () => {
     expect(await server.isOpen()).toBe(true);
     expect((await push(url)).status).toBe(0);

@@ -327,7 +327,7 @@ describe("a database that does not answer", () => {
   });
 });
 
-describe("10,000 wrong passwords", () => {
+describe("10,000 wrong passwords", { timeout: 240_000 }, () => {
   it("are answered with 401 or 429, and the innocent get in meanwhile", async () => {
     await store.addUser({ name: "bob", password: await hashPassword("innocent", { logN: 14, r: 8, p: 1 }) });
     await store.setPassword("ada", await hashPassword("right", { logN: 14, r: 8, p: 1 }));

@@ -3,6 +3,7 @@ import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { type JWTPayload, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AuthenticationAnswer, Authenticator } from "./authenticator.js";
@@ -128,6 +129,33 @@ describe("a signed token", () => {
     expect(await ask(`${head}.${encode({ ...CLAIMS, sub: "root" })}.${mac}`)).toHaveProperty("refused");
     expect(await ask("gitwharf_x")).toBeUndefined();
     expect(await ask(`eyJ${"a".repeat(20_000)}.b.c`)).toHaveProperty("refused");
+  });
+
+  it("is refused, and nothing worse, whatever its parts hold", async () => {
+    const part = fc.oneof(
+      fc.json().map((text) => Buffer.from(text).toString("base64url")),
+      fc
+        .record(
+          {
+            alg: fc.oneof(fc.constantFrom("EdDSA", "ES256", "RS256", "none"), fc.anything()),
+            kid: fc.oneof(fc.constantFrom("ed", "rsa", "ec"), fc.anything()),
+            b64: fc.anything(),
+            crit: fc.anything(),
+            jwk: fc.anything(),
+            zip: fc.anything(),
+          },
+          { requiredKeys: ["alg"] },
+        )
+        .map((value) => Buffer.from(JSON.stringify(value) ?? "").toString("base64url")),
+      fc.string().map((text) => text.replaceAll(/[^\w-]/g, "")),
+    );
+    await fc.assert(
+      fc.asyncProperty(part, part, part, async (head, body, mac) => {
+        const answer = await ask(`${head}.${body}.${mac}`);
+        expect(answer === undefined || "refused" in answer).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("is checked with keys that come and go while the server runs; broken ones change nothing", async () => {
