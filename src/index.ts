@@ -1,8 +1,13 @@
 /** gitwharf: a programmable Git server. This file is the public interface of the library. */
-export { createGitServer, type GitServer } from "./server/git-server.js";
+export { createGitServer, type GitServer, type Listening } from "./server/git-server.js";
+export type { CommandRequest } from "./server/run-command.js";
+export type { SshServerOptions } from "./server/ssh-options.js";
 export type { GitServerOptions, ListenOptions } from "./server/git-server-options.js";
 export { VERSION } from "./server/version.js";
 export type { HttpListener } from "./transport/http/listener.js";
+export type { SshAlgorithms } from "./transport/ssh/algorithms.js";
+export type { LfsAccess, LfsAuthenticate, LfsRequest } from "./transport/ssh/lfs-authenticate.js";
+export type { SshListener } from "./transport/ssh/listener.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
 export type {
@@ -24,7 +29,9 @@ export type { ClientCertificateUsers } from "./access/client-certificate-authent
 export type { ProxyHeaderOptions } from "./access/proxy-header.js";
 export type { SignedTokenOptions } from "./access/signed-token.js";
 export type { StaticUser, StaticUsers } from "./access/static-users.js";
-export type { Credentials } from "./access/credentials.js";
+export type { Credentials, SshCertificateCredentials, SshKeyCredentials } from "./access/credentials.js";
+export type { SshCertificate } from "./access/ssh-certificate.js";
+export type { SshPublicKey } from "./access/ssh-public-key.js";
 export type {
   AuthorizationAnswer,
   AuthorizationRequest,

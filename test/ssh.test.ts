@@ -101,6 +101,27 @@ describe("git over SSH, open", () => {
     );
   });
 
+  // Gogs ran `env NAME=VALUE` for every variable that a client sent (CVE-2024-39930).
+  it("takes GIT_PROTOCOL from a client's environment and nothing else, and runs nothing", async () => {
+    const sent = ["SetEnv=--split-string=id LD_PRELOAD=/tmp/x.so GIT_DIR=/etc GIT_PROTOCOL=version=2;id"];
+    const dirty = createSshClient({ directory: workspace.directory, port: ssh.port, options: sent });
+    expect(await dirty.ssh([host, "env"])).toMatchObject({ status: 1, stdout: "" });
+    await workspace.run("init", "-q", "variables");
+    await workspace.in("variables").run("commit", "-q", "--allow-empty", "-m", "first");
+    const url = `ssh://${host}:${ssh.port}/variables.git`;
+    expect(await git("variables", "push", url, "main")).toMatchObject({ status: 0 });
+    // Not a version that is known, and no command: the answer is that of v0.
+    const answer = await dirty.ssh([host, "git-upload-pack 'variables'"], "0000");
+    expect(answer.status).toBe(0);
+    expect(answer.stdout).toMatch(/^[0-9a-f]{4}[0-9a-f]{40} HEAD\0/);
+    const v2 = createSshClient({
+      directory: workspace.directory,
+      port: ssh.port,
+      options: ["SetEnv=GIT_PROTOCOL=version=2"],
+    });
+    expect((await v2.ssh([host, "git-upload-pack 'variables'"], "0000")).stdout).toMatch(/^000eversion 2\n/);
+  });
+
   it("gives no terminal, subsystem, forwarding or environment", async () => {
     const terminal = await client.ssh(["-tt", host]);
     expect(terminal.stderr).toContain("PTY allocation request failed");

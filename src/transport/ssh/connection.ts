@@ -60,6 +60,9 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
     if (socket.destroyed) return;
     host.log({ level: "info", message: `an SSH connection was closed: ${why}`, fields: { address } });
     end();
+    // What it still sends is not looked at any more: a command could be among it.
+    socket.removeAllListeners("data");
+    socket.resume();
   };
   const end = (): void => {
     try {
