@@ -355,6 +355,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     trustedUserHeader: true,
     clientCertificates: true,
     authorize: true,
+    remote: true,
     handlers: true,
     repositoryHooks: true,
     verifyPushCertificate: true,

@@ -4,6 +4,7 @@ import type { ClientCertificateUsers } from "../access/client-certificate-authen
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import type { VerifyCommit } from "../access/policies/requirements.js";
 import type { ProxyHeaderOptions } from "../access/proxy-header.js";
+import type { RemoteOptions } from "../access/remote/remote-options.js";
 import type { SignedTokenOptions } from "../access/signed-token.js";
 import type { StaticUsers } from "../access/static-users.js";
 import type { Limits } from "../base/limits.js";
@@ -64,6 +65,11 @@ export interface GitServerOptions {
   readonly anonymousRead?: readonly string[];
   /** For rules that require signed commits: whether the signature is good. @default it has to be there */
   readonly verifyCommit?: VerifyCommit;
+  /**
+   * An application that is asked over HTTP who calls and what they may do (docs/remote-authorization.md). It takes the
+   * place of `authenticate` and `authorize`.
+   */
+  readonly remote?: RemoteOptions;
   /** Handlers of pushes, called in order. */
   readonly handlers?: PushHandlers | readonly PushHandlers[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */

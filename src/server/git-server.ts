@@ -29,6 +29,7 @@ import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
 import { listenSshFor } from "./ssh-options.js";
+import { withRemoteApplication } from "./remote-application.js";
 import { AGENT } from "./version.js";
 
 export interface GitServer {
@@ -71,10 +72,11 @@ const FREE_BYTES = 64 * 1024;
 const FREE_OBJECTS = 10_000;
 
 /** @throws server/bad-configuration */
-export function createGitServer(options: GitServerOptions): GitServer {
-  checkOptions(options);
-  const limits = limitsWith(options.limits);
-  const log = options.log ?? logToStandardError;
+export function createGitServer(given: GitServerOptions): GitServer {
+  checkOptions(given);
+  const limits = limitsWith(given.limits);
+  const log = given.log ?? logToStandardError;
+  const options = withRemoteApplication(given, log);
   const ownsStore = typeof options.repositories === "string";
   const store =
     typeof options.repositories === "string"

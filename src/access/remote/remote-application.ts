@@ -1,0 +1,134 @@
+/**
+ * An application that is asked for every decision, by our own remote contract. No answer, or one that is not
+ * understood, lets nobody in: credentials are answered by 503 (git keeps its password then), permissions are denied.
+ */
+import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { GitwharfError } from "../../base/errors.js";
+import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
+import type { Identity, PushCommand } from "../../engine/push.js";
+import type { Credentials } from "../credentials.js";
+import { readAuthenticateAnswer, readAuthorizeAnswer } from "./remote-answers.js";
+import { createRemoteCaller, RemoteFailure } from "./remote-call.js";
+import { checkRemoteOptions, type RemoteOptions } from "./remote-options.js";
+import { authenticateQuestion, authorizeQuestion, type RemoteCallerOfGit } from "./remote-questions.js";
+
+export interface RemoteLogEntry {
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+}
+
+export interface RemoteApplication {
+  /** undefined: they are wrong. @throws access/unavailable */
+  readonly authenticate:
+    | ((
+        credentials: Credentials,
+        caller: RemoteCallerOfGit & { readonly transport: "http" | "ssh" },
+      ) => Promise<Identity | undefined>)
+    | undefined;
+  readonly authorize: Authorize | undefined;
+}
+
+const CACHED_ANSWERS_MAX = 10_000;
+const UNDECIDED: AuthorizationAnswer = {
+  allowed: false,
+  reason: "the server could not decide on authorization; try again later",
+};
+
+/** @throws server/bad-configuration */
+export function createRemoteApplication(
+  given: RemoteOptions,
+  log: (entry: RemoteLogEntry) => void,
+): RemoteApplication {
+  const options = checkRemoteOptions(given);
+  const tell = (level: RemoteLogEntry["level"], message: string): void =>
+    log({ level, message: `remote application: ${message}` });
+  const caller = createRemoteCaller(options, {
+    onRetry: (why) => tell("info", `asking again, because ${why}`),
+    onBreak: () => tell("error", `it does not answer; it is left alone for ${options.breakerResetMs} ms`),
+    onReset: () => tell("warn", "it answers again"),
+  });
+  const kept = new LRUCache<string, { readonly answer: unknown }>({ max: CACHED_ANSWERS_MAX });
+
+  /** Only what was understood is kept. */
+  async function ask<T>(path: string, body: string, read: (value: unknown) => T): Promise<T> {
+    // Questions hold passwords: only their digest stays.
+    const key = createHash("sha256").update(`${path}\0${body}`).digest("base64");
+    const before = kept.get(key);
+    if (before !== undefined) return read(before.answer);
+    const { value, maxAgeSeconds } = await caller.ask(path, body);
+    const answer = read(value);
+    const ttl = Math.min(maxAgeSeconds, options.cacheSecondsMax) * 1000;
+    if (ttl > 0) kept.set(key, { answer: value }, { ttl });
+    return answer;
+  }
+
+  async function authenticate(
+    credentials: Credentials,
+    from: RemoteCallerOfGit,
+  ): Promise<Identity | undefined> {
+    const what = `${credentials.kind} credentials`;
+    const startedMs = performance.now();
+    try {
+      const answer = await ask(
+        "authenticate",
+        authenticateQuestion(credentials, from),
+        readAuthenticateAnswer,
+      );
+      const outcome = "identity" in answer ? `are of ${answer.identity.user}` : `refused: ${answer.refused}`;
+      tell("info", `${what} ${outcome} (${since(startedMs)})`);
+      return "identity" in answer ? answer.identity : undefined;
+    } catch (error) {
+      tell("error", `${what} were not checked: ${whyOf(error)} (${since(startedMs)})`);
+      throw new GitwharfError(
+        "access/unavailable",
+        "the server cannot check credentials at the moment; try again later",
+      );
+    }
+  }
+
+  // Policies ask ref by ref; the answer was for all refs of the push.
+  const decided = new WeakMap<PushCommand, Promise<AuthorizationAnswer>>();
+
+  async function decide(request: AuthorizationRequest): Promise<AuthorizationAnswer> {
+    const { identity, operation, repository, commands } = request;
+    const refs = commands === undefined ? "" : ` (${commands.length} refs)`;
+    const what = `${operation} '${repository}'${refs} for ${identity.user ?? "anonymous"}`;
+    const startedMs = performance.now();
+    try {
+      const answer = await ask("authorize", authorizeQuestion(request), readAuthorizeAnswer);
+      tell(
+        "info",
+        `${what} ${answer.allowed ? "allowed" : `denied: ${answer.reason}`} (${since(startedMs)})`,
+      );
+      return answer;
+    } catch (error) {
+      tell("error", `${what} denied: ${whyOf(error)} (${since(startedMs)})`);
+      return UNDECIDED;
+    }
+  }
+
+  const authorize: Authorize = (request) => {
+    const { commands = [] } = request;
+    const [first] = commands;
+    const before = first === undefined ? undefined : decided.get(first);
+    if (before !== undefined && commands.every((command) => decided.get(command) === before)) return before;
+    const answer = decide(request);
+    for (const command of commands) decided.set(command, answer);
+    return answer;
+  };
+
+  return {
+    authenticate: options.authenticate ? authenticate : undefined,
+    authorize: options.authorize ? authorize : undefined,
+  };
+}
+
+function since(startedMs: number): string {
+  return `${Math.round(performance.now() - startedMs)} ms`;
+}
+
+function whyOf(error: unknown): string {
+  if (error instanceof RemoteFailure) return error.message;
+  return error instanceof Error ? `unexpectedly, ${error.message}` : "unexpectedly";
+}
