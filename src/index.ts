@@ -34,7 +34,6 @@ export type { SshCertificate } from "./access/ssh-certificate.js";
 export type { SshPublicKey } from "./access/ssh-public-key.js";
 export type { RemoteOptions } from "./access/remote/remote-options.js";
 export { verifyRemoteSignature } from "./access/remote/remote-signature.js";
-export type { Credentials } from "./access/credentials.js";
 export type {
   AuthorizationAnswer,
   AuthorizationRequest,
