@@ -1,6 +1,6 @@
 /** `gitwharf user|key|token` beside a server that runs: what they change takes effect at once. */
 import { spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -158,6 +158,20 @@ describe("the commands for users, keys and tokens", { timeout: 240_000 }, () => 
     });
     expect((await explain("@anonymous", "read", "app")).stdout).toContain("denied: no rule allows it");
     expect((await explain("ada", "push", "app", "main")).status).toBe(2);
+  });
+
+  it("make a database only with the first user, and say where", async () => {
+    const listed = await gitwharf(["user", "list", "-d", "elsewhere"]);
+    expect(listed).toMatchObject({ status: 1 });
+    expect(listed.stderr).toMatch(/there is no database \S+elsewhere\/.gitwharf\/access.sqlite/);
+    expect(existsSync(join(workspace.directory, "elsewhere"))).toBe(false);
+    const added = await gitwharf(["user", "add", "ada", "-d", "elsewhere"]);
+    expect(added).toMatchObject({ status: 0, stdout: "added user ada\n" });
+    expect(added.stderr).toMatch(/^making the database \S+elsewhere/);
+    expect(statSync(join(workspace.directory, "elsewhere/.gitwharf")).mode & 0o777).toBe(0o700);
+    expect((await gitwharf(["user", "list", "-d", "elsewhere"])).stdout).toContain("ada");
+    // The server that runs has its own.
+    expect(await server.isOpen()).toBe(true);
   });
 
   it("exit with 1 for what is not there, and with 2 for what is wrong", async () => {

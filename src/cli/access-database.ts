@@ -1,6 +1,8 @@
 /** Which database the commands for users, keys and tokens mean, and their common options. */
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { GitwharfError } from "../base/errors.js";
 import { type AccessStore, createAccessStore } from "../database/access-store.js";
 import { openDatabase, parseDatabaseLocation } from "../database/open-database.js";
 
@@ -27,13 +29,26 @@ export function withDatabaseOptions(command: Command): Command {
     .option("--json", "print JSON");
 }
 
+/**
+ * @param options.makes the command that begins a database: in a wrong directory, the others are not to make one
+ * @throws server/bad-configuration, database/unavailable
+ */
 export async function withAccessStore<T>(
   flags: DatabaseFlags,
   use: (store: AccessStore) => Promise<T>,
+  options: { readonly makes?: boolean } = {},
 ): Promise<T> {
-  const database = await openDatabase(
-    parseDatabaseLocation(flags.database ?? defaultDatabase(flags.directory)),
-  );
+  const location = parseDatabaseLocation(flags.database ?? defaultDatabase(flags.directory));
+  if (location.engine === "sqlite" && !existsSync(location.path)) {
+    if (options.makes !== true) {
+      throw new GitwharfError(
+        "database/unavailable",
+        `there is no database ${location.path}; \`gitwharf user add\` makes it, --directory and --database name another`,
+      );
+    }
+    process.stderr.write(`making the database ${location.path}\n`);
+  }
+  const database = await openDatabase(location);
   try {
     return await use(createAccessStore(database));
   } finally {

@@ -13,7 +13,9 @@ export function publicCommand(): Command {
       .argument("<repository>")
       .action(async (text: string, flags: DatabaseFlags) => {
         const repository = parseRepositoryName(text);
-        const added = await withAccessStore(flags, (store) => store.setPublic(repository, true));
+        const added = await withAccessStore(flags, (store) => store.setPublic(repository, true), {
+          makes: true,
+        });
         if (added) printDone(flags, { repository, public: true }, `anyone may read ${repository}`);
         else fail(`anyone may read '${repository}' already`);
       }),

@@ -57,7 +57,9 @@ async function addUser(
 ): Promise<void> {
   if (!isUserName(name)) throw new GitwharfError("server/bad-configuration", USER_NAME_RULE);
   const password = flags.passwordStdin === true ? { password: await hashPassword(await readPassword()) } : {};
-  const outcome = await withAccessStore(flags, (store) => store.addUser({ name, ...password }));
+  const outcome = await withAccessStore(flags, (store) => store.addUser({ name, ...password }), {
+    makes: true,
+  });
   if (outcome === "taken") fail(`there is a user '${name}' already (letters of either case are the same)`);
   else printDone(flags, { user: name }, `added user ${name}`);
 }

@@ -69,7 +69,9 @@ const loadMigrations = () => import("./migrations.js");
 type LibsqlConstructor = new (path: string) => SqliteDatabase & { exec(sql: string): unknown };
 
 async function openSqlite(path: string): Promise<Kysely<Schema>> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const directory = dirname(path);
+  mkdirSync(dirname(directory), { recursive: true });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   // Hashes of passwords are nobody else's to read.
   closeSync(openSync(path, "a", 0o600));
   const { Kysely, SqliteDialect } = await loadKysely();
