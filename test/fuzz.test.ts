@@ -2,6 +2,8 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { isGitwharfError } from "../src/base/errors.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
+import { parseSshCertificate } from "../src/access/ssh-certificate.js";
+import { parseSshPublicKey } from "../src/access/ssh-public-key.js";
 import { closeWorkerPool } from "../src/base/worker-pool.js";
 import { parseSparsePatterns } from "../src/engine/fetch/sparse-patterns.js";
 import { formatFilter, parseFilter } from "../src/engine/filter.js";
@@ -116,6 +118,10 @@ const CODECS: Readonly<Record<string, Codec>> = {
       checkFetchRequest(fetch);
       if (fetch.filterSpec !== undefined) parseFilter(fetch.filterSpec, LIMITS);
     },
+  },
+  "ssh-certificate": {
+    rounds: 1500,
+    feed: (bytes) => (bytes.includes("-cert-v01@") ? parseSshCertificate(bytes) : parseSshPublicKey(bytes)),
   },
   "v0-request": {
     async feed(bytes, random) {

@@ -7,6 +7,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ssh2 from "ssh2";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { encodeSshString } from "../src/access/ssh-wire.js";
+import type { LibraryProtocol } from "../src/transport/ssh/library.js";
+import { createRandom } from "./support/fuzz.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { settled } from "./support/settled.js";
 import { createSshClient, type SshClient } from "./support/ssh-client.js";
@@ -149,6 +152,110 @@ describe("an SSH server among clients that mean no good", () => {
     expect(stopped).toBe(true);
     expect(await greet()).toContain("There is no shell");
     socket.destroy();
+  });
+
+  it("outlives messages of every kind with anything in them", { timeout: 60_000 }, async () => {
+    server = await startSshServer();
+    const random = createRandom(7);
+    const text = (value: string): Buffer => encodeSshString(value);
+    const number = (): Buffer => {
+      const bytes = Buffer.alloc(4);
+      bytes.writeUInt32BE([0, 1, 2, 0x7fff_ffff, 0xffff_ffff, random(70_000)][random(6)] as number);
+      return bytes;
+    };
+    const words = [
+      "session",
+      "exec",
+      "shell",
+      "env",
+      "pty-req",
+      "git-upload-pack 'x'",
+      "publickey",
+      "none",
+      "ssh-userauth",
+      "",
+    ];
+    const piece = (): Buffer => {
+      switch (random(4)) {
+        case 0:
+          return number();
+        case 1:
+          return text(words[random(words.length)] as string);
+        case 2:
+          return Buffer.from([random(2)]);
+        default:
+          return Buffer.from(Array.from({ length: random(40) }, () => random(256)));
+      }
+    };
+    const types = [
+      1, 2, 3, 4, 5, 6, 7, 50, 51, 52, 53, 60, 61, 80, 81, 82, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100,
+      200,
+    ];
+    /** Messages as they should be, in an order that makes no sense. */
+    const orderly = (kind: number): Buffer => {
+      const channel = Buffer.alloc(4);
+      const message = (type: number, ...parts: Buffer[]): Buffer =>
+        Buffer.concat([Buffer.from([type]), channel, ...parts]);
+      const request = (name: string, ...parts: Buffer[]): Buffer =>
+        message(98, text(name), Buffer.from([1]), ...parts);
+      switch (kind) {
+        case 0:
+          return Buffer.concat([
+            Buffer.from([90]),
+            text("session"),
+            channel,
+            number(),
+            Buffer.from("00008000", "hex"),
+          ]);
+        case 1:
+        case 2:
+          return request("exec", text(`git-${random(2) === 0 ? "receive" : "upload"}-pack 'x'`));
+        case 3:
+          return message(94, text("0000"));
+        case 4:
+          return message(94, text("0032want 0000000000000000000000000000000000000000\n0000"));
+        case 5:
+          return message(93, number());
+        case 6:
+          return message(96);
+        case 7:
+          return message(97);
+        default:
+          return request(words[random(5)] as string, text("x"), text("y"));
+      }
+    };
+    for (let count = 0; count < 200; count++) {
+      const { client, closed } = await abuse();
+      client.removeAllListeners("error").on("error", () => undefined);
+      const { _protocol: protocol } = client as unknown as { readonly _protocol: LibraryProtocol };
+      for (let message = 0; message < 12; message++) {
+        const payload =
+          random(3) === 0
+            ? Buffer.concat([
+                Buffer.from([types[random(types.length)] as number]),
+                ...Array.from({ length: random(6) }, piece),
+              ])
+            : message === 0
+              ? orderly(0)
+              : orderly(random(9));
+        try {
+          const { write } = protocol._packetRW;
+          const packet = write.alloc(payload.length);
+          payload.copy(packet, write.allocStart);
+          protocol._cipher.encrypt(write.finalize(packet));
+        } catch {
+          break;
+        }
+      }
+      client.end();
+      await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 2000).unref())]);
+      client.destroy();
+    }
+    expect(await greet()).toContain("There is no shell");
+    await settled(server.server);
+    const said = server.said.join("\n");
+    expect(said).toMatch(/ssh git-receive-pack 'x' (?:0|128|gone)/);
+    expect(said).not.toMatch(/failed|TypeError|RangeError/);
   });
 
   async function makeLarge(root: string, megabytes: number): Promise<void> {
