@@ -2,9 +2,9 @@
  * A header in which a reverse proxy says whom it has signed in. Believed from listed addresses only; from any other the
  * header is as if it were not there. The proxy must take it off what its own callers send.
  */
-import { compile } from "proxy-addr";
 import { GitwharfError } from "../base/errors.js";
 import type { Authenticator } from "./authenticator.js";
+import { compileAddresses } from "./trusted-addresses.js";
 import { isUserName } from "./user-name.js";
 
 export interface ProxyHeaderOptions {
@@ -23,6 +23,12 @@ export function createProxyHeaderAuthenticator({ header, proxies }: ProxyHeaderO
       "server/bad-configuration",
       `the header ${header} has another meaning; choose one of its own`,
     );
+  if (proxies.length === 0) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      "a header that names users needs the addresses of the proxies that may send it (--trusted-proxy)",
+    );
+  }
   const isTrusted = compileAddresses(proxies);
   return {
     name: "proxy-header",
@@ -37,25 +43,4 @@ export function createProxyHeaderAuthenticator({ header, proxies }: ProxyHeaderO
       return { identity: { user, method: "proxy-header" } };
     },
   };
-}
-
-/** @throws server/bad-configuration */
-function compileAddresses(addresses: readonly string[]): (address: string) => boolean {
-  if (addresses.length === 0) {
-    throw new GitwharfError(
-      "server/bad-configuration",
-      "a header that names users needs the addresses of the proxies that may send it (--trusted-proxy)",
-    );
-  }
-  try {
-    const isListed = compile([...addresses]);
-    return (address) => isListed(address, 0);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new GitwharfError(
-      "server/bad-configuration",
-      `the list of trusted proxies cannot be read: ${why}`,
-      { cause },
-    );
-  }
 }

@@ -40,6 +40,7 @@ interface ServeFlags {
   readonly anonymousRead: readonly string[];
   readonly trustUserHeader?: string;
   readonly trustedProxy: readonly string[];
+  readonly proxyProtocol: readonly ("http" | "ssh")[];
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: "text" | "json" | "none";
@@ -94,7 +95,13 @@ export function serveCommand(): Command {
     .option("--trust-user-header <name>", "the header in which a reverse proxy names the user")
     .option(
       "--trusted-proxy <address>",
-      "an address or network (CIDR) whose --trust-user-header is believed; may be repeated",
+      "an address or network (CIDR) whose X-Forwarded-For and --trust-user-header are believed; may be repeated",
+      (text: string, before: readonly string[]) => [...before, text],
+      [],
+    )
+    .option(
+      "--proxy-protocol <listener>",
+      "http or ssh: its connections come from a --trusted-proxy that speaks the PROXY protocol; may be repeated",
       (text: string, before: readonly string[]) => [...before, text],
       [],
     )
@@ -118,7 +125,7 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, ssh, tls, ...fromFile } = configuration;
+  const { http, ssh, tls, proxyProtocol, ...fromFile } = configuration;
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
   const options: GitServerOptions = {
@@ -128,6 +135,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     autoCreate,
     ...(flags.anonymousRead.length > 0 ? { anonymousRead: flags.anonymousRead } : {}),
     ...databaseOf(flags, fromFile, repositories),
+    ...(flags.trustedProxy.length > 0 ? { trustedProxies: flags.trustedProxy } : {}),
     ...defined("trustedUserHeader", trustedUserHeaderOf(flags)),
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("defaultBranch", flags.defaultBranch),
@@ -146,6 +154,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const listening = await listen(server, flags.ssh ?? ssh, {
     http: flags.http ?? http ?? "127.0.0.1:5000",
     ...defined("tls", tlsOf(flags) ?? tls),
+    ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
   });
   const open = await server.isOpen();
   const {
@@ -287,12 +296,9 @@ function databaseOf(
 }
 
 function trustedUserHeaderOf(flags: ServeFlags): GitServerOptions["trustedUserHeader"] {
-  if (flags.trustUserHeader === undefined && flags.trustedProxy.length === 0) return undefined;
-  if (flags.trustUserHeader === undefined || flags.trustedProxy.length === 0) {
-    throw new GitwharfError(
-      "server/bad-configuration",
-      "--trust-user-header and --trusted-proxy go together",
-    );
+  if (flags.trustUserHeader === undefined) return undefined;
+  if (flags.trustedProxy.length === 0) {
+    throw new GitwharfError("server/bad-configuration", "--trust-user-header needs --trusted-proxy");
   }
   return { header: flags.trustUserHeader, proxies: flags.trustedProxy };
 }
@@ -353,6 +359,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     users: true,
     signedTokens: true,
     trustedUserHeader: true,
+    trustedProxies: true,
     clientCertificates: true,
     authorize: true,
     remote: true,
@@ -366,6 +373,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     http: true,
     ssh: true,
     sshServer: true,
+    proxyProtocol: true,
     tls: true,
   } satisfies Record<keyof Required<Configuration>, true>),
 );

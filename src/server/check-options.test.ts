@@ -43,6 +43,7 @@ describe("options", () => {
     [{ clientCertificates: true }, /clientCertificates is an object/],
     [{ authenticators: [{}] }, /authenticators is a list of authenticators/],
     [{ anonymousRead: "public" }, /anonymousRead is a list of texts/],
+    [{ trustedProxies: "10.0.0.0/8" }, /trustedProxies is a list of texts/],
     [{ verifyCommit: true }, /verifyCommit is a function/],
     [{ defaultBranch: "a..b" }, /defaultBranch 'a..b' cannot be a branch: /],
     [{ defaultBranch: 5 }, /defaultBranch '5' cannot be a branch/],

@@ -78,9 +78,11 @@ function checkAccessOptions(options: GitServerOptions): void {
     const odd = known === undefined ? undefined : Object.keys(value).find((key) => !known.includes(key));
     if (odd !== undefined) throw wrong(`${option} has no '${odd}'; known are ${known?.join(", ")}`);
   }
+  const { trustedProxies } = options;
   const lists: readonly (readonly [string, unknown, (each: unknown) => boolean])[] = [
     ["authenticators", authenticators, (each) => hasFunction(each, "authenticate")],
     ["anonymousRead", anonymousRead, isText],
+    ["trustedProxies", trustedProxies, isText],
     ["signedTokens.keys", options.signedTokens?.keys, isText],
     ["trustedUserHeader.proxies", options.trustedUserHeader?.proxies, isText],
   ];

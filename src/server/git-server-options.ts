@@ -44,6 +44,12 @@ export interface GitServerOptions {
   readonly signedTokens?: SignedTokenOptions;
   /** The header in which a reverse proxy names the user, and which proxies are believed. */
   readonly trustedUserHeader?: ProxyHeaderOptions;
+  /**
+   * Addresses and networks of proxies: what they write into X-Forwarded-For is where a request comes from, and only they
+   * may connect where `proxyProtocol` is asked for.
+   * @default none
+   */
+  readonly trustedProxies?: readonly string[];
   /** Take TLS client certificates; `tls.clientCaFile` of `listen` says whose. */
   readonly clientCertificates?: ClientCertificateUsers;
   /**
@@ -101,6 +107,12 @@ export interface ListenOptions {
   readonly http: number | string;
   /** Serve SSH as well: an address in the same form. @default no SSH */
   readonly ssh?: number | string;
+  /**
+   * Listeners behind a TCP balancer that speaks the PROXY protocol (1 or 2): connections that do not begin with it, or do
+   * not come from `trustedProxies`, are closed.
+   * @default none
+   */
+  readonly proxyProtocol?: readonly ("http" | "ssh")[];
   /** Serve HTTPS (HTTP/2 and HTTP/1.1). The files are read again on `reloadCertificate()`. */
   readonly tls?: {
     readonly certificateFile: string;

@@ -4,7 +4,9 @@
 import { createGrantHandler } from "../access/grant-handler.js";
 import { once } from "node:events";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
+import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
+import type { IsListedAddress } from "../access/trusted-addresses.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createSharedBudget } from "../base/shared-budget.js";
 import { GitwharfError } from "../base/errors.js";
@@ -28,6 +30,7 @@ import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
+import { proxiesOf } from "./proxy-listeners.js";
 import { listenSshFor } from "./ssh-options.js";
 import { withRemoteApplication } from "./remote-application.js";
 import { AGENT } from "./version.js";
@@ -124,6 +127,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     }),
     agent: AGENT,
     gate,
+    clientAddressOf: createClientAddress(options.trustedProxies ?? []),
     identify: identification.identify,
     isOpen: identification.isOpen,
     hiddenRefsOf: policies.hiddenRefsOf,
@@ -149,9 +153,12 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const handlerUnder = (prefix: string): HttpHandler => createHttpHandler({ host, prefix });
   const handler = handlerUnder("");
 
-  const listenToSsh = async (address: ListenAddress | undefined): Promise<SshListener | undefined> => {
+  const listenToSsh = async (
+    address: ListenAddress | undefined,
+    proxies: IsListedAddress | undefined,
+  ): Promise<SshListener | undefined> => {
     if (address === undefined) return undefined;
-    const ssh = await listenSshFor(options, host, address);
+    const ssh = await listenSshFor(options, host, { ...address, proxies });
     listeners.add(ssh);
     return ssh;
   };
@@ -182,15 +189,17 @@ export function createGitServer(given: GitServerOptions): GitServer {
           "tls.clientCaFile asks for client certificates that nobody looks at: set clientCertificates too",
         );
       }
+      const proxies = proxiesOf(options, listen);
       const http = await listenHttp({
         ...address,
+        proxies: proxies.http,
         handler,
         limits,
         log,
         ...(listen.tls === undefined ? {} : { tls: listen.tls }),
       });
       listeners.add(http);
-      const ssh = await listenToSsh(sshAddress).catch(async (error: unknown) => {
+      const ssh = await listenToSsh(sshAddress, proxies.ssh).catch(async (error: unknown) => {
         listeners.delete(http);
         await http.close(0);
         throw error;

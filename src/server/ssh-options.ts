@@ -1,5 +1,6 @@
 /** What the options say about SSH, put together: keys, trust, algorithms. */
 import { join } from "node:path";
+import type { IsListedAddress } from "../access/trusted-addresses.js";
 import { createSshTrust } from "../access/ssh-trust.js";
 import type { ServiceHost } from "../transport/service-host.js";
 import type { SshAlgorithms } from "../transport/ssh/algorithms.js";
@@ -34,7 +35,7 @@ export interface SshServerOptions {
 export async function listenSshFor(
   options: GitServerOptions,
   service: ServiceHost,
-  address: ListenAddress,
+  address: ListenAddress & { readonly proxies?: IsListedAddress | undefined },
 ): Promise<SshListener> {
   const { repositories, sshServer: ssh = {} } = options;
   const inRepositories =

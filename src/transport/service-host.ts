@@ -2,6 +2,7 @@
  * What the composition root hands to every transport: stores, policies, limits. No transport knows a backend.
  */
 import type { AuthenticationAttempt } from "../access/authenticator.js";
+import type { ClientAddressOf } from "../access/client-address.js";
 import type { Credentials } from "../access/credentials.js";
 import type { SharedBudget } from "../base/shared-budget.js";
 import type { Limits } from "../base/limits.js";
@@ -49,6 +50,8 @@ export interface ServiceHost {
   identify(attempt: AuthenticationAttempt): Promise<Identity>;
   /** True while nobody can sign in: everyone on this machine may do everything, and nobody else is answered. */
   isOpen(): MaybePromise<boolean>;
+  /** Behind a listed proxy what the proxy tells. */
+  readonly clientAddressOf: ClientAddressOf;
   readonly gate: RepositoryGate;
   readonly autoCreate: AutoCreate;
   /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */

@@ -3,6 +3,7 @@
  * Specification: gitprotocol-http; statuses are those of git-http-backend.
  */
 import { randomUUID } from "node:crypto";
+import type { AuthenticationAttempt } from "../../access/authenticator.js";
 import { isLoopbackHostHeader } from "../../access/open-access.js";
 import { parseAuthorizationHeader } from "../../access/credentials.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
@@ -14,6 +15,7 @@ import { awaitingContinue, type HttpRequest, type HttpResponse } from "./request
 import { clientCertificateOf } from "./client-certificate.js";
 import { serveDiscovery, serveService } from "./smart.js";
 import { describeFailure } from "./status.js";
+import { peerAddressOf } from "../proxied-connections.js";
 import type { ServiceHost } from "../service-host.js";
 import type { ServiceCaller } from "../service-call.js";
 
@@ -62,6 +64,8 @@ async function answer(
   request.on("error", () => undefined);
   response.on("error", () => undefined);
   const signal = AbortSignal.any([left.signal, host.closing]);
+  const peerAddress = peerAddressOf(request.socket);
+  const address = host.clientAddressOf(peerAddress, headerValues(request, "x-forwarded-for"));
   let user: string | undefined;
   try {
     if (!isLoopbackHostHeader(hostOf(request)) && (await host.isOpen())) {
@@ -74,8 +78,7 @@ async function answer(
     if (target === undefined)
       throw new GitwharfError("storage/not-found", "there is nothing at this address");
     if (!allowMethod(target, request, response)) return;
-    const address = request.socket.remoteAddress;
-    const identity = await identify(host, request, address);
+    const identity = await identify(host, request, { address, peerAddress });
     user = identity.user;
     const caller: ServiceCaller = { identity, address, transport: "http" };
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: randomUUID() };
@@ -89,7 +92,7 @@ async function answer(
       level: "info",
       message: `${request.method} ${(request.url ?? "").split("?")[0]} ${response.statusCode}`,
       fields: {
-        address: request.socket?.remoteAddress,
+        address,
         user,
         milliseconds: Math.round(performance.now() - started),
       },
@@ -120,12 +123,12 @@ function allowMethod(target: RequestTarget, request: HttpRequest, response: Http
 async function identify(
   host: ServiceHost,
   request: HttpRequest,
-  address: string | undefined,
+  { address, peerAddress }: Pick<AuthenticationAttempt, "address" | "peerAddress">,
 ): Promise<Identity> {
   return host.identify({
     credentials: parseAuthorizationHeader(request.headers.authorization),
     address,
-    peerAddress: request.socket.remoteAddress,
+    peerAddress,
     transport: "http",
     headerValues: (name) => headerValues(request, name),
     clientCertificate: clientCertificateOf(request),

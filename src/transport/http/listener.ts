@@ -8,6 +8,8 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import type { AddressInfo, Socket } from "node:net";
 import { GitwharfError } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
+import type { IsListedAddress } from "../../access/trusted-addresses.js";
+import { holdForProxyHeads } from "../proxied-connections.js";
 import type { ServiceHost } from "../service-host.js";
 import type { HttpHandler } from "./handler.js";
 import { awaitingContinue } from "./request-body.js";
@@ -26,6 +28,8 @@ export interface HttpListenerOptions {
   /** 0 takes a free port. */
   readonly port: number;
   readonly tls?: TlsFiles;
+  /** Connections begin with a head of the PROXY protocol, and come from these addresses only. */
+  readonly proxies?: IsListedAddress | undefined;
   readonly limits: Pick<Limits, "headerTimeoutMs" | "idleTimeoutMs" | "connectionsMax">;
   readonly log: ServiceHost["log"];
 }
@@ -88,6 +92,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     server.requestTimeout = 0;
     server.keepAliveTimeout = 15_000;
   }
+  holdForProxyHeads(server, options);
   await listen(server, options);
   const { address, port } = server.address() as AddressInfo;
   const shown = address.includes(":") ? `[${address}]` : address;

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { Connection } from "ssh2";
 import type { SshTrust } from "../../access/ssh-trust.js";
+import { peerAddressOf } from "../proxied-connections.js";
 import type { ServiceHost } from "../service-host.js";
 import { needsStrictKeyExchange } from "./algorithms.js";
 import { authenticate, type SshLogin } from "./authentication.js";
@@ -47,7 +48,7 @@ const LAST_WORDS_MS = 1000;
 export function createSshConnection(socket: Socket, options: SshConnectionOptions): SshConnection {
   const { host } = options;
   const { limits } = host;
-  const address = socket.remoteAddress;
+  const address = host.clientAddressOf(peerAddressOf(socket), []);
   let connection: Connection | undefined;
   let login: SshLogin | undefined;
   let sessions = 0;

@@ -6,6 +6,8 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import ssh2 from "ssh2";
 import type { SshTrust } from "../../access/ssh-trust.js";
 import { GitwharfError } from "../../base/errors.js";
+import type { IsListedAddress } from "../../access/trusted-addresses.js";
+import { holdForProxyHeads } from "../proxied-connections.js";
 import type { ServiceHost } from "../service-host.js";
 import { libraryAlgorithms, type SshAlgorithms } from "./algorithms.js";
 import { createSshConnection, type SshConnection } from "./connection.js";
@@ -20,6 +22,8 @@ export interface SshListenerOptions {
   readonly port: number;
   readonly hostKeys: readonly SshHostKey[];
   readonly trust: SshTrust;
+  /** Connections begin with a head of the PROXY protocol, and come from these addresses only. */
+  readonly proxies?: IsListedAddress | undefined;
   readonly algorithms?: SshAlgorithms | undefined;
   readonly lfsAuthenticate?: LfsAuthenticate | undefined;
 }
@@ -74,6 +78,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
   protocol.on("error", (error: unknown) => {
     service.log({ level: "error", message: "the SSH server reports a failure", error });
   });
+  holdForProxyHeads(server, { proxies: options.proxies, limits, log: (entry) => service.log(entry) });
   await listen(server, options);
   const { address, port } = server.address() as AddressInfo;
   const shown = address.includes(":") ? `[${address}]` : address;
