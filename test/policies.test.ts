@@ -180,6 +180,29 @@ describe("policies", () => {
     expect((await push("ada", "HEAD:refs/heads/main")).status).not.toBe(0);
   });
 
+  it("see what is in directories whose names are no UTF-8 and read the same", async () => {
+    await serve([
+      { effect: "deny", users: ["ada"], paths: ["**/secret"], reason: "secrets are the owner's" },
+      { effect: "allow", users: ["@users"] },
+    ]);
+    const blob = (await app.tryWith({ input: "x" }, "hash-object", "-w", "--stdin")).stdout.trim();
+    const tree = async (...entries: readonly (readonly [string, string])[]): Promise<string> => {
+      const lines = entries.map(([head, name]) => `${head}\t${name}\n`).join("");
+      return (await app.tryWith({ input: Buffer.from(lines, "latin1") }, "mktree")).stdout.trim();
+    };
+    const bad = await tree([`100644 blob ${blob}`, "secret"]);
+    const good = await tree([`100644 blob ${blob}`, "plain"]);
+    for (const [first, second] of [
+      [bad, good],
+      [good, bad],
+    ] as const) {
+      const root = await tree([`040000 tree ${first}`, "d\u00fe"], [`040000 tree ${second}`, "d\u00ff"]);
+      const oid = await app.run("commit-tree", "-m", "odd names", root);
+      expect((await push("ada", `${oid}:refs/heads/odd`)).stderr).toContain("secrets are the owner's");
+      expect(await push("bob", `+${oid}:refs/heads/odd-too`)).toMatchObject({ status: 0 });
+    }
+  });
+
   it("refuse trees that stand for more paths than can be judged, and take them where nobody asks", async () => {
     await serve([
       { effect: "deny", users: ["ada"], paths: ["secret/**"] },

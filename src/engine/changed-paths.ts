@@ -4,19 +4,24 @@
  */
 import { GitwharfError } from "../base/errors.js";
 import { isPromise } from "../base/maybe-promise.js";
-import { MODE_TREE, parseTree, type TreeEntry } from "../object/tree.js";
-import type { ObjectId } from "../object/object-id.js";
+import { type ObjectId, objectIdAt } from "../object/object-id.js";
+import { forEachTreeEntry, MODE_TREE } from "../object/tree.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import type { WorkBudget } from "./fetch/work-budget.js";
 
 export interface ChangedPath {
   readonly path: string;
   /** What stands there now: a blob or a submodule's commit; undefined: nothing. */
-  readonly entry: TreeEntry | undefined;
+  readonly entry: Entry | undefined;
+}
+
+interface Entry {
+  readonly mode: number;
+  readonly oid: ObjectId;
 }
 
 interface Directory {
-  /** "" or with a slash at its end. */
+  /** "" or with a slash at its end. One byte a character. */
   readonly prefix: string;
   readonly tree: ObjectId | undefined;
   readonly oldTrees: readonly (ObjectId | undefined)[];
@@ -44,7 +49,7 @@ export async function* changedPaths(
     if (--counter.left < 0)
       throw new GitwharfError("base/limit-exceeded", "the push changes more directories than can be judged");
     const entries = await readEntries(objects, at.tree);
-    const olds: ReadonlyMap<string, TreeEntry>[] = [];
+    const olds: ReadonlyMap<string, Entry>[] = [];
     for (const old of at.oldTrees) olds.push(await readEntries(objects, old));
     if (budget.spend(1 + olds.length)) await budget.pause();
     // What is gone is gone from every parent, or it is as in one of them.
@@ -54,12 +59,12 @@ export async function* changedPaths(
       const before = olds.map((old) => old.get(name));
       if (before.some((old) => old?.oid === entry?.oid && old?.mode === entry?.mode)) continue;
       const path = at.prefix + name;
-      const isTree = (each: TreeEntry | undefined): boolean => each?.mode === MODE_TREE;
+      const isTree = (each: Entry | undefined): boolean => each?.mode === MODE_TREE;
       const all = [entry, ...before];
       if (all.some((each) => each !== undefined && !isTree(each)))
-        yield { path, entry: isTree(entry) ? undefined : entry };
+        yield { path: readable(path), entry: isTree(entry) ? undefined : entry };
       if (all.some(isTree)) {
-        const idOf = (each: TreeEntry | undefined): ObjectId | undefined =>
+        const idOf = (each: Entry | undefined): ObjectId | undefined =>
           isTree(each) ? each?.oid : undefined;
         stack.push({ prefix: `${path}/`, tree: idOf(entry), oldTrees: before.map(idOf) });
       }
@@ -67,13 +72,31 @@ export async function* changedPaths(
   }
 }
 
+/**
+ * By name, one byte a character: decoded, names that are no UTF-8 would be taken for each other, and what is in one of
+ * them would not be seen.
+ */
 async function readEntries(
   objects: ObjectReader,
   tree: ObjectId | undefined,
-): Promise<ReadonlyMap<string, TreeEntry>> {
-  if (tree === undefined) return new Map();
+): Promise<ReadonlyMap<string, Entry>> {
+  const entries = new Map<string, Entry>();
+  if (tree === undefined) return entries;
   const read = objects.read(tree);
   const object = isPromise(read) ? await read : read;
   if (object === undefined) throw new GitwharfError("object/corrupt", `tree ${tree} is missing`);
-  return new Map(parseTree(object.data, objects.objectFormat).map((entry) => [entry.name, entry]));
+  const { data } = object;
+  let count = 0;
+  forEachTreeEntry(data, objects.objectFormat, (mode, nameStart, nameEnd, oidAt) => {
+    count++;
+    const oid = objectIdAt(data, oidAt, objects.objectFormat);
+    entries.set(data.toString("latin1", nameStart, nameEnd), { mode, oid });
+  });
+  if (entries.size !== count)
+    throw new GitwharfError("object/malformed", `tree ${tree} has two entries of one name`);
+  return entries;
+}
+
+function readable(path: string): string {
+  return Buffer.from(path, "latin1").toString("utf8");
 }
