@@ -43,7 +43,7 @@ export interface Limits {
   readonly archiveEntriesMax: number;
   /** Bytes of the files in one archive. @default 16 GiB */
   readonly archiveSizeBytesMax: number;
-  /** Time for the request head to arrive. @default 30,000 */
+  /** Time for the request head to arrive, or the request of git://. @default 30,000 */
   readonly headerTimeoutMs: number;
   /** Time without a byte moving in either direction. @default 120,000 */
   readonly idleTimeoutMs: number;

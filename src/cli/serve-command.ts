@@ -9,6 +9,7 @@ import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
+import type { GitDaemonOptions } from "../server/git-daemon-options.js";
 import type { SshServerOptions } from "../server/ssh-options.js";
 import type { RefFormat } from "../storage/contracts/repository.js";
 import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
@@ -25,6 +26,10 @@ interface ServeFlags {
   readonly sshHostKeys?: string;
   readonly sshUserCa?: string;
   readonly sshRevokedKeys?: string;
+  readonly git?: string;
+  readonly gitExportAll?: boolean;
+  readonly gitInterpolatedPath?: string;
+  readonly gitReceivePack?: boolean;
   readonly autoCreate?: boolean | AutoCreate;
   readonly config?: string;
   readonly defaultBranch?: string;
@@ -48,7 +53,7 @@ interface ServeFlags {
 
 export function serveCommand(): Command {
   return new Command("serve")
-    .description("Serve a directory of repositories over HTTP and SSH.")
+    .description("Serve a directory of repositories over HTTP, SSH and git://.")
     .argument("[directory]", "where the repositories are (made when missing)  [default: ./repositories]")
     .option("--http <address>", "PORT, HOST:PORT or [IPV6]:PORT  [default: 127.0.0.1:5000]")
     .option("--ssh <address>", 'the same for SSH, or "off"  [default: 127.0.0.1:5022]')
@@ -61,6 +66,16 @@ export function serveCommand(): Command {
       "--ssh-revoked-keys <file>",
       "keys and certificates that no longer do (ssh-keygen's KRL specification)",
     )
+    .option("--git <address>", "the same for git://, without passwords and encryption  [default: off]")
+    .option(
+      "--git-export-all",
+      "serve every repository over git://  [default: those with a file git-daemon-export-ok]",
+    )
+    .option(
+      "--git-interpolated-path <format>",
+      "how a name is made of %H (host), %IP, %P (port) and %D (path)  [default: %D]",
+    )
+    .option("--git-receive-pack", "take pushes over git://, which nobody has signed in for")
     .addOption(
       new Option(
         "--auto-create [when]",
@@ -125,7 +140,7 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, ssh, tls, proxyProtocol, ...fromFile } = configuration;
+  const { http, ssh, git, tls, proxyProtocol, ...fromFile } = configuration;
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
   const options: GitServerOptions = {
@@ -149,10 +164,12 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const sshServer = { ...fromFile.sshServer, ...sshServerOf(flags) };
   const graceMs = Number(flags.grace) * 1000;
   if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
-  const server = createGitServer({ ...options, sshServer });
+  const gitDaemon = { ...fromFile.gitDaemon, ...gitDaemonOf(flags) };
+  const server = createGitServer({ ...options, sshServer, gitDaemon });
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const listening = await listen(server, flags.ssh ?? ssh, {
     http: flags.http ?? http ?? "127.0.0.1:5000",
+    ...defined("git", flags.git ?? git),
     ...defined("tls", tlsOf(flags) ?? tls),
     ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
   });
@@ -160,8 +177,9 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const {
     http: { url },
     ssh: sshListener,
+    git: gitListener,
   } = listening;
-  process.stdout.write(banner({ url, ssh: sshListener, repositories, autoCreate, open }));
+  process.stdout.write(banner({ url, ssh: sshListener, git: gitListener, repositories, autoCreate, open }));
   process.on("SIGHUP", () => {
     listening.http.reloadCertificate().catch((error: unknown) => {
       log("text", { level: "error", message: "the certificate was not reloaded", error });
@@ -188,6 +206,14 @@ async function listen(
     );
     return server.listen(others);
   }
+}
+
+function gitDaemonOf(flags: ServeFlags): GitDaemonOptions {
+  return {
+    ...defined("exportAll", flags.gitExportAll),
+    ...defined("interpolatedPath", flags.gitInterpolatedPath),
+    ...defined("receivePack", flags.gitReceivePack),
+  };
 }
 
 function sshServerOf(flags: ServeFlags): SshServerOptions {
@@ -231,14 +257,16 @@ function stopSignal(): Promise<void> {
 function banner(about: {
   readonly url: string;
   readonly ssh: Listening["ssh"];
+  readonly git: Listening["git"];
   readonly repositories: GitServerOptions["repositories"];
   readonly autoCreate: AutoCreate;
   readonly open: boolean;
 }): string {
-  const { url, ssh, repositories, autoCreate, open } = about;
+  const { url, ssh, git, repositories, autoCreate, open } = about;
   const lines = [
     `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
     ...(ssh === undefined ? [] : [`and on ${ssh.url} (its key is ${ssh.hostKeys[0]?.fingerprint})`]),
+    ...(git === undefined ? [] : [`and on ${git.url}`]),
     ...(open
       ? [
           "OPEN: there are no users, so anyone on this machine can read and push.",
@@ -372,6 +400,8 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     log: true,
     http: true,
     ssh: true,
+    git: true,
+    gitDaemon: true,
     sshServer: true,
     proxyProtocol: true,
     tls: true,

@@ -7,6 +7,7 @@ import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
 import type { PushHandlers } from "../engine/push.js";
 import { checkRefName } from "../object/ref-name.js";
+import { checkGitDaemonOptions } from "./git-daemon-options.js";
 import type { GitServerOptions } from "./git-server-options.js";
 
 const KNOWN_VALUES = {
@@ -52,6 +53,7 @@ export function checkOptions(options: GitServerOptions): void {
     if (value !== undefined && typeof value !== "function") throw wrong(`${option} is a function`);
   }
   checkAccessOptions(options);
+  checkGitDaemonOptions(options.gitDaemon);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (limits !== undefined) checkLimits(limits);

@@ -14,6 +14,7 @@ import type { PushCertificate, PushCertificateVerification, PushHandlers } from 
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
 import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
+import type { GitDaemonOptions } from "./git-daemon-options.js";
 import type { SshServerOptions } from "./ssh-options.js";
 
 export interface GitServerOptions {
@@ -98,6 +99,8 @@ export interface GitServerOptions {
   readonly durability?: "sync" | "none";
   /** Host keys, algorithms and certificates of the SSH server; `listen` says whether there is one. */
   readonly sshServer?: SshServerOptions;
+  /** What is served over git://; `listen` says whether anything is. */
+  readonly gitDaemon?: GitDaemonOptions;
   /** @default drops entries of level "info", prints others to standard error */
   readonly log?: (entry: ServiceLogEntry) => void;
 }
@@ -113,6 +116,11 @@ export interface ListenOptions {
    * @default none
    */
   readonly proxyProtocol?: readonly ("http" | "ssh")[];
+  /**
+   * Serve git:// as well: an address in the same form. Nobody signs in there and nothing is encrypted.
+   * @default no git://
+   */
+  readonly git?: number | string;
   /** Serve HTTPS (HTTP/2 and HTTP/1.1). The files are read again on `reloadCertificate()`. */
   readonly tls?: {
     readonly certificateFile: string;

@@ -6,7 +6,6 @@ import { once } from "node:events";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
-import type { IsListedAddress } from "../access/trusted-addresses.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createSharedBudget } from "../base/shared-budget.js";
 import { GitwharfError } from "../base/errors.js";
@@ -24,7 +23,9 @@ import { listenHttp, type HttpListener } from "../transport/http/listener.js";
 import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
 import { checkOptions, limitsWith } from "./check-options.js";
+import type { DaemonListener } from "../transport/git-daemon/listener.js";
 import type { SshListener } from "../transport/ssh/listener.js";
+import { listenDaemonFor } from "./git-daemon-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
@@ -67,6 +68,8 @@ export interface Listening {
   readonly http: HttpListener;
   /** There when `ssh` was asked for. */
   readonly ssh: SshListener | undefined;
+  /** There when `git` was asked for. */
+  readonly git: DaemonListener | undefined;
 }
 
 /** Of each request; as many as nearly all requests have. */
@@ -148,19 +151,19 @@ export function createGitServer(given: GitServerOptions): GitServer {
     afterPush: (name) => maintenance.afterPush(name),
     closing: closing.signal,
   };
-  const listeners = new Set<HttpListener | SshListener>();
+  const listeners = new Set<HttpListener | SshListener | DaemonListener>();
   let closed: Promise<void> | undefined;
   const handlerUnder = (prefix: string): HttpHandler => createHttpHandler({ host, prefix });
   const handler = handlerUnder("");
 
-  const listenToSsh = async (
+  const listenBeside = async <T extends SshListener | DaemonListener>(
     address: ListenAddress | undefined,
-    proxies: IsListedAddress | undefined,
-  ): Promise<SshListener | undefined> => {
+    begin: (address: ListenAddress) => Promise<T>,
+  ): Promise<T | undefined> => {
     if (address === undefined) return undefined;
-    const ssh = await listenSshFor(options, host, { ...address, proxies });
-    listeners.add(ssh);
-    return ssh;
+    const listener = await begin(address);
+    listeners.add(listener);
+    return listener;
   };
 
   return {
@@ -175,7 +178,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
     async listen(listen) {
       const address = parseListenAddress(listen.http);
       const sshAddress = listen.ssh === undefined ? undefined : parseListenAddress(listen.ssh);
-      const outside = [address, sshAddress].find((one) => one !== undefined && !isLoopbackName(one.host));
+      const gitAddress = listen.git === undefined ? undefined : parseListenAddress(listen.git);
+      const outside = [address, sshAddress, gitAddress].find(
+        (one) => one !== undefined && !isLoopbackName(one.host),
+      );
       if (outside !== undefined && (await identification.isOpen())) {
         throw new GitwharfError(
           "server/bad-configuration",
@@ -199,15 +205,25 @@ export function createGitServer(given: GitServerOptions): GitServer {
         ...(listen.tls === undefined ? {} : { tls: listen.tls }),
       });
       listeners.add(http);
-      const ssh = await listenToSsh(sshAddress, proxies.ssh).catch(async (error: unknown) => {
-        listeners.delete(http);
-        await http.close(0);
+      const begun: (HttpListener | SshListener)[] = [http];
+      const undo = async (error: unknown): Promise<never> => {
+        for (const listener of begun) {
+          listeners.delete(listener);
+          await listener.close(0);
+        }
         throw error;
-      });
+      };
+      const ssh = await listenBeside(sshAddress, (at) =>
+        listenSshFor(options, host, { ...at, proxies: proxies.ssh }),
+      ).catch(undo);
+      if (ssh !== undefined) begun.push(ssh);
+      const git = await listenBeside(gitAddress, (at) => listenDaemonFor(options.gitDaemon, host, at)).catch(
+        undo,
+      );
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );
-      return { http, ssh };
+      return { http, ssh, git };
     },
     runCommand: (request) => runCommand(host, request, options.sshServer?.lfsAuthenticate),
     close({ graceMs = 10_000 } = {}) {

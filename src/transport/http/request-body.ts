@@ -6,7 +6,8 @@ import { createGunzip, type Gunzip } from "node:zlib";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { ByteSource } from "../../base/byte-streams.js";
-import { abortedError, GitwharfError } from "../../base/errors.js";
+import { GitwharfError } from "../../base/errors.js";
+import { readReadable } from "../readable-source.js";
 
 export type HttpRequest = IncomingMessage | Http2ServerRequest;
 export type HttpResponse = ServerResponse | Http2ServerResponse;
@@ -40,43 +41,13 @@ async function* read(
   options: { readonly idleTimeoutMs: number; readonly signal: AbortSignal },
 ): AsyncGenerator<Uint8Array> {
   if (awaitingContinue.delete(request)) response.writeContinue();
-  const { signal, idleTimeoutMs } = options;
   const gunzip = gzip ? gunzipOf(request) : undefined;
-  // What is not read here is read by whoever answers: the connection must live on for that.
-  const iterator = (gunzip ?? request).iterator({ destroyOnReturn: false });
-  let timer: NodeJS.Timeout | undefined;
-  let give: ((error: GitwharfError) => void) | undefined;
-  const onAbort = (): void => give?.(abortedError(signal));
-  signal.addEventListener("abort", onAbort, { once: true });
   try {
-    for (;;) {
-      if (signal.aborted) throw abortedError(signal);
-      const stalled = new Promise<never>((_, reject) => {
-        give = reject;
-        if (Number.isFinite(idleTimeoutMs)) {
-          timer = setTimeout(() => {
-            reject(
-              new GitwharfError("base/truncated", `no byte arrived for ${idleTimeoutMs / 1000} seconds`),
-            );
-          }, idleTimeoutMs);
-        }
-      });
-      let next: IteratorResult<unknown>;
-      try {
-        next = await Promise.race([iterator.next(), stalled]);
-      } finally {
-        clearTimeout(timer);
-      }
-      if (next.done === true) return;
-      yield next.value as Uint8Array;
-    }
+    // What is not read here is read by whoever answers: the connection must live on for that.
+    yield* readReadable(gunzip ?? request, options);
   } catch (error) {
     throw bodyError(error);
   } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-    // (It waits for the bytes that it was last asked for, which may never come.)
-    void iterator.return?.().catch(() => undefined);
     if (gunzip !== undefined) {
       request.unpipe(gunzip);
       gunzip.destroy();

@@ -1,0 +1,161 @@
+/**
+ * One git:// connection: one request, by a deadline, and the conversation that it begins. Nobody signs in here: the
+ * caller is anonymous, and the authorization decides what such a caller may do. What is refused is told in git-daemon's
+ * one sentence, which does not say whether the repository exists.
+ */
+import { randomUUID } from "node:crypto";
+import type { Socket } from "node:net";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { encodePktLine, PktLineReader } from "../../protocol/wire/pkt-line.js";
+import { converse } from "../conversation.js";
+import { formatControlText } from "../http/plain-text.js";
+import { describeFailure } from "../http/status.js";
+import { readReadable } from "../readable-source.js";
+import type { ServiceExchange } from "../service-contexts.js";
+import type { ServiceHost } from "../service-host.js";
+import { createWritableSink, type WritableSink } from "../writable-sink.js";
+import { type DaemonRequest, parseDaemonRequest } from "./daemon-request.js";
+import { repositoryNameOf } from "./repository-name-of.js";
+
+export interface DaemonOptions {
+  readonly host: ServiceHost;
+  /** Whether the repository may be seen over git:// at all. */
+  readonly isExported: (name: string) => Promise<boolean>;
+  readonly interpolatedPath: string | undefined;
+  readonly receivePack: boolean;
+  readonly uploadArchive: boolean;
+}
+
+export interface DaemonConnection {
+  /** Closed at once when it has asked for nothing yet, else when it has its answer. */
+  drain(): void;
+  destroy(): void;
+}
+
+const REQUEST_BYTES_MAX = 8192;
+/** Time for a client to read the last words, and for us to read what it still sends: else they would be lost. */
+const LINGER_MS = 5000;
+
+export function serveConnection(socket: Socket, options: DaemonOptions): DaemonConnection {
+  const { host } = options;
+  const { limits } = host;
+  const left = new AbortController();
+  const onClose = (): void => left.abort(new GitwharfError("base/aborted", "the client has gone"));
+  socket.once("close", onClose);
+  // A socket that breaks is told by `close`.
+  socket.on("error", () => undefined);
+  const signal = AbortSignal.any([left.signal, host.closing]);
+  const { idleTimeoutMs } = limits;
+  const output = createWritableSink(socket, { idleTimeoutMs, signal, onFirstWrite: () => undefined });
+  const exchange: ServiceExchange = {
+    host,
+    caller: { identity: { user: undefined }, address: socket.remoteAddress, transport: "git" },
+    signal,
+    sessionId: randomUUID(),
+  };
+  let hasAsked = false;
+  const deadline = Number.isFinite(limits.headerTimeoutMs)
+    ? setTimeout(() => socket.destroy(), Math.min(limits.headerTimeoutMs, 0x7fff_ffff))
+    : undefined;
+  socket.once("close", () => clearTimeout(deadline));
+  const reader = new PktLineReader(readReadable(socket, { idleTimeoutMs, signal }), {
+    totalBytesMax: REQUEST_BYTES_MAX,
+    limitName: "a git:// request",
+  });
+  void (async () => {
+    let request: DaemonRequest | undefined;
+    try {
+      const packet = await reader.next();
+      clearTimeout(deadline);
+      hasAsked = true;
+      if (packet.kind === "data") {
+        request = parseDaemonRequest(packet.payload);
+        await serveRequest(exchange, request, { options, reader, socket, output });
+      } else if (packet.kind !== "eof") {
+        throw new GitwharfError("protocol/bad-request", "the request is none of git://: it is empty");
+      }
+    } catch (error) {
+      await tell(exchange, output, { request, error });
+    }
+    await finish(socket, output);
+  })();
+  return {
+    drain() {
+      if (!hasAsked) socket.destroy();
+    },
+    destroy: () => socket.destroy(),
+  };
+}
+
+async function serveRequest(
+  exchange: ServiceExchange,
+  request: DaemonRequest,
+  at: {
+    readonly options: DaemonOptions;
+    readonly reader: PktLineReader;
+    readonly socket: Socket;
+    readonly output: WritableSink;
+  },
+): Promise<void> {
+  const { options, reader, socket, output } = at;
+  const { service, gitProtocol, path } = request;
+  const { host, caller } = exchange;
+  const started = performance.now();
+  const isEnabled =
+    service === "git-upload-pack" ||
+    (service === "git-upload-archive" ? options.uploadArchive : options.receivePack);
+  if (!isEnabled)
+    throw new GitwharfError("protocol/service-disabled", `${service} is not served over git://`);
+  const name = repositoryNameOf(request, options.interpolatedPath, {
+    address: socket.localAddress ?? "",
+    port: socket.localPort ?? 0,
+  });
+  if (!(await options.isExported(name))) {
+    throw new GitwharfError("storage/not-found", `repository '${name}' is not exported`);
+  }
+  const streams = { input: reader.rest(), output };
+  const { failure } = await converse(exchange, { service, name, gitProtocol, streams });
+  host.log({
+    level: "info",
+    message: `git ${service} ${formatControlText(path.slice(0, 300))} ${failure === undefined ? "served" : "failed"}`,
+    fields: { address: caller.address, milliseconds: Math.round(performance.now() - started) },
+  });
+}
+
+/** Refusals that would tell what exists are all told alike. */
+async function tell(
+  { host, caller }: ServiceExchange,
+  output: WritableSink,
+  about: { readonly request: DaemonRequest | undefined; readonly error: unknown },
+): Promise<void> {
+  const { request, error } = about;
+  const what =
+    request === undefined ? "" : ` ${request.service} ${formatControlText(request.path.slice(0, 300))}`;
+  const { status, text } = describeFailure(error);
+  const isOurs =
+    status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy");
+  host.log({
+    level: isOurs ? "error" : "info",
+    message: `git${what} refused: ${formatControlText(text)}`,
+    fields: { address: caller.address },
+    ...(isOurs ? { error } : {}),
+  });
+  const isHidden =
+    request !== undefined &&
+    isGitwharfError(error, "storage/not-found", "storage/bad-name", "protocol/service-disabled");
+  const told = isHidden ? `access denied or repository not exported: ${request.path.slice(0, 300)}` : text;
+  try {
+    await output.write(encodePktLine(`ERR ${formatControlText(told)}`));
+  } catch {
+    // It has gone.
+  }
+}
+
+async function finish(socket: Socket, output: WritableSink): Promise<void> {
+  if (socket.destroyed) return;
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => clearTimeout(timer));
+  // What it still sends is read: closing on unread bytes would take our last words from it.
+  socket.resume();
+  await output.end();
+}
