@@ -147,6 +147,7 @@ const OTHERS = [
   "sshAttemptsMax",
   "sshStartupsMax",
   "sshSessionsMax",
+  "sshKeyBytesMax",
 ] as const;
 
 /** Too large for the main thread, whatever else there is. */

@@ -289,6 +289,29 @@ describe("an SSH server among clients that mean no good", () => {
     expect(pushed).toMatchObject({ status: 0 });
   });
 
+  it("exchanges keys anew by itself", { timeout: 60_000 }, async () => {
+    const root = join(workspace.directory, "repositories");
+    await makeLarge(root, 24);
+    server = await startSshServer({ repositories: root, limits: { sshKeyBytesMax: 4 * 1024 * 1024 } });
+    const client = createSshClient({
+      directory: workspace.directory,
+      port: server.ssh.port,
+      options: ["LogLevel=DEBUG1"],
+    });
+    const url = `ssh://git@127.0.0.1:${server.ssh.port}/large.git`;
+    const cloned = await workspace.tryWith(
+      { env: client.environment },
+      "clone",
+      "-q",
+      "--bare",
+      url,
+      "copy.git",
+    );
+    expect(cloned.status).toBe(0);
+    expect(cloned.stderr.split("SSH2_MSG_NEWKEYS received").length - 1).toBeGreaterThanOrEqual(4);
+    await workspace.in("copy.git").run("fsck", "--strict");
+  });
+
   it("frees everything when a client leaves in the middle", { timeout: 60_000 }, async () => {
     const root = join(workspace.directory, "repositories");
     await makeLarge(root, 24);

@@ -73,6 +73,28 @@ describe("git over SSH, open", () => {
     }
   });
 
+  it("answers git archive --remote", async () => {
+    await workspace.run("init", "-q", "archived");
+    const work = workspace.in("archived");
+    await work.run("commit", "-q", "--allow-empty", "-m", "first");
+    const url = `ssh://${host}:${ssh.port}/archived.git`;
+    expect(await git("archived", "push", url, "main")).toMatchObject({ status: 0 });
+    const archived = await git(
+      "archived",
+      "archive",
+      `--remote=${url}`,
+      "--format=tar",
+      "-o",
+      "out.tar",
+      "main",
+    );
+    expect(archived).toMatchObject({ status: 0 });
+    expect(await git("archived", "archive", `--remote=${url}`, "nothing")).toMatchObject({
+      status: 128,
+      stderr: expect.stringContaining("nothing"),
+    });
+  });
+
   it("tells with an exit status and a sentence what it does not serve", async () => {
     const run = (...args: string[]): ReturnType<SshClient["ssh"]> => client.ssh([host, ...args]);
     const missing = await run("git-upload-pack 'missing'");

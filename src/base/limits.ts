@@ -63,6 +63,8 @@ export interface Limits {
   readonly sshStartupsMax: number;
   /** Sessions that are open at once on one SSH connection. @default 10 */
   readonly sshSessionsMax: number;
+  /** Bytes that move on an SSH connection before its keys are exchanged anew. @default 32 GiB */
+  readonly sshKeyBytesMax: number;
 }
 
 const MiB = 1024 * 1024;
@@ -95,4 +97,5 @@ export const DEFAULT_LIMITS: Limits = {
   sshAttemptsMax: 10,
   sshStartupsMax: 200,
   sshSessionsMax: 10,
+  sshKeyBytesMax: 32 * 1024 * MiB,
 };

@@ -24,7 +24,9 @@ export function createSshClient({ directory, port, keys = [], options = [] }: Ss
   const args = [
     "-F",
     "none",
+    // ssh takes the first that it reads of each.
     ...[
+      ...options,
       "BatchMode=yes",
       "StrictHostKeyChecking=accept-new",
       `UserKnownHostsFile=${join(directory, "known_hosts")}`,
@@ -32,7 +34,6 @@ export function createSshClient({ directory, port, keys = [], options = [] }: Ss
       "IdentityAgent=none",
       "IdentitiesOnly=yes",
       "LogLevel=ERROR",
-      ...options,
     ].flatMap((option) => ["-o", option]),
     ...(keys.length === 0 ? ["-o", "IdentityFile=none"] : keys.flatMap((key) => ["-i", key])),
   ];

@@ -55,6 +55,9 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
   let running = 0;
   let draining = false;
   let idle: NodeJS.Timeout | undefined;
+  /** Bytes that had moved when the keys of now were new. */
+  let movedAtKeys = 0;
+  const moved = (): number => socket.bytesRead + socket.bytesWritten;
 
   const deadline = timer(limits.sshLoginTimeoutMs, () => giveUp("it did not sign in in time"));
   const giveUp = (why: string): void => {
@@ -97,6 +100,15 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
     if ((protocol._queue?.length ?? 0) > QUEUED_PACKETS_MAX) {
       giveUp("it does not finish its key exchange");
       socket.destroy();
+    }
+    // The library does not think of it by itself, and not every client does.
+    if (
+      login !== undefined &&
+      protocol._kexinit === undefined &&
+      moved() - movedAtKeys > limits.sshKeyBytesMax
+    ) {
+      movedAtKeys = moved();
+      connection.rekey();
     }
     if (socket.writableLength > UNREAD_BYTES_MAX && !socket.isPaused()) {
       socket.pause();
@@ -149,8 +161,8 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
         const needed = [cs, sc].some(({ cipher, mac }) => needsStrictKeyExchange(cipher, mac));
         if (needed && isStrict !== true)
           giveUp("its algorithms need strict key exchange, which it does not know");
-        const moved = socket.bytesRead + socket.bytesWritten;
-        if (++keyExchanges > KEY_EXCHANGES_GIVEN + moved / BYTES_PER_KEY_EXCHANGE) {
+        movedAtKeys = moved();
+        if (++keyExchanges > KEY_EXCHANGES_GIVEN + movedAtKeys / BYTES_PER_KEY_EXCHANGE) {
           giveUp("it exchanges keys without end");
         }
       });
