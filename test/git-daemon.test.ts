@@ -150,6 +150,26 @@ describe("git:// with the real client", () => {
     expect(await workspace.try("ls-remote", `${url}/private/app`)).toMatchObject({ status: 128 });
   });
 
+  it("archives only refs that the caller may see", async () => {
+    const work = await makeWork("secretive");
+    const root = join(workspace.directory, "secretive-root");
+    await workspace.run("clone", "-q", "--bare", work.directory, join(root, "app.git"));
+    await workspace.in("secretive-root/app.git").run("update-ref", "refs/heads/secret/plan", "main");
+    const { url } = await listen({
+      repositories: root,
+      gitDaemon: { exportAll: true },
+      policies: [
+        { effect: "deny", operations: ["read"], refs: ["refs/heads/secret/**"] },
+        { effect: "allow", operations: ["read"] },
+      ],
+    });
+    const archive = (ref: string): ReturnType<GitClient["try"]> =>
+      workspace.try("archive", `--remote=${url}/app`, "-o", "/dev/null", "--format=tar", ref);
+    expect(await archive("main")).toMatchObject({ status: 0, stderr: "" });
+    expect((await archive("secret/plan")).stderr).toContain("no such ref: secret/plan");
+    expect((await archive("refs/heads/secret/plan")).stderr).toContain("no such ref");
+  });
+
   it("keeps virtual hosts apart", async () => {
     const store = createMemoryRepositoryStore();
     const { url, server } = await listen({

@@ -1,14 +1,19 @@
 /** git archive --remote: over standard input and output with the real client, and raw requests to the service. */
 import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ByteSink } from "../src/base/byte-streams.js";
+import { GitwharfError } from "../src/base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../src/base/limits.js";
 import { serveUploadArchive } from "../src/protocol/upload-archive/serve-upload-archive.js";
+import { createGitServer } from "../src/server/git-server.js";
 import { openDiskRepositoryAt } from "../src/storage/disk/disk-repository-store.js";
 import { createGitClient, type GitClient } from "./support/git-client.js";
+import { createSshClient } from "./support/ssh-client.js";
 import { pktLine } from "./support/raw-http.js";
 
 const COMMAND = `${process.execPath} ${fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url))} upload-archive`;
@@ -127,6 +132,80 @@ describe("git archive --remote over standard input and output", () => {
   });
 });
 
+describe("a large archive", () => {
+  let large: string;
+  beforeAll(async () => {
+    large = join(directory, "large");
+    mkdirSync(large);
+    const client = createGitClient(large);
+    await client.run("init", "-q", "-b", "main");
+    for (let i = 0; i < 40; i++) writeFileSync(join(large, `f${i}`), randomBytes(1 << 20));
+    await client.run("add", "-A");
+    await client.run("commit", "-q", "-m", "Large");
+  });
+
+  it.each(["tar", "tgz", "zip"])("waits for who reads it, as %s, and ends with him", async (format) => {
+    const repository = await openDiskRepositoryAt(large);
+    const left = new AbortController();
+    let written = 0;
+    let writes = 0;
+    async function* input(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from(`${argument(`--format=${format}`)}${argument("main")}0000`);
+    }
+    const { promise: stalled, resolve: stall } = withResolvers();
+    const output: ByteSink = {
+      write(...chunks) {
+        for (const chunk of chunks) written += chunk.length;
+        if (++writes < 5) return undefined;
+        stall();
+        return new Promise((_, reject) => {
+          left.signal.addEventListener("abort", () => reject(new GitwharfError("base/aborted", "gone")));
+        });
+      },
+    };
+    const settings = await repository.settings();
+    const served = serveUploadArchive(
+      { repository, settings, limits: DEFAULT_LIMITS, signal: left.signal },
+      { input: input(), output },
+    );
+    const ended = expect(served).rejects.toMatchObject({ code: "base/aborted" });
+    await stalled;
+    left.abort();
+    await ended;
+    // Of forty megabytes no more than what was asked for had been made.
+    expect(written).toBeLessThan(10 << 20);
+    await repository.close();
+  });
+});
+
+function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
+it("git archive --remote works over SSH", async () => {
+  const server = createGitServer({ repositories: directory });
+  try {
+    await git.run("clone", "-q", "--bare", path, join(directory, "app.git"));
+    const { ssh } = await server.listen({ http: 0, ssh: 0 });
+    const { environment: env } = createSshClient({ directory, port: ssh?.port ?? 0 });
+    const remote = (...args: readonly string[]): ReturnType<GitClient["try"]> =>
+      git.tryWith({ env }, "archive", `--remote=ssh://git@127.0.0.1:${ssh?.port}/app`, ...args);
+    expect(await remote("-o", join(directory, "ssh.zip"), "main")).toMatchObject({ status: 0, stderr: "" });
+    await git.run("archive", "-o", join(directory, "local.zip"), "main");
+    expect(readFileSync(join(directory, "ssh.zip")).equals(readFileSync(join(directory, "local.zip")))).toBe(
+      true,
+    );
+    expect(await remote("nope")).toMatchObject({
+      status: 128,
+      stderr: "fatal: git archive: NACK no such ref: nope\n",
+    });
+  } finally {
+    await server.close({ graceMs: 0 });
+  }
+});
+
 describe("a raw request", () => {
   const request =
     argument("--format=zip") + argument("--prefix=x/") + argument("main") + argument("docs") + "0000";
@@ -167,6 +246,13 @@ describe("a raw request", () => {
   it("whose archive reaches a limit ends on band 3", async () => {
     const { answer, failure } = await serve(`${argument("main")}0000`, { archiveEntriesMax: 2 });
     expect(answer).toMatch(/\x03fatal: the archive has more than 2 entries.*\n$/);
+    expect(failure).toMatchObject({ code: "base/limit-exceeded" });
+  });
+
+  it.each(["tar", "tgz", "zip"])("whose %s breaks off says so, and holds nothing", async (format) => {
+    const request = `${argument(`--format=${format}`)}${argument("main")}0000`;
+    const { answer, failure } = await serve(request, { archiveSizeBytesMax: 3 });
+    expect(answer).toMatch(/\x03fatal: the archive has more than 3 bytes.*\n$/);
     expect(failure).toMatchObject({ code: "base/limit-exceeded" });
   });
 
