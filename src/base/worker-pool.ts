@@ -73,6 +73,19 @@ async function inThread<Result>(message: ThreadMessage, options: RunInWorkerOpti
   throw errorFromThread(answer.error);
 }
 
+/** How busy the threads are; all zero before the first task. */
+export function workerPoolState(): {
+  readonly threads: number;
+  readonly waiting: number;
+  readonly completed: number;
+  /** 0 to 1. */
+  readonly utilization: number;
+} {
+  if (pool === undefined) return { threads: 0, waiting: 0, completed: 0, utilization: 0 };
+  const { threads, queueSize, completed, utilization } = pool;
+  return { threads: threads.length, waiting: queueSize, completed, utilization };
+}
+
 /** Ends all threads; running tasks fail with base/shutting-down. A later task starts a new pool. */
 export async function closeWorkerPool(): Promise<void> {
   const own = pool;

@@ -7,6 +7,7 @@ import { defaultDatabase } from "./access-database.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
+import { formatLogEntry, type LogForm } from "./log-form.js";
 import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
 import type { GitDaemonOptions } from "../server/git-daemon-options.js";
@@ -48,7 +49,7 @@ interface ServeFlags {
   readonly proxyProtocol: readonly ("http" | "ssh")[];
   readonly limit?: Record<string, number>;
   readonly grace: string;
-  readonly log: "text" | "json" | "none";
+  readonly log: LogForm;
 }
 
 export function serveCommand(): Command {
@@ -412,20 +413,7 @@ function defined<K extends string, V>(key: K, value: V | undefined): Partial<Rec
   return value === undefined ? {} : ({ [key]: value } as Partial<Record<K, V>>);
 }
 
-function log(form: "text" | "json" | "none", entry: ServiceLogEntry): void {
-  if (form === "none" && entry.level === "info") return;
-  const time = new Date().toISOString();
-  const { level, message, fields } = entry;
-  const error = entry.error instanceof Error ? (entry.error.stack ?? entry.error.message) : entry.error;
-  if (form === "json") {
-    process.stderr.write(
-      `${JSON.stringify({ time, level, message, ...fields, ...(error === undefined ? {} : { error }) })}\n`,
-    );
-    return;
-  }
-  const details = Object.entries(fields ?? {}).filter(([, value]) => value !== undefined);
-  const tail = details.map(([key, value]) => ` ${key}=${value}`).join("");
-  process.stderr.write(
-    `${time} ${level} ${message}${tail}${error === undefined ? "" : `\n${String(error)}`}\n`,
-  );
+function log(form: LogForm, entry: ServiceLogEntry): void {
+  const line = formatLogEntry(form, entry, new Date());
+  if (line !== undefined) process.stderr.write(line);
 }

@@ -1,6 +1,8 @@
 /** What every Git service is given and gives back, and how it speaks of failures. */
+import type { Activity } from "../base/activity.js";
 import type { ByteSink, ByteSource } from "../base/byte-streams.js";
 import { describeOperational, GitwharfError, isGitwharfError } from "../base/errors.js";
+import { outcomeOf } from "../base/request-outcome.js";
 import { sanitizeText } from "./wire/sanitize.js";
 
 export interface ServiceStreams {
@@ -20,8 +22,18 @@ export function isForTransport(error: unknown, { statelessRpc }: ServiceStreams)
   return statelessRpc && isGitwharfError(error, "server/busy");
 }
 
-/** One line that a peer may read: its own mistakes word for word, ours by code only. */
-export function describeForPeer(error: unknown): string {
+/**
+ * One line that a peer may read: its own mistakes word for word, ours by code only, with the id under which the operator
+ * finds the request.
+ */
+export function describeForPeer(error: unknown, activity?: Pick<Activity, "requestId">): string {
+  const text = describe(error);
+  return activity === undefined || outcomeOf(error) !== "failed"
+    ? text
+    : `${text} (request ${activity.requestId})`;
+}
+
+function describe(error: unknown): string {
   if (error instanceof GitwharfError && error.kind === "peer") return sanitizeText(error.message);
   if (error instanceof GitwharfError && error.kind === "operational") {
     return error.code === "base/shutting-down" || error.code === "server/busy"

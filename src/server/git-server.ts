@@ -8,6 +8,7 @@ import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createSharedBudget } from "../base/shared-budget.js";
+import { compileAddresses } from "../access/trusted-addresses.js";
 import { GitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
@@ -27,6 +28,7 @@ import type { DaemonListener } from "../transport/git-daemon/listener.js";
 import type { SshListener } from "../transport/ssh/listener.js";
 import { listenDaemonFor } from "./git-daemon-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
+import { createServerMetrics } from "./metrics.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
@@ -47,6 +49,8 @@ export interface GitServer {
   isOpen(): Promise<boolean>;
   /** Requests at work. */
   readonly active: number;
+  /** What has been counted, and how busy the process is, in Prometheus's text format. */
+  metrics(): Promise<string>;
   /**
    * @throws server/bad-configuration: bad or taken address, or an address that is not loopback while the server is
    *   open to everyone
@@ -119,15 +123,20 @@ export function createGitServer(given: GitServerOptions): GitServer {
       log({ level: "error", message: `folding the packs of '${name}' failed`, error }),
   });
 
+  const requestBytes = createSharedBudget({ max: limits.requestBytesTotalMax, free: FREE_BYTES });
+  const packObjects = createSharedBudget({
+    max: limits.packObjectsTotalMax,
+    free: FREE_OBJECTS,
+    what: "objects at once",
+  });
+  const metrics = createServerMetrics({ gate, requestBytes, packObjects });
   const host: ServiceHost = {
     store,
     limits,
-    requestBytes: createSharedBudget({ max: limits.requestBytesTotalMax, free: FREE_BYTES }),
-    packObjects: createSharedBudget({
-      max: limits.packObjectsTotalMax,
-      free: FREE_OBJECTS,
-      what: "objects at once",
-    }),
+    requestBytes,
+    packObjects,
+    observer: metrics,
+    isTrustedProxy: trustedProxiesOf(options),
     agent: AGENT,
     gate,
     clientAddressOf: createClientAddress(options.trustedProxies ?? []),
@@ -175,6 +184,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     get active() {
       return gate.active;
     },
+    metrics: () => metrics.text(),
     async listen(listen) {
       const address = parseListenAddress(listen.http);
       const sshAddress = listen.ssh === undefined ? undefined : parseListenAddress(listen.ssh);
@@ -246,6 +256,14 @@ export function createGitServer(given: GitServerOptions): GitServer {
       return closed;
     },
   };
+}
+
+/** Whose `X-Request-Id` is believed. */
+function trustedProxiesOf(options: GitServerOptions): ServiceHost["isTrustedProxy"] {
+  const proxies = [...(options.trustedProxies ?? []), ...(options.trustedUserHeader?.proxies ?? [])];
+  if (proxies.length === 0) return () => false;
+  const isTrusted = compileAddresses(proxies);
+  return (address) => address !== undefined && isTrusted(address);
 }
 
 /** Settles a second after requests were told to end: a handler that never answers must not keep the server. */

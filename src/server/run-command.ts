@@ -1,6 +1,7 @@
 /** A command of the SSH server over streams of the caller's: for who stands behind a stock sshd. */
 import { randomUUID } from "node:crypto";
 import type { Identity } from "../engine/push.js";
+import { beginRequest } from "../transport/observed-request.js";
 import type { ServiceHost } from "../transport/service-host.js";
 import { type CommandStreams, serveCommand, shownCommand } from "../transport/ssh/serve-command.js";
 import type { LfsAuthenticate } from "../transport/ssh/lfs-authenticate.js";
@@ -24,18 +25,13 @@ export async function runCommand(
   lfsAuthenticate: LfsAuthenticate | undefined,
 ): Promise<number> {
   const { identity, address, command: text, gitProtocol, urlPrefix = "git@HOST:" } = request;
-  const started = performance.now();
-  const caller = { identity, address, transport: "ssh" as const };
+  const { activity, end } = beginRequest(host, { requestId: randomUUID(), transport: "ssh", address });
+  const caller = { identity, address, transport: "ssh" as const, activity };
   const signal = AbortSignal.any([request.signal, host.closing]);
   const status = await serveCommand(
-    { host, caller, signal, sessionId: randomUUID() },
+    { host, caller, signal, sessionId: activity.requestId },
     { text, gitProtocol, streams: request, lfsAuthenticate, urlPrefix },
   );
-  const milliseconds = Math.round(performance.now() - started);
-  host.log({
-    level: "info",
-    message: `ssh ${shownCommand(text)} ${status}`,
-    fields: { address, user: identity.user, milliseconds },
-  });
+  end(`ssh ${shownCommand(text)} ${status}`);
   return status;
 }

@@ -16,6 +16,8 @@ export interface RepositoryGate {
   enter(repository: string, signal?: AbortSignal): Promise<() => void>;
   /** Requests at work in all repositories. */
   readonly active: number;
+  /** Requests that wait for a place. */
+  readonly waiting: number;
   /** Lets nobody in any more. @returns when all who were in, or waited, have left */
   close(): Promise<void>;
 }
@@ -48,6 +50,9 @@ export function createRepositoryGate(
   return {
     get active() {
       return activeTotal;
+    },
+    get waiting() {
+      return waitingTotal;
     },
     async enter(repository, signal) {
       if (signal?.aborted) throw abortedError(signal);

@@ -4,6 +4,7 @@
  *
  * A push to a repository that does not exist is given one that nobody else sees (`PreparedRepository`).
  */
+import { type Activity, inStep, type ServiceLabel } from "../base/activity.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { AuthorizationRequest, Operation } from "../engine/authorization.js";
 import type { Identity, PushCommand } from "../engine/push.js";
@@ -17,6 +18,8 @@ export interface ServiceCaller {
   readonly identity: Identity;
   readonly address: string | undefined;
   readonly transport: "http" | "ssh" | "git";
+  /** What is made known of the request. */
+  readonly activity?: Activity | undefined;
 }
 
 export interface ServiceCallOptions {
@@ -27,6 +30,8 @@ export interface ServiceCallOptions {
   readonly operation: Extract<Operation, "fetch" | "push" | "archive">;
   /** A discovery request never creates a repository: it is shown an empty one. */
   readonly discovery: boolean;
+  /** As observers know it. @default from operation and discovery */
+  readonly service?: ServiceLabel;
   readonly signal: AbortSignal;
 }
 
@@ -44,11 +49,23 @@ export interface ServiceCall {
   release(): Promise<void>;
 }
 
+const SERVICES = { fetch: "upload-pack", push: "receive-pack", archive: "upload-archive" } as const;
+const DISCOVERIES = {
+  fetch: "upload-pack-refs",
+  push: "receive-pack-refs",
+  archive: "upload-archive",
+} as const;
+
 /**
  * @throws access/denied, access/unauthenticated, storage/not-found, protocol/service-disabled, server/busy,
  *   base/aborted
  */
 export async function beginServiceCall(options: ServiceCallOptions): Promise<ServiceCall> {
+  const { caller, name, operation, discovery } = options;
+  caller.activity?.note({
+    service: options.service ?? (discovery ? DISCOVERIES : SERVICES)[operation],
+    repository: name,
+  });
   await requireAuthorization(options);
   const leave = await options.host.gate.enter(options.name, options.signal);
   const call = new Call(options, leave);
@@ -159,11 +176,10 @@ export async function requireAuthorization(
     readonly commands?: readonly PushCommand[];
   },
 ): Promise<void> {
-  const { host, name, commands } = options;
-  const answer = await host.authorize({
-    ...requestOf(options),
-    ...(commands === undefined ? {} : { commands }),
-  });
+  const { host, name, commands, caller } = options;
+  const answer = await inStep(caller.activity, "authorize", () =>
+    host.authorize({ ...requestOf(options), ...(commands === undefined ? {} : { commands }) }),
+  );
   if (answer.allowed) return;
   switch (answer.answer ?? "forbid") {
     case "challenge":

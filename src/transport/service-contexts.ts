@@ -42,6 +42,7 @@ export function uploadPackContext(
     version,
     signal,
     sessionId,
+    activity: caller.activity,
   };
 }
 
@@ -77,16 +78,24 @@ export function receivePackContext(
     verifyPushCertificate: host.verifyPushCertificate,
     collisionDetection: host.collisionDetection,
     onHandlerError: (handler, error) =>
-      host.log({ level: "error", message: `the ${handler} handler failed in a push to ${name}`, error }),
+      host.log({
+        level: "error",
+        message: `the ${handler} handler failed in a push to ${name}`,
+        error,
+        fields: { requestId: caller.activity?.requestId },
+      }),
     signal,
     closing: host.closing,
     sessionId,
+    activity: caller.activity,
   };
 }
 
 /** A peer's mistake is the peer's business; what failed on this side is the operator's. */
 export function logFailure(exchange: ServiceExchange, what: string, failure: unknown): void {
   if (failure === undefined) return;
+  const { activity } = exchange.caller;
+  activity?.failed(failure);
   const isTheirs = isGitwharfError(failure) && (failure.kind === "peer" || failure.code === "server/busy");
   const level = isTheirs ? "info" : "error";
   const message = failure instanceof Error ? failure.message : "it failed";
@@ -94,5 +103,6 @@ export function logFailure(exchange: ServiceExchange, what: string, failure: unk
     level,
     message: `${what}: ${message}`,
     ...(level === "error" ? { error: failure } : {}),
+    fields: { requestId: activity?.requestId },
   });
 }

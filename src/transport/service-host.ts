@@ -4,6 +4,7 @@
 import type { AuthenticationAttempt } from "../access/authenticator.js";
 import type { ClientAddressOf } from "../access/client-address.js";
 import type { Credentials } from "../access/credentials.js";
+import type { RequestObserver } from "../base/activity.js";
 import type { SharedBudget } from "../base/shared-budget.js";
 import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
@@ -66,6 +67,10 @@ export interface ServiceHost {
     | undefined;
   readonly collisionDetection: boolean;
   log(entry: ServiceLogEntry): void;
+  /** May this address say under which id a request is logged? */
+  isTrustedProxy(address: string | undefined): boolean;
+  /** Told of every request when it begins and when it is over. */
+  readonly observer: RequestObserver;
   /** Told of every push that was served, when its request is over; does its work later. */
   afterPush(name: string): void;
   /** Fires when the server gives up on requests that are still at work. */

@@ -1,4 +1,5 @@
 /** What receive-pack is told by its transport. */
+import type { Activity } from "../../base/activity.js";
 import type { SharedBudget } from "../../base/shared-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
@@ -57,6 +58,8 @@ export interface ReceivePackContext {
   /** Fires when the server gives up on requests, and not when the client leaves. @default signal */
   readonly closing?: AbortSignal;
   readonly sessionId: string;
+  /** Steps are made known to it, and its id to the person when the server is at fault. @default nobody looks on */
+  readonly activity?: Activity | undefined;
 }
 
 /** What neither the configuration nor the caller's rules show. */

@@ -5,6 +5,7 @@
  * proc-receive → push-to-checkout → refs → report → post-receive. Whatever fails before "publish" leaves nothing behind. A push that makes
  * its repository does all of it where nobody looks, and puts the repository in its place before the report.
  */
+import { inStep } from "../../base/activity.js";
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
@@ -68,7 +69,7 @@ export async function serveReceivePack(
       });
     } catch (error) {
       if (context.signal.aborted || isForTransport(error, streams)) throw error;
-      await refuse(streams.output, describeForPeer(error), readsBands);
+      await refuse(streams.output, describeForPeer(error, context.activity), readsBands);
       return { failure: error };
     }
     if (request === undefined || request.commands.length === 0) return {};
@@ -144,7 +145,7 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
       await sendReport(state, about.streams.output, bands, failure);
     } finally {
       // The refs have moved, whether or not the pusher stayed to read of it.
-      await runPostReceive(state);
+      await inStep(context.activity, "post-receive", () => runPostReceive(state));
     }
     await bands?.settled();
     await bands?.flush();
@@ -208,22 +209,25 @@ async function unpackObjects(context: ReceivePackContext, about: UnpackAbout): P
       for (const line of describeOddSeverities(receive.fsckSeverities))
         await bands?.progress(`warning: ${line}\n`);
     }
-    const ingest = await ingestPack({
-      quarantine,
-      objects: snapshot.objects,
-      source: about.source,
-      objectFormat: context.repository.objectFormat,
-      limits: context.limits,
-      collisionDetection: context.collisionDetection,
-      // git receives with warnings taken for errors.
-      fsck: receive.fsckObjects
-        ? { severities: receive.fsckSeverities, skipList: receive.fsckSkipList, strict: true }
-        : undefined,
-      maxInputSizeBytes: receive.maxInputSizeBytes,
-      packObjects: context.packObjects,
-      signal: context.signal,
-      ...(quiet ? {} : { onProgress: (text: string) => void progress(bands, text) }),
-    });
+    const ingest = await inStep(context.activity, "ingest", () =>
+      ingestPack({
+        quarantine,
+        objects: snapshot.objects,
+        source: about.source,
+        objectFormat: context.repository.objectFormat,
+        limits: context.limits,
+        collisionDetection: context.collisionDetection,
+        // git receives with warnings taken for errors.
+        fsck: receive.fsckObjects
+          ? { severities: receive.fsckSeverities, skipList: receive.fsckSkipList, strict: true }
+          : undefined,
+        maxInputSizeBytes: receive.maxInputSizeBytes,
+        packObjects: context.packObjects,
+        signal: context.signal,
+        ...(quiet ? {} : { onProgress: (text: string) => void progress(bands, text) }),
+      }),
+    );
+    context.activity?.note({ pushedObjects: ingest.objectCount });
     for (const warning of ingest.warnings) await bands?.progress(`warning: object ${warning}\n`);
     return { ingest };
   } catch (failure) {
@@ -242,13 +246,16 @@ function findingsOf(failure: unknown): readonly string[] {
 }
 
 async function decide(state: PushState, ingest: IngestResult | undefined): Promise<void> {
-  await checkConnectivityOf(state, ingest);
-  if (ingest !== undefined) await checkTagChains(state);
-  await runHandlers(state);
-  if (standing(state).length > 0) await state.quarantine?.publish();
+  const { activity } = state.context;
+  await inStep(activity, "connectivity", async () => {
+    await checkConnectivityOf(state, ingest);
+    if (ingest !== undefined) await checkTagChains(state);
+  });
+  await inStep(activity, "hooks", () => runHandlers(state));
+  if (standing(state).length > 0) await inStep(activity, "publish", () => state.quarantine?.publish());
   await runProcReceive(state);
   await updateWorkTrees(state);
-  await moveRefs(state);
+  await inStep(activity, "refs", () => moveRefs(state));
   settleAliasedUpdates(state);
 }
 
@@ -267,7 +274,7 @@ async function sendReport(
   if (version === undefined) return;
   const report = formatReport(
     state.results,
-    failure === undefined ? undefined : describeForPeer(failure),
+    failure === undefined ? undefined : describeForPeer(failure, state.context.activity),
     version,
   );
   const written = bands === undefined ? output.write(report) : bands.data(report);

@@ -5,6 +5,7 @@
  *     else:            [shallow-info] [wanted-refs] packfile
  */
 import { GitwharfError } from "../../base/errors.js";
+import { inStep } from "../../base/activity.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { ObjectFilter } from "../../engine/filter.js";
@@ -47,7 +48,7 @@ export async function answerFetch(conversation: V2Conversation, command: Command
   const snapshot = await takeSnapshot(context);
   try {
     const about = { context, snapshot, request, refs: visibleRefs(context, snapshot.refs) };
-    const preparing = prepareAnswer(about);
+    const preparing = inStep(context.activity, "negotiate", () => prepareAnswer(about));
     let answer: Answer;
     if (!request.sidebandAll) answer = await preparing;
     else {
@@ -64,7 +65,7 @@ export async function answerFetch(conversation: V2Conversation, command: Command
       } catch (error) {
         await preparing.catch(() => undefined);
         if (context.signal.aborted) throw error;
-        await bands.fatal(`${describeForPeer(error)}\n`);
+        await bands.fatal(`${describeForPeer(error, context.activity)}\n`);
         throw new PackPhaseFailure(error);
       }
     }

@@ -1,4 +1,5 @@
 /** Plans the pack and sends it, with signs of life while there is nothing to send. */
+import { inStep } from "../../base/activity.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import type { ObjectFilter } from "../../engine/filter.js";
 import { planPack, type PackPlan } from "../../engine/pack-plan.js";
@@ -50,9 +51,9 @@ export async function sendPack(options: SendPackOptions): Promise<void> {
     return withKeepAlive(promise, { seconds, beat });
   };
   try {
-    const plan = await waitFor(plannedPack(options, signal));
+    const plan = await waitFor(inStep(context.activity, "plan", () => plannedPack(options, signal)));
     try {
-      await sendPlanned(options, { plan, signal, waitFor });
+      await inStep(context.activity, "send", () => sendPlanned(options, { plan, signal, waitFor }));
     } finally {
       plan.release();
     }
@@ -62,7 +63,7 @@ export async function sendPack(options: SendPackOptions): Promise<void> {
     // Nothing may be read from the snapshot once this has ended.
     await work.current?.catch(() => undefined);
     if (bands === undefined || context.signal.aborted) throw error;
-    await bands.fatal(`${describeForPeer(error)}\n`);
+    await bands.fatal(`${describeForPeer(error, context.activity)}\n`);
     throw new PackPhaseFailure(error);
   }
 }

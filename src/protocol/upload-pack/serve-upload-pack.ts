@@ -35,7 +35,7 @@ export async function serveUploadPack(
     if (context.signal.aborted || (!output.begun && isForTransport(error, streams))) throw error;
     // Band 3 has carried the message of a failure in the pack phase.
     if (!(error instanceof PackPhaseFailure))
-      await output.write(encodePktLine(`ERR ${describeForPeer(error)}`));
+      await output.write(encodePktLine(`ERR ${describeForPeer(error, context.activity)}`));
     await output.flush();
     return { failure: error instanceof PackPhaseFailure ? error.cause : error };
   } finally {

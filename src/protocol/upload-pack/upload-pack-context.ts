@@ -1,4 +1,5 @@
 /** What upload-pack is told by its transport. */
+import type { Activity } from "../../base/activity.js";
 import type { SharedBudget } from "../../base/shared-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { Identity } from "../../engine/push.js";
@@ -19,6 +20,8 @@ export interface UploadPackContext {
   /** Fires when the client leaves or the server gives up. */
   readonly signal: AbortSignal;
   readonly sessionId: string;
+  /** Steps are made known to it, and its id to the person when the server is at fault. @default nobody looks on */
+  readonly activity?: Activity | undefined;
   /**
    * Answers come from this instant instead of from one of their own. For v0 and v1 on one connection: the wants are
    * then of the very refs that were advertised. Released by who took it.

@@ -5,6 +5,7 @@
  *
  * In stateless RPC each round is a request of its own, which repeats the wants and all that is common so far.
  */
+import { inStep } from "../../base/activity.js";
 import { GitwharfError } from "../../base/errors.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import { checkFetchRequest } from "../wire/fetch-request.js";
@@ -70,7 +71,9 @@ async function answer(
     // In one piece: there may be more of them than a call takes arguments.
     await output.write(Buffer.concat(lines));
   }
-  const negotiated = await negotiateV0(conversation, { snapshot, refs, request: fetch, capabilities });
+  const negotiated = await inStep(context.activity, "negotiate", () =>
+    negotiateV0(conversation, { snapshot, refs, request: fetch, capabilities }),
+  );
   if (negotiated === undefined) return;
   const { commons } = negotiated;
   const dataBytesMax = capabilities.has("side-band-64k")

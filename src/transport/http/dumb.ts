@@ -8,6 +8,7 @@
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { peeledOf } from "../../protocol/upload-pack/visible-refs.js";
+import { countOutput } from "../count-bytes.js";
 import { beginServiceCall, type ServiceCall } from "../service-call.js";
 import type { HttpExchange } from "./handler.js";
 import { setCacheForever, setNoCache } from "./no-cache.js";
@@ -70,7 +71,15 @@ async function withReadableFiles(
   use: (call: ServiceCall) => Promise<void>,
 ): Promise<void> {
   const { host, caller, signal } = exchange;
-  const call = await beginServiceCall({ host, caller, name, operation: "fetch", discovery: true, signal });
+  const call = await beginServiceCall({
+    host,
+    caller,
+    name,
+    operation: "fetch",
+    discovery: true,
+    service: "files",
+    signal,
+  });
   try {
     const { settings } = call;
     if (
@@ -103,7 +112,10 @@ async function send(
     signal,
     onFirstWrite: () => undefined,
   });
-  if (request.method !== "HEAD") for await (const chunk of body()) await sink.write(chunk);
+  if (request.method !== "HEAD") {
+    const counted = countOutput(sink, exchange.caller.activity);
+    for await (const chunk of body()) await counted.write(chunk);
+  }
   await sink.end();
 }
 

@@ -2,7 +2,7 @@
  * Git over HTTP as one Node request listener: smart services, dumb reading, errors with statuses.
  * Specification: gitprotocol-http; statuses are those of git-http-backend.
  */
-import { randomUUID } from "node:crypto";
+import { context, propagation } from "@opentelemetry/api";
 import type { AuthenticationAttempt } from "../../access/authenticator.js";
 import { isLoopbackHostHeader } from "../../access/open-access.js";
 import { parseAuthorizationHeader } from "../../access/credentials.js";
@@ -16,6 +16,9 @@ import { clientCertificateOf } from "./client-certificate.js";
 import { serveDiscovery, serveService } from "./smart.js";
 import { describeFailure } from "./status.js";
 import { peerAddressOf } from "../proxied-connections.js";
+import { beginRequest, type ObservedRequest } from "../observed-request.js";
+import { requestIdOf } from "../request-id.js";
+import { shownTarget } from "../request-line.js";
 import type { ServiceHost } from "../service-host.js";
 import type { ServiceCaller } from "../service-call.js";
 
@@ -54,7 +57,12 @@ async function answer(
   response: HttpResponse,
 ): Promise<void> {
   const { host } = options;
-  const started = performance.now();
+  const peerAddress = peerAddressOf(request.socket);
+  const address = host.clientAddressOf(peerAddress, headerValues(request, "x-forwarded-for"));
+  const isTrusted = host.isTrustedProxy(peerAddress);
+  const { begun, requestId } = beginHttpRequest(host, request, { address, isTrusted });
+  const { activity } = begun;
+  response.setHeader("X-Request-Id", requestId);
   const left = new AbortController();
   const onClose = (): void => {
     if (!response.writableEnded) left.abort(new GitwharfError("base/aborted", "the client has gone"));
@@ -64,9 +72,6 @@ async function answer(
   request.on("error", () => undefined);
   response.on("error", () => undefined);
   const signal = AbortSignal.any([left.signal, host.closing]);
-  const peerAddress = peerAddressOf(request.socket);
-  const address = host.clientAddressOf(peerAddress, headerValues(request, "x-forwarded-for"));
-  let user: string | undefined;
   try {
     if (!isLoopbackHostHeader(hostOf(request)) && (await host.isOpen())) {
       throw new GitwharfError(
@@ -77,27 +82,48 @@ async function answer(
     const target = parseRequestTarget(belowPrefix(request.url ?? "", options.prefix ?? "") ?? "");
     if (target === undefined)
       throw new GitwharfError("storage/not-found", "there is nothing at this address");
-    if (!allowMethod(target, request, response)) return;
+    if (!allowMethod(target, request, response)) {
+      activity.failed(new GitwharfError("protocol/bad-request", "another method is expected here"));
+      return;
+    }
     const identity = await identify(host, request, { address, peerAddress });
-    user = identity.user;
-    const caller: ServiceCaller = { identity, address, transport: "http" };
-    const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: randomUUID() };
+    if (identity.user !== undefined) activity.note({ user: identity.user });
+    const caller: ServiceCaller = { identity, address, transport: "http", activity };
+    const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: requestId };
     await route(exchange, target);
     // A push that was refused may still be on its way.
     drainForAWhile(request);
   } catch (error) {
-    fail(host, request, response, error);
+    activity.failed(error);
+    fail(host, { request, response, requestId }, error);
   } finally {
-    host.log({
-      level: "info",
-      message: `${request.method} ${(request.url ?? "").split("?")[0]} ${response.statusCode}`,
-      fields: {
-        address,
-        user,
-        milliseconds: Math.round(performance.now() - started),
-      },
+    const { statusCode } = response;
+    begun.end(`${request.method} ${shownTarget(request.url)} ${statusCode}`, {
+      "http.response.status_code": statusCode,
     });
   }
+}
+
+function beginHttpRequest(
+  host: ServiceHost,
+  request: HttpRequest,
+  { address, isTrusted }: { readonly address: string | undefined; readonly isTrusted: boolean },
+): { readonly begun: ObservedRequest; readonly requestId: string } {
+  const requestId = requestIdOf(headerValues(request, "X-Request-Id"), isTrusted);
+  const begun = beginRequest(host, {
+    requestId,
+    transport: "http",
+    address,
+    attributes: {
+      "http.request.method": request.method ?? "",
+      "url.path": shownTarget(request.url),
+      "network.protocol.name": "http",
+      "network.protocol.version": request.httpVersion,
+    },
+    // A trace that strangers begin is theirs.
+    ...(isTrusted ? { parent: propagation.extract(context.active(), request.headers) } : {}),
+  });
+  return { begun, requestId };
 }
 
 async function route(exchange: HttpExchange, target: RequestTarget): Promise<void> {
@@ -141,14 +167,27 @@ function headerValues({ rawHeaders }: HttpRequest, name: string): readonly strin
   return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === wanted);
 }
 
-function fail(host: ServiceHost, request: HttpRequest, response: HttpResponse, error: unknown): void {
-  const { status, text } = describeFailure(error);
+function fail(
+  host: ServiceHost,
+  {
+    request,
+    response,
+    requestId,
+  }: { readonly request: HttpRequest; readonly response: HttpResponse; readonly requestId: string },
+  error: unknown,
+): void {
+  const { status, text } = describeFailure(error, requestId);
   // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
   if (
     status >= 500 &&
     !isGitwharfError(error, "base/aborted", "access/unavailable", "base/shutting-down", "server/busy")
   ) {
-    host.log({ level: "error", message: `${request.method} ${request.url} failed`, error });
+    host.log({
+      level: "error",
+      message: `${request.method} ${shownTarget(request.url)} failed`,
+      error,
+      fields: { requestId },
+    });
   }
   if (response.headersSent) {
     // The body has begun: what can still be said is that it is not whole.

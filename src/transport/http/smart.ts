@@ -9,6 +9,7 @@ import { serveReceivePack } from "../../protocol/receive-pack/serve-receive-pack
 import { advertiseUploadPack } from "../../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../../protocol/upload-pack/serve-upload-pack.js";
 import { encodePktLine, FLUSH } from "../../protocol/wire/pkt-line.js";
+import { countInput, countOutput } from "../count-bytes.js";
 import { beginServiceCall } from "../service-call.js";
 import { logFailure, protocolVersion, receivePackContext, uploadPackContext } from "../service-contexts.js";
 import type { HttpExchange } from "./handler.js";
@@ -54,7 +55,7 @@ export async function serveDiscovery(exchange: HttpExchange, name: string, servi
       signal,
       onFirstWrite: () => undefined,
     });
-    if (request.method !== "HEAD") await sink.write(...chunks);
+    if (request.method !== "HEAD") await countOutput(sink, exchange.caller.activity).write(...chunks);
     await sink.end();
   } finally {
     await call.release();
@@ -84,7 +85,10 @@ export async function serveService(
   });
   try {
     const idleTimeoutMs = host.limits.idleTimeoutMs;
-    const input = readRequestBody(request, response, { idleTimeoutMs, signal });
+    const input = readRequestBody(request, response, {
+      idleTimeoutMs,
+      signal,
+    });
     const output = createResponseSink(response, {
       idleTimeoutMs,
       signal,
@@ -95,7 +99,12 @@ export async function serveService(
       },
     });
     const version = protocolVersion(request.headers["git-protocol"]);
-    const streams = { input, output, statelessRpc: true };
+    const { activity } = exchange.caller;
+    const streams = {
+      input: countInput(input, activity),
+      output: countOutput(output, activity),
+      statelessRpc: true,
+    };
     const outcome =
       operation === "fetch"
         ? await serveUploadPack(uploadPackContext(exchange, call, version), streams)

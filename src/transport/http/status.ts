@@ -2,6 +2,7 @@
  * Error codes as HTTP statuses. The table must cover every code: a new code does not compile without its row.
  */
 import type { ErrorCode } from "../../base/error-codes.js";
+import { withRequestId } from "../request-id.js";
 import { describeOperational, GitwharfError } from "../../base/errors.js";
 
 const STATUS: Record<ErrorCode, number> = {
@@ -44,8 +45,21 @@ const STATUS: Record<ErrorCode, number> = {
   "storage/unsupported": 500,
 };
 
-/** @returns the status, and what the person may be told: a defect or an operational failure keeps its details. */
-export function describeFailure(error: unknown): { readonly status: number; readonly text: string } {
+/**
+ * @returns the status, and what the person may be told: a defect or an operational failure keeps its details, and where the
+ *   server is at fault the id under which the operator finds the request
+ */
+export function describeFailure(
+  error: unknown,
+  requestId?: string,
+): { readonly status: number; readonly text: string } {
+  const { status, text } = describe(error);
+  return status === 500 && requestId !== undefined
+    ? { status, text: withRequestId(text, requestId) }
+    : { status, text };
+}
+
+function describe(error: unknown): { readonly status: number; readonly text: string } {
   if (!(error instanceof GitwharfError) || error.kind === "invariant") {
     return { status: 500, text: "internal error; the operator finds the details in the server's log" };
   }

@@ -10,6 +10,7 @@
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { converse } from "../conversation.js";
+import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
 import { describeFailure } from "../http/status.js";
 import { requireAuthorization } from "../service-call.js";
@@ -39,10 +40,15 @@ const STATUS_BROKEN_OFF = 128;
 
 /** Never throws. @returns the exit status */
 export async function serveCommand(exchange: ServiceExchange, call: CommandCall): Promise<number> {
+  const { activity, identity } = exchange.caller;
+  if (identity.user !== undefined) activity?.note({ user: identity.user });
+  const { input, output, errors } = call.streams;
+  const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
   try {
     if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
-    return await serve(exchange, parseSshCommand(call.text), call);
+    return await serve(exchange, parseSshCommand(call.text), { ...call, streams });
   } catch (error) {
+    activity?.failed(error);
     await tell(exchange, call, error);
     return STATUS_REFUSED;
   }
@@ -67,6 +73,7 @@ async function serve(exchange: ServiceExchange, command: SshCommand, call: Comma
 async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
   const { host, caller } = exchange;
   const { name, lfsOperation: operation = "download" } = command;
+  caller.activity?.note({ service: "lfs-authenticate", repository: name });
   await requireAuthorization({ host, caller, name, operation: operation === "upload" ? "push" : "fetch" });
   if (call.lfsAuthenticate === undefined) {
     throw new GitwharfError("protocol/service-disabled", "Git LFS is not served here");
@@ -77,10 +84,16 @@ async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: C
 }
 
 /** One sentence on standard error, where git shows it to the person. */
-async function tell({ host }: ServiceExchange, call: CommandCall, error: unknown): Promise<void> {
-  const { status, text } = describeFailure(error);
+async function tell({ host, caller }: ServiceExchange, call: CommandCall, error: unknown): Promise<void> {
+  const requestId = caller.activity?.requestId;
+  const { status, text } = describeFailure(error, requestId);
   if (status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy")) {
-    host.log({ level: "error", message: `ssh ${shownCommand(call.text)} failed`, error });
+    host.log({
+      level: "error",
+      message: `ssh ${shownCommand(call.text)} failed`,
+      error,
+      fields: { requestId },
+    });
   }
   try {
     await call.streams.errors.write(Buffer.from(`gitwharf: ${formatControlText(text)}\n`));

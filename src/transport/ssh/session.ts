@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import type { Connection, ServerChannel, Session } from "ssh2";
 import { GitwharfError } from "../../base/errors.js";
+import { beginRequest } from "../observed-request.js";
 import type { ServiceCaller } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import type { ServiceHost } from "../service-host.js";
@@ -59,7 +60,6 @@ function run(
   if (channel === undefined) return;
   const { host, connection, login, address, lfsAuthenticate, urlPrefix } = options;
   const end = options.begin();
-  const started = performance.now();
   const left = new AbortController();
   const onClose = (): void => left.abort(new GitwharfError("base/aborted", "the client has gone"));
   channel.once("close", onClose);
@@ -70,18 +70,19 @@ function run(
   const signal = AbortSignal.any([left.signal, host.closing]);
   const { idleTimeoutMs } = host.limits;
   const { onViolation } = options;
+  const { activity, end: endRequest } = beginRequest(host, {
+    requestId: randomUUID(),
+    transport: "ssh",
+    address,
+  });
   const streams = createChannelStreams({ connection, channel, idleTimeoutMs, signal, onViolation });
-  const caller: ServiceCaller = { identity: login.identity, address, transport: "ssh" };
-  const exchange: ServiceExchange = { host, caller, signal, sessionId: randomUUID() };
+  const caller: ServiceCaller = { identity: login.identity, address, transport: "ssh", activity };
+  const exchange: ServiceExchange = { host, caller, signal, sessionId: activity.requestId };
   void (async () => {
     const status = await serveCommand(exchange, { text, gitProtocol, streams, lfsAuthenticate, urlPrefix });
     const told = await streams.exit(status);
-    const milliseconds = Math.round(performance.now() - started);
-    host.log({
-      level: "info",
-      message: `ssh ${shownCommand(text)} ${told ? status : "gone"}`,
-      fields: { address, user: login.identity.user, milliseconds },
-    });
+    if (!told) activity.failed(new GitwharfError("base/aborted", "the client has gone"));
+    endRequest(`ssh ${shownCommand(text)} ${told ? status : "gone"}`);
     // A client that reads the end of the connection together with the exit status takes the status for lost.
     if (told && !left.signal.aborted) await closedOrLate(left.signal);
     connection.off("close", onClose);
