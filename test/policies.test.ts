@@ -174,6 +174,19 @@ describe("policies", () => {
     await app.run("reset", "-q", "--hard", "HEAD^");
     await app.run("merge", "-q", "--no-ff", "-m", "merge", "side");
     expect(await push("ada", "main")).toMatchObject({ status: 0, stderr: "" });
+    // To take the branch away is no change of docs.
+    expect((await push("ada", ":main")).stderr).toContain("You are not allowed to delete refs/heads/main");
+    // Nor by a merge with what the branch had long ago, which changes nothing that one of its parents has not.
+    await app.run("checkout", "-q", "-b", "kept");
+    await commit("ops/y", "old\n");
+    const old = await app.run("rev-parse", "HEAD");
+    const oldTree = await app.run("rev-parse", "HEAD^{tree}");
+    await commit("ops/y", "new\n");
+    await app.run("push", "-q", as("owner"), "HEAD:refs/heads/main");
+    const evil = await app.run("commit-tree", "-p", "HEAD", "-p", old, "-m", "merge", oldTree);
+    expect((await push("ada", `${evil}:refs/heads/main`)).stderr).toContain(
+      "ops and lock files are the owner's",
+    );
     // A branch that others filled is not taken over by naming it.
     await commit("src/b", "b\n");
     await app.run("push", "-q", as("owner"), "HEAD:refs/heads/feature");

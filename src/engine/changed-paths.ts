@@ -57,19 +57,27 @@ export async function* changedPaths(
     for (const name of names) {
       const entry = entries.get(name);
       const before = olds.map((old) => old.get(name));
-      if (before.some((old) => old?.oid === entry?.oid && old?.mode === entry?.mode)) continue;
       const path = at.prefix + name;
-      const isTree = (each: Entry | undefined): boolean => each?.mode === MODE_TREE;
-      const all = [entry, ...before];
-      if (all.some((each) => each !== undefined && !isTree(each)))
-        yield { path: readable(path), entry: isTree(entry) ? undefined : entry };
-      if (all.some(isTree)) {
-        const idOf = (each: Entry | undefined): ObjectId | undefined =>
-          isTree(each) ? each?.oid : undefined;
-        stack.push({ prefix: `${path}/`, tree: idOf(entry), oldTrees: before.map(idOf) });
-      }
+      // A name may have become a directory, or have been one: its files are then paths of their own.
+      const file = fileOf(entry);
+      if (!before.some((old) => isSame(fileOf(old), file))) yield { path: readable(path), entry: file };
+      const below = treeOf(entry);
+      const oldBelow = before.map(treeOf);
+      if (!oldBelow.includes(below)) stack.push({ prefix: `${path}/`, tree: below, oldTrees: oldBelow });
     }
   }
+}
+
+function fileOf(entry: Entry | undefined): Entry | undefined {
+  return entry?.mode === MODE_TREE ? undefined : entry;
+}
+
+function treeOf(entry: Entry | undefined): ObjectId | undefined {
+  return entry?.mode === MODE_TREE ? entry.oid : undefined;
+}
+
+function isSame(one: Entry | undefined, other: Entry | undefined): boolean {
+  return one?.oid === other?.oid && one?.mode === other?.mode;
 }
 
 /**

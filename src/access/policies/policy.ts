@@ -6,6 +6,7 @@ import { isGitwharfError } from "../../base/errors.js";
 import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
 import type { RefAction } from "../../engine/identity.js";
 import type { Push, PushCommand, PushHandlers } from "../../engine/push.js";
+import { isNullObjectId } from "../../object/object-id.js";
 import { compilePatterns, type MatchesName } from "../name-pattern.js";
 import { possibleActions } from "../ref-rules.js";
 import {
@@ -172,6 +173,9 @@ async function matches(rule: PolicyRule, command: PushCommand, facts: PushFacts)
   if (match === "maybe") match = matchesRef(rule, command.name, [await facts.action()]);
   if (match !== "yes") return false;
   if (rule.paths === undefined) return true;
+  // To take a ref away changes no path, and is more than to change some: it takes a rule that says so.
+  if (isNullObjectId(command.newOid))
+    return rule.effect === "allow" && rule.actions?.includes("delete") === true;
   const isMeant = compilePatterns(rule.paths);
   const paths = [...(await facts.paths())];
   return rule.effect === "allow" ? paths.every(isMeant) : paths.some(isMeant);

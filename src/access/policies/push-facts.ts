@@ -40,7 +40,7 @@ export function createPushFacts(push: Push, command: PushCommand): PushFacts {
     newCommits(push, command, exclude);
   const findChanges = (): Promise<Changes> => {
     const known = isNullObjectId(command.oldOid) ? snapshot.refs.all.map((ref) => ref.oid) : [];
-    return (changes ??= changesOf(push, () => commits(known)));
+    return (changes ??= changesOf(push, command, () => commits(known)));
   };
   return {
     action: () => (action ??= actionOf(push, command)),
@@ -79,7 +79,11 @@ const PATHS_MAX = 1_000_000;
 const PATH_CHARACTERS_TOTAL_MAX = 64 * 1024 * 1024;
 
 /** @throws base/limit-exceeded */
-async function changesOf(push: Push, commits: () => Promise<readonly WalkedCommit[]>): Promise<Changes> {
+async function changesOf(
+  push: Push,
+  command: PushCommand,
+  commits: () => Promise<readonly WalkedCommit[]>,
+): Promise<Changes> {
   const { objects } = push;
   const budget = new WorkBudget({ signal: push.signal });
   const paths = new Set<string>();
@@ -87,12 +91,16 @@ async function changesOf(push: Push, commits: () => Promise<readonly WalkedCommi
   const counter = { left: DIRECTORIES_MAX };
   let characters = 0;
   let largest: Changes["largest"];
-  for (const commit of await commits()) {
-    const parentTrees = commit.parents.map((parent) => parent.tree);
-    for await (const { path, entry } of changedPaths(objects, commit.tree, parentTrees, {
-      budget,
-      counter,
-    })) {
+  const comparisons = (await commits()).map(({ tree, parents }) => ({
+    tree,
+    parentTrees: parents.map((parent) => parent.tree),
+  }));
+  // A merge with a commit that the ref leads to already may bring back how things were: it changes nothing that is not
+  // so in one of its parents, and yet it changes what the ref shows.
+  const [before, after] = [await treeAt(push, command.oldOid), await treeAt(push, command.newOid)];
+  if (before !== undefined && after !== undefined) comparisons.push({ tree: after, parentTrees: [before] });
+  for (const { tree, parentTrees } of comparisons) {
+    for await (const { path, entry } of changedPaths(objects, tree, parentTrees, { budget, counter })) {
       if (!paths.has(path)) characters += path.length;
       paths.add(path);
       if (paths.size > PATHS_MAX || characters > PATH_CHARACTERS_TOTAL_MAX) throw tooManyPaths();
@@ -104,6 +112,12 @@ async function changesOf(push: Push, commits: () => Promise<readonly WalkedCommi
     }
   }
   return { paths, largest };
+}
+
+async function treeAt({ objects }: Push, oid: ObjectId): Promise<ObjectId | undefined> {
+  if (isNullObjectId(oid)) return undefined;
+  const tip = (await peelTag(objects, oid))?.oid ?? oid;
+  return (await createCommitReader(objects).read(tip))?.tree;
 }
 
 function tooManyPaths(): GitwharfError {
