@@ -34,7 +34,6 @@ import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
 import { proxiesOf } from "./proxy-listeners.js";
-import { listenSshFor } from "./ssh-options.js";
 import { withRemoteApplication } from "./remote-application.js";
 import { AGENT } from "./version.js";
 
@@ -223,9 +222,11 @@ export function createGitServer(given: GitServerOptions): GitServer {
         }
         throw error;
       };
-      const ssh = await listenBeside(sshAddress, (at) =>
-        listenSshFor(options, host, { ...at, proxies: proxies.ssh }),
-      ).catch(undo);
+      const ssh = await listenBeside(sshAddress, async (at) => {
+        // Who does without SSH does without its library.
+        const { listenSshFor } = await import("./ssh-options.js");
+        return listenSshFor(options, host, { ...at, proxies: proxies.ssh });
+      }).catch(undo);
       if (ssh !== undefined) begun.push(ssh);
       const git = await listenBeside(gitAddress, (at) => listenDaemonFor(options.gitDaemon, host, at)).catch(
         undo,
