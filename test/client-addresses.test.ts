@@ -180,7 +180,7 @@ describe("the PROXY protocol", () => {
   it.each<[Partial<GitServerOptions>, unknown, RegExp]>([
     [{}, ["http"], /needs the addresses that may speak it/],
     [{ trustedProxies: ["10.0.0.0/8"] }, true, /proxyProtocol is a list of listeners/],
-    [{ trustedProxies: ["10.0.0.0/8"] }, ["git"], /proxyProtocol is a list of listeners/],
+    [{ trustedProxies: ["10.0.0.0/8"] }, ["ftp"], /proxyProtocol is a list of listeners/],
   ])("is refused where it cannot be had: %o, %o", async (options, proxyProtocol, message) => {
     const listening = serve(options, { proxyProtocol: proxyProtocol as ["http"] });
     await expect(listening).rejects.toThrow(message);

@@ -300,6 +300,28 @@ describe("a raw git:// request", () => {
     for (const request of held) expect(await request.closed).toContain("0000");
   });
 
+  it("comes from where a listed balancer says", async () => {
+    const addresses: unknown[] = [];
+    const server = createGitServer({
+      repositories: createMemoryRepositoryStore(),
+      trustedProxies: ["127.0.0.1"],
+      gitDaemon: { exportAll: true },
+      log: () => undefined,
+      authorize: ({ address }) => {
+        addresses.push(address);
+        return { allowed: true };
+      },
+    });
+    servers.push(server);
+    const { git } = await server.listen({ http: 0, git: 0, proxyProtocol: ["git"] });
+    url = git?.url ?? "";
+    expect(await ask(`PROXY TCP4 192.0.2.7 192.0.2.1 4000 9418\r\n${pktLine(REQUEST)}`)).toContain(
+      NOT_EXPORTED,
+    );
+    expect(addresses).toEqual(["192.0.2.7"]);
+    expect(await ask(pktLine(REQUEST))).toBe("");
+  });
+
   it("that is at work is let finish when the server closes; one that has asked nothing is not waited for", async () => {
     const server = await begin();
     const silent = await openRequest(url);

@@ -46,7 +46,7 @@ interface ServeFlags {
   readonly anonymousRead: readonly string[];
   readonly trustUserHeader?: string;
   readonly trustedProxy: readonly string[];
-  readonly proxyProtocol: readonly ("http" | "ssh")[];
+  readonly proxyProtocol: readonly ("http" | "ssh" | "git")[];
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: LogForm;
@@ -117,7 +117,7 @@ export function serveCommand(): Command {
     )
     .option(
       "--proxy-protocol <listener>",
-      "http or ssh: its connections come from a --trusted-proxy that speaks the PROXY protocol; may be repeated",
+      "http, ssh or git: its connections come from a --trusted-proxy that speaks the PROXY protocol; may be repeated",
       (text: string, before: readonly string[]) => [...before, text],
       [],
     )

@@ -1,6 +1,7 @@
 /** What the options say about git://, put together: what is exported, and what may be done. */
 import { access } from "node:fs/promises";
 import { join } from "node:path";
+import type { IsListedAddress } from "../access/trusted-addresses.js";
 import { GitwharfError } from "../base/errors.js";
 import { type DaemonListener, listenDaemon } from "../transport/git-daemon/listener.js";
 import { checkInterpolatedPath } from "../transport/git-daemon/repository-name-of.js";
@@ -50,12 +51,13 @@ export function checkGitDaemonOptions(options: GitDaemonOptions | undefined): vo
 export function listenDaemonFor(
   options: GitDaemonOptions | undefined,
   host: ServiceHost,
-  address: ListenAddress,
+  { proxies, ...address }: ListenAddress & { readonly proxies?: IsListedAddress | undefined },
 ): Promise<DaemonListener> {
   const { exportAll = false, interpolatedPath, receivePack = false, uploadArchive = true } = options ?? {};
   return listenDaemon({
     host,
     address,
+    proxies,
     interpolatedPath,
     receivePack,
     uploadArchive,

@@ -115,7 +115,7 @@ export interface ListenOptions {
    * not come from `trustedProxies`, are closed.
    * @default none
    */
-  readonly proxyProtocol?: readonly ("http" | "ssh")[];
+  readonly proxyProtocol?: readonly ("http" | "ssh" | "git")[];
   /**
    * Serve git:// as well: an address in the same form. Nobody signs in there and nothing is encrypted.
    * @default no git://

@@ -228,9 +228,9 @@ export function createGitServer(given: GitServerOptions): GitServer {
         return listenSshFor(options, host, { ...at, proxies: proxies.ssh });
       }).catch(undo);
       if (ssh !== undefined) begun.push(ssh);
-      const git = await listenBeside(gitAddress, (at) => listenDaemonFor(options.gitDaemon, host, at)).catch(
-        undo,
-      );
+      const git = await listenBeside(gitAddress, (at) =>
+        listenDaemonFor(options.gitDaemon, host, { ...at, proxies: proxies.git }),
+      ).catch(undo);
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );

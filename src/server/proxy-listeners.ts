@@ -3,8 +3,8 @@ import { compileAddresses, type IsListedAddress } from "../access/trusted-addres
 import { GitwharfError } from "../base/errors.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 
-type Listener = "http" | "ssh";
-const LISTENERS: readonly unknown[] = ["http", "ssh"] satisfies readonly Listener[];
+type Listener = "http" | "ssh" | "git";
+const LISTENERS: readonly unknown[] = ["http", "ssh", "git"] satisfies readonly Listener[];
 
 /** @throws server/bad-configuration */
 export function proxiesOf(
@@ -14,7 +14,7 @@ export function proxiesOf(
   if (!Array.isArray(proxyProtocol) || !proxyProtocol.every((name) => LISTENERS.includes(name))) {
     throw new GitwharfError(
       "server/bad-configuration",
-      'proxyProtocol is a list of listeners: "http", "ssh" or both',
+      'proxyProtocol is a list of listeners: "http", "ssh", "git"',
     );
   }
   if (proxyProtocol.length > 0 && trustedProxies.length === 0) {
@@ -26,5 +26,5 @@ export function proxiesOf(
   const isListed = compileAddresses(trustedProxies);
   const proxies = (name: Listener): IsListedAddress | undefined =>
     proxyProtocol.includes(name) ? isListed : undefined;
-  return { http: proxies("http"), ssh: proxies("ssh") };
+  return { http: proxies("http"), ssh: proxies("ssh"), git: proxies("git") };
 }

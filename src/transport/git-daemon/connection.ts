@@ -10,6 +10,7 @@ import { encodePktLine, PktLineReader } from "../../protocol/wire/pkt-line.js";
 import { converse } from "../conversation.js";
 import { formatControlText } from "../http/plain-text.js";
 import { describeFailure } from "../http/status.js";
+import { peerAddressOf } from "../proxied-connections.js";
 import { readReadable } from "../readable-source.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import type { ServiceHost } from "../service-host.js";
@@ -49,7 +50,7 @@ export function serveConnection(socket: Socket, options: DaemonOptions): DaemonC
   const output = createWritableSink(socket, { idleTimeoutMs, signal, onFirstWrite: () => undefined });
   const exchange: ServiceExchange = {
     host,
-    caller: { identity: { user: undefined }, address: socket.remoteAddress, transport: "git" },
+    caller: { identity: { user: undefined }, address: peerAddressOf(socket), transport: "git" },
     signal,
     sessionId: randomUUID(),
   };

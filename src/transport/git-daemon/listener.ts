@@ -3,7 +3,9 @@
  * "Git Transport".
  */
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { IsListedAddress } from "../../access/trusted-addresses.js";
 import { GitwharfError } from "../../base/errors.js";
+import { holdForProxyHeads } from "../proxied-connections.js";
 import { type DaemonConnection, type DaemonOptions, serveConnection } from "./connection.js";
 
 export interface DaemonListenerOptions extends DaemonOptions {
@@ -12,6 +14,8 @@ export interface DaemonListenerOptions extends DaemonOptions {
     /** 0 takes a free port. */
     readonly port: number;
   };
+  /** Balancers that speak the PROXY protocol; undefined: connections are what they are. */
+  readonly proxies?: IsListedAddress | undefined;
 }
 
 export interface DaemonListener {
@@ -34,6 +38,7 @@ export async function listenDaemon(options: DaemonListenerOptions): Promise<Daem
     connections.set(socket, serveConnection(socket, options));
     socket.once("close", () => connections.delete(socket));
   });
+  holdForProxyHeads(server, { proxies: options.proxies, limits, log: (entry) => options.host.log(entry) });
   await listen(server, options.address);
   const { address, port } = server.address() as AddressInfo;
   const shown = address.includes(":") ? `[${address}]` : address;
