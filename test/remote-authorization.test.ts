@@ -425,9 +425,15 @@ describe("the description in OpenAPI", () => {
     const { components } = JSON.parse(readFileSync(file, "utf8")) as {
       readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
     };
-    await serve();
+    await serve({ resolve: true });
+    application.answer = (question) =>
+      question.path.endsWith("/resolve") ? { repository: "found" } : decide(question);
     await app.run("push", "-q", as("ada"), "main");
-    const names = { "/git/authenticate": "AuthenticateQuestion", "/git/authorize": "AuthorizeQuestion" };
+    const names = {
+      "/git/authenticate": "AuthenticateQuestion",
+      "/git/authorize": "AuthorizeQuestion",
+      "/git/resolve": "ResolveQuestion",
+    };
     for (const [path, name] of Object.entries(names)) {
       const asked = application.asked.filter((question) => question.path === path);
       const keys = new Set(asked.flatMap(({ body }) => Object.keys(body)));

@@ -392,6 +392,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     clientCertificates: true,
     authorize: true,
     remote: true,
+    resolveRepository: true,
     handlers: true,
     repositoryHooks: true,
     verifyPushCertificate: true,

@@ -45,6 +45,7 @@ export function checkOptions(options: GitServerOptions): void {
   for (const option of [
     "authenticate",
     "authorize",
+    "resolveRepository",
     "verifyPushCertificate",
     "verifyCommit",
     "log",

@@ -5,6 +5,7 @@ import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import type { VerifyCommit } from "../access/policies/requirements.js";
 import type { ProxyHeaderOptions } from "../access/proxy-header.js";
 import type { RemoteOptions } from "../access/remote/remote-options.js";
+import type { ResolveRepository } from "../access/repository-resolver.js";
 import type { SignedTokenOptions } from "../access/signed-token.js";
 import type { StaticUsers } from "../access/static-users.js";
 import type { Limits } from "../base/limits.js";
@@ -72,6 +73,12 @@ export interface GitServerOptions {
   readonly anonymousRead?: readonly string[];
   /** For rules that require signed commits: whether the signature is good. @default it has to be there */
   readonly verifyCommit?: VerifyCommit;
+  /**
+   * Which repository a public name stands for; undefined: none. Asked on every request, before authorization, which is
+   * about the repository that was found.
+   * @default names are those of repositories
+   */
+  readonly resolveRepository?: ResolveRepository;
   /**
    * An application that is asked over HTTP who calls and what they may do (docs/remote-authorization.md). It takes the
    * place of `authenticate` and `authorize`.

@@ -7,6 +7,7 @@ import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { isLoopbackName } from "../access/open-access.js";
+import { createRepositoryResolver } from "../access/repository-resolver.js";
 import { createSharedBudget } from "../base/shared-budget.js";
 import { compileAddresses } from "../access/trusted-addresses.js";
 import { GitwharfError } from "../base/errors.js";
@@ -148,6 +149,12 @@ export function createGitServer(given: GitServerOptions): GitServer {
       isCurrent: identification.isCurrent,
       onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
     }),
+    resolveRepository:
+      options.resolveRepository === undefined
+        ? undefined
+        : createRepositoryResolver(options.resolveRepository, (error) =>
+            log({ level: "error", message: "the resolver of repository names failed", error }),
+          ),
     autoCreate: options.autoCreate ?? "never",
     prepareRepository: (name) => store.prepare(name, creation),
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),

@@ -1,4 +1,5 @@
 /** The option `remote`, turned into the callbacks that it stands for. */
+import { resolve } from "node:path";
 import { createRemoteApplication } from "../access/remote/remote-application.js";
 import { GitwharfError } from "../base/errors.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
@@ -10,17 +11,24 @@ export function withRemoteApplication(
   log: (entry: ServiceLogEntry) => void,
 ): GitServerOptions {
   if (options.remote === undefined) return options;
-  const application = createRemoteApplication(options.remote, log);
-  const { authenticate = options.authenticate, authorize = options.authorize } = application;
-  for (const name of ["authenticate", "authorize"] as const)
+  const { repositories } = options;
+  const directory = typeof repositories === "string" ? resolve(repositories) : undefined;
+  const application = createRemoteApplication(options.remote, log, directory);
+  const {
+    authenticate = options.authenticate,
+    authorize = options.authorize,
+    resolveRepository = options.resolveRepository,
+  } = application;
+  for (const name of ["authenticate", "authorize", "resolveRepository"] as const)
     if (options[name] !== undefined && application[name] !== undefined)
       throw new GitwharfError(
         "server/bad-configuration",
-        `both ${name} and remote would answer: leave one out, or set remote.${name} to false`,
+        `both ${name} and remote would answer: leave one out, or set remote.${name === "resolveRepository" ? "resolve" : name} to false`,
       );
   return {
     ...options,
     ...(authenticate === undefined ? {} : { authenticate }),
     ...(authorize === undefined ? {} : { authorize }),
+    ...(resolveRepository === undefined ? {} : { resolveRepository }),
   };
 }

@@ -36,6 +36,8 @@ export interface ServiceCallOptions {
 }
 
 export interface ServiceCall {
+  /** Of the repository; not always the one that was asked for. */
+  readonly name: string;
   readonly repository: Repository;
   readonly settings: RepositorySettings;
   /** Hides refs from this caller, besides what the settings hide. */
@@ -61,14 +63,17 @@ const DISCOVERIES = {
  *   base/aborted
  */
 export async function beginServiceCall(options: ServiceCallOptions): Promise<ServiceCall> {
-  const { caller, name, operation, discovery } = options;
+  const { caller, operation, discovery, name: askedFor } = options;
   caller.activity?.note({
     service: options.service ?? (discovery ? DISCOVERIES : SERVICES)[operation],
-    repository: name,
+    repository: askedFor,
   });
-  await requireAuthorization(options);
-  const leave = await options.host.gate.enter(options.name, options.signal);
-  const call = new Call(options, leave);
+  const name = await resolveName(options);
+  if (name !== askedFor) caller.activity?.note({ repository: name });
+  const resolved = { ...options, name, askedFor };
+  await requireAuthorization(resolved);
+  const leave = await options.host.gate.enter(name, options.signal);
+  const call = new Call(resolved, leave);
   try {
     return await call.begin();
   } catch (error) {
@@ -77,15 +82,37 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   }
 }
 
+/**
+ * The repository that this name stands for, for this caller.
+ * @throws storage/not-found, and where the name stands for none as `requireAuthorization`: who may not read a
+ *   repository does not learn whether it is there; access/unavailable
+ */
+export async function resolveName(
+  options: Pick<ServiceCallOptions, "host" | "caller" | "name"> & { readonly operation: Operation },
+): Promise<string> {
+  const { host, name, operation, caller } = options;
+  if (host.resolveRepository === undefined) return name;
+  const { identity, address, transport } = caller;
+  const found = await host.resolveRepository(name, { identity, operation, address, transport });
+  if (found !== undefined) return found;
+  await requireAuthorization(options);
+  throw notFound(name);
+}
+
+interface ResolvedCallOptions extends ServiceCallOptions {
+  /** For messages: people know no other name. */
+  readonly askedFor: string;
+}
+
 class Call {
-  readonly #options: ServiceCallOptions;
+  readonly #options: ResolvedCallOptions;
   readonly #leave: () => void;
   readonly #opened: Repository[] = [];
   #prepared: PreparedRepository | undefined;
   #released: Promise<void> | undefined;
   #begun = false;
 
-  constructor(options: ServiceCallOptions, leave: () => void) {
+  constructor(options: ResolvedCallOptions, leave: () => void) {
     this.#options = options;
     this.#leave = leave;
   }
@@ -99,7 +126,7 @@ class Call {
     const prepared = this.#prepared;
     const place = prepared === undefined ? undefined : () => this.#place(prepared);
     const isHiddenRef = await host.hiddenRefsOf(requestOf(this.#options));
-    return { repository, settings, isHiddenRef, place, release: () => this.release() };
+    return { name, repository, settings, isHiddenRef, place, release: () => this.release() };
   }
 
   release(): Promise<void> {
@@ -118,7 +145,7 @@ class Call {
       taken = error;
     }
     const repository = await host.store.open(name);
-    if (repository === undefined) throw taken ?? notFound(name);
+    if (repository === undefined) throw taken ?? notFound(this.#options.askedFor);
     this.#opened.push(repository);
     return { repository, settings: await this.#settingsOf(repository), isOurs: taken === undefined };
   }
@@ -140,7 +167,7 @@ class Call {
   async #openMissing(): Promise<Repository> {
     const { host, name, operation, discovery } = this.#options;
     const wanted = operation === "push" ? host.autoCreate !== "never" : host.autoCreate === "read";
-    if (!wanted) throw notFound(name);
+    if (!wanted) throw notFound(this.#options.askedFor);
     await requireAuthorization({ ...this.#options, operation: "create" });
     if (discovery || operation !== "push") return host.openPhantom(name);
     try {
@@ -156,13 +183,13 @@ class Call {
 
   /** @throws protocol/service-disabled */
   async #settingsOf(repository: Repository): Promise<RepositorySettings> {
-    const { host, name, operation, caller } = this.#options;
+    const { host, askedFor, operation, caller } = this.#options;
     const settings = await host.settingsOf(repository);
     const enabled = operation === "push" ? settings.http.receivePack !== false : settings.http.uploadPack;
     if (caller.transport === "http" && !enabled) {
       throw new GitwharfError(
         "protocol/service-disabled",
-        `${operation === "push" ? "pushing" : "reading"} over HTTP is switched off for repository '${name}'`,
+        `${operation === "push" ? "pushing" : "reading"} over HTTP is switched off for repository '${askedFor}'`,
       );
     }
     return settings;
@@ -174,9 +201,11 @@ export async function requireAuthorization(
   options: Pick<ServiceCallOptions, "host" | "caller" | "name"> & {
     readonly operation: Operation;
     readonly commands?: readonly PushCommand[];
+    /** @default name */
+    readonly askedFor?: string;
   },
 ): Promise<void> {
-  const { host, name, commands, caller } = options;
+  const { host, name, commands, caller, askedFor = name } = options;
   const answer = await inStep(caller.activity, "authorize", () =>
     host.authorize({ ...requestOf(options), ...(commands === undefined ? {} : { commands }) }),
   );
@@ -185,7 +214,7 @@ export async function requireAuthorization(
     case "challenge":
       throw new GitwharfError("access/unauthenticated", answer.reason);
     case "hide":
-      throw notFound(name);
+      throw notFound(askedFor);
     case "forbid":
       throw new GitwharfError("access/denied", answer.reason);
   }

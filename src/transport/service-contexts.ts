@@ -73,7 +73,15 @@ export function receivePackContext(
     agent: host.agent,
     // Pushing has no version 2: such a client is answered in version 0.
     version: version === 1 ? 1 : 0,
-    authorize: (commands) => requireAuthorization({ host, caller, name, operation: "push", commands }),
+    authorize: (commands) =>
+      requireAuthorization({
+        host,
+        caller,
+        name: call.name,
+        askedFor: name,
+        operation: "push",
+        commands,
+      }),
     handlers: host.handlersOf(call.repository),
     verifyPushCertificate: host.verifyPushCertificate,
     collisionDetection: host.collisionDetection,

@@ -4,6 +4,7 @@
 import type { AuthenticationAttempt } from "../access/authenticator.js";
 import type { ClientAddressOf } from "../access/client-address.js";
 import type { Credentials } from "../access/credentials.js";
+import type { ResolveRequest } from "../access/repository-resolver.js";
 import type { RequestObserver } from "../base/activity.js";
 import type { SharedBudget } from "../base/shared-budget.js";
 import type { Limits } from "../base/limits.js";
@@ -53,6 +54,13 @@ export interface ServiceHost {
   isOpen(): MaybePromise<boolean>;
   /** Behind a listed proxy what the proxy tells. */
   readonly clientAddressOf: ClientAddressOf;
+  /**
+   * The repository that a name stands for; undefined in it: none. Without it, names are those of repositories.
+   * @throws access/unavailable
+   */
+  readonly resolveRepository:
+    | ((name: string, request: ResolveRequest) => Promise<string | undefined>)
+    | undefined;
   readonly gate: RepositoryGate;
   readonly autoCreate: AutoCreate;
   /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */

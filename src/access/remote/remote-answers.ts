@@ -44,6 +44,19 @@ export function readAuthorizeAnswer(value: unknown): AuthorizationAnswer {
   };
 }
 
+/** `{ repository: "name" }`, `{ fullPath: "/…" }` or `{ unknown: true }` */
+export function readResolveAnswer(
+  value: unknown,
+): { readonly repository: string } | { readonly fullPath: string } | undefined {
+  const { repository, fullPath, unknown } = recordOf(value, "the answer");
+  const said = [repository, fullPath, unknown].filter((each) => each !== undefined);
+  if (said.length !== 1) throw wrong("it is none of repository, fullPath and unknown, or more than one");
+  if (unknown === true) return undefined;
+  if (typeof repository === "string") return { repository };
+  if (typeof fullPath === "string") return { fullPath };
+  throw wrong("repository and fullPath are texts, and unknown is true");
+}
+
 function grantOf(value: unknown): Grant {
   try {
     return checkGrant(value, "the identity");

@@ -4,14 +4,21 @@
  */
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
 import type { Identity, PushCommand } from "../../engine/push.js";
+import { parseRepositoryName } from "../../storage/contracts/repository-name.js";
 import type { Credentials } from "../credentials.js";
-import { readAuthenticateAnswer, readAuthorizeAnswer } from "./remote-answers.js";
+import { nameOfPath, type ResolveRepository } from "../repository-resolver.js";
+import { readAuthenticateAnswer, readAuthorizeAnswer, readResolveAnswer } from "./remote-answers.js";
 import { createRemoteCaller, RemoteFailure } from "./remote-call.js";
 import { checkRemoteOptions, type RemoteOptions } from "./remote-options.js";
-import { authenticateQuestion, authorizeQuestion, type RemoteCallerOfGit } from "./remote-questions.js";
+import {
+  authenticateQuestion,
+  authorizeQuestion,
+  type RemoteCallerOfGit,
+  resolveQuestion,
+} from "./remote-questions.js";
 
 export interface RemoteLogEntry {
   readonly level: "info" | "warn" | "error";
@@ -27,6 +34,8 @@ export interface RemoteApplication {
       ) => Promise<Identity | undefined>)
     | undefined;
   readonly authorize: Authorize | undefined;
+  /** @throws access/unavailable */
+  readonly resolveRepository: ResolveRepository | undefined;
 }
 
 const CACHED_ANSWERS_MAX = 10_000;
@@ -39,6 +48,8 @@ const UNDECIDED: AuthorizationAnswer = {
 export function createRemoteApplication(
   given: RemoteOptions,
   log: (entry: RemoteLogEntry) => void,
+  /** Of repositories; undefined when they are in no directory: then there is no `fullPath`. */
+  directory?: string,
 ): RemoteApplication {
   const options = checkRemoteOptions(given);
   const tell = (level: RemoteLogEntry["level"], message: string): void =>
@@ -118,10 +129,39 @@ export function createRemoteApplication(
     return answer;
   };
 
+  const resolveRepository: ResolveRepository = async (name, request) => {
+    const what = `the name '${name}' for ${request.identity.user ?? "anonymous"}`;
+    const startedMs = performance.now();
+    try {
+      const answer = await ask("resolve", resolveQuestion(name, request), readResolveAnswer);
+      const found = answer === undefined ? undefined : await nameOfAnswer(answer, options, directory);
+      tell("info", `${what} is ${found === undefined ? "unknown" : `'${found}'`} (${since(startedMs)})`);
+      return found;
+    } catch (error) {
+      tell("error", `${what} was not found: ${whyOf(error)} (${since(startedMs)})`);
+      throw new GitwharfError(
+        "access/unavailable",
+        "the server cannot tell which repository this is at the moment; try again later",
+      );
+    }
+  };
+
   return {
+    resolveRepository: options.resolve ? resolveRepository : undefined,
     authenticate: options.authenticate ? authenticate : undefined,
     authorize: options.authorize ? authorize : undefined,
   };
+}
+
+async function nameOfAnswer(
+  answer: { readonly repository: string } | { readonly fullPath: string },
+  { roots }: Pick<RemoteOptions, "roots">,
+  directory: string | undefined,
+): Promise<string> {
+  if ("repository" in answer) return parseRepositoryName(answer.repository);
+  if (directory === undefined)
+    throw new RemoteFailure("it answered with a fullPath, and repositories are in no directory here");
+  return nameOfPath(answer.fullPath, { directory, roots: roots ?? [directory] });
 }
 
 function since(startedMs: number): string {
@@ -129,6 +169,6 @@ function since(startedMs: number): string {
 }
 
 function whyOf(error: unknown): string {
-  if (error instanceof RemoteFailure) return error.message;
+  if (error instanceof RemoteFailure || isGitwharfError(error, "storage/bad-name")) return error.message;
   return error instanceof Error ? `unexpectedly, ${error.message}` : "unexpectedly";
 }

@@ -1,9 +1,10 @@
 /** The option `remote`: which application is asked, and how long it may take. */
+import { isAbsolute } from "node:path";
 import { GitwharfError } from "../../base/errors.js";
 import { isLoopbackName } from "../open-access.js";
 
 export interface RemoteOptions {
-  /** `/authenticate` and `/authorize` are appended. `https:`, or `http:` to this machine. */
+  /** `/authenticate`, `/authorize` and `/resolve` are appended. `https:`, or `http:` to this machine. */
   readonly url: string;
   /** Shared with the application, which checks signatures with it; at least 16 characters. */
   readonly secret: string;
@@ -11,6 +12,10 @@ export interface RemoteOptions {
   readonly authenticate?: boolean;
   /** Ask for every decision that no policy makes. @default true */
   readonly authorize?: boolean;
+  /** Ask which repository a public name stands for. @default false */
+  readonly resolve?: boolean;
+  /** Absolute directories in which an answered `fullPath` may lie. @default the directory of repositories */
+  readonly roots?: readonly string[];
   /** Of one attempt, to the last byte of the answer. @default 3,000 */
   readonly timeoutMs?: number;
   /** Further attempts when the application is away (no connection, no answer in time, 429, 5xx). @default 2 */
@@ -27,7 +32,7 @@ export interface RemoteOptions {
   readonly insecure?: boolean;
 }
 
-export type CheckedRemoteOptions = Required<RemoteOptions>;
+export type CheckedRemoteOptions = Required<Omit<RemoteOptions, "roots">> & Pick<RemoteOptions, "roots">;
 
 const NUMBERS = {
   timeoutMs: { value: 3000, min: 1, max: 600_000 },
@@ -37,14 +42,14 @@ const NUMBERS = {
   cacheSecondsMax: { value: 60, min: 0, max: 86_400 },
   answerBytesMax: { value: 65_536, min: 64, max: 16_777_216 },
 } as const;
-const SWITCHES = { authenticate: true, authorize: true, insecure: false } as const;
+const SWITCHES = { authenticate: true, authorize: true, resolve: false, insecure: false } as const;
 const SECRET_LENGTH_MIN = 16;
 
 /** @throws server/bad-configuration */
 export function checkRemoteOptions(options: unknown): CheckedRemoteOptions {
   if (typeof options !== "object" || options === null) throw bad("it is an object");
   const given = options as Readonly<Record<string, unknown>>;
-  const known = ["url", "secret", ...Object.keys(NUMBERS), ...Object.keys(SWITCHES)];
+  const known = ["url", "secret", "roots", ...Object.keys(NUMBERS), ...Object.keys(SWITCHES)];
   const odd = Object.keys(given).find((key) => !known.includes(key));
   if (odd !== undefined) throw bad(`it has no '${odd}'; known are ${known.join(", ")}`);
   const { secret } = given;
@@ -53,10 +58,12 @@ export function checkRemoteOptions(options: unknown): CheckedRemoteOptions {
   const switches = {
     authenticate: switchOf(given, "authenticate"),
     authorize: switchOf(given, "authorize"),
+    resolve: switchOf(given, "resolve"),
     insecure: switchOf(given, "insecure"),
   };
   return {
     ...switches,
+    ...rootsOf(given["roots"]),
     url: checkUrl(given["url"], switches.insecure),
     secret,
     timeoutMs: numberOf(given, "timeoutMs"),
@@ -80,6 +87,13 @@ function checkUrl(text: unknown, insecure: boolean): string {
       `http: to ${url.hostname} would send passwords and answers in the clear; use https:, or set insecure: true`,
     );
   return url.href.replace(/\/+$/, "");
+}
+
+function rootsOf(value: unknown): Pick<RemoteOptions, "roots"> {
+  if (value === undefined) return {};
+  if (!Array.isArray(value) || !value.every((each) => typeof each === "string" && isAbsolute(each)))
+    throw bad("roots is a list of absolute directories");
+  return { roots: value as readonly string[] };
 }
 
 function numberOf(given: Readonly<Record<string, unknown>>, key: keyof typeof NUMBERS): number {

@@ -1,7 +1,9 @@
 /** What the application is asked, as JSON. Specification: docs/remote-contract.openapi.json */
 import type { AuthorizationRequest } from "../../engine/authorization.js";
+import type { Identity } from "../../engine/identity.js";
 import type { Credentials } from "../credentials.js";
 import { possibleActions } from "../ref-rules.js";
+import type { ResolveRequest } from "../repository-resolver.js";
 
 export interface RemoteCallerOfGit {
   readonly address: string | undefined;
@@ -23,15 +25,9 @@ export function authenticateQuestion(
 /** All refs of a push in one question. What is an update may be a forced one: the objects are not there yet. */
 export function authorizeQuestion(request: AuthorizationRequest): string {
   const { identity, repository, operation, commands, address, transport } = request;
-  const { user, method, credentialId, attributes } = identity;
   return JSON.stringify({
     version: 1,
-    identity: {
-      user: user ?? null,
-      method: method ?? null,
-      credentialId: credentialId ?? null,
-      attributes: attributes ?? {},
-    },
+    identity: describeIdentity(identity),
     repository,
     operation,
     ...(commands === undefined
@@ -47,6 +43,27 @@ export function authorizeQuestion(request: AuthorizationRequest): string {
     address: address ?? null,
     transport,
   });
+}
+
+export function resolveQuestion(name: string, request: ResolveRequest): string {
+  const { identity, operation, address, transport } = request;
+  return JSON.stringify({
+    version: 1,
+    identity: describeIdentity(identity),
+    name,
+    operation,
+    address: address ?? null,
+    transport,
+  });
+}
+
+function describeIdentity({ user, method, credentialId, attributes }: Identity): unknown {
+  return {
+    user: user ?? null,
+    method: method ?? null,
+    credentialId: credentialId ?? null,
+    attributes: attributes ?? {},
+  };
 }
 
 function describeCredentials(credentials: Credentials): unknown {

@@ -13,7 +13,7 @@ import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
 import { describeFailure } from "../http/status.js";
-import { requireAuthorization } from "../service-call.js";
+import { requireAuthorization, resolveName } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import { parseSshCommand, type SshCommand } from "./command-line.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
@@ -72,9 +72,11 @@ async function serve(exchange: ServiceExchange, command: SshCommand, call: Comma
 
 async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
   const { host, caller } = exchange;
-  const { name, lfsOperation: operation = "download" } = command;
-  caller.activity?.note({ service: "lfs-authenticate", repository: name });
-  await requireAuthorization({ host, caller, name, operation: operation === "upload" ? "push" : "fetch" });
+  const { name: askedFor, lfsOperation: operation = "download" } = command;
+  caller.activity?.note({ service: "lfs-authenticate", repository: askedFor });
+  const about = { host, caller, operation: operation === "upload" ? ("push" as const) : ("fetch" as const) };
+  const name = await resolveName({ ...about, name: askedFor });
+  await requireAuthorization({ ...about, name, askedFor });
   if (call.lfsAuthenticate === undefined) {
     throw new GitwharfError("protocol/service-disabled", "Git LFS is not served here");
   }
