@@ -1,4 +1,5 @@
 /** Rules about repositories, operations, refs, paths, signatures and sizes, with the real client and raw requests. */
+import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -137,7 +138,9 @@ describe("policies", () => {
         await send(`${url}/HEAD`, { headers }),
       ];
       return answers.map(({ status, body: text, headers: all }) =>
-        [status, text.toString(), JSON.stringify({ ...all, date: "" })].join(" ").replaceAll(name, "NAME"),
+        [status, text.toString(), JSON.stringify({ ...all, date: "", "x-request-id": "" })]
+          .join(" ")
+          .replaceAll(name, "NAME"),
       );
     };
     const hidden = await ask("private");
@@ -335,7 +338,7 @@ describe("policies", () => {
 
   it("hold sizes: of a push and of a file", async () => {
     await serve([
-      { effect: "require", refs: ["refs/heads/**"], require: { fileBytesMax: 1000 } },
+      { effect: "require", refs: ["refs/heads/**", "refs/tags/**"], require: { fileBytesMax: 1000 } },
       { effect: "require", users: ["ada"], require: { pushBytesMax: 20_000 } },
       { effect: "allow", users: ["@users"] },
     ]);
@@ -344,14 +347,18 @@ describe("policies", () => {
     expect(await push("ada", "main")).toMatchObject({ status: 0 });
     await commit("docs/large", "x".repeat(1001));
     expect((await push("ada", "main")).stderr).toContain("'docs/large' has 1001 bytes, and 1000 are allowed");
+    // Nor without a commit.
+    await app.run("tag", "tree", "HEAD^{tree}");
+    await app.run("tag", "-m", "of a blob", "blob", "HEAD:docs/large");
+    expect((await push("ada", "tree")).stderr).toContain("'docs/large' has 1001 bytes");
+    expect((await push("ada", "blob")).stderr).toContain("'refs/tags/blob' has 1001 bytes");
     await app.run("reset", "-q", "--hard", "HEAD^");
-    for (let i = 0; i < 30; i++)
-      await commit(
-        `docs/${i}`,
-        Buffer.from(`${i}`.repeat(700)).toString("hex").slice(0, 900) + Math.random(),
-      );
-    const noise = Array.from({ length: 900 }, () => Math.random().toString(36)).join("");
-    for (let i = 0; i < 20; i++) await commit(`noise/${i}`, noise.slice(i * 400, i * 400 + 990));
+    for (let i = 0; i < 40; i++)
+      writeFileSync(join(app.directory, `docs/${i}`), randomBytes(740).toString("base64"));
+    await commit("docs/last", "last\n");
+    expect((await push("ada", "main:refs/heads/large")).stderr).toMatch(
+      /the push has \d+ bytes, and 20000 are allowed/,
+    );
     expect(await push("bob", "main:refs/heads/bob")).toMatchObject({ status: 0 });
   });
 

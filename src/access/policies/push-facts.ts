@@ -11,7 +11,7 @@ import type { RefAction } from "../../engine/identity.js";
 import { peelTag } from "../../engine/peel.js";
 import type { Push, PushCommand } from "../../engine/push.js";
 import { walkRange, type WalkedCommit } from "../../engine/revision-walk.js";
-import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
+import { isNullObjectId, type ObjectId, type ObjectType } from "../../object/object-id.js";
 import { MODE_GITLINK } from "../../object/tree.js";
 import { actionOf } from "../push-action.js";
 
@@ -99,6 +99,10 @@ async function changesOf(
   // so in one of its parents, and yet it changes what the ref shows.
   const [before, after] = [await treeAt(push, command.oldOid), await treeAt(push, command.newOid)];
   if (before !== undefined && after !== undefined) comparisons.push({ tree: after, parentTrees: [before] });
+  // A tag of a tree or of a blob has no commits.
+  const tip = await bareTip(push, command.newOid);
+  if (tip?.type === "tree") comparisons.push({ tree: tip.oid, parentTrees: [] });
+  if (tip?.type === "blob") largest = { path: command.name, sizeBytes: tip.sizeBytes };
   for (const { tree, parentTrees } of comparisons) {
     for await (const { path, entry } of changedPaths(objects, tree, parentTrees, { budget, counter })) {
       if (!paths.has(path)) characters += path.length;
@@ -112,6 +116,19 @@ async function changesOf(
     }
   }
   return { paths, largest };
+}
+
+/** The tree or blob that a ref is to name, with or without a tag in between. */
+async function bareTip(
+  { objects }: Push,
+  oid: ObjectId,
+): Promise<{ readonly oid: ObjectId; readonly type: ObjectType; readonly sizeBytes: number } | undefined> {
+  if (isNullObjectId(oid)) return undefined;
+  const tip = (await peelTag(objects, oid))?.oid ?? oid;
+  const read = objects.readHeader(tip);
+  const header = isPromise(read) ? await read : read;
+  if (header === undefined || header.type === "commit") return undefined;
+  return { oid: tip, type: header.type, sizeBytes: header.sizeBytes };
 }
 
 async function treeAt({ objects }: Push, oid: ObjectId): Promise<ObjectId | undefined> {

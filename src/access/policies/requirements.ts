@@ -56,7 +56,11 @@ async function checkSignatures(
   context: RequirementContext,
 ): Promise<string | undefined> {
   const { push, facts, verifyCommit, isUserKey } = context;
-  const covered = push.snapshot.refs.all.filter((ref) => matchesRef(rule, ref.name, ["update"]) !== "no");
+  // What others may put there unsigned says nothing about a ref that the rule covers for some users only.
+  const isCovered = rule.users === undefined || isNullObjectId(context.command.oldOid);
+  const covered = push.snapshot.refs.all.filter(
+    (ref) => isCovered && matchesRef(rule, ref.name, ["update"]) !== "no",
+  );
   for (const { oid } of await facts.commits(covered.map((ref) => ref.oid))) {
     const read = push.objects.read(oid);
     const object = isPromise(read) ? await read : read;
