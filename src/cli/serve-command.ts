@@ -28,6 +28,7 @@ interface ServeFlags {
   readonly sshUserCa?: string;
   readonly sshRevokedKeys?: string;
   readonly git?: string;
+  readonly metrics?: string;
   readonly gitExportAll?: boolean;
   readonly gitInterpolatedPath?: string;
   readonly gitReceivePack?: boolean;
@@ -66,6 +67,10 @@ export function serveCommand(): Command {
     .option(
       "--ssh-revoked-keys <file>",
       "keys and certificates that no longer do (ssh-keygen's KRL specification)",
+    )
+    .option(
+      "--metrics <address>",
+      "/metrics, /healthz and /readyz on an address of their own, in the same form  [default: off]",
     )
     .option("--git <address>", "the same for git://, without passwords and encryption  [default: off]")
     .option(
@@ -141,7 +146,7 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, ssh, git, tls, proxyProtocol, ...fromFile } = configuration;
+  const { http, ssh, git, metrics, tls, proxyProtocol, ...fromFile } = configuration;
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
   const options: GitServerOptions = {
@@ -171,6 +176,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const listening = await listen(server, flags.ssh ?? ssh, {
     http: flags.http ?? http ?? "127.0.0.1:5000",
     ...defined("git", flags.git ?? git),
+    ...defined("metrics", flags.metrics ?? metrics),
     ...defined("tls", tlsOf(flags) ?? tls),
     ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
   });
@@ -179,8 +185,11 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     http: { url },
     ssh: sshListener,
     git: gitListener,
+    metrics: operations,
   } = listening;
-  process.stdout.write(banner({ url, ssh: sshListener, git: gitListener, repositories, autoCreate, open }));
+  process.stdout.write(
+    banner({ url, ssh: sshListener, git: gitListener, operations, repositories, autoCreate, open }),
+  );
   process.on("SIGHUP", () => {
     listening.http.reloadCertificate().catch((error: unknown) => {
       log("text", { level: "error", message: "the certificate was not reloaded", error });
@@ -259,15 +268,17 @@ function banner(about: {
   readonly url: string;
   readonly ssh: Listening["ssh"];
   readonly git: Listening["git"];
+  readonly operations: Listening["metrics"];
   readonly repositories: GitServerOptions["repositories"];
   readonly autoCreate: AutoCreate;
   readonly open: boolean;
 }): string {
-  const { url, ssh, git, repositories, autoCreate, open } = about;
+  const { url, ssh, git, operations, repositories, autoCreate, open } = about;
   const lines = [
     `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
     ...(ssh === undefined ? [] : [`and on ${ssh.url} (its key is ${ssh.hostKeys[0]?.fingerprint})`]),
     ...(git === undefined ? [] : [`and on ${git.url}`]),
+    ...(operations === undefined ? [] : [`metrics and health on ${operations.url}`]),
     ...(open
       ? [
           "OPEN: there are no users, so anyone on this machine can read and push.",
@@ -403,6 +414,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     http: true,
     ssh: true,
     git: true,
+    metrics: true,
     gitDaemon: true,
     sshServer: true,
     proxyProtocol: true,

@@ -128,6 +128,12 @@ export interface ListenOptions {
    * @default no git://
    */
   readonly git?: number | string;
+  /**
+   * Answer `/metrics`, `/healthz` and `/readyz` on a listener of their own: an address in the same form. Whoever reaches it
+   * may read all of it.
+   * @default none
+   */
+  readonly metrics?: number | string;
   /** Serve HTTPS (HTTP/2 and HTTP/1.1). The files are read again on `reloadCertificate()`. */
   readonly tls?: {
     readonly certificateFile: string;

@@ -30,6 +30,8 @@ import type { SshListener } from "../transport/ssh/listener.js";
 import { listenDaemonFor } from "./git-daemon-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createServerMetrics } from "./metrics.js";
+import { listenForOperations, type OperationsListener } from "./operations-listener.js";
+import { createReadiness, type Readiness } from "./readiness.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
@@ -51,6 +53,8 @@ export interface GitServer {
   readonly active: number;
   /** What has been counted, and how busy the process is, in Prometheus's text format. */
   metrics(): Promise<string>;
+  /** Whether it can serve, part by part; from `close` on it is not. */
+  readiness(): Promise<Readiness>;
   /**
    * @throws server/bad-configuration: bad or taken address, or an address that is not loopback while the server is
    *   open to everyone
@@ -74,6 +78,8 @@ export interface Listening {
   readonly ssh: SshListener | undefined;
   /** There when `git` was asked for. */
   readonly git: DaemonListener | undefined;
+  /** There when `metrics` was asked for. */
+  readonly metrics: OperationsListener | undefined;
 }
 
 /** Of each request; as many as nearly all requests have. */
@@ -167,6 +173,16 @@ export function createGitServer(given: GitServerOptions): GitServer {
     closing: closing.signal,
   };
   const listeners = new Set<HttpListener | SshListener | DaemonListener>();
+  const operations = new Set<OperationsListener>();
+  let isDraining = false;
+  const readiness = createReadiness({
+    checks: {
+      store: async () => store.probe?.(),
+      ...(identification.probe === undefined ? {} : { database: identification.probe }),
+    },
+    isDraining: () => isDraining,
+    onUnavailable: (part, error) => log({ level: "error", message: `the ${part} is unavailable`, error }),
+  });
   let closed: Promise<void> | undefined;
   const handlerUnder = (prefix: string): HttpHandler => createHttpHandler({ host, prefix });
   const handler = handlerUnder("");
@@ -191,6 +207,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
       return gate.active;
     },
     metrics: () => metrics.text(),
+    readiness,
     async listen(listen) {
       const address = parseListenAddress(listen.http);
       const sshAddress = listen.ssh === undefined ? undefined : parseListenAddress(listen.ssh);
@@ -221,7 +238,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         ...(listen.tls === undefined ? {} : { tls: listen.tls }),
       });
       listeners.add(http);
-      const begun: (HttpListener | SshListener)[] = [http];
+      const begun: (HttpListener | SshListener | DaemonListener)[] = [http];
       const undo = async (error: unknown): Promise<never> => {
         for (const listener of begun) {
           listeners.delete(listener);
@@ -238,13 +255,24 @@ export function createGitServer(given: GitServerOptions): GitServer {
       const git = await listenBeside(gitAddress, (at) =>
         listenDaemonFor(options.gitDaemon, host, { ...at, proxies: proxies.git }),
       ).catch(undo);
+      if (git !== undefined) begun.push(git);
+      const forOperators =
+        listen.metrics === undefined
+          ? undefined
+          : await listenForOperations(parseListenAddress(listen.metrics), {
+              metrics: () => metrics.text(),
+              readiness,
+              onFailure: (error) => log({ level: "error", message: "metrics cannot be told", error }),
+            }).catch(undo);
+      if (forOperators !== undefined) operations.add(forOperators);
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );
-      return { http, ssh, git };
+      return { http, ssh, git, metrics: forOperators };
     },
     runCommand: (request) => runCommand(host, request, options.sshServer?.lfsAuthenticate),
     close({ graceMs = 10_000 } = {}) {
+      isDraining = true;
       const giveUp = (): void =>
         closing.abort(
           new GitwharfError("base/shutting-down", "the server is shutting down; try again later"),
@@ -259,6 +287,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
         await maintenance.close();
         await identification.close();
         if (ownsStore) await store.close();
+        // To the last, it tells who asks that this one is going.
+        await Promise.all([...operations].map((listener) => listener.close()));
       })();
       void closed.finally(() => clearTimeout(timer)).catch(() => undefined);
       return closed;

@@ -35,6 +35,8 @@ export interface Identification {
     | undefined;
   /** May anyone read it? undefined: there is no database. */
   readonly isPublic: ((repository: string) => Promise<boolean>) | undefined;
+  /** Rejects when the database cannot be asked; undefined: there is none. */
+  readonly probe: (() => Promise<void>) | undefined;
   close(): Promise<void>;
 }
 
@@ -85,6 +87,12 @@ export function createIdentification(
         if ((await authenticator.isCurrent?.(identity)) === false) return false;
       return true;
     },
+    probe:
+      database === undefined
+        ? undefined
+        : async () => {
+            await (await database.store())?.isClosed();
+          },
     async close() {
       for (const authenticator of authenticators) await authenticator.close?.();
       await database?.close();

@@ -24,6 +24,8 @@ export interface RepositoryStore {
   delete(name: string): Promise<void>;
   /** Names in byte order. */
   list(): AsyncIterable<string>;
+  /** For health checks: rejects when repositories cannot be read and written now. @default taken for well */
+  probe?(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -22,6 +22,7 @@ import { listRepositories } from "./list-repositories.js";
 import { ObjectDirectoryPool } from "./object-directory.js";
 import { OpenRepositories } from "./open-repositories.js";
 import { type PreparedDirectory, prepareRepositoryAt } from "./prepare-repository.js";
+import { createDirectoryProbe } from "./probe-directory.js";
 import { findRepository } from "./repository-path.js";
 
 export interface DiskRepositoryStoreOptions {
@@ -110,6 +111,7 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
       await openings.forget(name);
     },
     list: () => listRepositories(root),
+    probe: createDirectoryProbe(root),
     close: () => openings.close(),
   };
 }
