@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { DEFAULT_RATES } from "../src/access/rates/rates.js";
 import { ERROR_CODES } from "../src/base/error-codes.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
 
@@ -18,7 +19,7 @@ const UNITS: Record<string, number> = { MiB: 2 ** 20, GiB: 2 ** 30 };
 
 describe("docs/limits.md", () => {
   it("has every limit with its default", () => {
-    const text = page("limits.md");
+    const [text = ""] = page("limits.md").split("## Rates");
     const rows = [...text.matchAll(/^\| `(\w+)` \| ([0-9,]+) ?(MiB|GiB)?[^|]*\|/gm)];
     const documented = Object.fromEntries(
       rows.map(([, name = "", number = "", unit = ""]) => [
@@ -46,5 +47,23 @@ describe("docs/errors.md", () => {
       .map((name) => readFileSync(join(root, name), "utf8"))
       .join("");
     expect(Object.keys(ERROR_CODES).filter((code) => !sources.includes(code))).toEqual([]);
+  });
+});
+
+describe("docs/limits.md", () => {
+  it("has every rate with its default", () => {
+    const rows = [
+      ...page("limits.md").matchAll(/^\| (`\w+Per\w+`[^|]*) \| ([0-9,]+)( TiB)? \| ([0-9,]+) \|/gm),
+    ];
+    const documented = rows.flatMap(([, names = "", max = "", unit, seconds = ""]) =>
+      [...names.matchAll(/`(\w+)`/g)].map(([, name = ""]) => [
+        name,
+        {
+          max: Number(max.replaceAll(",", "")) * (unit === undefined ? 1 : 2 ** 40),
+          seconds: Number(seconds.replaceAll(",", "")),
+        },
+      ]),
+    );
+    expect(Object.fromEntries(documented)).toEqual({ ...DEFAULT_RATES });
   });
 });

@@ -409,6 +409,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     verifyPushCertificate: true,
     collisionDetection: true,
     limits: true,
+    rates: true,
     durability: true,
     log: true,
     http: true,

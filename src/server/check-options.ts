@@ -3,6 +3,7 @@
  * and an option that is not understood must not be taken for one that is absent: a handler under a wrong name would
  * let every push through.
  */
+import { checkRates } from "../access/rates/rates.js";
 import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
 import type { PushHandlers } from "../engine/push.js";
@@ -55,6 +56,7 @@ export function checkOptions(options: GitServerOptions): void {
   }
   checkAccessOptions(options);
   checkGitDaemonOptions(options.gitDaemon);
+  checkRates(options.rates);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (limits !== undefined) checkLimits(limits);

@@ -5,6 +5,7 @@ import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import type { VerifyCommit } from "../access/policies/requirements.js";
 import type { ProxyHeaderOptions } from "../access/proxy-header.js";
 import type { RemoteOptions } from "../access/remote/remote-options.js";
+import type { RateOptions } from "../access/rates/rates.js";
 import type { ResolveRepository } from "../access/repository-resolver.js";
 import type { SignedTokenOptions } from "../access/signed-token.js";
 import type { StaticUsers } from "../access/static-users.js";
@@ -97,6 +98,11 @@ export interface GitServerOptions {
    * @default true
    */
   readonly collisionDetection?: boolean;
+  /**
+   * How often an address, a user and a key may do what; false: as often as they like. Nothing is counted while the
+   * server is open to its own machine.
+   */
+  readonly rates?: RateOptions | false;
   /** Deviations from the default limits. */
   readonly limits?: Partial<Limits>;
   /**

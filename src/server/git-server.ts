@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
+import { createRateLimits } from "../access/rates/rate-limits.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createRepositoryResolver } from "../access/repository-resolver.js";
 import { createSharedBudget } from "../base/shared-budget.js";
@@ -110,6 +111,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     ...[options.handlers ?? []].flat(),
   ];
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
+  const { isOpen, identify } = identification;
+  const rates = createRateLimits({ rates: options.rates, isOpen, identify });
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
 
@@ -146,7 +149,9 @@ export function createGitServer(given: GitServerOptions): GitServer {
     agent: AGENT,
     gate,
     clientAddressOf: createClientAddress(options.trustedProxies ?? []),
-    identify: identification.identify,
+    isProxy: compileAddresses(options.trustedProxies ?? []),
+    identify: (attempt) => rates.identify(attempt),
+    rates,
     isOpen: identification.isOpen,
     hiddenRefsOf: policies.hiddenRefsOf,
     authorize: createAuthorizationPoint({
@@ -232,6 +237,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
       const http = await listenHttp({
         ...address,
         proxies: proxies.http,
+        rates,
+        isProxy: host.isProxy,
         handler,
         limits,
         log,

@@ -10,6 +10,7 @@ import { serveUploadArchive } from "../protocol/upload-archive/serve-upload-arch
 import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
 import type { UploadPackContext } from "../protocol/upload-pack/upload-pack-context.js";
+import { createMeter } from "./metered-streams.js";
 import { beginServiceCall, type ServiceCall } from "./service-call.js";
 import {
   logFailure,
@@ -41,12 +42,16 @@ export async function converse(
   const { service, name } = conversation;
   const operation = OPERATIONS[service];
   const call = await beginServiceCall({ host, caller, name, operation, discovery: false, signal });
+  const meter = createMeter();
+  const { input, output } = conversation.streams;
+  const streams = { input: meter.source(input), output: meter.sink(output) };
   try {
-    const outcome = await converseWith(exchange, conversation, call);
+    const outcome = await converseWith(exchange, { ...conversation, streams }, call);
     logFailure(exchange, `${service} ${name}`, outcome.failure);
     return outcome;
   } finally {
     await call.release();
+    await host.rates.countBytes(caller, meter.bytes);
   }
 }
 

@@ -63,11 +63,12 @@ const DISCOVERIES = {
  *   base/aborted
  */
 export async function beginServiceCall(options: ServiceCallOptions): Promise<ServiceCall> {
-  const { caller, operation, discovery, name: askedFor } = options;
+  const { host, caller, operation, discovery, name: askedFor } = options;
   caller.activity?.note({
     service: options.service ?? (discovery ? DISCOVERIES : SERVICES)[operation],
     repository: askedFor,
   });
+  await host.rates.admitService(caller, { push: operation === "push", discovery });
   const name = await resolveName(options);
   if (name !== askedFor) caller.activity?.note({ repository: name });
   const resolved = { ...options, name, askedFor };

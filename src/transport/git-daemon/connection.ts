@@ -102,6 +102,7 @@ async function serveRequest(
   const { service, gitProtocol, path } = request;
   const { host, caller } = exchange;
   const started = performance.now();
+  await host.rates.admitAddress(caller.address);
   const isEnabled =
     service === "git-upload-pack" ||
     (service === "git-upload-archive" ? options.uploadArchive : options.receivePack);

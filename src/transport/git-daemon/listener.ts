@@ -5,6 +5,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { IsListedAddress } from "../../access/trusted-addresses.js";
 import { GitwharfError } from "../../base/errors.js";
+import { limitConnectionsPerAddress } from "../connections-per-address.js";
 import { holdForProxyHeads } from "../proxied-connections.js";
 import { type DaemonConnection, type DaemonOptions, serveConnection } from "./connection.js";
 
@@ -37,6 +38,11 @@ export async function listenDaemon(options: DaemonListenerOptions): Promise<Daem
   server.on("connection", (socket) => {
     connections.set(socket, serveConnection(socket, options));
     socket.once("close", () => connections.delete(socket));
+  });
+  limitConnectionsPerAddress(server, {
+    rates: options.host.rates,
+    isProxy: options.host.isProxy,
+    log: (entry) => options.host.log(entry),
   });
   holdForProxyHeads(server, { proxies: options.proxies, limits, log: (entry) => options.host.log(entry) });
   await listen(server, options.address);

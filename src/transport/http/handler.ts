@@ -79,6 +79,7 @@ async function answer(
         "this server is open to its own machine only: call it by localhost or 127.0.0.1, or configure authentication",
       );
     }
+    await host.rates.admitAddress(address);
     const target = parseRequestTarget(belowPrefix(request.url ?? "", options.prefix ?? "") ?? "");
     if (target === undefined)
       throw new GitwharfError("storage/not-found", "there is nothing at this address");
@@ -88,6 +89,7 @@ async function answer(
     }
     const identity = await identify(host, request, { address, peerAddress });
     if (identity.user !== undefined) activity.note({ user: identity.user });
+    await host.rates.admitIdentity(identity);
     const caller: ServiceCaller = { identity, address, transport: "http", activity };
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: requestId };
     await route(exchange, target);
@@ -195,8 +197,13 @@ function fail(
     return;
   }
   if (status === 401) response.setHeader("WWW-Authenticate", 'Basic realm="gitwharf", charset="UTF-8"');
-  if (status === 503 || status === 429) response.setHeader("Retry-After", "5");
+  if (status === 503 || status === 429) response.setHeader("Retry-After", retryAfter(error));
   sendText(request, response, status, text);
+}
+
+function retryAfter(error: unknown): string {
+  const seconds = isGitwharfError(error) ? error.details["retryAfterSeconds"] : undefined;
+  return String(typeof seconds === "number" ? seconds : 5);
 }
 
 /** A short answer in plain text: git prints it to the person as `remote: …`. */

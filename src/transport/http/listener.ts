@@ -9,8 +9,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { GitwharfError } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
 import type { IsListedAddress } from "../../access/trusted-addresses.js";
+import { type ConnectionsPerAddressOptions, limitConnectionsPerAddress } from "../connections-per-address.js";
 import { holdForProxyHeads } from "../proxied-connections.js";
-import type { ServiceHost } from "../service-host.js";
 import type { HttpHandler } from "./handler.js";
 import { awaitingContinue } from "./request-body.js";
 
@@ -22,7 +22,7 @@ export interface TlsFiles {
   readonly clientCaFile?: string;
 }
 
-export interface HttpListenerOptions {
+export interface HttpListenerOptions extends ConnectionsPerAddressOptions {
   readonly handler: HttpHandler;
   readonly host: string;
   /** 0 takes a free port. */
@@ -31,7 +31,6 @@ export interface HttpListenerOptions {
   /** Connections begin with a head of the PROXY protocol, and come from these addresses only. */
   readonly proxies?: IsListedAddress | undefined;
   readonly limits: Pick<Limits, "headerTimeoutMs" | "idleTimeoutMs" | "connectionsMax">;
-  readonly log: ServiceHost["log"];
 }
 
 export interface HttpListener {
@@ -92,6 +91,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     server.requestTimeout = 0;
     server.keepAliveTimeout = 15_000;
   }
+  limitConnectionsPerAddress(server, options);
   holdForProxyHeads(server, options);
   await listen(server, options);
   const { address, port } = server.address() as AddressInfo;

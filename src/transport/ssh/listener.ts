@@ -7,6 +7,7 @@ import ssh2 from "ssh2";
 import type { SshTrust } from "../../access/ssh-trust.js";
 import { GitwharfError } from "../../base/errors.js";
 import type { IsListedAddress } from "../../access/trusted-addresses.js";
+import { limitConnectionsPerAddress } from "../connections-per-address.js";
 import { holdForProxyHeads } from "../proxied-connections.js";
 import type { ServiceHost } from "../service-host.js";
 import { libraryAlgorithms, type SshAlgorithms } from "./algorithms.js";
@@ -77,6 +78,11 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
   });
   protocol.on("error", (error: unknown) => {
     service.log({ level: "error", message: "the SSH server reports a failure", error });
+  });
+  limitConnectionsPerAddress(server, {
+    rates: service.rates,
+    isProxy: service.isProxy,
+    log: (entry) => service.log(entry),
   });
   holdForProxyHeads(server, { proxies: options.proxies, limits, log: (entry) => service.log(entry) });
   await listen(server, options);

@@ -61,6 +61,9 @@ export function shownCommand(text: string | undefined): string {
 
 async function serve(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<number> {
   const { service, name } = command;
+  const { rates } = exchange.host;
+  await rates.admitAddress(exchange.caller.address);
+  await rates.admitIdentity(exchange.caller.identity);
   if (service === "git-lfs-authenticate") {
     await answerLfs(exchange, command, call);
     return 0;

@@ -1,0 +1,147 @@
+/**
+ * Says "not now" to who asks too often, before any work is done for him: per address, per user, per key. While the
+ * server is open to its own machine there is nobody to tell apart, and nothing is counted.
+ */
+import { GitwharfError } from "../../base/errors.js";
+import type { MaybePromise } from "../../base/maybe-promise.js";
+import type { Identity } from "../../engine/identity.js";
+import type { AuthenticationAttempt } from "../authenticator.js";
+import { compileAddresses } from "../trusted-addresses.js";
+import { addressKey } from "./address-key.js";
+import { createRateCounter, type RateCounter } from "./rate-counter.js";
+import {
+  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  DEFAULT_EXEMPT,
+  DEFAULT_RATES,
+  type RateOptions,
+  type Rates,
+} from "./rates.js";
+
+export interface RateCaller {
+  readonly address: string | undefined;
+  readonly identity: Identity;
+}
+
+export interface RateLimits {
+  readonly connectionsPerAddress: number;
+  /** Rates per address are not for this one. */
+  isExempt(address: string | undefined): boolean;
+  /** A request, as soon as its address is known. @throws access/too-many-requests */
+  admitAddress(address: string | undefined): Promise<void>;
+  /** The same request, when it is known who sends it. @throws access/too-many-requests */
+  admitIdentity(identity: Identity): Promise<void>;
+  /** A service, before the repository is looked for. A discovery is asked whether there is room, and does not count. */
+  admitService(
+    caller: RateCaller,
+    service: { readonly push: boolean; readonly discovery: boolean },
+  ): Promise<void>;
+  /** What a service has moved. */
+  countBytes(caller: RateCaller, bytes: number): Promise<void>;
+  /** Signs in, unless too much has failed before. @throws access/too-many-requests, as `identify` */
+  identify(attempt: AuthenticationAttempt): Promise<Identity>;
+}
+
+export interface RateLimitsOptions {
+  /** false: none. */
+  readonly rates: RateOptions | false | undefined;
+  readonly isOpen: () => MaybePromise<boolean>;
+  readonly identify: (attempt: AuthenticationAttempt) => Promise<Identity>;
+}
+
+type Kind = "requests" | "pushes" | "bytes";
+
+/** @throws server/bad-configuration */
+export function createRateLimits(options: RateLimitsOptions): RateLimits {
+  const { rates = {}, isOpen, identify } = options;
+  if (rates === false) return noRateLimits(identify);
+  const { connectionsPerAddress = DEFAULT_CONNECTIONS_PER_ADDRESS, exempt = DEFAULT_EXEMPT } = rates;
+  const isListed = compileAddresses(exempt);
+  const isExempt = (address: string | undefined): boolean => address === undefined || isListed(address);
+  const counters = countersOf({ ...DEFAULT_RATES, ...definedOf(rates) });
+
+  /** Counters and keys that are for this caller. */
+  const scopesOf = (kind: Kind, caller: Partial<RateCaller>): (readonly [RateCounter, string, string])[] => {
+    const scopes: (readonly [RateCounter, string, string])[] = [];
+    const { address, identity } = caller;
+    if ("address" in caller && !isExempt(address))
+      scopes.push([counters[`${kind}PerAddress`], addressKey(address), "your address"]);
+    if (identity?.user !== undefined) scopes.push([counters[`${kind}PerUser`], identity.user, "you"]);
+    if (identity?.credentialId !== undefined)
+      scopes.push([counters[`${kind}PerKey`], identity.credentialId, "this key or token"]);
+    return scopes;
+  };
+  const admit = async (kind: Kind, caller: Partial<RateCaller>, count: boolean): Promise<void> => {
+    if (await isOpen()) return;
+    for (const [counter, key, whose] of scopesOf(kind, caller)) {
+      const wait = await (count ? counter.take(key) : counter.look(key));
+      if (wait !== undefined) throw tooMany(`too many ${kind} from ${whose}`, wait);
+    }
+  };
+  return {
+    connectionsPerAddress,
+    isExempt,
+    admitAddress: (address) => admit("requests", { address }, true),
+    admitIdentity: (identity) => admit("requests", { identity }, true),
+    async admitService(caller, { push, discovery }) {
+      await admit("bytes", caller, false);
+      if (push) await admit("pushes", caller, !discovery);
+    },
+    async countBytes(caller, bytes) {
+      if (bytes === 0 || (await isOpen())) return;
+      for (const [counter, key] of scopesOf("bytes", caller)) await counter.take(key, bytes);
+    },
+    async identify(attempt) {
+      const { credentials, address } = attempt;
+      // A key cannot be guessed, and an agent shows all it has.
+      const isSecret =
+        credentials === "malformed" || credentials?.kind === "basic" || credentials?.kind === "bearer";
+      if (!isSecret || isExempt(address) || (await isOpen())) return identify(attempt);
+      const user = typeof credentials === "object" && "user" in credentials ? credentials.user : "";
+      const scopes: readonly (readonly [RateCounter, string])[] = [
+        [counters.failuresPerAddress, addressKey(address)],
+        [counters.failuresPerAddressAndUser, JSON.stringify([addressKey(address), user.slice(0, 256)])],
+      ];
+      for (const [counter, key] of scopes) {
+        const wait = await counter.look(key);
+        if (wait !== undefined) throw tooMany("too many failed attempts to sign in", wait);
+      }
+      try {
+        return await identify(attempt);
+      } catch (error) {
+        if (error instanceof GitwharfError && error.code === "access/unauthenticated")
+          for (const [counter, key] of scopes) await counter.take(key);
+        throw error;
+      }
+    },
+  };
+}
+
+function noRateLimits(identify: RateLimits["identify"]): RateLimits {
+  const admit = async (): Promise<void> => undefined;
+  return {
+    connectionsPerAddress: Infinity,
+    isExempt: () => true,
+    admitAddress: admit,
+    admitIdentity: admit,
+    admitService: admit,
+    countBytes: admit,
+    identify,
+  };
+}
+
+function countersOf(rates: Rates): Record<keyof Rates, RateCounter> {
+  return Object.fromEntries(
+    Object.entries(rates).map(([name, rate]) => [name, createRateCounter(rate)]),
+  ) as Record<keyof Rates, RateCounter>;
+}
+
+function definedOf(rates: RateOptions): Partial<Rates> {
+  const given = Object.entries(rates).filter(([name, value]) => name in DEFAULT_RATES && value !== undefined);
+  return Object.fromEntries(given) as Partial<Rates>;
+}
+
+function tooMany(what: string, seconds: number): GitwharfError {
+  return new GitwharfError("access/too-many-requests", `${what}; try again in ${seconds} seconds`, {
+    details: { retryAfterSeconds: seconds },
+  });
+}
