@@ -9,8 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ByteSink } from "../src/base/byte-streams.js";
 import { GitwharfError } from "../src/base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../src/base/limits.js";
+import { createFormatSubstitution } from "../src/engine/archive/format-substitution.js";
 import { serveUploadArchive } from "../src/protocol/upload-archive/serve-upload-archive.js";
 import { createGitServer } from "../src/server/git-server.js";
+import type { ObjectReader } from "../src/storage/contracts/object-reader.js";
 import { openDiskRepositoryAt } from "../src/storage/disk/disk-repository-store.js";
 import { createGitClient, type GitClient } from "./support/git-client.js";
 import { createSshClient } from "./support/ssh-client.js";
@@ -129,6 +131,90 @@ describe("git archive --remote over standard input and output", () => {
     expect((await remote(blob)).stderr).toContain("not a tree object");
     expect((await remote("0".repeat(40))).stderr).toContain("not a valid object name");
     await git.run("config", "--unset", "uploadarchive.allowUnreachable");
+  });
+});
+
+describe("$Format:…$ in files with export-subst", () => {
+  let formats: string;
+  let client: GitClient;
+  const FORMATS = [
+    ..."HTPhtpdDsBn".split("").map((letter) => `%${letter}`),
+    ...["an", "ae", "al", "at", "ad", "aD", "ai", "aI", "as", "cn", "ce", "ct", "ci", "cI", "%", "x41"].map(
+      (word) => `%${word}`,
+    ),
+    "%h (%ci) by %an%n%s",
+    "100%% of %H",
+    "",
+    "two\nlines %h",
+  ];
+  beforeAll(async () => {
+    formats = join(directory, "formats");
+    mkdirSync(formats);
+    client = createGitClient(formats);
+    await client.run("init", "-q", "-b", "main");
+    writeFileSync(join(formats, ".gitattributes"), "version* export-subst\n");
+    const lines = FORMATS.map((format) => `${format}: [$Format:${format}$]\n`).join("");
+    writeFileSync(join(formats, "version"), `${lines}$Format: $Format:%h$ and $Format:%H`);
+    writeFileSync(join(formats, "untouched"), "$Format:%H$\n");
+    await client.run("add", "-A");
+    await client.run(
+      "commit",
+      "-q",
+      "-m",
+      "Über\nzwei\n\nBody\n\n  more\n",
+      "--author=Zoë <zoe@example.org>",
+    );
+    await client.run("tag", "-a", "-m", "v1", "v1");
+    await client.run("tag", "light");
+    await client.run("branch", "other");
+    await client.run("update-ref", "refs/remotes/origin/main", "HEAD");
+    await client.run("commit", "-q", "--allow-empty", "-m", "Second", "--date=1700000000 -0330");
+    await client.run("branch", "also");
+    await client.run("merge", "-q", "--no-ff", "-m", "Merge", "other", "--allow-unrelated-histories");
+  });
+
+  it.each(["main", "v1", "also"])("says of %s what git says", async (ref) => {
+    for (const turn of ["loose", "packed"]) {
+      const ours = join(directory, `formats-${turn}.tar`);
+      await client.run("archive", `--remote=${formats}`, `--exec=${COMMAND}`, "-o", ours, ref);
+      await client.run("archive", "-o", join(directory, "theirs.tar"), ref);
+      const text = (file: string): string =>
+        spawnSync("tar", ["-xOf", file, "version", "untouched"], { encoding: "utf8" }).stdout;
+      expect(text(ours)).toBe(text(join(directory, "theirs.tar")));
+      expect(text(ours)).toContain(`%H: [${await client.run("rev-parse", `${ref}^{commit}`)}]`);
+      await client.run("repack", "-adq");
+    }
+  });
+
+  it("leaves what it does not know, and what would grow without bound", async () => {
+    const substitution = createFormatSubstitution({
+      objects: {
+        packs: [],
+        read: () => ({
+          type: "commit",
+          data: Buffer.from(
+            `tree ${"a".repeat(40)}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\n${"m".repeat(100_000)}`,
+          ),
+        }),
+      } as unknown as ObjectReader,
+      commit: "b".repeat(40),
+      decorations: async () => [],
+    });
+    const apply = async (text: string): Promise<string> =>
+      (await substitution.apply(Buffer.from(text))).toString();
+    for (const text of [
+      "$Format:%(describe)$",
+      "$Format:%<(10)%H$",
+      "$Format:%C(red)x$",
+      "$Format:%G?$",
+      "$Format:%",
+    ])
+      expect(await apply(text)).toBe(text);
+    expect(await apply("$Format:%T$")).toBe("a".repeat(40));
+    const bomb = "$Format:%B$".repeat(900);
+    expect(await apply(bomb)).toBe(bomb);
+    const inside = `$Format:${"%B".repeat(900)}$`;
+    expect(await apply(inside)).toBe(inside);
   });
 });
 

@@ -58,9 +58,12 @@ function isBinary(data: Buffer): boolean {
   return Math.floor(printable / 128) < other;
 }
 
+/** Longer files stay as they are. */
+const IDENT_BYTES_MAX = 64 * 1024 * 1024;
+
 /** `$Id$`, and what a checkout made of it before, become `$Id: BLOB $`; what another program wrote stays. */
 function expandIdent(data: Buffer, oid: ObjectId): Buffer {
-  if (!data.includes("$Id")) return data;
+  if (data.length > IDENT_BYTES_MAX || !data.includes("$Id")) return data;
   const text = data.toString("latin1").replace(/\$Id(?:: ?([^$\n]*))?\$/g, (all, inner?: string) => {
     const space = inner?.indexOf(" ") ?? -1;
     const isForeign = inner !== undefined && space >= 0 && space < inner.length - 1;

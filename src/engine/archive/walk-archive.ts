@@ -11,6 +11,7 @@ import type { ArchiveEntry, ArchiveEntryKind } from "./archive-entry.js";
 import { parseAttributeRules } from "./attribute-rules.js";
 import { type AttributeLevel, attributesOf, type Attributes, WANTED_ATTRIBUTES } from "./attributes.js";
 import { convertContent } from "./convert-content.js";
+import type { FormatSubstitution } from "./format-substitution.js";
 import type { PathSelection } from "./path-selection.js";
 import { malformedTree, readObjectOf, readTreeRows, TREE_DEPTH_MAX, type TreeRow } from "./tree-rows.js";
 
@@ -22,6 +23,8 @@ export interface ArchiveWalk {
   readonly selection: PathSelection;
   readonly limits: { readonly archiveEntriesMax: number; readonly archiveSizeBytesMax: number };
   readonly signal: AbortSignal;
+  /** For files with `export-subst`; without it they stay as they are. */
+  readonly substitution?: FormatSubstitution | undefined;
 }
 
 const ATTRIBUTES_BYTES_MAX = 4 * 1024 * 1024;
@@ -105,7 +108,7 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
 const NO_BYTES = Buffer.alloc(0);
 
 async function readEntry(
-  { objects, prefix }: ArchiveWalk,
+  { objects, prefix, substitution }: ArchiveWalk,
   { mode, oid }: TreeRow,
   about: { readonly path: string; readonly attributes: Attributes },
 ): Promise<{ readonly entry: ArchiveEntry; readonly size: number }> {
@@ -118,7 +121,9 @@ async function readEntry(
     return { entry: { kind, path: `${path}/`, oid, data: NO_BYTES, isText: undefined }, size: 0 };
   }
   const data = await readObjectOf(objects, oid, "blob");
-  const content = kind === "symlink" ? data : convertContent(data, attributes, oid);
+  let content = kind === "symlink" ? data : convertContent(data, attributes, oid);
+  if (kind !== "symlink" && attributes.get("export-subst") === true)
+    content = (await substitution?.apply(content)) ?? content;
   return { entry: { kind, path, oid, data: content, isText }, size: content.length };
 }
 

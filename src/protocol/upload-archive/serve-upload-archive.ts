@@ -7,6 +7,7 @@
  */
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
 import { matchesAnything } from "../../engine/archive/find-path.js";
+import { createFormatSubstitution } from "../../engine/archive/format-substitution.js";
 import { parsePathSelection } from "../../engine/archive/path-selection.js";
 import { ARCHIVE_FORMATS, writeArchive } from "../../engine/archive/write-archive.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
@@ -17,6 +18,7 @@ import { encodePktLine, FLUSH, PktLineReader } from "../wire/pkt-line.js";
 import { quoteLine } from "../wire/request-line.js";
 import { createSideBandWriter, SIDE_BAND_64K_BYTES_MAX, type SideBandWriter } from "../wire/side-band.js";
 import { type ArchiveArguments, parseArchiveArguments, readArchiveArguments } from "./archive-arguments.js";
+import { decorationsOf } from "./decorations.js";
 import { type ResolvedTree, resolveTreeish } from "./resolve-tree-ish.js";
 import type { UploadArchiveContext } from "./upload-archive-context.js";
 
@@ -97,10 +99,16 @@ async function send(
   const { asked, resolved, snapshot } = what;
   const seconds = settings.uploadPack.keepAliveSeconds;
   const beat = async (): Promise<void> => sideBand.keepAlive();
+  const { objects } = snapshot;
+  const { commit } = resolved.origin;
+  const decorations = (): Promise<readonly string[]> =>
+    decorationsOf(objects, visibleRefs(context, snapshot.refs), commit ?? "");
   let names: string[] = [];
   const chunks = writeArchive({
     ...resolved,
-    objects: snapshot.objects,
+    objects,
+    substitution:
+      commit === undefined ? undefined : createFormatSubstitution({ objects, commit, decorations }),
     prefix: asked.prefix,
     selection: parsePathSelection(asked.paths),
     limits,
