@@ -213,6 +213,64 @@ describe("an application that is asked", () => {
   });
 });
 
+describe("exact actions", () => {
+  const noForce = (question: Question): unknown => {
+    const refs = (question.body["refs"] ?? []) as readonly Record<string, string>[];
+    const forced = refs.find(({ action }) => action === "force");
+    return forced === undefined
+      ? decide(question)
+      : { allowed: false, reason: `no force on ${forced["name"]}` };
+  };
+  const actionsAsked = (): readonly unknown[] =>
+    application.asked.flatMap(({ body }) =>
+      body["refs"] === undefined
+        ? []
+        : [(body["refs"] as { action: string }[]).map(({ action }) => action).toSorted()],
+    );
+  const pushAll = async (): Promise<string> => {
+    await app.run("push", "-q", as("ada"), "main", "main:gone");
+    await app.run("commit", "-q", "--allow-empty", "-m", "two");
+    await app.run("push", "-q", as("ada"), "main", ":gone");
+    await app.run("commit", "-q", "--allow-empty", "--amend", "-m", "three");
+    const refused = await app.try("push", "--force", as("ada"), "main", "main:other");
+    expect(refused.status).toBe(1);
+    return refused.stderr;
+  };
+
+  it.each<[string, Partial<GitServerOptions>]>([
+    ["without policies", {}],
+    ["without any policy in the list", { policies: [] }],
+    ["with a policy that decides nothing", { policies: [{ effect: "deny", refs: ["refs/heads/no"] }] }],
+  ])("are told in one question a push, %s", async (_, options) => {
+    await serve({ exactActions: true }, options);
+    application.answer = noForce;
+    expect(await pushAll()).toContain("no force on refs/heads/main");
+    expect(actionsAsked()).toEqual([
+      ["create", "create"],
+      ["delete", "update"],
+      ["create", "force"],
+    ]);
+    expect(await app.run("ls-remote", "--heads", as("ada"))).not.toContain("other");
+  });
+
+  it("are not asked about what a policy allows, and deny when nobody answers", async () => {
+    await serve({ exactActions: true }, { policies: [{ effect: "allow", users: ["ada"] }] });
+    application.answer = noForce;
+    await app.run("push", "-q", as("ada"), "main");
+    expect(actionsAsked()).toEqual([]);
+    await server?.close({ graceMs: 0 });
+    await serve({ exactActions: true });
+    application.answer = (question, response) => {
+      if (question.body["refs"] === undefined) return decide(question);
+      response.writeHead(200).end("nonsense");
+      return ANSWERED;
+    };
+    const refused = await app.try("push", as("ada"), "main");
+    expect(refused.stderr).toContain("[remote rejected] main -> main (the server could not decide");
+    expect(await app.run("ls-remote", "--heads", as("ada")).catch(() => "")).toBe("");
+  });
+});
+
 describe("answers are kept", () => {
   it("as long as they allow it, and never when they do not", async () => {
     await serve();

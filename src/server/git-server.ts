@@ -93,7 +93,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   checkOptions(given);
   const limits = limitsWith(given.limits);
   const log = given.log ?? logToStandardError;
-  const options = withRemoteApplication(given, log);
+  const { options, handlers: remoteHandlers } = withRemoteApplication(given, log);
   const ownsStore = typeof options.repositories === "string";
   const store =
     typeof options.repositories === "string"
@@ -107,6 +107,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const policies = createServerPolicies(options, identification);
   const handlers: PushHandlers[] = [
     createGrantHandler(),
+    ...remoteHandlers,
     ...policies.handlers,
     ...[options.handlers ?? []].flat(),
   ];

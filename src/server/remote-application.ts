@@ -1,7 +1,8 @@
-/** The option `remote`, turned into the callbacks that it stands for. */
+/** The option `remote`, turned into the callbacks and the handler that it stands for. */
 import { resolve } from "node:path";
 import { createRemoteApplication } from "../access/remote/remote-application.js";
 import { GitwharfError } from "../base/errors.js";
+import type { PushHandlers } from "../engine/push.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
 import type { GitServerOptions } from "./git-server-options.js";
 
@@ -9,8 +10,8 @@ import type { GitServerOptions } from "./git-server-options.js";
 export function withRemoteApplication(
   options: GitServerOptions,
   log: (entry: ServiceLogEntry) => void,
-): GitServerOptions {
-  if (options.remote === undefined) return options;
+): { readonly options: GitServerOptions; readonly handlers: readonly PushHandlers[] } {
+  if (options.remote === undefined) return { options, handlers: [] };
   const { repositories } = options;
   const directory = typeof repositories === "string" ? resolve(repositories) : undefined;
   const application = createRemoteApplication(options.remote, log, directory);
@@ -25,10 +26,22 @@ export function withRemoteApplication(
         "server/bad-configuration",
         `both ${name} and remote would answer: leave one out, or set remote.${name === "resolveRepository" ? "resolve" : name} to false`,
       );
+  const { exactPush } = application;
+  const hasPolicies = (options.policies ?? []).length > 0;
+  const handler: PushHandlers = {
+    async preReceive(push) {
+      await exactPush?.learn(push);
+      // Policies ask themselves, about what none of them decides.
+      return hasPolicies ? undefined : exactPush?.ask(push);
+    },
+  };
   return {
-    ...options,
-    ...(authenticate === undefined ? {} : { authenticate }),
-    ...(authorize === undefined ? {} : { authorize }),
-    ...(resolveRepository === undefined ? {} : { resolveRepository }),
+    options: {
+      ...options,
+      ...(authenticate === undefined ? {} : { authenticate }),
+      ...(authorize === undefined ? {} : { authorize }),
+      ...(resolveRepository === undefined ? {} : { resolveRepository }),
+    },
+    handlers: exactPush === undefined ? [] : [handler],
   };
 }

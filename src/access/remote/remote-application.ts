@@ -6,10 +6,12 @@ import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../../engine/authorization.js";
+import type { RefAction } from "../../engine/identity.js";
 import type { Identity, PushCommand } from "../../engine/push.js";
 import { parseRepositoryName } from "../../storage/contracts/repository-name.js";
 import type { Credentials } from "../credentials.js";
 import { nameOfPath, type ResolveRepository } from "../repository-resolver.js";
+import { createPushDecisions, type ExactPush } from "./push-decisions.js";
 import { readAuthenticateAnswer, readAuthorizeAnswer, readResolveAnswer } from "./remote-answers.js";
 import { createRemoteCaller, RemoteFailure } from "./remote-call.js";
 import { checkRemoteOptions, type RemoteOptions } from "./remote-options.js";
@@ -34,6 +36,8 @@ export interface RemoteApplication {
       ) => Promise<Identity | undefined>)
     | undefined;
   readonly authorize: Authorize | undefined;
+  /** With `exactActions`, to be called before policies look at a push. */
+  readonly exactPush: ExactPush | undefined;
   /** @throws access/unavailable */
   readonly resolveRepository: ResolveRepository | undefined;
 }
@@ -98,16 +102,16 @@ export function createRemoteApplication(
     }
   }
 
-  // Policies ask ref by ref; the answer was for all refs of the push.
-  const decided = new WeakMap<PushCommand, Promise<AuthorizationAnswer>>();
-
-  async function decide(request: AuthorizationRequest): Promise<AuthorizationAnswer> {
+  async function decide(
+    request: AuthorizationRequest,
+    actions?: ReadonlyMap<PushCommand, RefAction>,
+  ): Promise<AuthorizationAnswer> {
     const { identity, operation, repository, commands } = request;
     const refs = commands === undefined ? "" : ` (${commands.length} refs)`;
     const what = `${operation} '${repository}'${refs} for ${identity.user ?? "anonymous"}`;
     const startedMs = performance.now();
     try {
-      const answer = await ask("authorize", authorizeQuestion(request), readAuthorizeAnswer);
+      const answer = await ask("authorize", authorizeQuestion(request, actions), readAuthorizeAnswer);
       tell(
         "info",
         `${what} ${answer.allowed ? "allowed" : `denied: ${answer.reason}`} (${since(startedMs)})`,
@@ -118,16 +122,7 @@ export function createRemoteApplication(
       return UNDECIDED;
     }
   }
-
-  const authorize: Authorize = (request) => {
-    const { commands = [] } = request;
-    const [first] = commands;
-    const before = first === undefined ? undefined : decided.get(first);
-    if (before !== undefined && commands.every((command) => decided.get(command) === before)) return before;
-    const answer = decide(request);
-    for (const command of commands) decided.set(command, answer);
-    return answer;
-  };
+  const { authorize, exactPush } = createPushDecisions(decide, options.exactActions);
 
   const resolveRepository: ResolveRepository = async (name, request) => {
     const what = `the name '${name}' for ${request.identity.user ?? "anonymous"}`;
@@ -150,6 +145,7 @@ export function createRemoteApplication(
     resolveRepository: options.resolve ? resolveRepository : undefined,
     authenticate: options.authenticate ? authenticate : undefined,
     authorize: options.authorize ? authorize : undefined,
+    exactPush: options.authorize ? exactPush : undefined,
   };
 }
 

@@ -12,6 +12,12 @@ export interface RemoteOptions {
   readonly authenticate?: boolean;
   /** Ask for every decision that no policy makes. @default true */
   readonly authorize?: boolean;
+  /**
+   * Ask about the refs of a push when its objects are there: what is a forced update is then told as `force`. What may
+   * not be pushed is uploaded first.
+   * @default false
+   */
+  readonly exactActions?: boolean;
   /** Ask which repository a public name stands for. @default false */
   readonly resolve?: boolean;
   /** Absolute directories in which an answered `fullPath` may lie. @default the directory of repositories */
@@ -42,7 +48,13 @@ const NUMBERS = {
   cacheSecondsMax: { value: 60, min: 0, max: 86_400 },
   answerBytesMax: { value: 65_536, min: 64, max: 16_777_216 },
 } as const;
-const SWITCHES = { authenticate: true, authorize: true, resolve: false, insecure: false } as const;
+const SWITCHES = {
+  authenticate: true,
+  authorize: true,
+  resolve: false,
+  exactActions: false,
+  insecure: false,
+} as const;
 const SECRET_LENGTH_MIN = 16;
 
 /** @throws server/bad-configuration */
@@ -59,6 +71,7 @@ export function checkRemoteOptions(options: unknown): CheckedRemoteOptions {
     authenticate: switchOf(given, "authenticate"),
     authorize: switchOf(given, "authorize"),
     resolve: switchOf(given, "resolve"),
+    exactActions: switchOf(given, "exactActions"),
     insecure: switchOf(given, "insecure"),
   };
   return {

@@ -1,6 +1,7 @@
 /** What the application is asked, as JSON. Specification: docs/remote-contract.openapi.json */
 import type { AuthorizationRequest } from "../../engine/authorization.js";
-import type { Identity } from "../../engine/identity.js";
+import type { Identity, RefAction } from "../../engine/identity.js";
+import type { PushCommand } from "../../engine/push.js";
 import type { Credentials } from "../credentials.js";
 import { possibleActions } from "../ref-rules.js";
 import type { ResolveRequest } from "../repository-resolver.js";
@@ -22,8 +23,14 @@ export function authenticateQuestion(
   });
 }
 
-/** All refs of a push in one question. What is an update may be a forced one: the objects are not there yet. */
-export function authorizeQuestion(request: AuthorizationRequest): string {
+/**
+ * All refs of a push in one question.
+ * @param actions without them the objects are not there yet, and what is told as an update may be a forced one
+ */
+export function authorizeQuestion(
+  request: AuthorizationRequest,
+  actions?: ReadonlyMap<PushCommand, RefAction>,
+): string {
   const { identity, repository, operation, commands, address, transport } = request;
   return JSON.stringify({
     version: 1,
@@ -37,7 +44,7 @@ export function authorizeQuestion(request: AuthorizationRequest): string {
             name: command.name,
             old: command.oldOid,
             new: command.newOid,
-            action: possibleActions(command)[0] ?? "update",
+            action: actions?.get(command) ?? possibleActions(command)[0] ?? "update",
           })),
         }),
     address: address ?? null,
