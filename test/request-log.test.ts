@@ -88,6 +88,22 @@ describe("the log", () => {
     expect(fields["bytesOut"]).toBeGreaterThan(100);
   });
 
+  it("has the same over git://", async () => {
+    server = createGitServer({
+      repositories: createMemoryRepositoryStore(),
+      autoCreate: "push",
+      gitDaemon: { exportAll: true, receivePack: true },
+      log: (entry) => void entries.push(entry),
+    });
+    const { git } = await server.listen({ http: 0, git: 0 });
+    await work.run("push", "-q", `${git?.url}/app.git`, "main");
+    const fields = await line("receive-pack");
+    expect(fields).toMatchObject({ transport: "git", repository: "app", outcome: "ok", pushedObjects: 2 });
+    expect(fields["bytesIn"]).toBeGreaterThan(100);
+    expect((await work.try("ls-remote", `${git?.url}/none.git`)).status).toBe(128);
+    await expect.poll(() => lines().map(({ outcome }) => outcome)).toEqual(["ok", "not-found"]);
+  });
+
   it("holds no secret that came in a target or a header", async () => {
     const { url } = await start({ authenticate: () => undefined });
     const authorization = `Basic ${Buffer.from(`ada:${SECRET}`).toString("base64")}`;

@@ -47,9 +47,10 @@ export function uploadPackContext(
 }
 
 export function uploadArchiveContext(exchange: ServiceExchange, call: ServiceCall): UploadArchiveContext {
-  const { host, signal } = exchange;
+  const { host, signal, caller } = exchange;
   const { repository, settings, isHiddenRef } = call;
-  return { repository, settings, isHiddenRef, limits: host.limits, requestBytes: host.requestBytes, signal };
+  const { limits, requestBytes } = host;
+  return { repository, settings, isHiddenRef, limits, requestBytes, signal, activity: caller.activity };
 }
 
 export function receivePackContext(

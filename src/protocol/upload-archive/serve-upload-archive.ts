@@ -5,6 +5,7 @@
  *     ACK LF 0000            then side-band: band 1 the archive, band 2 names (`-v`), band 3 what went wrong; 0000
  *     NACK <why> LF          in place of ACK: nothing was begun
  */
+import { inStep } from "../../base/activity.js";
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
 import { matchesAnything } from "../../engine/archive/find-path.js";
 import { createFormatSubstitution } from "../../engine/archive/format-substitution.js";
@@ -48,13 +49,14 @@ export async function serveUploadArchive(
       const resolved = await resolve(context, snapshot, asked);
       await output.write(...ACKNOWLEDGED);
       isAcknowledged = true;
-      await send(context, sideBand, { asked, resolved, snapshot });
+      const about = { asked, resolved, snapshot };
+      await inStep(context.activity, "send", () => send(context, sideBand, about));
     }
     await sideBand.flush();
     return {};
   } catch (failure) {
     if (signal.aborted) throw failure;
-    const text = describeForPeer(failure);
+    const text = describeForPeer(failure, context.activity);
     if (isAcknowledged) await sideBand.fatal(`fatal: ${text}\n`);
     else await output.write(encodePktLine(`NACK ${text}\n`));
     return { failure };

@@ -1,4 +1,5 @@
 /** What upload-archive is told by its transport. */
+import type { Activity } from "../../base/activity.js";
 import type { SharedBudget } from "../../base/shared-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { Repository } from "../../storage/contracts/repository.js";
@@ -11,6 +12,8 @@ export interface UploadArchiveContext {
   readonly limits: Limits;
   /** What the requests of all callers may hold together. @default without bound */
   readonly requestBytes?: SharedBudget | undefined;
+  /** Steps are made known to it, and its id to the person when the server is at fault. @default nobody looks on */
+  readonly activity?: Activity | undefined;
   /** Fires when the client leaves or the server gives up. */
   readonly signal: AbortSignal;
   /** Hides refs from this caller, besides what `uploadpack.hideRefs` and `transfer.hideRefs` hide. */

@@ -6,11 +6,13 @@
 import { randomUUID } from "node:crypto";
 import type { Socket } from "node:net";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
-import { encodePktLine, PktLineReader } from "../../protocol/wire/pkt-line.js";
+import { encodePktLine, type Packet, PktLineReader } from "../../protocol/wire/pkt-line.js";
 import { converse } from "../conversation.js";
+import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
 import { describeFailure } from "../http/status.js";
 import { peerAddressOf } from "../proxied-connections.js";
+import { beginRequest } from "../observed-request.js";
 import { readReadable } from "../readable-source.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import type { ServiceHost } from "../service-host.js";
@@ -48,12 +50,7 @@ export function serveConnection(socket: Socket, options: DaemonOptions): DaemonC
   const signal = AbortSignal.any([left.signal, host.closing]);
   const { idleTimeoutMs } = limits;
   const output = createWritableSink(socket, { idleTimeoutMs, signal, onFirstWrite: () => undefined });
-  const exchange: ServiceExchange = {
-    host,
-    caller: { identity: { user: undefined }, address: peerAddressOf(socket), transport: "git" },
-    signal,
-    sessionId: randomUUID(),
-  };
+  const address = peerAddressOf(socket);
   let hasAsked = false;
   const deadline = Number.isFinite(limits.headerTimeoutMs)
     ? setTimeout(() => socket.destroy(), Math.min(limits.headerTimeoutMs, 0x7fff_ffff))
@@ -64,19 +61,26 @@ export function serveConnection(socket: Socket, options: DaemonOptions): DaemonC
     limitName: "a git:// request",
   });
   void (async () => {
-    let request: DaemonRequest | undefined;
-    try {
-      const packet = await reader.next();
-      clearTimeout(deadline);
-      hasAsked = true;
-      if (packet.kind === "data") {
-        request = parseDaemonRequest(packet.payload);
-        await serveRequest(exchange, request, { options, reader, socket, output });
-      } else if (packet.kind !== "eof") {
-        throw new GitwharfError("protocol/bad-request", "the request is none of git://: it is empty");
+    const first = await outcomeOfNext(reader);
+    clearTimeout(deadline);
+    hasAsked = true;
+    // Who connects and leaves has asked for nothing.
+    if ("error" in first || first.packet.kind !== "eof") {
+      const requestId = randomUUID();
+      const { activity, end } = beginRequest(host, { requestId, transport: "git", address });
+      const caller = { identity: { user: undefined }, address, transport: "git", activity } as const;
+      const exchange: ServiceExchange = { host, caller, signal, sessionId: requestId };
+      let request: DaemonRequest | undefined;
+      let answer: string;
+      try {
+        if ("error" in first) throw first.error;
+        request = requestOf(first.packet);
+        answer = await serveRequest(exchange, request, { options, reader, socket, output });
+      } catch (error) {
+        activity.failed(error);
+        answer = await tell(exchange, output, { request, error });
       }
-    } catch (error) {
-      await tell(exchange, output, { request, error });
+      end(`git${shownRequest(request)} ${answer}`);
     }
     await finish(socket, output);
   })();
@@ -88,6 +92,23 @@ export function serveConnection(socket: Socket, options: DaemonOptions): DaemonC
   };
 }
 
+async function outcomeOfNext(
+  reader: PktLineReader,
+): Promise<{ readonly packet: Packet } | { readonly error: unknown }> {
+  try {
+    return { packet: await reader.next() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** @throws protocol/bad-request and what `parseDaemonRequest` throws */
+function requestOf(packet: Packet): DaemonRequest {
+  if (packet.kind === "data") return parseDaemonRequest(packet.payload);
+  throw new GitwharfError("protocol/bad-request", "the request is none of git://: it is empty");
+}
+
+/** @returns how it ended, for the log */
 async function serveRequest(
   exchange: ServiceExchange,
   request: DaemonRequest,
@@ -97,11 +118,11 @@ async function serveRequest(
     readonly socket: Socket;
     readonly output: WritableSink;
   },
-): Promise<void> {
+): Promise<string> {
   const { options, reader, socket, output } = at;
-  const { service, gitProtocol, path } = request;
+  const { service, gitProtocol } = request;
   const { host, caller } = exchange;
-  const started = performance.now();
+  const { activity } = caller;
   await host.rates.admitAddress(caller.address);
   const isEnabled =
     service === "git-upload-pack" ||
@@ -115,33 +136,29 @@ async function serveRequest(
   if (!(await options.isExported(name))) {
     throw new GitwharfError("storage/not-found", `repository '${name}' is not exported`);
   }
-  const streams = { input: reader.rest(), output };
+  const streams = { input: countInput(reader.rest(), activity), output: countOutput(output, activity) };
   const { failure } = await converse(exchange, { service, name, gitProtocol, streams });
-  host.log({
-    level: "info",
-    message: `git ${service} ${formatControlText(path.slice(0, 300))} ${failure === undefined ? "served" : "failed"}`,
-    fields: { address: caller.address, milliseconds: Math.round(performance.now() - started) },
-  });
+  return failure === undefined ? "served" : "failed";
 }
 
-/** Refusals that would tell what exists are all told alike. */
+function shownRequest(request: DaemonRequest | undefined): string {
+  return request === undefined ? "" : ` ${request.service} ${formatControlText(request.path.slice(0, 300))}`;
+}
+
+/** Refusals that would tell what exists are all told alike. @returns how it ended, for the log */
 async function tell(
   { host, caller }: ServiceExchange,
   output: WritableSink,
   about: { readonly request: DaemonRequest | undefined; readonly error: unknown },
-): Promise<void> {
+): Promise<string> {
   const { request, error } = about;
-  const what =
-    request === undefined ? "" : ` ${request.service} ${formatControlText(request.path.slice(0, 300))}`;
-  const { status, text } = describeFailure(error);
+  const requestId = caller.activity?.requestId;
+  const { status, text } = describeFailure(error, requestId);
   const isOurs =
     status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy");
-  host.log({
-    level: isOurs ? "error" : "info",
-    message: `git${what} refused: ${formatControlText(text)}`,
-    fields: { address: caller.address },
-    ...(isOurs ? { error } : {}),
-  });
+  if (isOurs) {
+    host.log({ level: "error", message: `git${shownRequest(request)} failed`, error, fields: { requestId } });
+  }
   const isHidden =
     request !== undefined &&
     isGitwharfError(error, "storage/not-found", "storage/bad-name", "protocol/service-disabled");
@@ -151,6 +168,7 @@ async function tell(
   } catch {
     // It has gone.
   }
+  return `refused: ${formatControlText(text)}`;
 }
 
 async function finish(socket: Socket, output: WritableSink): Promise<void> {
