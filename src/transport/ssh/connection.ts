@@ -10,7 +10,7 @@ import type { ServiceHost } from "../service-host.js";
 import { needsStrictKeyExchange } from "./algorithms.js";
 import { authenticate, type SshLogin } from "./authentication.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
-import { announceSignatureAlgorithms, connectionParts, packetSizeOf } from "./library.js";
+import { announceSignatureAlgorithms, connectionParts, mendFirstGuess, packetSizeOf } from "./library.js";
 import { serveSession } from "./session.js";
 
 export interface SshConnectionOptions {
@@ -154,6 +154,7 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
     attach(attached) {
       connection = attached;
       announceSignatureAlgorithms(attached);
+      mendFirstGuess(attached);
       attached.on("error", () => end());
       let keyExchanges = 0;
       attached.on("handshake", ({ cs, sc }) => {

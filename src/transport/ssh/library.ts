@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { createRequire } from "node:module";
 import type { Connection, ServerChannel, Session } from "ssh2";
 import { SIGNATURE_ALGORITHMS } from "../../access/ssh-public-key.js";
-import { encodeSshString } from "../../access/ssh-wire.js";
+import { encodeSshString, SshReader } from "../../access/ssh-wire.js";
 import { GitwharfError } from "../../base/errors.js";
 
 export interface LibraryProtocol {
@@ -17,7 +17,10 @@ export interface LibraryProtocol {
   /** There while keys are exchanged: what is sent waits in memory then. */
   readonly _kexinit: unknown;
   readonly _queue: readonly unknown[] | undefined;
-  readonly _kex: { remoteExtInfoEnabled: boolean } | undefined;
+  readonly _kex: { remoteExtInfoEnabled: boolean; readonly _remoteKexinit: Buffer | undefined } | undefined;
+  readonly _offer: {
+    readonly lists: Readonly<Record<"kex" | "serverHostKey", { readonly array: readonly string[] }>>;
+  };
   readonly _strictMode: boolean | undefined;
   readonly _packetRW: {
     readonly write: {
@@ -84,6 +87,39 @@ export function announceSignatureAlgorithms(connection: Connection): void {
     if (wanted) sendExtensions(protocol);
     original.apply(protocol, args);
   };
+}
+
+/**
+ * A client may send its half of a key exchange along with its lists, on the guess that the first names of both sides are
+ * the same (Dropbear does). The library drops that packet also when the guess is right, and both sides then wait for
+ * ever. Specification: RFC 4253, section 7.
+ */
+export function mendFirstGuess(connection: Connection): void {
+  const protocol = connectionParts(connection)._protocol;
+  let hasGuessed = false;
+  Object.defineProperty(protocol, "_skipNextInboundPacket", {
+    set(value: boolean) {
+      hasGuessed = value;
+    },
+    get(): boolean {
+      const isDropped = hasGuessed && !isGuessRight(protocol);
+      hasGuessed = isDropped;
+      return isDropped;
+    },
+  });
+}
+
+/**
+ *   OFFSET  SIZE  MEANING
+ *   0       1     SSH_MSG_KEXINIT
+ *   1       16    cookie
+ *   17      …     lists of names: key exchange, host key, …
+ */
+function isGuessRight({ _kex, _offer: { lists } }: LibraryProtocol): boolean {
+  if (_kex?._remoteKexinit === undefined) return false;
+  const reader = new SshReader(_kex._remoteKexinit.subarray(17));
+  const firstName = (): string | undefined => reader.text().split(",")[0];
+  return firstName() === lists.kex.array[0] && firstName() === lists.serverHostKey.array[0];
 }
 
 /** RFC 8308. It is the first packet after the keys are new. */
