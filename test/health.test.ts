@@ -1,4 +1,6 @@
 /** The listener for who looks after a server: health, readiness, metrics, and what it says while the server closes. */
+import { once } from "node:events";
+import { connect } from "node:net";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -89,6 +91,18 @@ describe("the listener for operators", () => {
   it("is not there unless it is asked for", async () => {
     server = createGitServer({ repositories: createMemoryRepositoryStore() });
     expect((await server.listen({ http: 0 })).metrics).toBeUndefined();
+  });
+
+  it("turns away whom it has no room for", async () => {
+    const { metrics } = await start();
+    const open = Array.from({ length: 65 }, () => connect(metrics?.port ?? 0, "127.0.0.1"));
+    try {
+      const closed = open.map((socket) => once(socket.on("error", () => undefined).resume(), "close"));
+      await Promise.race(closed);
+      expect(open.filter((socket) => !socket.destroyed)).toHaveLength(64);
+    } finally {
+      for (const socket of open) socket.destroy();
+    }
   });
 
   it("is not ready when the repositories are lost, and says why in the log", async () => {

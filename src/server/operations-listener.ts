@@ -40,15 +40,18 @@ export async function listenForOperations(
   address: ListenAddress,
   options: OperationsOptions,
 ): Promise<OperationsListener> {
-  const server = createServer((request, response) => {
-    answerOf(request, options)
-      .catch((error: unknown): Answer => {
-        options.onFailure(error);
-        return plain(500, "failed");
-      })
-      .then((answer) => send(request, response, answer))
-      .catch(options.onFailure);
-  });
+  const server = createServer(
+    { connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 4 },
+    (request, response) => {
+      answerOf(request, options)
+        .catch((error: unknown): Answer => {
+          options.onFailure(error);
+          return plain(500, "failed");
+        })
+        .then((answer) => send(request, response, answer))
+        .catch(options.onFailure);
+    },
+  );
   server.maxConnections = CONNECTIONS_MAX;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = REQUEST_TIMEOUT_MS;
