@@ -240,15 +240,33 @@ it("ends at its limits", async () => {
   const archive = (archiveEntriesMax: number, archiveSizeBytesMax: number): Promise<Buffer> =>
     byUs(path, { format: "tar", limits: { archiveEntriesMax, archiveSizeBytesMax } });
   await expect(archive(3, 15)).resolves.toHaveLength(10_240);
-  await expect(archive(2, 15)).rejects.toThrow(/more than 2 entries.*archiveEntriesMax/);
-  await expect(archive(3, 14)).rejects.toThrow(/more than 14 bytes.*archiveSizeBytesMax/);
+  await expect(archive(2, 15)).rejects.toThrow(/more entries than.*archiveEntriesMax/);
+  for (const name of ["d/x", "d/y", "e/x", "e/y"]) {
+    mkdirSync(dirname(join(path, name)), { recursive: true });
+    writeFileSync(join(path, name), "");
+  }
+  await git.run("add", "-A");
+  await git.run("commit", "-q", "-m", "Second");
+  await expect(archive(9, 15)).resolves.toHaveLength(10_240);
+  await expect(archive(8, 15)).rejects.toThrow(/more than 8 entries.*archiveEntriesMax/);
+  await expect(archive(9, 14)).rejects.toThrow(/more than 14 bytes.*archiveSizeBytesMax/);
 });
 
-it.each([["../x"], ["/x"], [":(icase)x"], [":(attr:x)y"], [":(glob"], [""], [":(glob,literal)x"]])(
-  "does not take the pathspec %s",
-  (spec) => {
-    expect(() => parsePathSelection([spec])).toThrow(
-      expect.objectContaining({ code: "protocol/bad-request" }),
-    );
-  },
-);
+it.each([
+  ["../x"],
+  ["/x"],
+  [":(icase)x"],
+  [":(attr:x)y"],
+  [":(glob"],
+  [""],
+  [":(glob,literal)x"],
+  [":(glob"],
+])("does not take the pathspec %s", (spec) => {
+  expect(() => parsePathSelection([spec])).toThrow(expect.objectContaining({ code: "protocol/bad-request" }));
+});
+
+it("does not take pathspecs that are long together", () => {
+  const specs = ["a", "b"].map((letter) => letter.repeat(8192));
+  expect(() => parsePathSelection(specs)).not.toThrow();
+  expect(() => parsePathSelection([...specs, "c"])).toThrow(/more than 16384 characters/);
+});

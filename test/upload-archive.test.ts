@@ -331,7 +331,7 @@ describe("a raw request", () => {
 
   it("whose archive reaches a limit ends on band 3", async () => {
     const { answer, failure } = await serve(`${argument("main")}0000`, { archiveEntriesMax: 2 });
-    expect(answer).toMatch(/\x03fatal: the archive has more than 2 entries.*\n$/);
+    expect(answer).toMatch(/\x03fatal: the trees on one path have more entries.*\n$/);
     expect(failure).toMatchObject({ code: "base/limit-exceeded" });
   });
 

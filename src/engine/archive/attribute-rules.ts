@@ -18,6 +18,7 @@ export interface AttributeRule {
   /** Without a slash, a pattern is for the last part of a path; with one, for the path from here. */
   readonly forName: boolean;
   readonly pattern: Wildmatch;
+  readonly patternLength: number;
   readonly states: AttributeStates;
 }
 
@@ -57,6 +58,7 @@ export function parseAttributeRules(data: Buffer, wanted: ReadonlySet<string>): 
       onlyDirectories,
       forName,
       pattern: compileWildmatch(pattern, { path: !forName }),
+      patternLength: pattern.length,
       states,
     });
     if (rules.length > RULES_MAX) {

@@ -2,6 +2,7 @@
  * What `.gitattributes` in a tree say about a path: files nearer to the path first, in each the last line first.
  * Specification: gitattributes. Attributes from outside the tree (`info/attributes`, the machine's) do not count here.
  */
+import type { WorkBudget } from "../fetch/work-budget.js";
 import type { AttributeFile, AttributeStates, AttributeValue } from "./attribute-rules.js";
 
 /** Those that an archive asks about; `binary` is a macro for two of them. */
@@ -35,13 +36,16 @@ export interface AttributeLevel {
 export type Attributes = ReadonlyMap<string, AttributeValue>;
 
 const NONE: Attributes = new Map();
+const STEPS_PER_UNIT = 2000;
+const UNITS_PER_RULE = 0.03;
 
 /** @param levels outermost first: those of the directories that lead to the path */
-export function attributesOf(
+export async function attributesOf(
   levels: readonly AttributeLevel[],
   path: string,
-  isDirectory: boolean,
-): Attributes {
+  about: { readonly isDirectory: boolean; readonly budget: WorkBudget },
+): Promise<Attributes> {
+  const { isDirectory, budget } = about;
   if (levels.length === 0) return NONE;
   const found = new Map<string, AttributeValue>();
   const macros = macrosOf(levels);
@@ -61,7 +65,11 @@ export function attributesOf(
     for (let j = file.rules.length - 1; j >= 0; j--) {
       const rule = file.rules[j] as AttributeFile["rules"][number];
       if (rule.onlyDirectories && !isDirectory) continue;
-      if (rule.pattern.matches(rule.forName ? name : fromHere)) take(rule.states);
+      const text = rule.forName ? name : fromHere;
+      // A pattern may be long, and so may a path.
+      if (budget.spend((rule.patternLength * text.length) / STEPS_PER_UNIT + UNITS_PER_RULE))
+        await budget.pause();
+      if (rule.pattern.matches(text)) take(rule.states);
     }
   }
   return found;

@@ -11,13 +11,14 @@ export async function findTreeAt(
   objects: ObjectReader,
   tree: ObjectId,
   path: string,
+  entriesMax: number,
 ): Promise<Pick<TreeRow, "mode" | "oid"> | undefined> {
   let at: Pick<TreeRow, "mode" | "oid"> = { mode: MODE_TREE, oid: tree };
   const segments = path.split("/").filter((segment) => segment !== "");
   if (segments.length > TREE_DEPTH_MAX) return undefined;
   for (const segment of segments) {
     if (at.mode !== MODE_TREE) return undefined;
-    const found = (await readTreeRows(objects, at.oid)).find(({ name }) => name === segment);
+    const found = (await readTreeRows(objects, at.oid, entriesMax)).find(({ name }) => name === segment);
     if (found === undefined) return undefined;
     at = found;
   }
@@ -36,24 +37,28 @@ export async function matchesAnything(
 ): Promise<boolean> {
   const { selection, entriesMax, signal } = options;
   const budget = new WorkBudget({ signal });
-  const open = [{ rows: await readTreeRows(objects, tree), next: 0, directory: "" }];
+  const open = [{ rows: await readTreeRows(objects, tree, entriesMax), next: 0, directory: "" }];
+  let openRows = open[0]?.rows.length ?? 0;
   let entries = 0;
   for (let level = open.at(-1); level !== undefined; level = open.at(-1)) {
     const row = level.rows[level.next++];
     if (row === undefined) {
+      openRows -= level.rows.length;
       open.pop();
       continue;
     }
     // The archive itself will break off there.
     if (++entries > entriesMax) return true;
-    if (budget.spend(1)) await budget.pause();
+    if (budget.spend(1 + selection.cost(level.directory.length))) await budget.pause();
     const path = level.directory + row.name;
     const kind = row.mode === MODE_TREE ? "directory" : row.mode === MODE_GITLINK ? "submodule" : "file";
     if (selection.matches(path, kind)) return true;
     if (kind !== "directory" || !selection.mayHold(path)) continue;
     if (open.length > TREE_DEPTH_MAX)
       throw malformedTree(`its trees are nested deeper than ${TREE_DEPTH_MAX}`);
-    open.push({ rows: await readTreeRows(objects, row.oid), next: 0, directory: `${path}/` });
+    const rows = await readTreeRows(objects, row.oid, entriesMax - openRows);
+    openRows += rows.length;
+    open.push({ rows, next: 0, directory: `${path}/` });
   }
   return false;
 }

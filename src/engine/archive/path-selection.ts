@@ -10,9 +10,15 @@ export interface PathSelection {
   matches(path: string, kind: "file" | "directory" | "submodule"): boolean;
   /** False for a directory in which nothing can match. */
   mayHold(directory: string): boolean;
+  /** Units of work that matching takes for a path of so many characters. */
+  cost(pathLength: number): number;
 }
 
-export const EVERYTHING: PathSelection = { matches: () => true, mayHold: () => true };
+export const EVERYTHING: PathSelection = { matches: () => true, mayHold: () => true, cost: () => 0 };
+
+/** Of all pathspecs together: matching takes as long as they are. */
+const CHARACTERS_MAX = 16_384;
+const STEPS_PER_UNIT = 2000;
 
 interface Item {
   readonly excludes: boolean;
@@ -28,6 +34,13 @@ interface Item {
 /** @throws protocol/bad-request */
 export function parsePathSelection(specs: readonly string[]): PathSelection {
   if (specs.length === 0) return EVERYTHING;
+  const characters = specs.reduce((sum, spec) => sum + spec.length, 0);
+  if (characters > CHARACTERS_MAX) {
+    throw new GitwharfError(
+      "base/limit-exceeded",
+      `the pathspecs have more than ${CHARACTERS_MAX} characters together`,
+    );
+  }
   const items = specs.map(parseItem);
   const included = items.filter((item) => !item.excludes);
   const excluded = items.filter((item) => item.excludes);
@@ -37,7 +50,12 @@ export function parsePathSelection(specs: readonly string[]): PathSelection {
     if (path === text) return !(item.onlyInside && isFile);
     return item.pattern?.matches(path) === true;
   };
+  const patternCharacters = items.reduce(
+    (sum, { pattern, text }) => sum + (pattern === undefined ? 0 : text.length),
+    0,
+  );
   return {
+    cost: (pathLength) => (patternCharacters * pathLength) / STEPS_PER_UNIT,
     matches(path, kind) {
       const isFile = kind === "file";
       if (excluded.some((item) => isIn(item, path, isFile))) return false;

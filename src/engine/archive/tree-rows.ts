@@ -16,14 +16,24 @@ export interface TreeRow {
   readonly oid: ObjectId;
 }
 
-/** @throws object/malformed, object/corrupt */
-export async function readTreeRows(objects: ObjectReader, oid: ObjectId): Promise<readonly TreeRow[]> {
+/** @throws object/malformed, object/corrupt, base/limit-exceeded */
+export async function readTreeRows(
+  objects: ObjectReader,
+  oid: ObjectId,
+  rowsMax: number,
+): Promise<readonly TreeRow[]> {
   const data = await readObjectOf(objects, oid, "tree");
   const rows: TreeRow[] = [];
   forEachTreeEntry(data, objects.objectFormat, (mode, nameStart, nameEnd, oidOffset) => {
     const name = data.toString("latin1", nameStart, nameEnd);
     if (name === "." || name === ".." || /^\.git$/i.test(name) || name.includes("/"))
       throw malformedTree(`an entry is called '${name.slice(0, 60)}'`);
+    if (rows.length >= rowsMax) {
+      throw new GitwharfError(
+        "base/limit-exceeded",
+        "the trees on one path have more entries than the server's limit (archiveEntriesMax)",
+      );
+    }
     rows.push({ mode: canonicalMode(mode), name, oid: objectIdAt(data, oidOffset, objects.objectFormat) });
   });
   return rows;

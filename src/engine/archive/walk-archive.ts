@@ -28,8 +28,8 @@ export interface ArchiveWalk {
 }
 
 const ATTRIBUTES_BYTES_MAX = 4 * 1024 * 1024;
-/** Rules that are matched in the time of one unit of work. */
-const RULES_PER_UNIT = 30;
+/** A zip cannot hold longer ones. */
+const PATH_BYTES_MAX = 65_535;
 
 interface Level {
   readonly rows: readonly TreeRow[];
@@ -38,7 +38,6 @@ interface Level {
   readonly directory: string;
   readonly oid: ObjectId;
   readonly attributes: readonly AttributeLevel[];
-  readonly rules: number;
   isWritten: boolean;
 }
 
@@ -60,20 +59,28 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
     isText: undefined,
   });
   if (prefix.endsWith("/")) {
-    yield directoryEntry(prefix.replace(/\/+$/, "/"), walk.tree);
+    let end = prefix.length;
+    while (end > 1 && prefix[end - 2] === "/") end--;
+    yield directoryEntry(prefix.slice(0, end), walk.tree);
   }
-  const root = await openLevel(walk, walk.tree, undefined, "");
+  const root = await openLevel(walk, walk.tree, undefined, {
+    directory: "",
+    rowsMax: limits.archiveEntriesMax,
+  });
   root.isWritten = true;
   const levels = [root];
+  let openRows = root.rows.length;
   for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
     const row = level.rows[level.next++];
     if (row === undefined) {
+      openRows -= level.rows.length;
       levels.pop();
       continue;
     }
     count();
-    if (budget.spend(1 + level.rules / RULES_PER_UNIT)) await budget.pause();
     const path = level.directory + row.name;
+    if (path.length > PATH_BYTES_MAX) throw malformedTree(`a path is longer than ${PATH_BYTES_MAX} bytes`);
+    if (budget.spend(1 + selection.cost(path.length))) await budget.pause();
     const isTree = row.mode === MODE_TREE;
     if (
       isTree
@@ -81,13 +88,17 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
         : !selection.matches(path, row.mode === MODE_GITLINK ? "submodule" : "file")
     )
       continue;
-    const attributes = attributesOf(level.attributes, path, isTree || row.mode === MODE_GITLINK);
+    const isDirectory = isTree || row.mode === MODE_GITLINK;
+    const attributes = await attributesOf(level.attributes, path, { isDirectory, budget });
     const isLeftOut = attributes.get("export-ignore") === true;
     if (isTree) {
       if (isLeftOut) continue;
       if (levels.length > TREE_DEPTH_MAX)
         throw malformedTree(`its trees are nested deeper than ${TREE_DEPTH_MAX}`);
-      levels.push(await openLevel(walk, row.oid, level, `${path}/`));
+      const rowsMax = limits.archiveEntriesMax - openRows;
+      const inner = await openLevel(walk, row.oid, level, { directory: `${path}/`, rowsMax });
+      openRows += inner.rows.length;
+      levels.push(inner);
       continue;
     }
     // As git: also the directories of a file that is left out.
@@ -137,13 +148,13 @@ async function openLevel(
   walk: ArchiveWalk,
   oid: ObjectId,
   outer: Level | undefined,
-  directory: string,
+  at: { readonly directory: string; readonly rowsMax: number },
 ): Promise<Level> {
   const { objects } = walk;
-  const rows = await readTreeRows(objects, oid);
+  const { directory } = at;
+  const rows = await readTreeRows(objects, oid, at.rowsMax);
   const own = rows.find((row) => row.name === ".gitattributes" && (row.mode & 0o170000) === 0o100000);
   let attributes = outer?.attributes ?? [];
-  let rules = outer?.rules ?? 0;
   if (own !== undefined) {
     const header = await objects.readHeader(own.oid);
     if ((header?.sizeBytes ?? 0) > ATTRIBUTES_BYTES_MAX)
@@ -153,10 +164,9 @@ async function openLevel(
     const file = parseAttributeRules(await readObjectOf(objects, own.oid, "blob"), wanted);
     if (file.rules.length > 0 || file.macros.size > 0) {
       attributes = [...attributes, { file, directoryLength: directory.length }];
-      rules += file.rules.length;
     }
   }
-  return { rows, next: 0, directory, oid, attributes, rules, isWritten: false };
+  return { rows, next: 0, directory, oid, attributes, isWritten: false };
 }
 
 function tooMuch(what: string, limit: string): GitwharfError {

@@ -23,6 +23,7 @@ export interface TreeishContext {
   readonly objects: ObjectReader;
   readonly refs: VisibleRefs;
   readonly allowUnreachable: boolean;
+  readonly entriesMax: number;
 }
 
 /** @param treeish latin1 @throws protocol/bad-request, object/corrupt */
@@ -36,7 +37,7 @@ export async function resolveTreeish(context: TreeishContext, treeish: string): 
   if (start === undefined) throw bad(`no such ref: ${quoteLine(utf8)}`);
   const found = await treeOf(objects, start);
   if (colon < 0) return found;
-  const at = await findTreeAt(objects, found.tree, treeish.slice(colon + 1));
+  const at = await findTreeAt(objects, found.tree, treeish.slice(colon + 1), context.entriesMax);
   if (at === undefined) throw bad(`not a valid object name: ${quoteLine(treeish)}`);
   if (at.mode !== MODE_TREE) throw bad(`not a tree object: ${at.oid}`);
   return { tree: at.oid, origin: { commit: undefined, modifiedSeconds: nowSeconds() } };

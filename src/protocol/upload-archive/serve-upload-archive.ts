@@ -80,10 +80,12 @@ async function resolve(
   const { objects } = snapshot;
   const refs = visibleRefs(context, snapshot.refs);
   const { allowUnreachable } = settings.uploadArchive;
-  const resolved = await resolveTreeish({ objects, refs, allowUnreachable }, asked.treeish);
+  const entriesMax = limits.archiveEntriesMax;
+  const resolved = await resolveTreeish({ objects, refs, allowUnreachable, entriesMax }, asked.treeish);
+  // All together: there is a limit on that.
+  parsePathSelection(asked.paths);
   for (const path of asked.paths) {
     const selection = parsePathSelection([path]);
-    const entriesMax = limits.archiveEntriesMax;
     if (!(await matchesAnything(objects, resolved.tree, { selection, entriesMax, signal }))) {
       const shown = quoteLine(Buffer.from(path, "latin1").toString("utf8"));
       throw new GitwharfError("protocol/bad-request", `pathspec '${shown}' did not match any files`);
