@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   "access/malformed-key": { kind: "peer", retryable: false },
   "access/unauthenticated": { kind: "peer", retryable: false },
   "access/too-many-attempts": { kind: "peer", retryable: true },
+  "access/suspended": { kind: "peer", retryable: true },
   "access/too-many-requests": { kind: "peer", retryable: true },
   "access/unavailable": { kind: "operational", retryable: true },
   // server

@@ -12,6 +12,7 @@ import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
 import { keyCommand } from "./key-command.js";
 import { publicCommand } from "./public-command.js";
+import { panicCommand } from "./panic-command.js";
 import { receivePackCommand } from "./receive-pack-command.js";
 import { sshCommand } from "./ssh-command.js";
 import { serveCommand } from "./serve-command.js";
@@ -36,6 +37,7 @@ for (const command of [
   tokenCommand(),
   publicCommand(),
   explainCommand(),
+  panicCommand(),
   maintenanceCommand(),
   sshCommand(),
   authorizedKeysCommand(),

@@ -410,6 +410,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     collisionDetection: true,
     limits: true,
     rates: true,
+    panicFile: true,
     durability: true,
     log: true,
     http: true,

@@ -103,6 +103,11 @@ export interface GitServerOptions {
    * server is open to its own machine.
    */
   readonly rates?: RateOptions | false;
+  /**
+   * The file by which `gitwharf panic` refuses pushes and reads.
+   * @default `.gitwharf/panic.json` in the directory of the repositories; none for a store of your own
+   */
+  readonly panicFile?: string;
   /** Deviations from the default limits. */
   readonly limits?: Partial<Limits>;
   /**

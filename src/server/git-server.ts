@@ -3,9 +3,11 @@
  */
 import { createGrantHandler } from "../access/grant-handler.js";
 import { once } from "node:events";
+import { join } from "node:path";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
+import { createPanicSwitch } from "../access/panic-switch.js";
 import { createRateLimits } from "../access/rates/rate-limits.js";
 import { isLoopbackName } from "../access/open-access.js";
 import { createRepositoryResolver } from "../access/repository-resolver.js";
@@ -113,6 +115,9 @@ export function createGitServer(given: GitServerOptions): GitServer {
   ];
   if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
   const { isOpen, identify } = identification;
+  const panic = createPanicSwitch(panicFileOf(options));
+  // The last: what comes before may take its time.
+  handlers.push(panic.handler);
   const rates = createRateLimits({ rates: options.rates, isOpen, identify });
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
@@ -153,6 +158,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     isProxy: compileAddresses(options.trustedProxies ?? []),
     identify: (attempt) => rates.identify(attempt),
     rates,
+    panic,
     isOpen: identification.isOpen,
     hiddenRefsOf: policies.hiddenRefsOf,
     authorize: createAuthorizationPoint({
@@ -316,6 +322,11 @@ function trustedProxiesOf(options: GitServerOptions): ServiceHost["isTrustedProx
 async function abandoned(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, "abort");
   await setTimeoutPromise(1000, undefined, { ref: false });
+}
+
+function panicFileOf({ panicFile, repositories }: GitServerOptions): string | undefined {
+  if (panicFile !== undefined) return panicFile;
+  return typeof repositories === "string" ? join(repositories, ".gitwharf", "panic.json") : undefined;
 }
 
 /** What new repositories are like; a store of the caller's own may have another default of refs. */

@@ -68,6 +68,7 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
     service: options.service ?? (discovery ? DISCOVERIES : SERVICES)[operation],
     repository: askedFor,
   });
+  await host.panic.admit(operation);
   await host.rates.admitService(caller, { push: operation === "push", discovery });
   const name = await resolveName(options);
   if (name !== askedFor) caller.activity?.note({ repository: name });
@@ -207,6 +208,7 @@ export async function requireAuthorization(
   },
 ): Promise<void> {
   const { host, name, commands, caller, askedFor = name } = options;
+  await host.panic.admit(options.operation);
   const answer = await inStep(caller.activity, "authorize", () =>
     host.authorize({ ...requestOf(options), ...(commands === undefined ? {} : { commands }) }),
   );

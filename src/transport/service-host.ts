@@ -6,6 +6,7 @@ import type { ClientAddressOf } from "../access/client-address.js";
 import type { Credentials } from "../access/credentials.js";
 import type { ResolveRequest } from "../access/repository-resolver.js";
 import type { RequestObserver } from "../base/activity.js";
+import type { PanicSwitch } from "../access/panic-switch.js";
 import type { RateLimits } from "../access/rates/rate-limits.js";
 import type { SharedBudget } from "../base/shared-budget.js";
 import type { Limits } from "../base/limits.js";
@@ -65,6 +66,7 @@ export interface ServiceHost {
   /** Is this the address of a listed proxy? */
   readonly isProxy: (address: string) => boolean;
   readonly rates: RateLimits;
+  readonly panic: Pick<PanicSwitch, "admit">;
   readonly gate: RepositoryGate;
   readonly autoCreate: AutoCreate;
   /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */

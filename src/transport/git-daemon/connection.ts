@@ -155,7 +155,8 @@ async function tell(
   const requestId = caller.activity?.requestId;
   const { status, text } = describeFailure(error, requestId);
   const isOurs =
-    status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy");
+    status >= 500 &&
+    !isGitwharfError(error, "access/suspended", "base/aborted", "base/shutting-down", "server/busy");
   if (isOurs) {
     host.log({ level: "error", message: `git${shownRequest(request)} failed`, error, fields: { requestId } });
   }

@@ -182,7 +182,14 @@ function fail(
   // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
   if (
     status >= 500 &&
-    !isGitwharfError(error, "base/aborted", "access/unavailable", "base/shutting-down", "server/busy")
+    !isGitwharfError(
+      error,
+      "access/suspended",
+      "base/aborted",
+      "access/unavailable",
+      "base/shutting-down",
+      "server/busy",
+    )
   ) {
     host.log({
       level: "error",

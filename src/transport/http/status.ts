@@ -9,6 +9,7 @@ const STATUS: Record<ErrorCode, number> = {
   "access/denied": 403,
   "access/malformed-key": 400,
   "access/too-many-attempts": 429,
+  "access/suspended": 503,
   "access/too-many-requests": 429,
   "access/unauthenticated": 401,
   "access/unavailable": 503,

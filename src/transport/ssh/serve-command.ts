@@ -92,7 +92,10 @@ async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: C
 async function tell({ host, caller }: ServiceExchange, call: CommandCall, error: unknown): Promise<void> {
   const requestId = caller.activity?.requestId;
   const { status, text } = describeFailure(error, requestId);
-  if (status >= 500 && !isGitwharfError(error, "base/aborted", "base/shutting-down", "server/busy")) {
+  if (
+    status >= 500 &&
+    !isGitwharfError(error, "access/suspended", "base/aborted", "base/shutting-down", "server/busy")
+  ) {
     host.log({
       level: "error",
       message: `ssh ${shownCommand(call.text)} failed`,
