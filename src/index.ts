@@ -1,12 +1,14 @@
 /** gitwharf: a programmable Git server. This file is the public interface of the library. */
 export { createGitServer, type GitServer, type Listening } from "./server/git-server.js";
 export type { CommandRequest } from "./server/run-command.js";
+export type { GitDaemonOptions } from "./server/git-daemon-options.js";
 export type { SshServerOptions } from "./server/ssh-options.js";
 export type { GitServerOptions, ListenOptions } from "./server/git-server-options.js";
 export { VERSION } from "./server/version.js";
 export type { HttpListener } from "./transport/http/listener.js";
 export type { SshAlgorithms } from "./transport/ssh/algorithms.js";
 export type { LfsAccess, LfsAuthenticate, LfsRequest } from "./transport/ssh/lfs-authenticate.js";
+export type { DaemonListener } from "./transport/git-daemon/listener.js";
 export type { SshListener } from "./transport/ssh/listener.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";

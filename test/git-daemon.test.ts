@@ -190,6 +190,14 @@ describe("git:// with the real client", () => {
     expect(await raw.closed).toContain(`ERR ${NOT_EXPORTED}: /app`);
   });
 
+  it.each([{ export: true }, { exportAll: "yes" }, { interpolatedPath: 1 }, null])(
+    "does not take the options %j",
+    (gitDaemon) => {
+      const options = { repositories: "x", gitDaemon } as unknown as GitServerOptions;
+      expect(() => createGitServer(options)).toThrow(/gitDaemon/);
+    },
+  );
+
   it.each(["%D%X", "/%H", "%"])("does not take the interpolated path %s", (interpolatedPath) => {
     expect(() => createGitServer({ repositories: "x", gitDaemon: { interpolatedPath } })).toThrow(
       /interpolated path/,
