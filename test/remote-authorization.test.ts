@@ -1,6 +1,7 @@
 /** An application that is asked for every decision: what it says with the real client, and what becomes of its lies. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RemoteOptions } from "../src/access/remote/remote-options.js";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
@@ -16,6 +17,7 @@ import {
   SECRET,
   startRemoteApplication,
 } from "./support/remote-application.js";
+import { startServe } from "./support/serve-process.js";
 import { createSshClient } from "./support/ssh-client.js";
 import { makeSshKey } from "./support/ssh-keygen.js";
 
@@ -434,11 +436,54 @@ describe("an application that is away", () => {
     expect((await discover()).status).toBe(401);
   });
 
+  it("is asked so many questions at once, and so many wait", async () => {
+    await serve({ concurrencyMax: 1, queueMax: 1 });
+    const held: (() => void)[] = [];
+    let isHolding = true;
+    const arrived = new Promise<void>((resolve) => {
+      application.answer = (question, response) => {
+        if (!isHolding) return decide(question);
+        held.push(() => void response.end(JSON.stringify(decide(question))));
+        resolve();
+        return ANSWERED;
+      };
+    });
+    const first = discover();
+    await arrived;
+    const others = [discover(), discover()];
+    expect((await Promise.race(others)).status).toBe(403);
+    expect(messages()).toContain("1 questions wait already (queueMax)");
+    expect(application.asked).toHaveLength(1);
+    isHolding = false;
+    held[0]?.();
+    const statuses = (await Promise.all([first, ...others])).map(({ status }) => status);
+    expect(statuses.toSorted((a, b) => a - b)).toEqual([401, 401, 403]);
+  });
+
   it("denies when nobody listens", async () => {
     await serve({ url: "http://127.0.0.1:1/git", retries: 1 });
     expect((await discover(basic("ada"))).status).toBe(503);
     expect((await discover()).status).toBe(403);
     expect(messages()).toContain("the connection failed");
+  });
+});
+
+describe("the command line", () => {
+  it("takes the option from a configuration file", async () => {
+    const file = join(workspace.directory, "gitwharf.json");
+    writeFileSync(file, JSON.stringify({ remote: { url: application.url, secret: SECRET } }));
+    const served = await startServe(join(workspace.directory, "served"), "--config", file);
+    try {
+      url = served.url;
+      await app.run("push", "-q", as("ada"), "main");
+      expect((await discover(basic("ada"))).status).toBe(200);
+      expect((await discover(basic("ada", "wrong"))).status).toBe(401);
+      expect((await discover()).status).toBe(401);
+      expect((await discover(basic("bob"))).status).toBe(404);
+    } finally {
+      await served.end("SIGTERM");
+      expect(served.printed()).not.toContain(PASSWORD);
+    }
   });
 });
 

@@ -5,6 +5,8 @@
  */
 import {
   BrokenCircuitError,
+  bulkhead,
+  BulkheadRejectedError,
   circuitBreaker,
   ConsecutiveBreaker,
   ExponentialBackoff,
@@ -58,7 +60,7 @@ export function createRemoteCaller(options: CheckedRemoteOptions, events: Remote
   breaker.onBreak(() => events.onBreak());
   breaker.onReset(() => events.onReset());
   retries.onRetry((reason) => events.onRetry("error" in reason ? reason.error.message : "it gave no answer"));
-  const policy = wrap(retries, breaker);
+  const policy = wrap(bulkhead(options.concurrencyMax, options.queueMax), retries, breaker);
   return {
     async ask(path, body) {
       try {
@@ -66,6 +68,8 @@ export function createRemoteCaller(options: CheckedRemoteOptions, events: Remote
       } catch (error) {
         if (error instanceof BrokenCircuitError)
           throw new RemoteFailure("it did not answer lately and is left alone for a while");
+        if (error instanceof BulkheadRejectedError)
+          throw new RemoteFailure(`${options.queueMax} questions wait already (queueMax)`);
         throw error;
       }
     },

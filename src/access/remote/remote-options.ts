@@ -30,6 +30,10 @@ export interface RemoteOptions {
   readonly breakerFailures?: number;
   /** For so long. @default 10,000 */
   readonly breakerResetMs?: number;
+  /** Questions at once. @default 64 */
+  readonly concurrencyMax?: number;
+  /** Questions that wait for their turn; more are not asked, which lets nobody in. @default 1,024 */
+  readonly queueMax?: number;
   /** An answer's `max-age` counts up to here; 0 keeps no answer. @default 60 */
   readonly cacheSecondsMax?: number;
   /** Bytes of an answer. @default 65,536 */
@@ -45,6 +49,8 @@ const NUMBERS = {
   retries: { value: 2, min: 0, max: 10 },
   breakerFailures: { value: 5, min: 1, max: 1_000_000 },
   breakerResetMs: { value: 10_000, min: 1, max: 3_600_000 },
+  concurrencyMax: { value: 64, min: 1, max: 10_000 },
+  queueMax: { value: 1024, min: 0, max: 1_000_000 },
   cacheSecondsMax: { value: 60, min: 0, max: 86_400 },
   answerBytesMax: { value: 65_536, min: 64, max: 16_777_216 },
 } as const;
@@ -83,6 +89,8 @@ export function checkRemoteOptions(options: unknown): CheckedRemoteOptions {
     retries: numberOf(given, "retries"),
     breakerFailures: numberOf(given, "breakerFailures"),
     breakerResetMs: numberOf(given, "breakerResetMs"),
+    concurrencyMax: numberOf(given, "concurrencyMax"),
+    queueMax: numberOf(given, "queueMax"),
     cacheSecondsMax: numberOf(given, "cacheSecondsMax"),
     answerBytesMax: numberOf(given, "answerBytesMax"),
   };
