@@ -74,20 +74,26 @@ async function openSqlite(path: string): Promise<Kysely<Schema>> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   // Hashes of passwords are nobody else's to read.
   closeSync(openSync(path, "a", 0o600));
+  return retryWhileBusy(() => connectSqlite(path));
+}
+
+/** A connection that met another's lock is not used again: libsql may leave its statement unfinished, which no later one survives. */
+async function connectSqlite(path: string): Promise<Kysely<Schema>> {
   const { Kysely, SqliteDialect } = await loadKysely();
   const { migrate } = await loadMigrations();
   const Libsql = createRequire(import.meta.url)("libsql") as LibsqlConstructor;
   const database = new Libsql(path);
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
-  const prepare = async (): Promise<void> => {
-    for (const pragma of ["journal_mode = wal", "synchronous = full", "foreign_keys = on"])
-      database.exec(`pragma ${pragma}`);
-    await migrate(db, "sqlite");
-  };
   try {
     // SQLite would wait with the whole process, and the one it waits for may be this one.
-    database.exec("pragma busy_timeout = 0");
-    await retryWhileBusy(prepare);
+    for (const pragma of [
+      "busy_timeout = 0",
+      "journal_mode = wal",
+      "synchronous = full",
+      "foreign_keys = on",
+    ])
+      database.exec(`pragma ${pragma}`);
+    await migrate(db, "sqlite");
     // From here on every write is one statement.
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
     return db;
@@ -97,7 +103,7 @@ async function openSqlite(path: string): Promise<Kysely<Schema>> {
   }
 }
 
-async function retryWhileBusy(work: () => Promise<void>): Promise<void> {
+async function retryWhileBusy<Result>(work: () => Promise<Result>): Promise<Result> {
   for (let waitedMs = 0; ; ) {
     try {
       return await work();

@@ -1,7 +1,8 @@
 /**
  * A PostgreSQL server of a test's own, from the programs that are installed: a data directory in the temporary one, a
  * Unix socket in it and no port, nothing synced. Needs `initdb` and `postgres`: in GITWHARF_TEST_POSTGRES_BIN, on the
- * PATH, or where Debian puts them. PostgreSQL does not run as root: then as `nobody`.
+ * PATH, or where Debian puts them, whose package is installed if it can be. PostgreSQL does not run as root: then as
+ * `nobody`.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -9,6 +10,7 @@ import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import pg from "pg";
+import { installDebianPackage } from "./debian-package.js";
 
 export interface TestPostgres {
   /** Of an empty database that is not handed out a second time. */
@@ -20,7 +22,14 @@ export interface TestPostgres {
 export const SKIP_POSTGRES = process.env["GITWHARF_TEST_POSTGRES"] === "skip";
 
 export async function startPostgres(): Promise<TestPostgres> {
-  const programs = findPrograms();
+  await installDebianPackage("postgresql", () => findPrograms() !== undefined).catch((cause: unknown) => {
+    throw new Error(
+      "this test needs PostgreSQL's server programs (initdb, postgres): install them, name their directory in " +
+        "GITWHARF_TEST_POSTGRES_BIN, or set GITWHARF_TEST_POSTGRES=skip",
+      { cause },
+    );
+  });
+  const programs = findPrograms() ?? "";
   const directory = mkdtempSync(join(tmpdir(), "gitwharf-postgres-"));
   const account: { readonly uid?: number; readonly gid?: number } = process.getuid?.() === 0 ? nobody() : {};
   if (account.uid !== undefined && account.gid !== undefined) chownSync(directory, account.uid, account.gid);
@@ -83,7 +92,7 @@ function ready(server: ChildProcess): Promise<void> {
   });
 }
 
-function findPrograms(): string {
+function findPrograms(): string | undefined {
   const debian = "/usr/lib/postgresql";
   const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : [];
   const places = [
@@ -91,16 +100,9 @@ function findPrograms(): string {
     ...(process.env["PATH"] ?? "").split(delimiter),
     ...versions.map((version) => join(debian, version, "bin")),
   ];
-  const found = places.find(
+  return places.find(
     (place) => place !== "" && ["initdb", "postgres"].every((program) => existsSync(join(place, program))),
   );
-  if (found === undefined) {
-    throw new Error(
-      "this test needs PostgreSQL's server programs (initdb, postgres): install them, name their directory in " +
-        "GITWHARF_TEST_POSTGRES_BIN, or set GITWHARF_TEST_POSTGRES=skip",
-    );
-  }
-  return found;
 }
 
 function nobody(): { readonly uid: number; readonly gid: number } {

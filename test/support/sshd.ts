@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
+import { installDebianPackage } from "./debian-package.js";
 import { makeSshKey } from "./ssh-keygen.js";
 
 export interface Sshd {
@@ -19,7 +20,7 @@ const PROGRAM = "/usr/sbin/sshd";
 
 /** @param configuration lines of sshd_config */
 export async function startSshd(directory: string, configuration: readonly string[]): Promise<Sshd> {
-  if (!existsSync(PROGRAM)) await install();
+  await installDebianPackage("openssh-server", () => existsSync(PROGRAM));
   // Started by root it separates privileges, and wants this directory for it.
   if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
   const port = await freePort();
@@ -58,23 +59,6 @@ export async function startSshd(directory: string, configuration: readonly strin
       await closed;
     },
   };
-}
-
-/** On Debian, as root. Anywhere else the person is told what is missing. */
-async function install(): Promise<void> {
-  const args = ["install", "-y", "--no-install-recommends", "openssh-server"];
-  const isPossible = process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");
-  if (isPossible) {
-    for (const step of [["update"], args]) {
-      const child = spawn("apt-get", step, {
-        stdio: "ignore",
-        env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-      });
-      await once(child, "close");
-      if (existsSync(PROGRAM)) return;
-    }
-  }
-  throw new Error(`OpenSSH's server ${PROGRAM} is needed for this test: apt-get ${args.join(" ")}`);
 }
 
 async function freePort(): Promise<number> {
