@@ -118,7 +118,14 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const panic = createPanicSwitch(panicFileOf(options));
   // The last: what comes before may take its time.
   handlers.push(panic.handler);
-  const rates = createRateLimits({ rates: options.rates, isOpen, identify });
+  const rates = createRateLimits({
+    rates: options.rates,
+    database: options.database,
+    onFailure: (error) =>
+      log({ level: "warn", message: "the database does not count requests; this process does", error }),
+    isOpen,
+    identify,
+  });
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
 
@@ -300,6 +307,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         giveUp();
         await maintenance.close();
         await identification.close();
+        await rates.close();
         if (ownsStore) await store.close();
         // To the last, it tells who asks that this one is going.
         await Promise.all([...operations].map((listener) => listener.close()));

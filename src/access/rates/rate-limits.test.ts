@@ -63,7 +63,7 @@ describe("a counter", () => {
   });
 
   it("keeps no more keys than it may", async () => {
-    const counter = createRateCounter({ max: 1, seconds: HOUR }, 3);
+    const counter = createRateCounter({ max: 1, seconds: HOUR }, { keysMax: 3 });
     await counter.take("first", 5);
     for (const key of ["a", "b"]) await counter.take(key);
     expect(await counter.look("first")).toBeGreaterThan(0);

@@ -7,12 +7,15 @@ import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { Identity } from "../../engine/identity.js";
 import type { AuthenticationAttempt } from "../authenticator.js";
 import { compileAddresses } from "../trusted-addresses.js";
+import { parseDatabaseLocation } from "../../database/open-database.js";
+import { createSharedRates, type SharedRates } from "./shared-rates.js";
 import { addressKey } from "./address-key.js";
 import { createRateCounter, type RateCounter } from "./rate-counter.js";
 import {
   DEFAULT_CONNECTIONS_PER_ADDRESS,
   DEFAULT_EXEMPT,
   DEFAULT_RATES,
+  type Rate,
   type RateOptions,
   type Rates,
 } from "./rates.js";
@@ -39,14 +42,21 @@ export interface RateLimits {
   countBytes(caller: RateCaller, bytes: number): Promise<void>;
   /** Signs in, unless too much has failed before. @throws access/too-many-requests, as `identify` */
   identify(attempt: AuthenticationAttempt): Promise<Identity>;
+  close(): Promise<void>;
 }
 
 export interface RateLimitsOptions {
   /** false: none. */
   readonly rates: RateOptions | false | undefined;
+  /** For the store "database". */
+  readonly database?: string | undefined;
+  readonly onFailure?: (error: unknown) => void;
   readonly isOpen: () => MaybePromise<boolean>;
   readonly identify: (attempt: AuthenticationAttempt) => Promise<Identity>;
 }
+
+/** A crowd must not fill the log. */
+const TOLD_EVERY_MS = 10_000;
 
 type Kind = "requests" | "pushes" | "bytes";
 
@@ -57,7 +67,20 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
   const { connectionsPerAddress = DEFAULT_CONNECTIONS_PER_ADDRESS, exempt = DEFAULT_EXEMPT } = rates;
   const isListed = compileAddresses(exempt);
   const isExempt = (address: string | undefined): boolean => address === undefined || isListed(address);
-  const counters = countersOf({ ...DEFAULT_RATES, ...definedOf(rates) });
+  let toldAt = Number.NEGATIVE_INFINITY;
+  const onFailure = (error: unknown): void => {
+    const now = performance.now();
+    if (now - toldAt < TOLD_EVERY_MS) return;
+    toldAt = now;
+    options.onFailure?.(error);
+  };
+  const shared = sharedRatesOf(rates, options.database);
+  const counters = countersOf({ ...DEFAULT_RATES, ...definedOf(rates) }, (name, rate) =>
+    createRateCounter(rate, {
+      shared: shared?.counter(name, rate),
+      onFailure,
+    }),
+  );
 
   /** Counters and keys that are for this caller. */
   const scopesOf = (kind: Kind, caller: Partial<RateCaller>): (readonly [RateCounter, string, string])[] => {
@@ -79,6 +102,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
   };
   return {
     connectionsPerAddress,
+    close: async () => shared?.close(),
     isExempt,
     admitAddress: (address) => admit("requests", { address }, true),
     admitIdentity: (identity) => admit("requests", { identity }, true),
@@ -120,6 +144,7 @@ function noRateLimits(identify: RateLimits["identify"]): RateLimits {
   const admit = async (): Promise<void> => undefined;
   return {
     connectionsPerAddress: Infinity,
+    close: admit,
     isExempt: () => true,
     admitAddress: admit,
     admitIdentity: admit,
@@ -129,9 +154,25 @@ function noRateLimits(identify: RateLimits["identify"]): RateLimits {
   };
 }
 
-function countersOf(rates: Rates): Record<keyof Rates, RateCounter> {
+/** @throws server/bad-configuration */
+function sharedRatesOf({ store }: RateOptions, database: string | undefined): SharedRates | undefined {
+  if (store !== "database") return undefined;
+  const location = database === undefined ? undefined : parseDatabaseLocation(database);
+  if (location?.engine !== "postgres") {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      'rates.store "database" needs a `database` on PostgreSQL; leave it out to count in memory',
+    );
+  }
+  return createSharedRates(location.url);
+}
+
+function countersOf(
+  rates: Rates,
+  make: (name: string, rate: Rate) => RateCounter,
+): Record<keyof Rates, RateCounter> {
   return Object.fromEntries(
-    Object.entries(rates).map(([name, rate]) => [name, createRateCounter(rate)]),
+    Object.entries(rates).map(([name, rate]) => [name, make(name, rate as Rate)]),
   ) as Record<keyof Rates, RateCounter>;
 }
 

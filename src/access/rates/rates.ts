@@ -29,6 +29,11 @@ export interface RateOptions extends Partial<Rates> {
   /** Open connections of one address; more are closed. @default 512 */
   readonly connectionsPerAddress?: number;
   /**
+   * Where is counted: in the memory of each process, or together in the `database`, which must be PostgreSQL then.
+   * @default "memory"
+   */
+  readonly store?: "memory" | "database";
+  /**
    * Addresses and networks that no rate per address is for. A proxy that is not in `trustedProxies` lends all its callers
    * one address: on the server's own machine it locks nobody out.
    * @default ["loopback"]
@@ -56,7 +61,7 @@ export const DEFAULT_EXEMPT: readonly string[] = ["loopback"];
 
 /** Timers have 31 bits of milliseconds. */
 const SECONDS_MAX = 2_000_000;
-const OTHER_KEYS = ["connectionsPerAddress", "exempt"];
+const OTHER_KEYS = ["connectionsPerAddress", "store", "exempt"];
 
 /** @throws server/bad-configuration */
 export function checkRates(rates: unknown): void {
@@ -71,6 +76,9 @@ function checkRate(name: string, value: unknown): void {
   switch (name) {
     case "connectionsPerAddress":
       if (typeof value !== "number" || !(value >= 0)) throw wrong(`rates.${name} is a number from 0 up`);
+      return;
+    case "store":
+      if (value !== "memory" && value !== "database") throw wrong(`rates.${name} is "memory" or "database"`);
       return;
     case "exempt":
       if (!Array.isArray(value) || !value.every((each) => typeof each === "string" && each !== ""))

@@ -1,0 +1,120 @@
+/**
+ * Counts that several servers share, in PostgreSQL: a table of its own beside those of users, made when it is missing. Does
+ * not keep anybody waiting when the database is away: then each server counts for itself.
+ */
+import { RateLimiterPostgres } from "rate-limiter-flexible";
+import { GitwharfError } from "../../base/errors.js";
+import type { Rate } from "./rates.js";
+
+export interface SharedCounter {
+  penalty(key: string, points: number): Promise<Count>;
+  get(key: string): Promise<Count | null>;
+}
+
+interface Count {
+  readonly consumedPoints: number;
+  readonly msBeforeNext: number;
+}
+
+export interface SharedRates {
+  counter(name: string, rate: Rate): SharedCounter;
+  close(): Promise<void>;
+}
+
+const TABLE = "gitwharf_rates";
+const CONNECTIONS_MAX = 4;
+/** A request waits for it. */
+const TIMEOUT_MS = 2000;
+/** How long nobody asks a database that did not answer. */
+const AWAY_MS = 5000;
+/** PostgreSQL's `bigint`: counts and times fit into a number, and pg would hand them out as text. */
+const INT8_OID = 20;
+
+export function createSharedRates(connectionString: string): SharedRates {
+  const open = async () => {
+    const { default: pg } = await import("pg");
+    const pool = new pg.Pool({
+      connectionString,
+      max: CONNECTIONS_MAX,
+      connectionTimeoutMillis: TIMEOUT_MS,
+      query_timeout: TIMEOUT_MS,
+      application_name: "gitwharf rates",
+      types: {
+        getTypeParser: ((oid: number, format?: "text" | "binary") =>
+          oid === INT8_OID
+            ? Number
+            : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
+      },
+    });
+    // A connection that breaks while nobody uses it is made anew when one is wanted.
+    pool.on("error", () => undefined);
+    return pool;
+  };
+  type Pool = Awaited<ReturnType<typeof open>>;
+  let pool: Promise<Pool> | undefined;
+  let ready: Promise<void> | undefined;
+  const prepared = async (): Promise<Pool> => {
+    pool ??= open();
+    const opened = await pool;
+    ready ??= makeTable((sql) => opened.query(sql));
+    const mine = ready;
+    try {
+      await mine;
+    } catch (error) {
+      // The next request tries again.
+      if (ready === mine) ready = undefined;
+      throw error;
+    }
+    return opened;
+  };
+  let awayUntil = 0;
+  const unlessAway = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (Date.now() < awayUntil)
+      throw new GitwharfError("database/unavailable", "the database that counts requests is away");
+    try {
+      return await work();
+    } catch (error) {
+      awayUntil = Date.now() + AWAY_MS;
+      throw error;
+    }
+  };
+  return {
+    counter(name, { max, seconds }) {
+      let limiter: Promise<RateLimiterPostgres> | undefined;
+      const ask = async (): Promise<RateLimiterPostgres> => {
+        const storeClient = await prepared();
+        limiter ??= Promise.resolve(
+          new RateLimiterPostgres({
+            storeClient,
+            storeType: "pool",
+            points: max,
+            duration: seconds,
+            keyPrefix: name,
+            tableName: TABLE,
+            tableCreated: true,
+            clearExpiredByTimeout: name === "requestsPerAddress",
+          }),
+        );
+        return limiter;
+      };
+      return {
+        penalty: (key, points) => unlessAway(async () => (await ask()).penalty(key, points)),
+        get: (key) => unlessAway(async () => (await ask()).get(key)),
+      };
+    },
+    async close() {
+      const opened = await pool?.catch(() => undefined);
+      await opened?.end();
+    },
+  };
+}
+
+/** The library's own would not hold counts of bytes. Two who make it at once may both be told that it is there. */
+async function makeTable(query: (sql: string) => Promise<unknown>): Promise<void> {
+  const sql = `create table if not exists ${TABLE} (key text primary key, points bigint not null default 0, expire bigint)`;
+  try {
+    await query(sql);
+  } catch {
+    await query(sql);
+  }
+}
