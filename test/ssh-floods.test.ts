@@ -334,6 +334,7 @@ describe("an SSH server among clients that mean no good", () => {
       ["-C", join(workspace.directory, "large"), "push", `${url}/new.git`, "HEAD"],
       {
         env: { ...env, GIT_TRACE_PACKET: "1" },
+        detached: true,
       },
     );
     await new Promise<void>((resolve) => {
@@ -344,8 +345,8 @@ describe("an SSH server among clients that mean no good", () => {
       });
       pushing.once("close", () => resolve());
     });
-    pushing.kill("SIGKILL");
-    // Its ssh goes with it: standard input has ended.
+    // With its ssh and its pack-objects, which would otherwise finish the push.
+    if (pushing.pid !== undefined && pushing.exitCode === null) process.kill(-pushing.pid, "SIGKILL");
     await settled(server.server);
     const again = await workspace.tryWith({ env: environment }, "ls-remote", `${url}/large.git`);
     expect(again).toMatchObject({ status: 0 });
