@@ -29,6 +29,7 @@ export type { VerifyCommit } from "./access/policies/requirements.js";
 export { hashPassword } from "./access/password-hash.js";
 export type { ClientCertificateUsers } from "./access/client-certificate-authenticator.js";
 export type { ProxyHeaderOptions } from "./access/proxy-header.js";
+export type { Rate, RateOptions, Rates } from "./access/rates/rates.js";
 export type { Readiness } from "./server/readiness.js";
 export type { SignedTokenOptions } from "./access/signed-token.js";
 export type { StaticUser, StaticUsers } from "./access/static-users.js";
