@@ -1,7 +1,7 @@
 /** Clients that stop reading, and clients that leave: memory stays bounded, no file, handle or place is lost. */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { prepareToPlan } from "../src/engine/pack-plan.js";
@@ -29,12 +29,24 @@ async function pause(milliseconds: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
+async function until(condition: () => boolean, what: string, found = (): string => ""): Promise<void> {
   for (let looks = 0; looks < 3000; looks++) {
     if (condition()) return;
     await pause(10);
   }
-  throw new Error(`never: ${what}`);
+  throw new Error(`never: ${what} ${found()}`);
+}
+
+/** What this process has open. */
+function openFiles(): string {
+  const names = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return "closed";
+    }
+  });
+  return names.toSorted().join(" ");
 }
 
 describe("clients that stall or leave", () => {
@@ -203,11 +215,15 @@ describe("clients that stall or leave", () => {
       const before = listing();
       // The thread of the pool that stays may be gone at this moment, with a clone that left: its descriptors count.
       await prepareToPlan();
-      const descriptors = descriptorsOf("self");
+      const [descriptors, filesBefore] = [descriptorsOf("self"), openFiles()];
       await rounds(20, 220);
       await until(() => listing().length <= before.length, "quarantines are removed");
       expect(listing()).toEqual(before);
-      await until(() => descriptorsOf("self") <= descriptors + 2, "descriptors are given back");
+      await until(
+        () => descriptorsOf("self") <= descriptors + 2,
+        "descriptors are given back",
+        () => `: ${openFiles()}\nbefore: ${filesBefore}`,
+      );
       expect(errors).toEqual([]);
       const [push] = await makePushes(workspace.in("work"), [1000]);
       await workspace.in("work").run("push", "-q", server.urlOf("app"), `${push?.oid}:refs/heads/last`);
