@@ -52,11 +52,13 @@ function verify({ payload, signature }: PushCertificate): PushCertificateVerific
   const file = join(directory, "signature");
   writeFileSync(file, signature);
   const keygen = (...args: readonly string[]): string | undefined => {
+    // One that does not read its input may have ended before it is written, which is an error here.
+    const reads = !args.includes("find-principals");
     try {
       return execFileSync("ssh-keygen", [...args, "-s", file], {
-        input: payload,
+        ...(reads ? { input: payload } : {}),
         encoding: "utf8",
-        stdio: ["pipe", "pipe", "ignore"],
+        stdio: [reads ? "pipe" : "ignore", "pipe", "ignore"],
       });
     } catch {
       return undefined;
