@@ -55,7 +55,7 @@ if (orders.raw !== undefined && orders.answer === undefined) fs.writeSync(1, ord
 say(greeting);
 die("before the commands");
 const commands = read();
-if (wants && greeting.some((line) => line.includes("push-options"))) read();
+if (greeting.some((line) => line.includes("push-options"))) read();
 save();
 die("before its answer");
 if (orders.stderr) fs.writeSync(2, orders.stderr);
