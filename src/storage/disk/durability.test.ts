@@ -1,5 +1,5 @@
 /** What is synced when, told by the calls that reach the file system. */
-import fs, { mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import fs, { mkdtempSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
@@ -11,9 +11,12 @@ import {
   sampleObject,
 } from "../contracts/suites/sample-objects.js";
 import { createDiskRepositoryStore } from "./disk-repository-store.js";
+import { KEEP_TEXT } from "./publish-packs.js";
 
 let directory: string;
 let calls: string[];
+/** Of each `.keep`, what it said when it appeared. */
+let keepTexts: string[];
 let restore: () => void;
 
 /** `fsync` and `link`, with paths below the test's directory, as they end. */
@@ -32,6 +35,7 @@ function record(): () => void {
   fs.promises.link = async (from, to) => {
     await link(from, to);
     calls.push(`link ${name(String(to))}`);
+    if (String(to).endsWith(".keep")) keepTexts.push(readFileSync(to, "latin1"));
   };
   syncBuiltinESMExports();
   return () => {
@@ -44,6 +48,7 @@ function record(): () => void {
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "gitwharf-durability-"));
   calls = [];
+  keepTexts = [];
   restore = record();
 });
 
@@ -76,7 +81,7 @@ describe("publishing", () => {
     "syncs content, then links, then syncs the directory (%i bytes)",
     async (sizeBytes) => {
       const name = await pushOnce("sync", sizeBytes);
-      const first = calls.indexOf(`link app.git/objects/pack/${name}.pack`);
+      const first = calls.indexOf(`link app.git/objects/pack/${name}.keep`);
       expect(
         calls
           .slice(0, first)
@@ -87,6 +92,7 @@ describe("publishing", () => {
         calls.slice(0, first).every((call) => call.startsWith("sync app.git/objects/QUARANTINE/pack/")),
       ).toBe(true);
       expect(calls.slice(first)).toEqual([
+        `link app.git/objects/pack/${name}.keep`,
         `link app.git/objects/pack/${name}.pack`,
         `link app.git/objects/pack/${name}.idx`,
         "sync app.git/objects/pack",
@@ -94,6 +100,11 @@ describe("publishing", () => {
       ]);
     },
   );
+
+  it("shows a .keep only with its text, by which a forgotten one is known", async () => {
+    await pushOnce("sync", 10);
+    expect(keepTexts).toEqual([KEEP_TEXT]);
+  });
 
   it("waits for nothing when it need not be durable", async () => {
     await pushOnce("none", 10);

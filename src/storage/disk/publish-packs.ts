@@ -86,7 +86,7 @@ async function publishOne(pack: FinishedPack, options: PublishPacksOptions): Pro
   const { directory, objectFormat } = options;
   for (let name = pack.name; ; name = `pack-${randomBytes(hashBytes(objectFormat)).toString("hex")}`) {
     const stem = `${directory}/${name}`;
-    const keepPath = await makeKeepFile(`${stem}.keep`, options);
+    const keepPath = await makeKeepFile(`${pack.file.path}.keep`, `${stem}.keep`, options);
     const [first = ".pack", ...rest] = pack.endings;
     let isNew = false;
     try {
@@ -108,18 +108,23 @@ async function publishOne(pack: FinishedPack, options: PublishPacksOptions): Pro
   }
 }
 
-/** undefined when there is one already. */
-async function makeKeepFile(path: string, options: PublishPacksOptions): Promise<string | undefined> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await writeFile(path, KEEP_TEXT, { flag: "wx" });
-      return path;
-    } catch (cause) {
-      if (errorCode(cause) === "EEXIST") return undefined;
-      if (!isAbsent(cause) || attempt > 0) throw ioError("making", path, cause);
-      await makePackDirectory(options);
-    }
+/**
+ * undefined when there is one already. It appears with its text: one that a kill left empty could be anyone's, and
+ * would stay for ever.
+ */
+async function makeKeepFile(
+  from: string,
+  to: string,
+  options: PublishPacksOptions,
+): Promise<string | undefined> {
+  try {
+    await writeFile(from, KEEP_TEXT);
+  } catch (cause) {
+    throw isAbsent(cause) ? deletedMeanwhile(options, cause) : ioError("writing", from, cause);
   }
+  const isOurs = await putInPlace(from, to, options);
+  await removeKeepFile(from);
+  return isOurs ? to : undefined;
 }
 
 /** Waits for all of them, then throws the first error, if any: nothing goes on behind the caller's back. */
@@ -137,13 +142,7 @@ async function putInPlace(from: string, to: string, options: PublishPacksOptions
       const code = errorCode(cause);
       if (code === "EEXIST") return false;
       if (isAbsent(cause)) {
-        if (attempt > 0 || (await readStamp(from)) === undefined) {
-          throw new GitwharfError(
-            "storage/not-found",
-            `the repository of ${options.directory} was deleted meanwhile`,
-            { cause },
-          );
-        }
+        if (attempt > 0 || (await readStamp(from)) === undefined) throw deletedMeanwhile(options, cause);
         await makePackDirectory(options);
         continue;
       }
@@ -159,6 +158,12 @@ async function putInPlace(from: string, to: string, options: PublishPacksOptions
       throw ioError("publishing", to, cause);
     }
   }
+}
+
+function deletedMeanwhile({ directory }: PublishPacksOptions, cause: unknown): GitwharfError {
+  return new GitwharfError("storage/not-found", `the repository of ${directory} was deleted meanwhile`, {
+    cause,
+  });
 }
 
 async function makePackDirectory({ directory, shared, sync }: PublishPacksOptions): Promise<void> {
