@@ -71,6 +71,8 @@ export interface RequestRecord {
 
 export interface Activity {
   readonly requestId: string;
+  /** What came in and went out so far. */
+  readonly bytes: number;
   note(facts: RequestFacts): void;
   received(bytes: number): void;
   sent(bytes: number): void;
@@ -123,6 +125,9 @@ export function beginActivity(start: ActivityStart): Activity {
   let record: RequestRecord | undefined;
   return {
     requestId,
+    get bytes() {
+      return bytesIn + bytesOut;
+    },
     note(more) {
       facts = { ...facts, ...more };
       noteOn(span, more);

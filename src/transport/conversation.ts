@@ -10,7 +10,6 @@ import { serveUploadArchive } from "../protocol/upload-archive/serve-upload-arch
 import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
 import type { UploadPackContext } from "../protocol/upload-pack/upload-pack-context.js";
-import { createMeter } from "./metered-streams.js";
 import { beginServiceCall, type ServiceCall } from "./service-call.js";
 import {
   logFailure,
@@ -27,6 +26,7 @@ export interface Conversation {
   readonly name: string;
   /** GIT_PROTOCOL, as the client sent it. */
   readonly gitProtocol: string | undefined;
+  /** Counted by the transport (`count-bytes.ts`). */
   readonly streams: Pick<ServiceStreams, "input" | "output">;
 }
 
@@ -42,16 +42,13 @@ export async function converse(
   const { service, name } = conversation;
   const operation = OPERATIONS[service];
   const call = await beginServiceCall({ host, caller, name, operation, discovery: false, signal });
-  const meter = createMeter();
-  const { input, output } = conversation.streams;
-  const streams = { input: meter.source(input), output: meter.sink(output) };
   try {
-    const outcome = await converseWith(exchange, { ...conversation, streams }, call);
+    const outcome = await converseWith(exchange, conversation, call);
     logFailure(exchange, `${service} ${name}`, outcome.failure);
     return outcome;
   } finally {
     await call.release();
-    await host.rates.countBytes(caller, meter.bytes);
+    await host.rates.countBytes(caller, caller.activity.bytes);
   }
 }
 

@@ -1,10 +1,9 @@
-/** What a service reads and writes, counted for who looks on. */
+/** What a service reads and writes, counted for who looks on and for limits on bytes. */
 import type { Activity } from "../base/activity.js";
 import type { ByteSink, ByteSource } from "../base/byte-streams.js";
 
 /** No generator: one that waits for bytes could not be ended before they come. */
-export function countInput(input: ByteSource, activity: Activity | undefined): ByteSource {
-  if (activity === undefined) return input;
+export function countInput(input: ByteSource, activity: Activity): ByteSource {
   return {
     [Symbol.asyncIterator]() {
       const iterator = input[Symbol.asyncIterator]();
@@ -20,8 +19,7 @@ export function countInput(input: ByteSource, activity: Activity | undefined): B
   };
 }
 
-export function countOutput(output: ByteSink, activity: Activity | undefined): ByteSink {
-  if (activity === undefined) return output;
+export function countOutput(output: ByteSink, activity: Activity): ByteSink {
   return {
     write(...chunks) {
       for (const chunk of chunks) activity.sent(chunk.length);

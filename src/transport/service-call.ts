@@ -19,7 +19,7 @@ export interface ServiceCaller {
   readonly address: string | undefined;
   readonly transport: "http" | "ssh" | "git";
   /** What is made known of the request. */
-  readonly activity?: Activity | undefined;
+  readonly activity: Activity;
 }
 
 export interface ServiceCallOptions {
@@ -64,14 +64,14 @@ const DISCOVERIES = {
  */
 export async function beginServiceCall(options: ServiceCallOptions): Promise<ServiceCall> {
   const { host, caller, operation, discovery, name: askedFor } = options;
-  caller.activity?.note({
+  caller.activity.note({
     service: options.service ?? (discovery ? DISCOVERIES : SERVICES)[operation],
     repository: askedFor,
   });
   await host.panic.admit(operation);
   await host.rates.admitService(caller, { push: operation === "push", discovery });
   const name = await resolveName(options);
-  if (name !== askedFor) caller.activity?.note({ repository: name });
+  if (name !== askedFor) caller.activity.note({ repository: name });
   const resolved = { ...options, name, askedFor };
   await requireAuthorization(resolved);
   const leave = await options.host.gate.enter(name, options.signal);

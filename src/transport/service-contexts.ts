@@ -91,7 +91,7 @@ export function receivePackContext(
         level: "error",
         message: `the ${handler} handler failed in a push to ${name}`,
         error,
-        fields: { requestId: caller.activity?.requestId },
+        fields: { requestId: caller.activity.requestId },
       }),
     signal,
     closing: host.closing,
@@ -104,7 +104,7 @@ export function receivePackContext(
 export function logFailure(exchange: ServiceExchange, what: string, failure: unknown): void {
   if (failure === undefined) return;
   const { activity } = exchange.caller;
-  activity?.failed(failure);
+  activity.failed(failure);
   const isTheirs = isGitwharfError(failure) && (failure.kind === "peer" || failure.code === "server/busy");
   const level = isTheirs ? "info" : "error";
   const message = failure instanceof Error ? failure.message : "it failed";
@@ -112,6 +112,6 @@ export function logFailure(exchange: ServiceExchange, what: string, failure: unk
     level,
     message: `${what}: ${message}`,
     ...(level === "error" ? { error: failure } : {}),
-    fields: { requestId: activity?.requestId },
+    fields: { requestId: activity.requestId },
   });
 }

@@ -152,7 +152,7 @@ async function tell(
   about: { readonly request: DaemonRequest | undefined; readonly error: unknown },
 ): Promise<string> {
   const { request, error } = about;
-  const requestId = caller.activity?.requestId;
+  const requestId = caller.activity.requestId;
   const { status, text } = describeFailure(error, requestId);
   const isOurs =
     status >= 500 &&

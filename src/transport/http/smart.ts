@@ -10,7 +10,6 @@ import { advertiseUploadPack } from "../../protocol/upload-pack/advertise-upload
 import { serveUploadPack } from "../../protocol/upload-pack/serve-upload-pack.js";
 import { encodePktLine, FLUSH } from "../../protocol/wire/pkt-line.js";
 import { countInput, countOutput } from "../count-bytes.js";
-import { createMeter } from "../metered-streams.js";
 import { beginServiceCall } from "../service-call.js";
 import { logFailure, protocolVersion, receivePackContext, uploadPackContext } from "../service-contexts.js";
 import type { HttpExchange } from "./handler.js";
@@ -84,7 +83,6 @@ export async function serveService(
     discovery: false,
     signal,
   });
-  const meter = createMeter();
   try {
     const idleTimeoutMs = host.limits.idleTimeoutMs;
     const input = readRequestBody(request, response, {
@@ -103,8 +101,8 @@ export async function serveService(
     const version = protocolVersion(request.headers["git-protocol"]);
     const { activity } = exchange.caller;
     const streams = {
-      input: countInput(meter.source(input), activity),
-      output: countOutput(meter.sink(output), activity),
+      input: countInput(input, activity),
+      output: countOutput(output, activity),
       statelessRpc: true,
     };
     const outcome =
@@ -117,6 +115,6 @@ export async function serveService(
     logFailure(exchange, `${service} ${name}`, outcome.failure);
   } finally {
     await call.release();
-    await host.rates.countBytes(exchange.caller, meter.bytes);
+    await host.rates.countBytes(exchange.caller, exchange.caller.activity.bytes);
   }
 }

@@ -41,14 +41,14 @@ const STATUS_BROKEN_OFF = 128;
 /** Never throws. @returns the exit status */
 export async function serveCommand(exchange: ServiceExchange, call: CommandCall): Promise<number> {
   const { activity, identity } = exchange.caller;
-  if (identity.user !== undefined) activity?.note({ user: identity.user });
+  if (identity.user !== undefined) activity.note({ user: identity.user });
   const { input, output, errors } = call.streams;
   const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
   try {
     if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
     return await serve(exchange, parseSshCommand(call.text), { ...call, streams });
   } catch (error) {
-    activity?.failed(error);
+    activity.failed(error);
     await tell(exchange, call, error);
     return STATUS_REFUSED;
   }
@@ -76,7 +76,7 @@ async function serve(exchange: ServiceExchange, command: SshCommand, call: Comma
 async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
   const { host, caller } = exchange;
   const { name: askedFor, lfsOperation: operation = "download" } = command;
-  caller.activity?.note({ service: "lfs-authenticate", repository: askedFor });
+  caller.activity.note({ service: "lfs-authenticate", repository: askedFor });
   const about = { host, caller, operation: operation === "upload" ? ("push" as const) : ("fetch" as const) };
   const name = await resolveName({ ...about, name: askedFor });
   await requireAuthorization({ ...about, name, askedFor });
@@ -90,7 +90,7 @@ async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: C
 
 /** One sentence on standard error, where git shows it to the person. */
 async function tell({ host, caller }: ServiceExchange, call: CommandCall, error: unknown): Promise<void> {
-  const requestId = caller.activity?.requestId;
+  const requestId = caller.activity.requestId;
   const { status, text } = describeFailure(error, requestId);
   if (
     status >= 500 &&
