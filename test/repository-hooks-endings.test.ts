@@ -1,17 +1,18 @@
 /** How hooks end, and what they print: all of it with the real client. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createRepositoryHooks } from "../src/hooks/repository-hooks.js";
 import { runHook } from "../src/hooks/run-hook.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
-import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import type { GitClient } from "./support/git-client.js";
+import { createHookedRepositories, type HookedRepositories } from "./support/hooked-repositories.js";
 import { writeProcReceive } from "./support/proc-receive-hook.js";
 import { writeHook } from "./support/record-hooks.js";
 import { settled } from "./support/settled.js";
 
-let workspace: GitClient;
+let made: HookedRepositories;
 let app: GitClient;
 let server: TestServer;
 /** Its hooks may run for half a second, and get a twentieth to clean up. */
@@ -23,11 +24,9 @@ let count = 0;
 const logged: string[] = [];
 
 beforeAll(async () => {
-  workspace = createWorkspace();
-  await workspace.run("init", "-q", "app");
-  app = workspace.in("app");
-  await app.run("commit", "-q", "--allow-empty", "-m", "first");
-  oid = await app.run("rev-parse", "HEAD");
+  made = await createHookedRepositories({ "receive.procReceiveRefs": "refs/for" });
+  const { workspace } = made;
+  ({ app, second: oid } = made);
   const repositories = `${workspace.directory}/served`;
   const environment = process.env;
   server = await createTestServer({
@@ -50,14 +49,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await strict.close();
-  removeDirectory(workspace);
+  made.remove();
 });
 beforeEach(async () => {
   const name = `r${count++}`;
-  await workspace.run("init", "-q", "--bare", `served/${name}.git`);
-  bare = workspace.in(`served/${name}.git`);
-  rmSync(`${bare.directory}/hooks`, { recursive: true, force: true });
-  await bare.run("config", "receive.procReceiveRefs", "refs/for");
+  bare = await made.create(`served/${name}.git`);
   url = server.urlOf(name);
 });
 
@@ -145,7 +141,7 @@ describe("a hook whose server closes", () => {
   it.each(["pre-receive", "post-receive"])("is ended: %s", async (name) => {
     writeHook(bare, name, "echo $$ > pid; echo ready > ready; sleep 300 & wait");
     const closing = await createTestServer({
-      repositories: `${workspace.directory}/served`,
+      repositories: `${made.workspace.directory}/served`,
       durability: "none",
       log: () => undefined,
       handlers: createRepositoryHooks({ environment: process.env, killAfterMs: 50 }),

@@ -2,15 +2,15 @@
  * The proc-receive hook, with the real client: the same push with the same hook to this server and to `git http-backend`
  * must print, move and tell the hooks the same.
  */
-import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
-import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import type { GitClient } from "./support/git-client.js";
 import { type GitHttpBackend, startGitHttpBackend } from "./support/git-http-backend.js";
+import { createHookedRepositories, type HookedRepositories } from "./support/hooked-repositories.js";
 import { type Orders, readTold, writeProcReceive } from "./support/proc-receive-hook.js";
 import { RECORD, readRecord, writeHook } from "./support/record-hooks.js";
 
-let workspace: GitClient;
+let made: HookedRepositories;
 let app: GitClient;
 let server: TestServer;
 let backend: GitHttpBackend;
@@ -19,12 +19,13 @@ let second: string;
 let count = 0;
 
 beforeAll(async () => {
-  workspace = createWorkspace();
-  await workspace.run("init", "-q", "app");
-  app = workspace.in("app");
-  await app.run("commit", "-q", "--allow-empty", "-m", "first");
-  await app.run("commit", "-q", "--allow-empty", "-m", "second");
-  [second = "", first = ""] = (await app.run("rev-list", "HEAD")).split("\n");
+  made = await createHookedRepositories({
+    "receive.advertisePushOptions": "true",
+    "receive.procReceiveRefs": "refs/for",
+    "http.receivepack": "true",
+  });
+  const { workspace } = made;
+  ({ app, first, second } = made);
   const repositories = `${workspace.directory}/served`;
   server = await createTestServer({ repositories, durability: "none", repositoryHooks: true });
   backend = await startGitHttpBackend(`${workspace.directory}/theirs`);
@@ -32,18 +33,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await backend.close();
-  removeDirectory(workspace);
+  made.remove();
 });
-
-async function create(directory: string): Promise<GitClient> {
-  await workspace.run("init", "-q", "--bare", directory);
-  const made = workspace.in(directory);
-  rmSync(`${made.directory}/hooks`, { recursive: true, force: true });
-  await made.run("config", "receive.advertisePushOptions", "true");
-  await made.run("config", "receive.procReceiveRefs", "refs/for");
-  await made.run("config", "http.receivepack", "true");
-  return made;
-}
 
 interface Outcome {
   readonly status: number | null;
@@ -89,8 +80,8 @@ async function pushBoth(
   orders: Orders | undefined,
 ): Promise<{ readonly ours: Outcome; readonly theirs: Outcome }> {
   const name = `r${count++}.git`;
-  const ours = await create(`served/${name}`);
-  const theirs = await create(`theirs/${name}`);
+  const ours = await made.create(`served/${name}`);
+  const theirs = await made.create(`theirs/${name}`);
   return {
     ours: await push(ours, `${server.url}/${name}`, { orders, args }),
     theirs: await push(theirs, backend.urlOf(name), { orders, args }),
@@ -265,7 +256,7 @@ describe("a proc-receive hook", () => {
     ],
   ] as const)("%s fails", async (_name, orders, remote) => {
     const name = `r${count++}.git`;
-    const repository = await create(`served/${name}`);
+    const repository = await made.create(`served/${name}`);
     const outcome = await push(repository, `${server.url}/${name}`, { orders, args: ONE });
     expect(outcome.printed).toMatch(
       /\[remote rejected\] \((fail to run proc-receive hook|proc-receive failed to report status)\)/,

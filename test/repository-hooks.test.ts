@@ -2,15 +2,16 @@
  * Hooks inside a repository, run for pushes of the real client over HTTP, and beside those that `git receive-pack`
  * runs. proc-receive and push-to-checkout have tests of their own.
  */
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createRepositoryHooks } from "../src/hooks/repository-hooks.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
-import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import type { GitClient } from "./support/git-client.js";
+import { createHookedRepositories, type HookedRepositories } from "./support/hooked-repositories.js";
 import { RECORD, readRecord, type Recorded, writeHook } from "./support/record-hooks.js";
 
 const NULL = "0".repeat(40);
-let workspace: GitClient;
+let made: HookedRepositories;
 let app: GitClient;
 let server: TestServer;
 /** Its hooks may run for half a second and print 64 KiB. */
@@ -22,12 +23,9 @@ let second: string;
 let count = 0;
 
 beforeAll(async () => {
-  workspace = createWorkspace();
-  await workspace.run("init", "-q", "app");
-  app = workspace.in("app");
-  await app.run("commit", "-q", "--allow-empty", "-m", "first");
-  await app.run("commit", "-q", "--allow-empty", "-m", "second");
-  [second = "", first = ""] = (await app.run("rev-list", "HEAD")).split("\n");
+  made = await createHookedRepositories({ "receive.advertisePushOptions": "true" });
+  const { workspace } = made;
+  ({ app, first, second } = made);
   const repositories = `${workspace.directory}/served`;
   server = await createTestServer({ repositories, durability: "none", repositoryHooks: true });
   strict = await createTestServer({
@@ -39,20 +37,12 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await strict.close();
-  removeDirectory(workspace);
+  made.remove();
 });
-
-async function create(directory: string): Promise<GitClient> {
-  await workspace.run("init", "-q", "--bare", directory);
-  const made = workspace.in(directory);
-  rmSync(`${made.directory}/hooks`, { recursive: true, force: true });
-  await made.run("config", "receive.advertisePushOptions", "true");
-  return made;
-}
 
 beforeEach(async () => {
   const name = `r${count++}`;
-  bare = await create(`served/${name}.git`);
+  bare = await made.create(`served/${name}.git`);
   url = server.urlOf(name);
 });
 
@@ -63,7 +53,7 @@ describe("hooks of a repository, beside git receive-pack", () => {
   const HOOKS = ["pre-receive", "update", "reference-transaction", "post-receive", "post-update"];
 
   async function pushBoth(...args: readonly string[]): Promise<[readonly Recorded[], readonly Recorded[]]> {
-    const theirs = await create(`theirs/r${count}.git`);
+    const theirs = await made.create(`theirs/r${count}.git`);
     const records: (readonly Recorded[])[] = [];
     for (const [repository, target] of [
       [bare, url],
@@ -136,7 +126,7 @@ describe("hooks of a repository, beside git receive-pack", () => {
 describe("hooks of a repository", () => {
   it("run only when the operator said so", async () => {
     for (const name of ["pre-receive", "update", "post-receive"]) writeHook(bare, name, "touch ran; exit 1");
-    const closed = await createTestServer({ repositories: `${workspace.directory}/served` });
+    const closed = await createTestServer({ repositories: `${made.workspace.directory}/served` });
     try {
       await app.run("push", "-q", url.replace(server.url, closed.url), "main");
       expect(existsSync(`${bare.directory}/ran`)).toBe(false);
@@ -238,7 +228,7 @@ describe("hooks of a repository", () => {
   });
 
   it("stand in hooks/ only: core.hooksPath is not followed", async () => {
-    const other = await create(`served/other-${count}.git`);
+    const other = await made.create(`served/other-${count}.git`);
     writeHook(other, "pre-receive", "exit 1");
     await bare.run("config", "core.hooksPath", `${other.directory}/hooks`);
     expect((await app.try("push", url, "main")).status).toBe(0);
