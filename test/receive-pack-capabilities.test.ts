@@ -248,7 +248,9 @@ for (const backend of ["disk", "memory"] as const) {
           },
         });
         const refused = await app.try("push", url, "main:broken", "main:fine");
-        expect(refused.stderr).toMatch(/\[remote rejected\] main -> broken \(hook declined\)/);
+        expect(refused.stderr).toMatch(
+          /\[remote rejected\] main -> broken \(hook declined \(request [0-9a-f-]{36}\)\)/,
+        );
         expect(refused.stderr).not.toContain("secret");
         expect(Object.keys(await refsOf())).toContain("refs/heads/fine");
         expect(log.filter((line) => line.includes("secret words"))).toEqual([

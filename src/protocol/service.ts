@@ -28,9 +28,12 @@ export function isForTransport(error: unknown, { statelessRpc }: ServiceStreams)
  */
 export function describeForPeer(error: unknown, activity?: Pick<Activity, "requestId">): string {
   const text = describe(error);
-  return activity === undefined || outcomeOf(error) !== "failed"
-    ? text
-    : `${text} (request ${activity.requestId})`;
+  return outcomeOf(error) === "failed" ? withRequestId(text, activity?.requestId) : text;
+}
+
+/** For the person, when the server is at fault: what to tell the operator. */
+export function withRequestId(text: string, requestId: string | undefined): string {
+  return requestId === undefined ? text : `${text} (request ${requestId})`;
 }
 
 function describe(error: unknown): string {

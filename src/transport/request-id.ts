@@ -12,8 +12,3 @@ export function requestIdOf(given: readonly string[], isFromTrustedProxy: boolea
   if (isFromTrustedProxy && given.length === 1 && only !== undefined && WELL_FORMED.test(only)) return only;
   return randomUUID();
 }
-
-/** For the person, when the server is at fault: what to tell the operator. */
-export function withRequestId(text: string, requestId: string): string {
-  return `${text} (request ${requestId})`;
-}

@@ -2,6 +2,7 @@
 import { isNullObjectId } from "../../object/object-id.js";
 import type { PushCommand } from "../../engine/push.js";
 import type { RefUpdate } from "../../storage/contracts/ref-store.js";
+import { withRequestId } from "../service.js";
 import type { CommandResult } from "./report-status.js";
 import { isSubstituted, type PushState, standing } from "./push-state.js";
 
@@ -23,6 +24,8 @@ export async function moveRefs(state: PushState): Promise<void> {
   }
   if (moving.length === 0) return;
   const commandOf = new Map(moving.map(({ command }) => [command.name, command]));
+  /** Refs about which a handler threw. */
+  const undecided = new Set<string>();
   const user = context.identity.user ?? "anonymous";
   const answers = await context.repository.refs.transact({
     updates: moving.map(({ command }) => updateOf(command)),
@@ -38,7 +41,16 @@ export async function moveRefs(state: PushState): Promise<void> {
         .filter((command) => command !== undefined);
       let agreed = true;
       for (const handlers of context.handlers) {
-        if ((await handlers.referenceTransaction?.(push, phase, commands)) === false) agreed = false;
+        try {
+          if ((await handlers.referenceTransaction?.(push, phase, commands)) === false) agreed = false;
+        } catch (error) {
+          if (phase === "prepared" && context.signal.aborted) throw error;
+          // Failing closed, as all handlers do; once the refs have moved, what is said of them stays true.
+          context.onHandlerError("referenceTransaction", error);
+          if (phase !== "prepared") continue;
+          agreed = false;
+          for (const { name } of commands) undecided.add(name);
+        }
       }
       return agreed;
     },
@@ -46,7 +58,11 @@ export async function moveRefs(state: PushState): Promise<void> {
   });
   moving.forEach((result, i) => {
     const answer = answers[i];
-    if (answer?.ok === false) result.refusal = answer.reason;
+    if (answer?.ok !== false) return;
+    const { reason } = answer;
+    result.refusal = undecided.has(result.command.name)
+      ? withRequestId(reason, context.activity?.requestId)
+      : reason;
   });
 }
 

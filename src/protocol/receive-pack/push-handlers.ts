@@ -1,6 +1,7 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ChangedRef, ProcReceiveResult, Push, Verdict } from "../../engine/push.js";
+import { withRequestId } from "../service.js";
 import { findAliasedUpdates } from "./aliased-updates.js";
 import { matchesProcReceive } from "./proc-receive-refs.js";
 import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
@@ -115,8 +116,10 @@ export async function runPostReceive(state: PushState): Promise<void> {
       await handlers.postReceive?.(push, done);
       return undefined;
     };
-    const failed = await ask(context, "postReceive", tell, { whenItThrows: "failed" });
-    if (failed !== undefined) await push.print("warning: the post-receive handler failed\n");
+    const failed = await ask(context, "postReceive", tell, {
+      whenItThrows: "the post-receive handler failed",
+    });
+    if (failed !== undefined) await push.print(`warning: ${failed}\n`);
   }
 }
 
@@ -132,7 +135,7 @@ function changesOf({ command, substitutes }: CommandResult): readonly ChangedRef
 }
 
 async function ask(
-  context: Pick<ReceivePackContext, "onHandlerError">,
+  context: Pick<ReceivePackContext, "onHandlerError" | "activity">,
   handler: string,
   question: () => MaybePromise<Verdict>,
   { whenItThrows }: { readonly whenItThrows: string },
@@ -142,6 +145,6 @@ async function ask(
   } catch (error) {
     // Failing closed; what a handler throws may hold secrets and is not for the pusher.
     context.onHandlerError(handler, error);
-    return whenItThrows;
+    return withRequestId(whenItThrows, context.activity?.requestId);
   }
 }

@@ -2,8 +2,8 @@
  * Error codes as HTTP statuses. The table must cover every code: a new code does not compile without its row.
  */
 import type { ErrorCode } from "../../base/error-codes.js";
-import { withRequestId } from "../request-id.js";
 import { describeOperational, GitwharfError } from "../../base/errors.js";
+import { withRequestId } from "../../protocol/service.js";
 
 const STATUS: Record<ErrorCode, number> = {
   "access/denied": 403,
@@ -56,9 +56,7 @@ export function describeFailure(
   requestId?: string,
 ): { readonly status: number; readonly text: string } {
   const { status, text } = describe(error);
-  return status === 500 && requestId !== undefined
-    ? { status, text: withRequestId(text, requestId) }
-    : { status, text };
+  return { status, text: status === 500 ? withRequestId(text, requestId) : text };
 }
 
 function describe(error: unknown): { readonly status: number; readonly text: string } {
