@@ -9,7 +9,7 @@ import { parsePathSelection } from "../src/engine/archive/path-selection.js";
 import { openDiskRepositoryAt } from "../src/storage/disk/disk-repository-store.js";
 import { createGitClient } from "./support/git-client.js";
 
-const LIMITS = { archiveEntriesMax: 100_000, archiveSizeBytesMax: 1 << 30 };
+const LIMITS = { archiveEntriesMax: 100_000, archiveSizeBytesMax: 1 << 30, objectSizeBytesMax: 1 << 30 };
 
 let directory: string;
 beforeAll(() => {
@@ -238,7 +238,7 @@ it("ends at its limits", async () => {
   await git.run("add", "-A");
   await git.run("commit", "-q", "-m", "First");
   const archive = (archiveEntriesMax: number, archiveSizeBytesMax: number): Promise<Buffer> =>
-    byUs(path, { format: "tar", limits: { archiveEntriesMax, archiveSizeBytesMax } });
+    byUs(path, { format: "tar", limits: { ...LIMITS, archiveEntriesMax, archiveSizeBytesMax } });
   await expect(archive(3, 15)).resolves.toHaveLength(10_240);
   await expect(archive(2, 15)).rejects.toThrow(/more entries than.*archiveEntriesMax/);
   for (const name of ["d/x", "d/y", "e/x", "e/y"]) {

@@ -342,6 +342,20 @@ describe("a raw request", () => {
     expect(failure).toMatchObject({ code: "base/limit-exceeded" });
   });
 
+  it("takes no file that is larger than an object may be", async () => {
+    writeFileSync(join(path, "large"), "x".repeat(1000));
+    await git.run("add", "large");
+    const tree = await git.run("write-tree");
+    await git.run("rm", "-q", "--cached", "large");
+    await git.run("update-ref", "refs/tags/large", await git.run("commit-tree", "-m", "large", tree));
+    const request = `${argument("large")}0000`;
+    const whole = await serve(request, { objectSizeBytesMax: 1000 });
+    expect(whole).toMatchObject({ answer: expect.stringContaining("x".repeat(512)), failure: undefined });
+    const { answer, failure } = await serve(request, { objectSizeBytesMax: 999 });
+    expect(answer).toMatch(/\x03fatal: the file 'large' has more than 999 bytes.*objectSizeBytesMax/);
+    expect(failure).toMatchObject({ code: "base/limit-exceeded" });
+  });
+
   it("is given up when the client leaves", async () => {
     const left = AbortSignal.abort();
     await expect(serve(`${argument("main")}0000`, {}, left)).rejects.toMatchObject({ code: "base/aborted" });

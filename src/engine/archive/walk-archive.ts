@@ -3,6 +3,7 @@
  * takes out left out. One path is open and one file held at a time, however large the tree.
  */
 import { GitwharfError } from "../../base/errors.js";
+import type { Limits } from "../../base/limits.js";
 import type { ObjectId } from "../../object/object-id.js";
 import { MODE_GITLINK, MODE_SYMLINK, MODE_TREE } from "../../object/tree.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
@@ -21,7 +22,7 @@ export interface ArchiveWalk {
   /** In front of every path; latin1. */
   readonly prefix: string;
   readonly selection: PathSelection;
-  readonly limits: { readonly archiveEntriesMax: number; readonly archiveSizeBytesMax: number };
+  readonly limits: Pick<Limits, "archiveEntriesMax" | "archiveSizeBytesMax" | "objectSizeBytesMax">;
   readonly signal: AbortSignal;
   /** For files with `export-subst`; without it they stay as they are. */
   readonly substitution?: FormatSubstitution | undefined;
@@ -119,10 +120,11 @@ export async function* walkArchive(walk: ArchiveWalk): AsyncGenerator<ArchiveEnt
 const NO_BYTES = Buffer.alloc(0);
 
 async function readEntry(
-  { objects, prefix, substitution }: ArchiveWalk,
+  walk: ArchiveWalk,
   { mode, oid }: TreeRow,
   about: { readonly path: string; readonly attributes: Attributes },
 ): Promise<{ readonly entry: ArchiveEntry; readonly size: number }> {
+  const { objects, prefix, substitution } = walk;
   const { attributes } = about;
   const path = prefix + about.path;
   const diff = attributes.get("diff");
@@ -131,11 +133,25 @@ async function readEntry(
   if (kind === "submodule") {
     return { entry: { kind, path: `${path}/`, oid, data: NO_BYTES, isText: undefined }, size: 0 };
   }
+  await checkSize(walk, oid, path);
   const data = await readObjectOf(objects, oid, "blob");
   let content = kind === "symlink" ? data : convertContent(data, attributes, oid);
   if (kind !== "symlink" && attributes.get("export-subst") === true)
     content = (await substitution?.apply(content)) ?? content;
   return { entry: { kind, path, oid, data: content, isText }, size: content.length };
+}
+
+/** Before it is read: a file is held whole. */
+async function checkSize({ objects, limits }: ArchiveWalk, oid: ObjectId, path: string): Promise<void> {
+  const { objectSizeBytesMax: objectMax, archiveSizeBytesMax: archiveMax } = limits;
+  const { sizeBytes = 0 } = (await objects.readHeader(oid)) ?? {};
+  if (sizeBytes > archiveMax) throw tooMuch(`${archiveMax} bytes`, "archiveSizeBytesMax");
+  if (sizeBytes <= objectMax) return;
+  const shown = Buffer.from(path, "latin1").toString("utf8").slice(0, 300);
+  throw new GitwharfError(
+    "base/limit-exceeded",
+    `the file '${shown}' has more than ${objectMax} bytes, the server's limit (objectSizeBytesMax)`,
+  );
 }
 
 function kindOf(mode: number): ArchiveEntryKind {
