@@ -420,6 +420,24 @@ describe("a first push that proc-receive takes", () => {
   });
 });
 
+describe("a first push by a client with another hash function", () => {
+  it("is given up by the client and leaves nothing; a repository of its own format takes it", async () => {
+    server = await createTestServer({ repositories: served, durability: "none" });
+    await workspace.run("init", "-q", "--object-format=sha256", "other");
+    const other = workspace.in("other");
+    await other.run("commit", "-q", "--allow-empty", "-m", "first");
+    const refused = await other.try("push", server.urlOf("group/app"), "main");
+    expect(refused.stderr).toMatch(
+      /fatal: (the receiving end does not support this repository's hash algorithm|protocol error: unexpected capabilities\^\{\})/,
+    );
+    await leavesNothing();
+    await workspace.run("init", "-q", "--bare", "--object-format=sha256", "served/group/app.git");
+    await other.run("push", "-q", server.urlOf("group/app"), "main");
+    const refs = await other.run("ls-remote", server.urlOf("group/app"));
+    expect(refs).toContain(`${await other.run("rev-parse", "HEAD")}\trefs/heads/main`);
+  });
+});
+
 async function pushBlob(repository: Push["repository"], name: string): Promise<void> {
   const quarantine = await repository.openQuarantine();
   const snapshot = await repository.snapshot();
