@@ -120,6 +120,20 @@ describe("rates over HTTP", () => {
     await workspace.run(...as("192.0.2.7", "bob"), "ls-remote", `${http.url}/app.git`);
   });
 
+  it("count the bytes of plain files", async () => {
+    const { http } = await serve(
+      { bytesPerUser: { max: 150, seconds: HOUR } },
+      { repositories: `${workspace.directory}/served`, durability: "none" },
+    );
+    await app.run(...as("192.0.2.7", "bob"), "push", "-q", `${http.url}/app.git`, "main");
+    const get = (path: string) =>
+      send(`${http.url}/app.git/${path}`, { headers: from("192.0.2.7", "ada", "right") });
+    const packs = await get("objects/info/packs");
+    const pack = /pack-[0-9a-f]+\.pack/.exec(packs.body.toString("latin1"))?.[0];
+    expect((await get(`objects/pack/${pack}`)).status).toBe(200);
+    expect((await get("HEAD")).status).toBe(429);
+  });
+
   it("close what an address opens beyond its connections", async () => {
     const { http, ssh } = await serve({ connectionsPerAddress: 2, exempt: [] }, { trustedProxies: [] });
     for (const port of [http.port, ssh?.port ?? 0]) {

@@ -95,6 +95,7 @@ async function withReadableFiles(
     await use(call);
   } finally {
     await call.release();
+    await host.rates.countBytes(caller, caller.activity.bytes);
   }
 }
 
