@@ -37,6 +37,7 @@ export type { Credentials, SshCertificateCredentials, SshKeyCredentials } from "
 export type { SshCertificate } from "./access/ssh-certificate.js";
 export type { SshPublicKey } from "./access/ssh-public-key.js";
 export type { ResolveRepository, ResolveRequest } from "./access/repository-resolver.js";
+export type { OpenrukoOptions } from "./access/openruko/openruko-options.js";
 export type { RemoteOptions } from "./access/remote/remote-options.js";
 export { verifyRemoteSignature } from "./access/remote/remote-signature.js";
 export type {

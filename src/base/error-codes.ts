@@ -57,6 +57,7 @@ export const ERROR_CODES = {
   "access/unavailable": { kind: "operational", retryable: true },
   // server
   "server/bad-configuration": { kind: "operational", retryable: false },
+  "server/build-unavailable": { kind: "operational", retryable: true },
   "server/busy": { kind: "operational", retryable: true },
 } as const satisfies Record<string, { kind: ErrorKind; retryable: boolean }>;
 

@@ -8,6 +8,7 @@ import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import { formatLogEntry, type LogForm } from "./log-form.js";
+import { openrukoFromEnvironment } from "./openruko-environment.js";
 import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
 import type { GitDaemonOptions } from "../server/git-daemon-options.js";
@@ -27,6 +28,7 @@ interface ServeFlags {
   readonly sshHostKeys?: string;
   readonly sshUserCa?: string;
   readonly sshRevokedKeys?: string;
+  readonly openruko?: boolean;
   readonly git?: string;
   readonly metrics?: string;
   readonly gitExportAll?: boolean;
@@ -67,6 +69,10 @@ export function serveCommand(): Command {
     .option(
       "--ssh-revoked-keys <file>",
       "keys and certificates that no longer do (ssh-keygen's KRL specification)",
+    )
+    .option(
+      "--openruko",
+      "pass SSH commands on to builds, as the environment says (APISERVER_KEY and others; docs/openruko.md)",
     )
     .option(
       "--metrics <address>",
@@ -157,6 +163,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...(flags.anonymousRead.length > 0 ? { anonymousRead: flags.anonymousRead } : {}),
     ...databaseOf(flags, fromFile, repositories),
     ...(flags.trustedProxy.length > 0 ? { trustedProxies: flags.trustedProxy } : {}),
+    ...(flags.openruko === true ? { openruko: openrukoFromEnvironment(process.env, fromFile.openruko) } : {}),
     ...defined("trustedUserHeader", trustedUserHeaderOf(flags)),
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("defaultBranch", flags.defaultBranch),
@@ -173,7 +180,11 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const gitDaemon = { ...fromFile.gitDaemon, ...gitDaemonOf(flags) };
   const server = createGitServer({ ...options, sshServer, gitDaemon });
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
-  const listening = await listen(server, flags.ssh ?? ssh, {
+  const { openruko } = options;
+  const sshAddress = flags.ssh ?? ssh ?? (openruko === undefined ? undefined : SSH_DEFAULT);
+  if (openruko !== undefined && sshAddress === SSH_OFF)
+    throw new GitwharfError("server/bad-configuration", "openruko is about SSH, which is off");
+  const listening = await listen(server, sshAddress, {
     http: flags.http ?? http ?? "127.0.0.1:5000",
     ...defined("git", flags.git ?? git),
     ...defined("metrics", flags.metrics ?? metrics),
@@ -188,7 +199,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     metrics: operations,
   } = listening;
   process.stdout.write(
-    banner({ url, ssh: sshListener, git: gitListener, operations, repositories, autoCreate, open }),
+    banner({ url, ssh: sshListener, git: gitListener, operations, repositories, autoCreate, open, openruko }),
   );
   process.on("SIGHUP", () => {
     listening.http.reloadCertificate().catch((error: unknown) => {
@@ -272,11 +283,13 @@ function banner(about: {
   readonly repositories: GitServerOptions["repositories"];
   readonly autoCreate: AutoCreate;
   readonly open: boolean;
+  readonly openruko: GitServerOptions["openruko"];
 }): string {
-  const { url, ssh, git, operations, repositories, autoCreate, open } = about;
+  const { url, ssh, git, operations, repositories, autoCreate, open, openruko } = about;
   const lines = [
     `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
     ...(ssh === undefined ? [] : [`and on ${ssh.url} (its key is ${ssh.hostKeys[0]?.fingerprint})`]),
+    ...(openruko === undefined ? [] : ["SSH commands are passed on to builds (Openruko)"]),
     ...(git === undefined ? [] : [`and on ${git.url}`]),
     ...(operations === undefined ? [] : [`metrics and health on ${operations.url}`]),
     ...(open
@@ -403,6 +416,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     clientCertificates: true,
     authorize: true,
     remote: true,
+    openruko: true,
     resolveRepository: true,
     handlers: true,
     repositoryHooks: true,

@@ -4,6 +4,7 @@ import type { ClientCertificateUsers } from "../access/client-certificate-authen
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import type { VerifyCommit } from "../access/policies/requirements.js";
 import type { ProxyHeaderOptions } from "../access/proxy-header.js";
+import type { OpenrukoOptions } from "../access/openruko/openruko-options.js";
 import type { RemoteOptions } from "../access/remote/remote-options.js";
 import type { RateOptions } from "../access/rates/rates.js";
 import type { ResolveRepository } from "../access/repository-resolver.js";
@@ -85,6 +86,11 @@ export interface GitServerOptions {
    * place of `authenticate` and `authorize`.
    */
   readonly remote?: RemoteOptions;
+  /**
+   * Openruko's API server (docs/openruko.md): it says whose SSH keys are whose, and commands over SSH are passed on to
+   * builds of their own. This server's repositories are then not served over SSH.
+   */
+  readonly openruko?: OpenrukoOptions;
   /** Handlers of pushes, called in order. */
   readonly handlers?: PushHandlers | readonly PushHandlers[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */

@@ -34,6 +34,7 @@ import { listenDaemonFor } from "./git-daemon-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createServerMetrics } from "./metrics.js";
 import { listenForOperations, type OperationsListener } from "./operations-listener.js";
+import { createOpenrukoFront } from "./openruko.js";
 import { createReadiness, type Readiness } from "./readiness.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
@@ -105,7 +106,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
         })
       : options.repositories;
   const creation = creationOf(options);
-  const identification = createIdentification(options, log);
+  const openruko = createOpenrukoFront(options, log);
+  const identification = createIdentification(options, log, openruko.authenticators);
   const policies = createServerPolicies(options, identification);
   const handlers: PushHandlers[] = [
     createGrantHandler(),
@@ -270,7 +272,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
       const ssh = await listenBeside(sshAddress, async (at) => {
         // Who does without SSH does without its library.
         const { listenSshFor } = await import("./ssh-options.js");
-        return listenSshFor(options, host, { ...at, proxies: proxies.ssh });
+        return listenSshFor(options, host, { ...at, proxies: proxies.ssh }, openruko.front);
       }).catch(undo);
       if (ssh !== undefined) begun.push(ssh);
       const git = await listenBeside(gitAddress, (at) =>

@@ -44,6 +44,8 @@ export interface Identification {
 export function createIdentification(
   options: GitServerOptions,
   log: (entry: ServiceLogEntry) => void,
+  /** Asked before all others. */
+  before: readonly Authenticator[] = [],
 ): Identification {
   const database = options.database === undefined ? undefined : createAccessDatabase(options.database);
   const checker = createPasswordChecker();
@@ -54,13 +56,15 @@ export function createIdentification(
   const callback =
     options.authenticate === undefined ? [] : [createCallbackAuthenticator(options.authenticate)];
   const authenticators = [
+    ...before,
     ...configured.first,
     ...stored.first,
     ...configured.second,
     ...stored.second,
     ...callback,
   ];
-  const hasConfigured = configured.first.length + configured.second.length + callback.length > 0;
+  const hasConfigured =
+    before.length + configured.first.length + configured.second.length + callback.length > 0;
   const canSignIn = async (): Promise<boolean> => hasConfigured || (await database?.isClosed()) === true;
   const ask = createAuthenticationChain({
     authenticators,

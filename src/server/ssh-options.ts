@@ -7,6 +7,7 @@ import type { SshAlgorithms } from "../transport/ssh/algorithms.js";
 import { makeTransientHostKeys, readHostKeys } from "../transport/ssh/host-keys.js";
 import type { LfsAuthenticate } from "../transport/ssh/lfs-authenticate.js";
 import { listenSsh, type SshListener } from "../transport/ssh/listener.js";
+import type { CommandFront } from "../transport/ssh/serve-command.js";
 import type { GitServerOptions } from "./git-server-options.js";
 import type { ListenAddress } from "./listen-address.js";
 
@@ -36,6 +37,7 @@ export async function listenSshFor(
   options: GitServerOptions,
   service: ServiceHost,
   address: ListenAddress & { readonly proxies?: IsListedAddress | undefined },
+  front?: CommandFront,
 ): Promise<SshListener> {
   const { repositories, sshServer: ssh = {} } = options;
   const inRepositories =
@@ -53,5 +55,6 @@ export async function listenSshFor(
     }),
     algorithms: ssh.algorithms,
     lfsAuthenticate: ssh.lfsAuthenticate,
+    front,
   });
 }

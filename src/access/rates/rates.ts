@@ -89,7 +89,15 @@ function checkRate(name: string, value: unknown): void {
     const known = [...Object.keys(DEFAULT_RATES), ...OTHER_KEYS].join(", ");
     throw wrong(`there is no rate '${name}'; known are ${known}`);
   }
-  const { max, seconds } = value as Partial<Rate>;
+  checkOneRate(`rates.${name}`, value);
+}
+
+/**
+ * @param what for the message
+ * @throws server/bad-configuration
+ */
+export function checkOneRate(what: string, value: unknown): void {
+  const { max, seconds } = Object(value) as Partial<Rate>;
   const isGood =
     typeof max === "number" &&
     max >= 0 &&
@@ -98,7 +106,7 @@ function checkRate(name: string, value: unknown): void {
     seconds <= SECONDS_MAX;
   if (!isGood)
     throw wrong(
-      `rates.${name} is { max, seconds }: a number from 0 up (or Infinity), and 1 to ${SECONDS_MAX} seconds`,
+      `${what} is { max, seconds }: a number from 0 up (or Infinity), and 1 to ${SECONDS_MAX} seconds`,
     );
 }
 

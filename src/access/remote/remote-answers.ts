@@ -4,7 +4,7 @@ import type { AuthorizationAnswer } from "../../engine/authorization.js";
 import type { Grant, Identity } from "../../engine/identity.js";
 import { checkGrant } from "../grant.js";
 import { isUserName, USER_NAME_RULE } from "../user-name.js";
-import { RemoteFailure } from "./remote-call.js";
+import { RemoteFailure } from "./remote-failure.js";
 
 const TEXT_LENGTH_MAX = 1000;
 const ATTRIBUTES_MAX = 100;

@@ -13,7 +13,8 @@ import type { Credentials } from "../credentials.js";
 import { nameOfPath, type ResolveRepository } from "../repository-resolver.js";
 import { createPushDecisions, type ExactPush } from "./push-decisions.js";
 import { readAuthenticateAnswer, readAuthorizeAnswer, readResolveAnswer } from "./remote-answers.js";
-import { createRemoteCaller, RemoteFailure } from "./remote-call.js";
+import { createRemoteCaller } from "./remote-call.js";
+import { RemoteFailure } from "./remote-failure.js";
 import { checkRemoteOptions, type RemoteOptions } from "./remote-options.js";
 import {
   authenticateQuestion,

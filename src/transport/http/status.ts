@@ -36,6 +36,7 @@ const STATUS: Record<ErrorCode, number> = {
   "protocol/unsupported": 400,
   "protocol/unsupported-media-type": 415,
   "server/bad-configuration": 500,
+  "server/build-unavailable": 503,
   "server/busy": 503,
   "storage/bad-config": 500,
   "storage/bad-name": 404,

@@ -11,12 +11,14 @@ import { needsStrictKeyExchange } from "./algorithms.js";
 import { authenticate, type SshLogin } from "./authentication.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
 import { announceSignatureAlgorithms, connectionParts, mendFirstGuess, packetSizeOf } from "./library.js";
+import type { CommandFront } from "./serve-command.js";
 import { serveSession } from "./session.js";
 
 export interface SshConnectionOptions {
   readonly host: ServiceHost;
   readonly trust: SshTrust;
   readonly lfsAuthenticate: LfsAuthenticate | undefined;
+  readonly front: CommandFront | undefined;
   readonly onLogin: () => void;
 }
 
@@ -133,6 +135,7 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
         login: signedIn,
         address,
         lfsAuthenticate: options.lfsAuthenticate,
+        front: options.front,
         urlPrefix: urlPrefixOf(socket, signedIn.user),
         onViolation: (why) => {
           giveUp(why);

@@ -15,6 +15,7 @@ import { createSshConnection, type SshConnection } from "./connection.js";
 import type { SshHostKey } from "./host-keys.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
 import { checkLibrary, connectionParts } from "./library.js";
+import type { CommandFront } from "./serve-command.js";
 
 export interface SshListenerOptions {
   readonly service: ServiceHost;
@@ -27,6 +28,8 @@ export interface SshListenerOptions {
   readonly proxies?: IsListedAddress | undefined;
   readonly algorithms?: SshAlgorithms | undefined;
   readonly lfsAuthenticate?: LfsAuthenticate | undefined;
+  /** In place of this server's own repositories. */
+  readonly front?: CommandFront | undefined;
 }
 
 export interface SshListener {
@@ -46,7 +49,7 @@ const KEEP_ALIVE_MISSES_MAX = 3;
 /** @throws server/bad-configuration when the address is taken or the keys or algorithms cannot be used */
 export async function listenSsh(options: SshListenerOptions): Promise<SshListener> {
   checkLibrary();
-  const { service, trust, lfsAuthenticate } = options;
+  const { service, trust, lfsAuthenticate, front } = options;
   const { limits } = service;
   const protocol = createProtocol(options);
   const connections = new Map<Socket, SshConnection>();
@@ -59,6 +62,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
       host: service,
       trust,
       lfsAuthenticate,
+      front,
       onLogin: () => strangers.delete(socket),
     });
     connections.set(socket, connection);

@@ -33,6 +33,16 @@ export interface CommandCall {
   readonly lfsAuthenticate: LfsAuthenticate | undefined;
   /** How to write a URL of this server, for who asks for a shell: `ssh://git@host:port/`. */
   readonly urlPrefix: string;
+  /** To be called once: told of the signals that the client sends, `TERM` and the like. */
+  readonly onSignal?: ((listener: (name: string) => void) => void) | undefined;
+}
+
+/** Answers commands in place of this server's own repositories. */
+export interface CommandFront {
+  /** How long a client may neither send nor read. */
+  readonly idleTimeoutMs: number;
+  /** Never throws. @returns the exit status */
+  serve(exchange: ServiceExchange, call: CommandCall): Promise<number>;
 }
 
 const STATUS_REFUSED = 1;

@@ -12,7 +12,7 @@ import type { ServiceHost } from "../service-host.js";
 import type { SshLogin } from "./authentication.js";
 import { createChannelStreams } from "./channel-streams.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
-import { serveCommand, shownCommand } from "./serve-command.js";
+import { type CommandCall, type CommandFront, serveCommand, shownCommand } from "./serve-command.js";
 
 export interface SshSessionOptions {
   readonly host: ServiceHost;
@@ -20,6 +20,7 @@ export interface SshSessionOptions {
   readonly login: SshLogin;
   readonly address: string | undefined;
   readonly lfsAuthenticate: LfsAuthenticate | undefined;
+  readonly front: CommandFront | undefined;
   /** How to write a URL of this server: `ssh://git@host:port/`. */
   readonly urlPrefix: string;
   readonly onViolation: (why: string) => void;
@@ -42,11 +43,22 @@ export function serveSession(session: Session, options: SshSessionOptions): void
     gitProtocol = val;
     accepts?.();
   });
+  const { front } = options;
+  let signalled: ((name: string) => void) | undefined;
+  if (front !== undefined) {
+    session.on("signal", (accept, _reject, { name }) => {
+      // As above.
+      (accept as (() => void) | undefined)?.();
+      signalled?.(name);
+    });
+  }
+  const onSignal = (listener: (name: string) => void): void => void (signalled = listener);
   session.on("exec", (accept, _reject, { command }) => {
-    run(accept() as ServerChannel | undefined, options, forceCommand ?? command, gitProtocol);
+    const text = forceCommand ?? command;
+    run(accept() as ServerChannel | undefined, options, { text, gitProtocol, onSignal });
   });
   session.on("shell", (accept) => {
-    run(accept() as ServerChannel | undefined, options, forceCommand, gitProtocol);
+    run(accept() as ServerChannel | undefined, options, { text: forceCommand, gitProtocol, onSignal });
   });
 }
 
@@ -54,11 +66,10 @@ export function serveSession(session: Session, options: SshSessionOptions): void
 function run(
   channel: ServerChannel | undefined,
   options: SshSessionOptions,
-  text: string | undefined,
-  gitProtocol: string | undefined,
+  asked: Pick<CommandCall, "text" | "gitProtocol" | "onSignal">,
 ): void {
   if (channel === undefined) return;
-  const { host, connection, login, address, lfsAuthenticate, urlPrefix } = options;
+  const { host, connection, login, address, lfsAuthenticate, urlPrefix, front } = options;
   const end = options.begin();
   const left = new AbortController();
   const onClose = (): void => left.abort(new GitwharfError("base/aborted", "the client has gone"));
@@ -68,7 +79,8 @@ function run(
   channel.on("error", onClose);
   channel.stderr.on("error", onClose);
   const signal = AbortSignal.any([left.signal, host.closing]);
-  const { idleTimeoutMs } = host.limits;
+  const { idleTimeoutMs } = front ?? host.limits;
+  const serve = front?.serve ?? serveCommand;
   const { onViolation } = options;
   const { activity, end: endRequest } = beginRequest(host, {
     requestId: randomUUID(),
@@ -79,10 +91,15 @@ function run(
   const caller: ServiceCaller = { identity: login.identity, address, transport: "ssh", activity };
   const exchange: ServiceExchange = { host, caller, signal, sessionId: activity.requestId };
   void (async () => {
-    const status = await serveCommand(exchange, { text, gitProtocol, streams, lfsAuthenticate, urlPrefix });
+    const status = await serve(exchange, { ...asked, streams, lfsAuthenticate, urlPrefix });
+    // Behind a front, nothing else bounds how long a client may not read.
+    const late = Number.isFinite(host.limits.idleTimeoutMs)
+      ? setTimeout(() => onViolation("it does not read how its command ended"), host.limits.idleTimeoutMs)
+      : undefined;
     const told = await streams.exit(status);
+    clearTimeout(late);
     if (!told) activity.failed(new GitwharfError("base/aborted", "the client has gone"));
-    endRequest(`ssh ${shownCommand(text)} ${told ? status : "gone"}`);
+    endRequest(`ssh ${shownCommand(asked.text)} ${told ? status : "gone"}`);
     // A client that reads the end of the connection together with the exit status takes the status for lost.
     if (told && !left.signal.aborted) await closedOrLate(left.signal);
     connection.off("close", onClose);

@@ -1,0 +1,60 @@
+/**
+ * How an application is asked that may be slow or away: so many questions at once, retries with jitter, and a circuit
+ * breaker when it stays away. What is wrong with an answer is no reason to ask again, and none to leave the application
+ * alone: a stranger could provoke that.
+ */
+import {
+  BrokenCircuitError,
+  bulkhead,
+  BulkheadRejectedError,
+  circuitBreaker,
+  ConsecutiveBreaker,
+  ExponentialBackoff,
+  handleType,
+  retry,
+  wrap,
+} from "cockatiel";
+import type { CheckedCallerOptions } from "./caller-options.js";
+import { RemoteAway, RemoteFailure } from "./remote-failure.js";
+
+export interface PatienceEvents {
+  readonly onRetry: (why: string) => void;
+  readonly onBreak: () => void;
+  readonly onReset: () => void;
+}
+
+/** Runs attempts until one gives no `RemoteAway`. @throws RemoteFailure, and what the attempt throws */
+export type Patience = <T>(attempt: () => Promise<T>) => Promise<T>;
+
+export function createPatience(
+  options: Pick<
+    CheckedCallerOptions,
+    "retries" | "breakerFailures" | "breakerResetMs" | "concurrencyMax" | "queueMax"
+  >,
+  events: PatienceEvents,
+): Patience {
+  const away = handleType(RemoteAway);
+  const breaker = circuitBreaker(away, {
+    breaker: new ConsecutiveBreaker(options.breakerFailures),
+    halfOpenAfter: options.breakerResetMs,
+  });
+  const retries = retry(away, {
+    maxAttempts: options.retries,
+    backoff: new ExponentialBackoff({ initialDelay: 50, maxDelay: 1000 }),
+  });
+  breaker.onBreak(() => events.onBreak());
+  breaker.onReset(() => events.onReset());
+  retries.onRetry((reason) => events.onRetry("error" in reason ? reason.error.message : "it gave no answer"));
+  const policy = wrap(bulkhead(options.concurrencyMax, options.queueMax), retries, breaker);
+  return async (attempt) => {
+    try {
+      return await policy.execute(() => attempt());
+    } catch (error) {
+      if (error instanceof BrokenCircuitError)
+        throw new RemoteFailure("it did not answer lately and is left alone for a while");
+      if (error instanceof BulkheadRejectedError)
+        throw new RemoteFailure(`${options.queueMax} questions wait already (queueMax)`);
+      throw error;
+    }
+  };
+}
