@@ -147,6 +147,7 @@ const OTHERS = [
   "sshAttemptsMax",
   "sshStartupsMax",
   "sshSessionsMax",
+  "sshKeepAliveMs",
   "sshKeyBytesMax",
 ] as const;
 

@@ -63,6 +63,8 @@ export interface Limits {
   readonly sshStartupsMax: number;
   /** Sessions that are open at once on one SSH connection. @default 10 */
   readonly sshSessionsMax: number;
+  /** Silence after which an SSH client is asked whether it is there; three questions without an answer end it. @default 15,000 */
+  readonly sshKeepAliveMs: number;
   /** Bytes that move on an SSH connection before its keys are exchanged anew. @default 32 GiB */
   readonly sshKeyBytesMax: number;
 }
@@ -97,5 +99,6 @@ export const DEFAULT_LIMITS: Limits = {
   sshAttemptsMax: 10,
   sshStartupsMax: 200,
   sshSessionsMax: 10,
+  sshKeepAliveMs: 15_000,
   sshKeyBytesMax: 32 * 1024 * MiB,
 };

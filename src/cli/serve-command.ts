@@ -68,7 +68,7 @@ export function serveCommand(): Command {
     .option("--ssh-user-ca <file>", "public keys of authorities whose user certificates let in")
     .option(
       "--ssh-revoked-keys <file>",
-      "keys and certificates that no longer do (ssh-keygen's KRL specification)",
+      "keys and certificates that no longer do (a KRL of ssh-keygen, or what it makes one of)",
     )
     .option(
       "--openruko",
@@ -220,8 +220,7 @@ async function listen(
   try {
     return await server.listen({ ...others, ssh: ssh ?? SSH_DEFAULT });
   } catch (error) {
-    if (ssh !== undefined || !isGitwharfError(error) || error.details["sshAddressTaken"] !== true)
-      throw error;
+    if (ssh !== undefined || !isGitwharfError(error) || error.details["taken"] !== "ssh") throw error;
     process.stderr.write(
       `gitwharf: SSH is off: another program listens on ${SSH_DEFAULT}; --ssh HOST:PORT chooses another address\n`,
     );

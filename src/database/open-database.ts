@@ -7,6 +7,7 @@ import { dirname, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { Kysely, SqliteDatabase } from "kysely";
 import { GitwharfError } from "../base/errors.js";
+import { openPostgresPool } from "./postgres-pool.js";
 import type { Schema } from "./schema.js";
 
 export interface Database {
@@ -23,8 +24,6 @@ export type DatabaseLocation =
 const BUSY_TIMEOUT_MS = 5000;
 const POSTGRES_CONNECTIONS_MAX = 8;
 const POSTGRES_TIMEOUT_MS = 10_000;
-/** PostgreSQL's `bigint`. */
-const INT8_OID = 20;
 
 /**
  * `sqlite:PATH`, `postgres://…`
@@ -121,23 +120,13 @@ async function retryWhileBusy<Result>(work: () => Promise<Result>): Promise<Resu
 async function openPostgres(connectionString: string): Promise<Kysely<Schema>> {
   const { Kysely, PostgresDialect } = await loadKysely();
   const { migrate } = await loadMigrations();
-  const { default: pg } = await import("pg");
-  const pool = new pg.Pool({
+  const pool = await openPostgresPool({
     connectionString,
     max: POSTGRES_CONNECTIONS_MAX,
     connectionTimeoutMillis: POSTGRES_TIMEOUT_MS,
     statement_timeout: POSTGRES_TIMEOUT_MS,
     application_name: "gitwharf",
-    types: {
-      // Times fit into a number; pg would hand them out as text.
-      getTypeParser: ((oid: number, format?: "text" | "binary") =>
-        oid === INT8_OID
-          ? Number
-          : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
-    },
   });
-  // A connection that breaks while nobody uses it is made anew when one is wanted.
-  pool.on("error", () => undefined);
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   try {
     await migrate(db, "postgres");

@@ -33,6 +33,17 @@ describe("options", () => {
     [{ log: "text" }, /log is a function/],
     [{ database: 5 }, /database is a text/],
     [{ users: [] }, /users is an object/],
+    [{ sshServer: "keys" }, /sshServer is an object/],
+    [{ sshServer: { revokedKeyFile: "r" } }, /no option 'revokedKeyFile' of sshServer; known are hostKey/],
+    [{ sshServer: { revokedKeysFile: ["r"] } }, /sshServer.revokedKeysFile is the path of a file/],
+    [{ sshServer: { principals: ["ada"] } }, /sshServer.principals is a function/],
+    [{ sshServer: { algorithms: [] } }, /sshServer.algorithms is an object/],
+    [
+      { sshServer: { algorithms: { ciphers: ["x"] } } },
+      /no list 'ciphers' of SSH algorithms; known are keyEx/,
+    ],
+    [{ sshServer: { algorithms: { cipher: [] } } }, /the list 'cipher' of SSH algorithms is empty/],
+    [{ sshServer: { algorithms: { hostKey: ["ssh-rsa"] } } }, /'ssh-rsa' is not safe any more/],
     [{ signedTokens: { keys: ["k"] } }, /signedTokens needs keys, and the audience/],
     [{ signedTokens: { keys: "k", audience: "a" } }, /signedTokens.keys is a list of texts/],
     [

@@ -10,6 +10,7 @@ import type { PushHandlers } from "../engine/push.js";
 import { checkRefName } from "../object/ref-name.js";
 import { checkGitDaemonOptions } from "./git-daemon-options.js";
 import type { GitServerOptions } from "./git-server-options.js";
+import { checkSshServerOptions } from "./ssh-options.js";
 
 const KNOWN_VALUES = {
   autoCreate: ["never", "push", "read"],
@@ -56,6 +57,7 @@ export function checkOptions(options: GitServerOptions): void {
   }
   checkAccessOptions(options);
   checkGitDaemonOptions(options.gitDaemon);
+  checkSshServerOptions(options.sshServer);
   checkRates(options.rates);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);

@@ -1,5 +1,5 @@
 /**
- * Puts the ways to sign in together, in this order: client certificate, proxy header, SSH certificate, SSH key, access token, signed
+ * Puts the ways to sign in together, in this order: client certificate, proxy header, signed token, SSH certificate, SSH key, access
  * token, the application's own, users of the configuration, users of the database, the `authenticate` callback. Without
  * any of them, and as long as the database has no user, the server is open.
  */

@@ -2,8 +2,9 @@
 import { join } from "node:path";
 import type { IsListedAddress } from "../access/trusted-addresses.js";
 import { createSshTrust } from "../access/ssh-trust.js";
+import { GitwharfError } from "../base/errors.js";
 import type { ServiceHost } from "../transport/service-host.js";
-import type { SshAlgorithms } from "../transport/ssh/algorithms.js";
+import { libraryAlgorithms, type SshAlgorithms } from "../transport/ssh/algorithms.js";
 import { makeTransientHostKeys, readHostKeys } from "../transport/ssh/host-keys.js";
 import type { LfsAuthenticate } from "../transport/ssh/lfs-authenticate.js";
 import { listenSsh, type SshListener } from "../transport/ssh/listener.js";
@@ -26,17 +27,51 @@ export interface SshServerOptions {
   readonly userAuthoritiesFile?: string;
   /** Principals that let in who calls himself `user`. @default the name itself */
   readonly principals?: (user: string) => readonly string[];
-  /** Revoked keys and certificates, in the text form of ssh-keygen's KRL specification. */
+  /** Revoked keys and certificates: OpenSSH's KRL, or the text that ssh-keygen makes one of. */
   readonly revokedKeysFile?: string;
   /** Answers `git-lfs-authenticate`. */
   readonly lfsAuthenticate?: LfsAuthenticate;
+}
+
+const TEXTS = ["hostKeyDirectory", "userAuthoritiesFile", "revokedKeysFile"] as const;
+const FUNCTIONS = ["principals", "lfsAuthenticate"] as const;
+
+/**
+ * A file of revoked keys under a wrong name would revoke nothing.
+ * @throws server/bad-configuration
+ */
+export function checkSshServerOptions(options: SshServerOptions | undefined): void {
+  if (options === undefined) return;
+  if (typeof options !== "object" || options === null) throw wrong("sshServer is an object");
+  const known: readonly string[] = [...TEXTS, ...FUNCTIONS, "algorithms"];
+  const odd = Object.keys(options).find((name) => !known.includes(name));
+  if (odd !== undefined)
+    throw wrong(`there is no option '${odd}' of sshServer; known are ${known.join(", ")}`);
+  for (const name of TEXTS) {
+    const value: unknown = options[name];
+    if (value !== undefined && (typeof value !== "string" || value === ""))
+      throw wrong(`sshServer.${name} is the path of a ${name === "hostKeyDirectory" ? "directory" : "file"}`);
+  }
+  for (const name of FUNCTIONS) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== "function") throw wrong(`sshServer.${name} is a function`);
+  }
+  const { algorithms } = options as { readonly algorithms?: unknown };
+  if (algorithms === undefined) return;
+  if (typeof algorithms !== "object" || algorithms === null || Array.isArray(algorithms))
+    throw wrong("sshServer.algorithms is an object");
+  libraryAlgorithms(algorithms);
+}
+
+function wrong(message: string): GitwharfError {
+  return new GitwharfError("server/bad-configuration", message);
 }
 
 /** @throws server/bad-configuration */
 export async function listenSshFor(
   options: GitServerOptions,
   service: ServiceHost,
-  address: ListenAddress & { readonly proxies?: IsListedAddress | undefined },
+  { proxies, ...address }: ListenAddress & { readonly proxies?: IsListedAddress | undefined },
   front?: CommandFront,
 ): Promise<SshListener> {
   const { repositories, sshServer: ssh = {} } = options;
@@ -45,7 +80,8 @@ export async function listenSshFor(
   const directory = ssh.hostKeyDirectory ?? inRepositories;
   const { userAuthoritiesFile, revokedKeysFile, principals } = ssh;
   return listenSsh({
-    ...address,
+    address,
+    proxies,
     service,
     hostKeys: directory === undefined ? await makeTransientHostKeys() : await readHostKeys(directory),
     trust: createSshTrust({

@@ -2,8 +2,10 @@
  * Counts that several servers share, in PostgreSQL: a table of its own beside those of users, made when it is missing. Does
  * not keep anybody waiting when the database is away: then each server counts for itself.
  */
+import type { Pool } from "pg";
 import { RateLimiterPostgres } from "rate-limiter-flexible";
 import { GitwharfError } from "../../base/errors.js";
+import { openPostgresPool } from "../../database/postgres-pool.js";
 import type { Rate } from "./rates.js";
 
 export interface SharedCounter {
@@ -27,34 +29,18 @@ const CONNECTIONS_MAX = 4;
 const TIMEOUT_MS = 2000;
 /** How long nobody asks a database that did not answer. */
 const AWAY_MS = 5000;
-/** PostgreSQL's `bigint`: counts and times fit into a number, and pg would hand them out as text. */
-const INT8_OID = 20;
 
 export function createSharedRates(connectionString: string): SharedRates {
-  const open = async () => {
-    const { default: pg } = await import("pg");
-    const pool = new pg.Pool({
+  let pool: Promise<Pool> | undefined;
+  let ready: Promise<void> | undefined;
+  const prepared = async (): Promise<Pool> => {
+    pool ??= openPostgresPool({
       connectionString,
       max: CONNECTIONS_MAX,
       connectionTimeoutMillis: TIMEOUT_MS,
       query_timeout: TIMEOUT_MS,
       application_name: "gitwharf rates",
-      types: {
-        getTypeParser: ((oid: number, format?: "text" | "binary") =>
-          oid === INT8_OID
-            ? Number
-            : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
-      },
     });
-    // A connection that breaks while nobody uses it is made anew when one is wanted.
-    pool.on("error", () => undefined);
-    return pool;
-  };
-  type Pool = Awaited<ReturnType<typeof open>>;
-  let pool: Promise<Pool> | undefined;
-  let ready: Promise<void> | undefined;
-  const prepared = async (): Promise<Pool> => {
-    pool ??= open();
     const opened = await pool;
     ready ??= makeTable((sql) => opened.query(sql));
     const mine = ready;

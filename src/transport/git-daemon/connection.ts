@@ -16,6 +16,7 @@ import { beginRequest } from "../observed-request.js";
 import { readReadable } from "../readable-source.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import type { ServiceHost } from "../service-host.js";
+import type { TcpConnection } from "../tcp-listener.js";
 import { createWritableSink, type WritableSink } from "../writable-sink.js";
 import { type DaemonRequest, parseDaemonRequest } from "./daemon-request.js";
 import { repositoryNameOf } from "./repository-name-of.js";
@@ -29,24 +30,16 @@ export interface DaemonOptions {
   readonly uploadArchive: boolean;
 }
 
-export interface DaemonConnection {
-  /** Closed at once when it has asked for nothing yet, else when it has its answer. */
-  drain(): void;
-  destroy(): void;
-}
-
 const REQUEST_BYTES_MAX = 8192;
 /** Time for a client to read the last words, and for us to read what it still sends: else they would be lost. */
 const LINGER_MS = 5000;
 
-export function serveConnection(socket: Socket, options: DaemonOptions): DaemonConnection {
+export function serveConnection(socket: Socket, options: DaemonOptions): TcpConnection {
   const { host } = options;
   const { limits } = host;
   const left = new AbortController();
   const onClose = (): void => left.abort(new GitwharfError("base/aborted", "the client has gone"));
   socket.once("close", onClose);
-  // A socket that breaks is told by `close`.
-  socket.on("error", () => undefined);
   const signal = AbortSignal.any([left.signal, host.closing]);
   const { idleTimeoutMs } = limits;
   const output = createWritableSink(socket, { idleTimeoutMs, signal, onFirstWrite: () => undefined });

@@ -40,14 +40,24 @@ export const DEFAULT_SSH_ALGORITHMS = {
   mac: ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512"],
 } as const satisfies Required<SshAlgorithms>;
 
-/** @throws server/bad-configuration for an empty list and for what is never offered */
-export function libraryAlgorithms(chosen: SshAlgorithms = {}): NonNullable<ServerConfig["algorithms"]> {
-  const lists = { ...DEFAULT_SSH_ALGORITHMS, ...chosen };
+type LibraryAlgorithms = NonNullable<ServerConfig["algorithms"]> & {
+  readonly serverHostKey: readonly string[];
+};
+
+/** @throws server/bad-configuration for an empty list, a list that is none of the four and for what is never offered */
+export function libraryAlgorithms(chosen: SshAlgorithms = {}): LibraryAlgorithms {
+  const odd = Object.keys(chosen).find((name) => !Object.hasOwn(DEFAULT_SSH_ALGORITHMS, name));
+  if (odd !== undefined) {
+    const known = Object.keys(DEFAULT_SSH_ALGORITHMS).join(", ");
+    throw wrong(`there is no list '${odd}' of SSH algorithms; known are ${known}`);
+  }
+  const given = Object.entries(chosen).filter(([, list]) => list !== undefined);
+  const lists = { ...DEFAULT_SSH_ALGORITHMS, ...(Object.fromEntries(given) as SshAlgorithms) };
   for (const [what, list] of Object.entries(lists)) {
     if (!Array.isArray(list) || list.length === 0)
       throw wrong(`the list '${what}' of SSH algorithms is empty`);
     const weak = list.find((name) =>
-      /^(?:ssh-rsa|ssh-dss)$|sha1|md5|cbc|arcfour|3des|-96$/.test(String(name)),
+      /^(?:ssh-rsa|ssh-dss)$|sha1|md5|cbc|arcfour|3des|ripemd|-96$/.test(String(name)),
     );
     if (weak !== undefined) throw wrong(`the SSH algorithm '${weak}' is not safe any more`);
   }
@@ -58,7 +68,7 @@ export function libraryAlgorithms(chosen: SshAlgorithms = {}): NonNullable<Serve
     hmac: [...lists.mac],
     compress: ["none"],
   };
-  return library as NonNullable<ServerConfig["algorithms"]>;
+  return library as unknown as LibraryAlgorithms;
 }
 
 /** Without strict key exchange, packets can be cut off unseen from the start of such a connection (CVE-2023-48795). */

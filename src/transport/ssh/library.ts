@@ -4,7 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { createRequire } from "node:module";
-import type { Connection, ServerChannel, Session } from "ssh2";
+import ssh2, { type Connection, type ServerChannel, type ServerConfig, type Session } from "ssh2";
 import { SIGNATURE_ALGORITHMS } from "../../access/ssh-public-key.js";
 import { encodeSshString, SshReader } from "../../access/ssh-wire.js";
 import { GitwharfError } from "../../base/errors.js";
@@ -71,6 +71,31 @@ export function packetSizeOf(session: Session): number {
     readonly _chanInfo: { readonly outgoing: { readonly packetSize: number } };
   };
   return parts._chanInfo.outgoing.packetSize;
+}
+
+/**
+ * Host keys as the library is to offer them: those of the algorithms, in their order. By itself it offers every key that it
+ * is given in the order of the keys, and RSA with SHA-1 besides.
+ */
+export function hostKeysFor(
+  algorithms: readonly string[],
+  privateKeys: readonly Buffer[],
+): NonNullable<ServerConfig["hostKeys"]> {
+  const parsed = privateKeys.map((privateKey) => {
+    const key = ssh2.utils.parseKey(privateKey);
+    if (key instanceof Error) throw key;
+    return Array.isArray(key) ? key[0] : key;
+  });
+  const offered = algorithms.flatMap((algorithm) => {
+    const type = /^rsa-sha2-(?:256|512)$/.test(algorithm) ? "ssh-rsa" : algorithm;
+    const key = parsed.find((each) => each?.type === type);
+    // Of a key with the name of an algorithm the library asks nothing further.
+    return key === undefined
+      ? []
+      : [{ key: Object.create(key, { type: { value: algorithm } }) as typeof key }];
+  });
+  // The types know files only.
+  return offered as unknown as NonNullable<ServerConfig["hostKeys"]>;
 }
 
 /**
