@@ -197,6 +197,8 @@ describe("the commands for users, keys and tokens", { timeout: 240_000 }, () => 
     const ran = await Promise.all(wrong.map((args) => gitwharf(args)));
     expect(ran.map(({ status }, i) => [wrong[i], status])).toEqual(wrong.map((args) => [args, 2]));
     const keys = ["", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----", `${ED25519}\n${ED25519}`];
+    // What an option would narrow, nobody here would heed.
+    keys.push(`from="10.0.0.0/8" ${ED25519}`, `restrict ${ED25519}`);
     const tried = await Promise.all(keys.map((key) => gitwharf(["key", "add", "ada"], key)));
     expect(tried.map(({ status }, i) => [keys[i], status])).toEqual(keys.map((key) => [key, 2]));
     expect((await gitwharf(["user", "add", "bob", "--password-stdin"], "")).status).toBe(2);

@@ -4,6 +4,7 @@ import { isGitwharfError } from "../src/base/errors.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
 import { parseSshCertificate } from "../src/access/ssh-certificate.js";
 import { parseSshPublicKey } from "../src/access/ssh-public-key.js";
+import { parseSshRevocations } from "../src/access/ssh-revocation.js";
 import { closeWorkerPool } from "../src/base/worker-pool.js";
 import { parseSparsePatterns } from "../src/engine/fetch/sparse-patterns.js";
 import { formatFilter, parseFilter } from "../src/engine/filter.js";
@@ -122,6 +123,9 @@ const CODECS: Readonly<Record<string, Codec>> = {
   "ssh-certificate": {
     rounds: 1500,
     feed: (bytes) => (bytes.includes("-cert-v01@") ? parseSshCertificate(bytes) : parseSshPublicKey(bytes)),
+  },
+  "ssh-revocations": {
+    feed: (bytes) => void parseSshRevocations(bytes).hasKey(bytes),
   },
   "v0-request": {
     async feed(bytes, random) {

@@ -74,6 +74,8 @@ describe("gitwharf serve --ssh", { timeout: 60_000 }, () => {
       expect(gitwharf("key", "add", "ada", `${ada.path}.pub`, "-d", root)).toMatchObject({ status: 0 });
       const denied = await work.tryWith({ env: open.environment }, "ls-remote", `${url}/demo.git`);
       expect(denied.stderr).toContain("Permission denied (publickey)");
+      const [http = ""] = /http:\/\/127\.0\.0\.1:[0-9]+/.exec(text) ?? [];
+      expect((await fetch(`${http}/demo.git/info/refs?service=git-upload-pack`)).status).toBe(401);
       const known = createSshClient({ ...about, keys: [ada.path] });
       expect(await work.tryWith({ env: known.environment }, "ls-remote", `${url}/demo.git`)).toMatchObject({
         status: 0,

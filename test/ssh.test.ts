@@ -116,6 +116,10 @@ describe("git over SSH, open", () => {
       status: 1,
       stderr: "gitwharf: Git LFS is not served here\n",
     });
+    await server.store.create("broken-off");
+    const brokenOff = await client.ssh([host, "git-upload-pack 'broken-off'"], "0009nonsense");
+    expect(brokenOff).toMatchObject({ status: 128, stderr: "" });
+    expect(brokenOff.stdout).toContain("ERR ");
     const shell = await run();
     expect(shell).toMatchObject({ status: 1, stdout: "" });
     expect(shell.stderr).toMatch(

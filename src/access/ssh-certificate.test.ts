@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { certifySshKey, makeSshKey, type SshKeyFile } from "../../test/support/ssh-keygen.js";
+import { certifySshKey, makeSshKey, sshKeygen, type SshKeyFile } from "../../test/support/ssh-keygen.js";
 import { checkSshCertificate, parseSshCertificate, type SshCertificateCheck } from "./ssh-certificate.js";
-import { isMalformedKey, parseSshPublicKey } from "./ssh-public-key.js";
+import { fingerprintOf, isMalformedKey, parseSshPublicKey } from "./ssh-public-key.js";
 import { NO_REVOCATIONS, parseSshRevocations } from "./ssh-revocation.js";
 
 describe("OpenSSH user certificates", () => {
@@ -23,6 +23,7 @@ describe("OpenSSH user certificates", () => {
     revocations: NO_REVOCATIONS,
     principals: ["ada"],
     address: "192.0.2.7",
+    isVerifiedByDevice: false,
     now: Date.now(),
     ...more,
   });
@@ -87,6 +88,12 @@ describe("OpenSSH user certificates", () => {
     );
   });
 
+  it("lets a device in that has verified its user, where it asks for that", () => {
+    const asking = [...ADA, "-O", "verify-required"];
+    expect(() => judge(asking)).toThrow(/a security device that has verified its user/);
+    expect(judge(asking, { isVerifiedByDevice: true })).toMatchObject({ principal: "ada" });
+  });
+
   it("is revoked by serial number, key id, key and authority", () => {
     const line = (text: string): Partial<SshCertificateCheck> => ({ revocations: parseSshRevocations(text) });
     expect(judge(ADA, line("serial: 8\nserial: 0x9-11\nid: other\n# serial: 7"))).toBeDefined();
@@ -95,10 +102,68 @@ describe("OpenSSH user certificates", () => {
     }
     expect(() => judge(ADA, line(`key: ${user.line}`))).toThrow(/its key is revoked/);
     expect(() => judge(ADA, line(user.line))).toThrow(/its key is revoked/);
+    for (const hash of [fingerprintOf(user.blob), user.line]) {
+      expect(() => judge(ADA, line(`sha256: ${hash}`))).toThrow(/its key is revoked/);
+    }
+    expect(() => judge(ADA, line(`sha1: ${user.line}`))).toThrow(/its key is revoked/);
+    expect(() => judge(ADA, line("serial: 7 # lost on a train"))).toThrow(/is revoked/);
+    expect(() => parseSshRevocations("id: x\nkey:")).toThrow(/^line 2 of the list.*there is no key/);
     expect(() => judge(ADA, line(`key: ${authority.line}`))).toThrow(/its authority is revoked/);
     expect(parseSshRevocations(user.line).hasKey(user.blob)).toBe(true);
     expect(() => parseSshRevocations("serial: 1\nserial: x")).toThrow(/^line 2 of the list/);
-    expect(() => parseSshRevocations("sha256: abc")).toThrow(/a fingerprint is SHA256/);
+    expect(() => parseSshRevocations("hash: abc")).toThrow(/a fingerprint is SHA256/);
+    expect(() => parseSshRevocations("sha256: abc")).toThrow(/^line 1 of the list/);
+  });
+
+  it("is revoked by a list in ssh-keygen's binary form", () => {
+    const other = makeSshKey(directory, "other-authority");
+    const fingerprint = sshKeygen(["-l", "-f", user.path]).split(" ")[1];
+    const list = (text: string, by = authority): Partial<SshCertificateCheck> => {
+      const [specification, file] = [join(directory, "specification"), join(directory, "krl")];
+      writeFileSync(specification, `${text}\n`);
+      sshKeygen(["-k", "-q", "-f", file, "-s", `${by.path}.pub`, specification]);
+      return { revocations: parseSshRevocations(readFileSync(file)) };
+    };
+    const scattered = "serial: 1-3\nserial: 5\nserial: 9\nserial: 100000-200000\nserial: 0xffffffffffffffff";
+    const harmless = `${scattered}\nid: other\nkey: ${other.line}`;
+    expect(judge(ADA, list(harmless))).toBeDefined();
+    for (const serial of ["1", "3", "5", "9", "100000", "150000", "200000", "18446744073709551615"]) {
+      expect(() => judge(["-n", "ada", "-z", serial], list(harmless))).toThrow(
+        /serial number \d+ is revoked/,
+      );
+    }
+    for (const serial of ["0", "4", "8", "10", "99999", "200001"]) {
+      expect(judge(["-n", "ada", "-z", serial], list(harmless))).toBeDefined();
+    }
+    for (const text of ["serial: 7", "serial: 5-9", "serial: 5\nserial: 7\nserial: 9", "id: test-id"]) {
+      expect(() => judge(ADA, list(text))).toThrow(/is revoked/);
+      // What it says of certificates is said of those of one authority.
+      expect(judge(ADA, list(text, other))).toBeDefined();
+    }
+    for (const text of [
+      `key: ${user.line}`,
+      `sha1: ${user.line}`,
+      `sha256: ${user.line}`,
+      `hash: ${fingerprint}`,
+    ]) {
+      expect(() => judge(ADA, list(text, other))).toThrow(/its key is revoked/);
+      expect(list(text).revocations?.hasKey(user.blob)).toBe(true);
+      expect(list(text).revocations?.hasKey(other.blob)).toBe(false);
+    }
+    expect(() => judge(ADA, list(`key: ${authority.line}`))).toThrow(/its authority is revoked/);
+    list(harmless);
+    const whole = readFileSync(join(directory, "krl"));
+    for (let end = 8; end < whole.length; end++) {
+      // A list that ends between two sections is whole.
+      try {
+        parseSshRevocations(whole.subarray(0, end));
+      } catch (error) {
+        expect(error).toMatchObject({ code: "server/bad-configuration" });
+      }
+    }
+    expect(() => parseSshRevocations(whole.subarray(0, -1))).toThrow(/ends in the middle/);
+    const unknown = Buffer.concat([whole, Buffer.from([77, 0, 0, 0, 0])]);
+    expect(() => parseSshRevocations(unknown)).toThrow(/kind 77 is not known/);
   });
 
   it("says of what is no certificate that it cannot be used", () => {

@@ -51,6 +51,8 @@ export interface SshCertificateCheck {
   /** The certificate must name one of these. */
   readonly principals: readonly string[];
   readonly address: string | undefined;
+  /** @see isVerifiedByDevice of ssh-public-key.ts */
+  readonly isVerifiedByDevice: boolean;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
@@ -145,6 +147,11 @@ export function checkSshCertificate(
       case "source-address":
         if (!allowsAddress(optionText(value), check.address)) {
           throw refuse("it is not valid from the client's address");
+        }
+        break;
+      case "verify-required":
+        if (value.length > 0 || !check.isVerifiedByDevice) {
+          throw refuse("it asks for a security device that has verified its user");
         }
         break;
       default:

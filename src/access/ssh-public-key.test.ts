@@ -9,6 +9,7 @@ import {
   authorizedKeysLine,
   fingerprintOf,
   isMalformedKey,
+  isVerifiedByDevice,
   md5FingerprintOf,
   parseAuthorizedKeysLine,
   parseSshPublicKey,
@@ -86,6 +87,11 @@ describe("SSH public keys", () => {
     expect(verifySshSignature(key, signature(1), Buffer.from("signed"))).toBe(true);
     expect(verifySshSignature(key, signature(0), Buffer.from("signed"))).toBe(false);
     expect(verifySshSignature(key, signature(1), Buffer.from("other"))).toBe(false);
+    // Touched only, and by whom the device knows.
+    expect(isVerifiedByDevice(key, signature(1))).toBe(false);
+    expect(isVerifiedByDevice(key, signature(5))).toBe(true);
+    const plain = parseSshPublicKey(makeSshKey(directory, "no-device").blob);
+    expect(isVerifiedByDevice(plain, signature(5))).toBe(false);
   });
 
   it("lets nothing but its own error escape", () => {

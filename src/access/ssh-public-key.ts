@@ -19,6 +19,9 @@ export interface SshPublicKey {
 
 const RSA_BITS_MIN = 2048;
 const RSA_BITS_MAX = 16_384;
+/** Flags of a security device's signature. */
+const USER_PRESENT = 1;
+const USER_VERIFIED = 4;
 const CURVES: Readonly<
   Record<string, { readonly jwk: string; readonly bytes: number; readonly hash: string }>
 > = {
@@ -82,6 +85,18 @@ export function verifySshSignature(key: SshPublicKey, signature: Uint8Array, sig
   }
 }
 
+/**
+ * True when a security device says, in a signature of it that has been verified, that it has verified its user: by a PIN
+ * or a finger. That somebody has touched it, every signature of a device must say.
+ */
+export function isVerifiedByDevice(key: SshPublicKey, signature: Uint8Array): boolean {
+  if (key.application === undefined) return false;
+  const reader = new SshReader(signature);
+  reader.bytes();
+  reader.bytes();
+  return (reader.uint8() & USER_VERIFIED) !== 0;
+}
+
 /** Signature algorithms by which a key of `type` may sign. */
 export function signatureAlgorithmsOf(type: string): readonly string[] {
   return type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type];
@@ -129,6 +144,17 @@ export function parseAuthorizedKeysLine(line: string): SshPublicKey | undefined 
   return key;
 }
 
+/**
+ * The same of a line with nothing before the key: options narrow what a key is good for, and nobody here heeds them.
+ * @throws access/malformed-key
+ */
+export function parsePublicKeyLine(line: string): SshPublicKey | undefined {
+  const key = parseAuthorizedKeysLine(line);
+  if (key !== undefined && !line.trim().startsWith(key.type))
+    throw malformed("options before a key are not taken; write it as `TYPE BASE64`, the form of a .pub file");
+  return key;
+}
+
 function verifyRaw(key: SshPublicKey, algorithm: string, bytes: Buffer, signed: Uint8Array): boolean {
   if (!signatureAlgorithmsOf(key.type).includes(algorithm)) return false;
   switch (algorithm) {
@@ -150,8 +176,7 @@ function verifyFromDevice(
   signature: { readonly bytes: Buffer; readonly flags: number; readonly counter: number },
   signed: Uint8Array,
 ): boolean {
-  const userPresent = 1;
-  if ((signature.flags & userPresent) === 0) return false;
+  if ((signature.flags & USER_PRESENT) === 0) return false;
   const state = Buffer.alloc(5);
   state.writeUInt8(signature.flags);
   state.writeUInt32BE(signature.counter, 1);

@@ -1,11 +1,11 @@
 /**
  * Which SSH certificates are believed and which keys no longer are, from two files. They are read again for every
- * sign-in, so a revocation counts at once; a file that cannot be read or understood lets nobody in.
+ * sign-in and every command, so a revocation counts at once; a file that cannot be read or understood lets nobody in.
  */
 import { readFile } from "node:fs/promises";
 import { GitwharfError } from "../base/errors.js";
 import { checkSshCertificate, type SshCertificate, type SshCertificateGrant } from "./ssh-certificate.js";
-import { parseAuthorizedKeysLine, type SshPublicKey } from "./ssh-public-key.js";
+import { parsePublicKeyLine, type SshPublicKey } from "./ssh-public-key.js";
 import { NO_REVOCATIONS, parseSshRevocations, type SshRevocations } from "./ssh-revocation.js";
 
 export interface SshTrustOptions {
@@ -17,8 +17,16 @@ export interface SshTrustOptions {
    * @default the name itself
    */
   readonly principals?: (user: string) => readonly string[];
-  /** Keys and certificates that are revoked, in the text form of ssh-keygen's KRL specification. */
+  /** Keys and certificates that are revoked: OpenSSH's KRL, or the text that ssh-keygen makes one of. */
   readonly revokedFile?: string;
+}
+
+export interface SshCertificateHolder {
+  /** Login name. */
+  readonly user: string;
+  readonly address: string | undefined;
+  /** The security device that signed says that it has verified its user, by a PIN or a finger. */
+  readonly isVerifiedByDevice: boolean;
 }
 
 export interface SshTrust {
@@ -26,29 +34,27 @@ export interface SshTrust {
   /** @throws access/unauthenticated when it is revoked, server/bad-configuration */
   checkKey(blob: Uint8Array): Promise<void>;
   /** @throws access/unauthenticated with the reason, for the log; server/bad-configuration */
-  checkCertificate(
-    certificate: SshCertificate,
-    client: { readonly user: string; readonly address: string | undefined },
-  ): Promise<SshCertificateGrant>;
+  checkCertificate(certificate: SshCertificate, client: SshCertificateHolder): Promise<SshCertificateGrant>;
 }
 
 export function createSshTrust(options: SshTrustOptions): SshTrust {
   const { authoritiesFile, revokedFile } = options;
   const revocations = async (): Promise<SshRevocations> =>
-    revokedFile === undefined ? NO_REVOCATIONS : parseSshRevocations(await readText(revokedFile));
+    revokedFile === undefined ? NO_REVOCATIONS : parseSshRevocations(await readBytes(revokedFile));
   return {
     takesCertificates: authoritiesFile !== undefined,
     async checkKey(blob) {
       if (!(await revocations()).hasKey(blob)) return;
       throw new GitwharfError("access/unauthenticated", "the key is revoked");
     },
-    async checkCertificate(certificate, { user, address }) {
+    async checkCertificate(certificate, { user, address, isVerifiedByDevice }) {
       const authorities = authoritiesFile === undefined ? [] : await readAuthorities(authoritiesFile);
       return checkSshCertificate(certificate, {
         authorities,
         revocations: await revocations(),
         principals: options.principals?.(user) ?? [user],
         address,
+        isVerifiedByDevice,
         now: Date.now(),
       });
     },
@@ -58,9 +64,9 @@ export function createSshTrust(options: SshTrustOptions): SshTrust {
 /** @throws server/bad-configuration */
 async function readAuthorities(file: string): Promise<readonly SshPublicKey[]> {
   const keys: SshPublicKey[] = [];
-  for (const [index, line] of (await readText(file)).split("\n").entries()) {
+  for (const [index, line] of (await readBytes(file)).toString("utf8").split("\n").entries()) {
     try {
-      const key = parseAuthorizedKeysLine(line);
+      const key = parsePublicKeyLine(line.replace(/^\s*cert-authority\s/, ""));
       if (key !== undefined) keys.push(key);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : "it is malformed";
@@ -70,9 +76,9 @@ async function readAuthorities(file: string): Promise<readonly SshPublicKey[]> {
   return keys;
 }
 
-async function readText(file: string): Promise<string> {
+async function readBytes(file: string): Promise<Buffer> {
   try {
-    return await readFile(file, "utf8");
+    return await readFile(file);
   } catch (cause) {
     throw new GitwharfError("server/bad-configuration", `${file} cannot be read`, { cause });
   }

@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { fingerprintOf, parseAuthorizedKeysLine } from "../access/ssh-public-key.js";
+import { fingerprintOf, parsePublicKeyLine } from "../access/ssh-public-key.js";
 import { GitwharfError } from "../base/errors.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { checkUserName } from "./ssh-user.js";
@@ -74,7 +74,7 @@ async function givenEntries(user: string, file: string): Promise<readonly Entry[
   }
   return text
     .split("\n")
-    .map(parseAuthorizedKeysLine)
+    .map(parsePublicKeyLine)
     .filter((key) => key !== undefined)
     .map(({ type, blob }) => ({ user, type, blob: blob.toString("base64") }));
 }

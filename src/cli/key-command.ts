@@ -1,7 +1,7 @@
 /** `gitwharf key add|list|remove`: SSH keys of users. */
 import { readFile } from "node:fs/promises";
 import { Command } from "commander";
-import { fingerprintOf, parseAuthorizedKeysLine, type SshPublicKey } from "../access/ssh-public-key.js";
+import { fingerprintOf, parsePublicKeyLine, type SshPublicKey } from "../access/ssh-public-key.js";
 import { GitwharfError } from "../base/errors.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail, readStandardInput } from "./failure.js";
@@ -71,7 +71,7 @@ async function readKey(file: string | undefined): Promise<{ key: SshPublicKey; c
     );
   const lines = text.split("\n").filter((line) => line.trim() !== "" && !line.trim().startsWith("#"));
   const [line = ""] = lines;
-  const key = lines.length === 1 ? parseAuthorizedKeysLine(line) : undefined;
+  const key = lines.length === 1 ? parsePublicKeyLine(line) : undefined;
   if (key === undefined)
     throw new GitwharfError("server/bad-configuration", "give one public key, the one line of a .pub file");
   const comment = line.split(key.blob.toString("base64"))[1]?.trim() ?? "";

@@ -19,7 +19,7 @@ export function tokenCommand(): Command {
       .description("Make a token. It is shown once: only its hash is stored.")
       .argument("<user>")
       .option("--label <text>", "what it is for", "")
-      .option("--expires <time>", "in how long it ends: 12h, 30d, 8w  [default: never]", parseDuration)
+      .option("--expires <time>", "in how long it ends: 15m, 12h, 30d, 8w  [default: never]", parseDuration)
       .action(addToken),
   );
   command.addCommand(
@@ -80,11 +80,11 @@ async function listTokens(user: string | undefined, flags: DatabaseFlags): Promi
   printList(rows, { json: flags.json === true, columns });
 }
 
-const UNITS_MS: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
 function parseDuration(text: string): number {
-  const match = /^([1-9][0-9]{0,4})([hdw])$/.exec(text);
+  const match = /^([1-9][0-9]{0,4})([mhdw])$/.exec(text);
   const unit = UNITS_MS[match?.[2] ?? ""];
-  if (match === null || unit === undefined) throw new InvalidArgumentError("write 12h, 30d or 8w");
+  if (match === null || unit === undefined) throw new InvalidArgumentError("write 15m, 12h, 30d or 8w");
   return Number(match[1]) * unit;
 }

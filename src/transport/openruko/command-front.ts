@@ -66,6 +66,7 @@ export function createAppCommandFront(access: OpenrukoAccess, options: CheckedOp
       const syntax = `Syntax is: ${call.urlPrefix}<app>.git where <app> is your app's name.`;
       const command = call.text === undefined ? undefined : parseAppCommand(call.text);
       try {
+        await call.recheck?.();
         if (command !== undefined) return await run(exchange, command, call);
         activity.failed(new GitwharfError("protocol/bad-request", "the path is invalid"));
         const first = call.text === undefined ? greeting(identity.user) : "Invalid path.";

@@ -4,6 +4,7 @@
  * Specification: RFC 4252, section 7; OpenSSH's PROTOCOL.certkeys.
  */
 import type { AuthContext, Connection, PublicKeyAuthContext } from "ssh2";
+import { wrongCredentials } from "../../access/authenticator.js";
 import type { Credentials, SshKeyCredentials } from "../../access/credentials.js";
 import {
   isCertificateType,
@@ -14,6 +15,7 @@ import {
 import {
   authorizedKeysLine,
   fingerprintOf,
+  isVerifiedByDevice,
   md5FingerprintOf,
   parseSshPublicKey,
   type SshPublicKey,
@@ -31,6 +33,8 @@ export interface SshLogin {
   readonly user: string;
   /** Of a certificate: runs in place of what the client asks for. */
   readonly forceCommand: string | undefined;
+  /** Asked before each command: the connection may outlive what it was signed in with. @throws as for signing in */
+  recheck(): Promise<void>;
 }
 
 export interface SshAuthenticationOptions {
@@ -90,7 +94,11 @@ async function answer(
     case "none":
       // Clients ask this way what they may try.
       if (!(await host.isOpen())) return context.reject(["publickey"]);
-      return letIn(context, options, { identity: { user: undefined }, forceCommand: undefined });
+      return letIn(context, options, {
+        identity: { user: undefined },
+        forceCommand: undefined,
+        recheck: async () => undefined,
+      });
     case "publickey":
       return answerKey(context, options);
     default:
@@ -111,24 +119,26 @@ async function answerKey(context: PublicKeyAuthContext, options: SshAuthenticati
     throw new GitwharfError("access/unauthenticated", "the signature was not made by the key that was shown");
   }
   const user = context.username;
-  const about = describeKey(user, shown.key);
+  const { key, certificate } = shown;
+  const about = describeKey(user, key);
   let credentials: Credentials = { kind: "ssh-key", ...about };
   let forceCommand: string | undefined;
-  if (shown.certificate === undefined) await trust.checkKey(shown.key.blob);
+  let recheck = (): Promise<void> => trust.checkKey(key.blob);
+  if (certificate === undefined) await recheck();
   else {
-    const grant = await trust.checkCertificate(shown.certificate, { user, address });
+    const holder = { user, address, isVerifiedByDevice: isVerifiedByDevice(key, signature) };
+    const grant = await trust.checkCertificate(certificate, holder);
     forceCommand = grant.forceCommand;
-    credentials = {
-      kind: "ssh-certificate",
-      ...about,
-      principal: grant.principal,
-      certificate: shown.certificate,
+    credentials = { kind: "ssh-certificate", ...about, principal: grant.principal, certificate };
+    recheck = async () => {
+      const { principal } = await trust.checkCertificate(certificate, holder);
+      if (principal !== grant.principal) throw wrongCredentials();
     };
   }
   const identity = (await host.isOpen())
     ? { user: undefined }
     : await host.identify({ credentials, address, peerAddress: address, transport: "ssh" });
-  letIn(context, options, { identity, forceCommand });
+  letIn(context, options, { identity, forceCommand, recheck });
 }
 
 function letIn(context: AuthContext, options: SshAuthenticationOptions, login: Omit<SshLogin, "user">): void {

@@ -31,6 +31,8 @@ export interface CommandCall {
   readonly gitProtocol: string | undefined;
   readonly streams: CommandStreams;
   readonly lfsAuthenticate: LfsAuthenticate | undefined;
+  /** Is what the client signed in with still good? @throws when it is not */
+  readonly recheck?: () => Promise<void>;
   /** How to write a URL of this server, for who asks for a shell: `ssh://git@host:port/`. */
   readonly urlPrefix: string;
   /** To be called once: told of the signals that the client sends, `TERM` and the like. */
@@ -55,6 +57,7 @@ export async function serveCommand(exchange: ServiceExchange, call: CommandCall)
   const { input, output, errors } = call.streams;
   const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
   try {
+    await call.recheck?.();
     if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
     return await serve(exchange, parseSshCommand(call.text), { ...call, streams });
   } catch (error) {

@@ -91,7 +91,8 @@ function run(
   const caller: ServiceCaller = { identity: login.identity, address, transport: "ssh", activity };
   const exchange: ServiceExchange = { host, caller, signal, sessionId: activity.requestId };
   void (async () => {
-    const status = await serve(exchange, { ...asked, streams, lfsAuthenticate, urlPrefix });
+    const { recheck } = login;
+    const status = await serve(exchange, { ...asked, streams, lfsAuthenticate, recheck, urlPrefix });
     // Behind a front, nothing else bounds how long a client may not read.
     const late = Number.isFinite(host.limits.idleTimeoutMs)
       ? setTimeout(() => onViolation("it does not read how its command ended"), host.limits.idleTimeoutMs)
