@@ -64,6 +64,39 @@ export const MIGRATIONS: readonly Migration[] = [
         .execute();
     },
   },
+  {
+    name: "003-deliveries",
+    async up(db) {
+      await db.schema
+        .createTable("deliveries")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("repository", "text", (column) => column.notNull())
+        .addColumn("position", "bigint", (column) => column.notNull())
+        .addColumn("push_id", "text", (column) => column.notNull())
+        .addColumn("user_name", "text", (column) => column.notNull())
+        .addColumn("repository_id", "text", (column) => column.notNull())
+        .addColumn("ref_name", "text", (column) => column.notNull())
+        .addColumn("old_oid", "text", (column) => column.notNull())
+        .addColumn("new_oid", "text", (column) => column.notNull())
+        .addColumn("has_moved", "integer", (column) => column.notNull())
+        .addColumn("attempts", "integer", (column) => column.notNull())
+        .addColumn("not_before", "bigint", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createIndex("deliveries_order")
+        .on("deliveries")
+        .columns(["repository", "position"])
+        .unique()
+        .execute();
+      await db.schema
+        .createTable("delivery_leases")
+        .addColumn("repository", "text", (column) => column.primaryKey())
+        .addColumn("owner", "text", (column) => column.notNull())
+        .addColumn("expires_at", "bigint", (column) => column.notNull())
+        .execute();
+    },
+  },
 ];
 
 /** Any number: the lock that all processes which migrate one PostgreSQL database ask for. */

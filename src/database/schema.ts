@@ -5,6 +5,8 @@ export interface Schema {
   readonly tokens: TokensTable;
   readonly facts: FactsTable;
   readonly public_repositories: PublicRepositoriesTable;
+  readonly deliveries: DeliveriesTable;
+  readonly delivery_leases: DeliveryLeasesTable;
 }
 
 export interface UsersTable {
@@ -53,4 +55,33 @@ export interface FactsTable {
 export interface PublicRepositoriesTable {
   name: string;
   created_at: number;
+}
+
+/** Refs that have moved, or are about to, of which an application is still to be told. */
+export interface DeliveriesTable {
+  id: string;
+  /** Name without `.git`. */
+  repository: string;
+  /** They are delivered in this order; one that is free again may be given anew. */
+  position: number;
+  /** All refs of one push have the same. */
+  push_id: string;
+  user_name: string;
+  /** The application's. */
+  repository_id: string;
+  ref_name: string;
+  old_oid: string;
+  new_oid: string;
+  /** 0: it was to move when this was written. */
+  has_moved: number;
+  attempts: number;
+  not_before: number;
+  created_at: number;
+}
+
+/** Which process delivers for a repository. */
+export interface DeliveryLeasesTable {
+  repository: string;
+  owner: string;
+  expires_at: number;
 }

@@ -4,11 +4,14 @@
  */
 import { access } from "node:fs/promises";
 import { type AccessStore, createAccessStore } from "../database/access-store.js";
+import { createDeliveryStore, type DeliveryStore } from "../database/delivery-store.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../database/open-database.js";
 
 export interface AccessDatabase {
   /** undefined while there is none. @throws database/unavailable */
   store(): Promise<AccessStore | undefined>;
+  /** Made when it is missing. @throws database/unavailable */
+  deliveries(): Promise<DeliveryStore>;
   /** There was a user once. @throws database/unavailable */
   isClosed(): Promise<boolean>;
   close(): Promise<void>;
@@ -17,20 +20,23 @@ export interface AccessDatabase {
 /** @throws server/bad-configuration */
 export function createAccessDatabase(text: string): AccessDatabase {
   const location = parseDatabaseLocation(text);
-  let opening: Promise<{ readonly database: Database; readonly store: AccessStore }> | undefined;
+  let opening: Promise<Opened> | undefined;
   let closed = false;
 
-  const open = async (): Promise<{ readonly database: Database; readonly store: AccessStore }> => {
+  const open = async (): Promise<Opened> => {
     const database = await openDatabase(location);
-    return { database, store: createAccessStore(database) };
+    return { database, store: createAccessStore(database), deliveries: createDeliveryStore(database) };
   };
   const store = async (): Promise<AccessStore | undefined> => {
     if (opening === undefined && location.engine === "sqlite" && !(await exists(location.path)))
       return undefined;
+    return (await opened()).store;
+  };
+  const opened = async (): Promise<Opened> => {
     opening ??= open();
     const mine = opening;
     try {
-      return (await mine).store;
+      return await mine;
     } catch (error) {
       // The next request tries again.
       if (opening === mine) opening = undefined;
@@ -39,6 +45,7 @@ export function createAccessDatabase(text: string): AccessDatabase {
   };
   return {
     store,
+    deliveries: async () => (await opened()).deliveries,
     async isClosed() {
       closed ||= (await (await store())?.isClosed()) ?? false;
       return closed;
@@ -48,6 +55,12 @@ export function createAccessDatabase(text: string): AccessDatabase {
       await opened?.database.close();
     },
   };
+}
+
+interface Opened {
+  readonly database: Database;
+  readonly store: AccessStore;
+  readonly deliveries: DeliveryStore;
 }
 
 async function exists(path: string): Promise<boolean> {
