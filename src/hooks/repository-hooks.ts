@@ -3,23 +3,16 @@
  * `--repository-hooks`: whoever can write there runs programs as the server. `core.hooksPath` of a repository is not
  * honoured. Specification: githooks.
  */
-import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import type { ProcReceiveResult, Push, PushCommand, PushHandlers, Verdict } from "../engine/push.js";
-import { hookEnvironment } from "./hook-environment.js";
+import type { ProcReceiveResult, Push, PushCommand, PushHandlers } from "../engine/push.js";
+import {
+  commandLines,
+  createHookCaller,
+  type HookCallerOptions,
+  ownHook,
+  verdictOf as refused,
+} from "./hook-caller.js";
 import { type ProcReceiveAnswer, talkToProcReceive } from "./proc-receive-protocol.js";
-import { findHook, type HookEnd, type HookRun, runHook } from "./run-hook.js";
-
-export interface RepositoryHooksOptions {
-  /** The server's environment; PATH, HOME, LANG, LC_ALL, TZ and TMPDIR are passed on. */
-  readonly environment: NodeJS.ProcessEnv;
-  /** @default 600,000 */
-  readonly timeoutMs?: number;
-  /** Between asking a hook to end and ending it. @default 10,000 */
-  readonly killAfterMs?: number;
-  /** Printed bytes of one hook. @default 16 MiB */
-  readonly outputBytesMax?: number;
-}
+import type { HookEnd, HookRun } from "./run-hook.js";
 
 interface Call {
   readonly name: string;
@@ -28,45 +21,11 @@ interface Call {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-export function createRepositoryHooks(options: RepositoryHooksOptions): PushHandlers {
-  const told = new WeakMap<Push, Set<string>>();
-  /** update is called for every ref; one hint is enough. */
-  const isFirst = (push: Push, name: string): boolean => {
-    const names = told.get(push) ?? new Set();
-    told.set(push, names);
-    return !names.has(name) && names.add(name).has(name);
-  };
+export function createRepositoryHooks(options: HookCallerOptions): PushHandlers {
+  const callHook = createHookCaller(options);
   /** undefined: there is no such hook. */
-  const call = async (push: Push, about: Call): Promise<HookEnd | undefined> => {
-    const { gitDirectory } = push.repository;
-    if (gitDirectory === undefined) return undefined;
-    const common = await findCommonDirectory(gitDirectory);
-    const path = join(common, "hooks", about.name);
-    const found = await findHook(path);
-    if (found === "ignored" && isFirst(push, about.name))
-      await push.print(`hint: the '${about.name}' hook was ignored because it is not executable\n`);
-    if (found !== "run") return undefined;
-    const end = await runHook({
-      path,
-      args: about.args ?? [],
-      directory: gitDirectory,
-      environment: {
-        ...hookEnvironment(push, { gitDirectory, common }, options.environment),
-        ...about.environment,
-      },
-      input: about.input ?? "",
-      print: (text) => push.print(text),
-      timeoutMs: options.timeoutMs ?? 600_000,
-      killAfterMs: options.killAfterMs ?? 10_000,
-      outputBytesMax: options.outputBytesMax ?? 16 * 1024 * 1024,
-      signal: push.signal,
-    });
-    if (end.ended !== undefined)
-      await push.print(`error: the '${about.name}' hook was ended: ${end.ended}\n`);
-    return end;
-  };
-  const refused = (end: HookEnd | undefined, reason: string): Verdict =>
-    end === undefined || end.status === 0 ? undefined : reason;
+  const call = (push: Push, about: Call): Promise<HookEnd | undefined> =>
+    callHook(push, { ...about, paths: ownHook(about.name), tellsIgnored: true });
 
   return {
     preReceive: async (push) =>
@@ -136,21 +95,8 @@ export function createRepositoryHooks(options: RepositoryHooksOptions): PushHand
   };
 }
 
-/** A linked work tree has its own git directory, and shares hooks and objects. Specification: gitrepository-layout. */
-async function findCommonDirectory(gitDirectory: string): Promise<string> {
-  try {
-    return resolve(gitDirectory, (await readFile(join(gitDirectory, "commondir"), "utf8")).trimEnd());
-  } catch {
-    return gitDirectory;
-  }
-}
-
 const PROC_RECEIVE_FAILED = "fail to run proc-receive hook";
 
 function refuse(commands: readonly PushCommand[], refusal: string): readonly ProcReceiveResult[] {
   return commands.map(({ name }) => ({ name, refusal }));
-}
-
-function commandLines(commands: readonly PushCommand[]): string {
-  return commands.map(({ oldOid, newOid, name }) => `${oldOid} ${newOid} ${name}\n`).join("");
 }
