@@ -36,8 +36,10 @@ export type { StaticUser, StaticUsers } from "./access/static-users.js";
 export type { Credentials, SshCertificateCredentials, SshKeyCredentials } from "./access/credentials.js";
 export type { SshCertificate } from "./access/ssh-certificate.js";
 export type { SshPublicKey } from "./access/ssh-public-key.js";
-export type { ResolveRepository, ResolveRequest } from "./access/repository-resolver.js";
 export type { OpenrukoOptions } from "./access/openruko/openruko-options.js";
+export type { ResolvedRepository, ResolveRepository, ResolveRequest } from "./access/repository-resolver.js";
+export type { GitoriousOptions } from "./access/gitorious/gitorious-options.js";
+export { denyForcePushingIn } from "./server/gitorious.js";
 export type { RemoteOptions } from "./access/remote/remote-options.js";
 export { verifyRemoteSignature } from "./access/remote/remote-signature.js";
 export type {

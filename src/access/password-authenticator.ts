@@ -15,7 +15,7 @@ export interface PasswordAuthenticatorOptions {
   readonly checker: PasswordChecker;
   /** undefined: there is no such user. */
   readonly findUser: (name: string) => MaybePromise<PasswordUser | undefined>;
-  /** True: who is not known here may be known to those who are asked later. @default false */
+  /** True: who is not known here, or has no password here, may be known to those who are asked later. @default false */
   readonly passesUnknown?: boolean;
 }
 
@@ -27,7 +27,7 @@ export function createPasswordAuthenticator(options: PasswordAuthenticatorOption
       if (typeof credentials !== "object" || credentials.kind !== "basic") return undefined;
       const { user, password } = credentials;
       const found = isUserName(user) ? await findUser(user) : undefined;
-      if (found === undefined && passesUnknown) return undefined;
+      if (found?.password === undefined && passesUnknown) return undefined;
       const isRight = await checker.check({ user, password, stored: found?.password, address });
       if (!isRight)
         return { refused: `wrong password, or no such user: ${JSON.stringify(user.slice(0, 128))}` };

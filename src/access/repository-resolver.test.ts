@@ -70,8 +70,17 @@ describe("a resolver", () => {
       (name) => (name === "old" ? "team/new.git" : undefined),
       () => undefined,
     );
-    expect(await resolve("old", REQUEST)).toBe("team/new");
+    expect(await resolve("old", REQUEST)).toEqual({ repository: "team/new" });
     expect(await resolve("other", REQUEST)).toBeUndefined();
+  });
+
+  it("answers facts beside the name", async () => {
+    const facts = { tenant: "7" };
+    const resolve = createRepositoryResolver(
+      () => ({ repository: "team/new.git", facts }),
+      () => undefined,
+    );
+    expect(await resolve("old", REQUEST)).toEqual({ repository: "team/new", facts });
   });
 
   it.each<[string, unknown]>([
@@ -83,7 +92,8 @@ describe("a resolver", () => {
     ["nothing", ""],
     ["null", null],
     ["a number", 7],
-    ["an object", { repository: "app" }],
+    ["an object", { fullPath: "app" }],
+    ["an object with a way up", { repository: "../app" }],
   ])("opens nothing with %s", async (_, answer) => {
     const failures: unknown[] = [];
     const resolve = createRepositoryResolver(

@@ -18,21 +18,34 @@ export interface ResolveRequest {
   readonly transport: "http" | "ssh" | "git";
 }
 
+/** What a name stands for, and what else is known of it. */
+export interface ResolvedRepository {
+  /** The repository's name in the store. */
+  readonly repository: string;
+  /** For `authorize`, policies and handlers of pushes, which find it in `facts`. */
+  readonly facts?: Readonly<Record<string, string>>;
+}
+
 /** @returns the repository's name in the store; undefined: there is none of that name for this caller */
-export type ResolveRepository = (name: string, request: ResolveRequest) => MaybePromise<string | undefined>;
+export type ResolveRepository = (
+  name: string,
+  request: ResolveRequest,
+) => MaybePromise<string | ResolvedRepository | undefined>;
 
 /** @throws access/unavailable when the application fails; what it throws on purpose (`access/…`) */
 export function createRepositoryResolver(
   resolve: ResolveRepository,
   onFailure: (error: unknown) => void,
-): (name: string, request: ResolveRequest) => Promise<string | undefined> {
+): (name: string, request: ResolveRequest) => Promise<ResolvedRepository | undefined> {
   return async (name, request) => {
     try {
       const found: unknown = await resolve(name, request);
       if (found === undefined) return undefined;
-      if (typeof found !== "string")
+      if (typeof found === "string") return { repository: parseRepositoryName(found) };
+      const { repository, facts } = (found ?? {}) as Partial<ResolvedRepository>;
+      if (typeof repository !== "string")
         throw new TypeError("the resolver answered neither a name nor undefined");
-      return parseRepositoryName(found);
+      return { repository: parseRepositoryName(repository), ...(facts === undefined ? {} : { facts }) };
     } catch (error) {
       if (error instanceof GitwharfError && error.code.startsWith("access/")) throw error;
       onFailure(error);

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { GitwharfError } from "../base/errors.js";
 import { type AccessStore, createAccessStore } from "../database/access-store.js";
-import { openDatabase, parseDatabaseLocation } from "../database/open-database.js";
+import { type Database, openDatabase, parseDatabaseLocation } from "../database/open-database.js";
 
 export interface DatabaseFlags {
   readonly directory: string;
@@ -29,13 +29,22 @@ export function withDatabaseOptions(command: Command): Command {
     .option("--json", "print JSON");
 }
 
+/** @throws as `withDatabase` */
+export function withAccessStore<T>(
+  flags: DatabaseFlags,
+  use: (store: AccessStore) => Promise<T>,
+  options: { readonly makes?: boolean } = {},
+): Promise<T> {
+  return withDatabase(flags, (database) => use(createAccessStore(database)), options);
+}
+
 /**
  * @param options.makes the command that begins a database: in a wrong directory, the others are not to make one
  * @throws server/bad-configuration, database/unavailable
  */
-export async function withAccessStore<T>(
+export async function withDatabase<T>(
   flags: DatabaseFlags,
-  use: (store: AccessStore) => Promise<T>,
+  use: (database: Database) => Promise<T>,
   options: { readonly makes?: boolean } = {},
 ): Promise<T> {
   const location = parseDatabaseLocation(flags.database ?? defaultDatabase(flags.directory));
@@ -50,7 +59,7 @@ export async function withAccessStore<T>(
   }
   const database = await openDatabase(location);
   try {
-    return await use(createAccessStore(database));
+    return await use(database);
   } finally {
     await database.close();
   }

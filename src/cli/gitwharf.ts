@@ -10,6 +10,7 @@ import { explainCommand } from "./explain-command.js";
 import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
+import { deliveryCommand } from "./delivery-command.js";
 import { keyCommand } from "./key-command.js";
 import { publicCommand } from "./public-command.js";
 import { panicCommand } from "./panic-command.js";
@@ -38,6 +39,7 @@ for (const command of [
   publicCommand(),
   explainCommand(),
   panicCommand(),
+  deliveryCommand(),
   maintenanceCommand(),
   sshCommand(),
   authorizedKeysCommand(),

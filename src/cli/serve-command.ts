@@ -416,6 +416,8 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     authorize: true,
     remote: true,
     openruko: true,
+    gitorious: true,
+    requirePreReceive: true,
     resolveRepository: true,
     handlers: true,
     repositoryHooks: true,

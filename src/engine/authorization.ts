@@ -14,6 +14,8 @@ export interface AuthorizationRequest {
   readonly operation: Operation;
   /** push: the commands, once they are known (the discovery request asks without). */
   readonly commands?: readonly PushCommand[];
+  /** What `resolveRepository` told of the name that was asked for. */
+  readonly facts?: Readonly<Record<string, string>>;
   readonly address: string | undefined;
   readonly transport: "http" | "ssh" | "git" | "stdio";
 }

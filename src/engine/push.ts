@@ -59,6 +59,8 @@ export interface Push {
   readonly identity: Identity;
   readonly transport: "http" | "ssh" | "git" | "stdio";
   readonly address: string | undefined;
+  /** What `resolveRepository` told of the name that was asked for. */
+  readonly facts?: Readonly<Record<string, string>>;
   /** Those that nobody has refused so far. */
   readonly commands: readonly PushCommand[];
   /** What the client asked for: `atomic`, `push-options`, `quiet`, `agent`, … with their values ("" without one). */

@@ -3,6 +3,7 @@ import type { Authenticator } from "../access/authenticator.js";
 import type { ClientCertificateUsers } from "../access/client-certificate-authenticator.js";
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import type { VerifyCommit } from "../access/policies/requirements.js";
+import type { GitoriousOptions } from "../access/gitorious/gitorious-options.js";
 import type { ProxyHeaderOptions } from "../access/proxy-header.js";
 import type { OpenrukoOptions } from "../access/openruko/openruko-options.js";
 import type { RemoteOptions } from "../access/remote/remote-options.js";
@@ -91,6 +92,16 @@ export interface GitServerOptions {
    * builds of their own. This server's repositories are then not served over SSH.
    */
   readonly openruko?: OpenrukoOptions;
+  /**
+   * A Gitorious application that is asked by its internal API, answered for and told of pushes as by Gitorious's own
+   * servers (docs/gitorious.md). It takes the place of `authenticate`, `authorize`, `resolveRepository` and `remote`.
+   */
+  readonly gitorious?: GitoriousOptions;
+  /**
+   * Serve no repository, not even for reading, whose `hooks/pre-receive` is absent or not executable.
+   * @default false
+   */
+  readonly requirePreReceive?: boolean;
   /** Handlers of pushes, called in order. */
   readonly handlers?: PushHandlers | readonly PushHandlers[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */

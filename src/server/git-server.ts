@@ -19,7 +19,9 @@ import { createBackgroundMaintenance } from "../engine/maintenance/background-ma
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
+import { requirePreReceive } from "../hooks/required-pre-receive.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
+import { parseRepositoryName } from "../storage/contracts/repository-name.js";
 import type { CreateRepositoryOptions, RepositoryStore } from "../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../storage/memory/memory-repository-store.js";
@@ -41,6 +43,7 @@ import { createIdentification } from "./identification.js";
 import { type ListenAddress, parseListenAddress } from "./listen-address.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
 import { proxiesOf } from "./proxy-listeners.js";
+import { createGitorious } from "./gitorious.js";
 import { withRemoteApplication } from "./remote-application.js";
 import { AGENT } from "./version.js";
 
@@ -96,7 +99,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
   checkOptions(given);
   const limits = limitsWith(given.limits);
   const log = given.log ?? logToStandardError;
-  const { options, handlers: remoteHandlers } = withRemoteApplication(given, log);
+  const gitorious = createGitorious(given, log);
+  const { options, handlers: remoteHandlers } = withRemoteApplication(gitorious?.options ?? given, log);
   const ownsStore = typeof options.repositories === "string";
   const store =
     typeof options.repositories === "string"
@@ -115,11 +119,18 @@ export function createGitServer(given: GitServerOptions): GitServer {
     ...policies.handlers,
     ...[options.handlers ?? []].flat(),
   ];
-  if (options.repositoryHooks === true) handlers.push(createRepositoryHooks({ environment: process.env }));
+  const { deliveries } = identification;
+  const gitoriousHandlers =
+    deliveries === undefined ? undefined : gitorious?.attach({ repositories: store, deliveries });
+  handlers.push(...(gitoriousHandlers?.first ?? []));
+  if (options.repositoryHooks === true) {
+    const environmentOf = gitorious === undefined ? {} : { environmentOf: gitorious.environmentOf };
+    handlers.push(createRepositoryHooks({ environment: process.env, ...environmentOf }));
+  }
   const { isOpen, identify } = identification;
   const panic = createPanicSwitch(panicFileOf(options));
   // The last: what comes before may take its time.
-  handlers.push(panic.handler);
+  handlers.push(panic.handler, ...(gitoriousHandlers?.last ?? []));
   const rates = createRateLimits({
     rates: options.rates,
     database: options.database,
@@ -138,11 +149,17 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const maintenance = createBackgroundMaintenance({
     store,
     settingsOf: (repository) => repository.settings(),
-    onFolded: ({ name, packCount, objectCount }) =>
+    onFolded: ({ name, packCount, objectCount }) => {
       log({
         level: "info",
         message: `folded ${packCount} packs of '${name}' into one of ${objectCount} objects`,
-      }),
+      });
+      gitoriousHandlers
+        ?.refreshServerInfo(name)
+        .catch((error: unknown) =>
+          log({ level: "error", message: `info/refs of '${name}' cannot be written`, error }),
+        );
+    },
     onFailure: (name, error) =>
       log({ level: "error", message: `folding the packs of '${name}' failed`, error }),
   });
@@ -182,6 +199,9 @@ export function createGitServer(given: GitServerOptions): GitServer {
         : createRepositoryResolver(options.resolveRepository, (error) =>
             log({ level: "error", message: "the resolver of repository names failed", error }),
           ),
+    parseName: gitorious?.host.parseName ?? parseRepositoryName,
+    admitRepository: options.requirePreReceive === true ? requirePreReceive : undefined,
+    answers: gitorious?.host.answers,
     autoCreate: options.autoCreate ?? "never",
     prepareRepository: (name) => store.prepare(name, creation),
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
@@ -205,7 +225,14 @@ export function createGitServer(given: GitServerOptions): GitServer {
     onUnavailable: (part, error) => log({ level: "error", message: `the ${part} is unavailable`, error }),
   });
   let closed: Promise<void> | undefined;
-  const handlerUnder = (prefix: string): HttpHandler => createHttpHandler({ host, prefix });
+  const handlerUnder = (prefix: string): HttpHandler => {
+    const handle = createHttpHandler({ host, prefix });
+    return (request, response) => {
+      // Nobody may ever call `listen`.
+      gitoriousHandlers?.queue.start();
+      handle(request, response);
+    };
+  };
   const handler = handlerUnder("");
 
   const listenBeside = async <T extends SshListener | DaemonListener>(
@@ -291,6 +318,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );
+      gitoriousHandlers?.queue.start();
       return { http, ssh, git, metrics: forOperators };
     },
     runCommand: (request) => runCommand(host, request, options.sshServer?.lfsAuthenticate),
@@ -308,6 +336,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         await Promise.all([...listenersClosed, Promise.race([gate.close(), abandoned(closing.signal)])]);
         giveUp();
         await maintenance.close();
+        await gitoriousHandlers?.queue.close();
         await identification.close();
         await rates.close();
         if (ownsStore) await store.close();

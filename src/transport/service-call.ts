@@ -38,6 +38,8 @@ export interface ServiceCallOptions {
 export interface ServiceCall {
   /** Of the repository; not always the one that was asked for. */
   readonly name: string;
+  /** What the resolver told of the name that was asked for. */
+  readonly facts: Facts;
   readonly repository: Repository;
   readonly settings: RepositorySettings;
   /** Hides refs from this caller, besides what the settings hide. */
@@ -50,6 +52,8 @@ export interface ServiceCall {
   /** When the answer is out, or as good as. Idempotent. What was not placed goes. */
   release(): Promise<void>;
 }
+
+type Facts = AuthorizationRequest["facts"] | undefined;
 
 const SERVICES = { fetch: "upload-pack", push: "receive-pack", archive: "upload-archive" } as const;
 const DISCOVERIES = {
@@ -70,9 +74,9 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   });
   await host.panic.admit(operation);
   await host.rates.admitService(caller, { push: operation === "push", discovery });
-  const name = await resolveName(options);
+  const { name, facts } = await resolveName(options);
   if (name !== askedFor) caller.activity.note({ repository: name });
-  const resolved = { ...options, name, askedFor };
+  const resolved = { ...options, name, facts, askedFor };
   await requireAuthorization(resolved);
   const leave = await options.host.gate.enter(name, options.signal);
   const call = new Call(resolved, leave);
@@ -91,17 +95,18 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
  */
 export async function resolveName(
   options: Pick<ServiceCallOptions, "host" | "caller" | "name"> & { readonly operation: Operation },
-): Promise<string> {
+): Promise<{ readonly name: string; readonly facts: Facts }> {
   const { host, name, operation, caller } = options;
-  if (host.resolveRepository === undefined) return name;
+  if (host.resolveRepository === undefined) return { name, facts: undefined };
   const { identity, address, transport } = caller;
   const found = await host.resolveRepository(name, { identity, operation, address, transport });
-  if (found !== undefined) return found;
+  if (found !== undefined) return { name: found.repository, facts: found.facts };
   await requireAuthorization(options);
   throw notFound(name);
 }
 
 interface ResolvedCallOptions extends ServiceCallOptions {
+  readonly facts: Facts;
   /** For messages: people know no other name. */
   readonly askedFor: string;
 }
@@ -120,15 +125,16 @@ class Call {
   }
 
   async begin(): Promise<ServiceCall> {
-    const { host, name } = this.#options;
+    const { host, name, facts } = this.#options;
     const repository = (await host.store.open(name)) ?? (await this.#openMissing());
     this.#opened.push(repository);
+    await host.admitRepository?.(repository);
     const settings = await this.#settingsOf(repository);
     this.#begun = true;
     const prepared = this.#prepared;
     const place = prepared === undefined ? undefined : () => this.#place(prepared);
     const isHiddenRef = await host.hiddenRefsOf(requestOf(this.#options));
-    return { name, repository, settings, isHiddenRef, place, release: () => this.release() };
+    return { name, facts, repository, settings, isHiddenRef, place, release: () => this.release() };
   }
 
   release(): Promise<void> {
@@ -203,6 +209,7 @@ export async function requireAuthorization(
   options: Pick<ServiceCallOptions, "host" | "caller" | "name"> & {
     readonly operation: Operation;
     readonly commands?: readonly PushCommand[];
+    readonly facts?: Facts;
     /** @default name */
     readonly askedFor?: string;
   },
@@ -226,10 +233,15 @@ export async function requireAuthorization(
 function requestOf({
   caller,
   name,
+  facts,
   operation,
-}: Pick<ServiceCallOptions, "caller" | "name"> & { readonly operation: Operation }): AuthorizationRequest {
+}: Pick<ServiceCallOptions, "caller" | "name"> & {
+  readonly operation: Operation;
+  readonly facts?: Facts;
+}): AuthorizationRequest {
   const { identity, address, transport } = caller;
-  return { identity, repository: name, operation, address, transport };
+  const known = facts === undefined ? {} : { facts };
+  return { identity, repository: name, operation, ...known, address, transport };
 }
 
 function notFound(name: string): GitwharfError {

@@ -4,7 +4,7 @@
 import type { AuthenticationAttempt } from "../access/authenticator.js";
 import type { ClientAddressOf } from "../access/client-address.js";
 import type { Credentials } from "../access/credentials.js";
-import type { ResolveRequest } from "../access/repository-resolver.js";
+import type { ResolvedRepository, ResolveRequest } from "../access/repository-resolver.js";
 import type { RequestObserver } from "../base/activity.js";
 import type { PanicSwitch } from "../access/panic-switch.js";
 import type { RateLimits } from "../access/rates/rate-limits.js";
@@ -16,6 +16,7 @@ import type { Identity, PushCertificate, PushCertificateVerification, PushHandle
 import type { PreparedRepository, Repository, RepositoryStore } from "../storage/contracts/repository.js";
 import type { IsHiddenRef } from "../protocol/hidden-refs.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
+import type { AnswerTexts } from "./answer-texts.js";
 import type { RepositoryGate } from "./repository-gate.js";
 
 /** When a repository that does not exist comes into being. */
@@ -61,8 +62,18 @@ export interface ServiceHost {
    * @throws access/unavailable
    */
   readonly resolveRepository:
-    | ((name: string, request: ResolveRequest) => Promise<string | undefined>)
+    | ((name: string, request: ResolveRequest) => Promise<ResolvedRepository | undefined>)
     | undefined;
+  /**
+   * Is this what people may call a repository here? What comes out is resolved, and looked for in the store only when
+   * there is no resolver.
+   * @throws storage/bad-name
+   */
+  parseName(text: string, transport: "http" | "ssh"): string;
+  /** May this repository be served at all? @throws what its callers are told */
+  readonly admitRepository: ((repository: Repository) => Promise<void>) | undefined;
+  /** Answers in the words of another server. */
+  readonly answers: AnswerTexts | undefined;
   /** Is this the address of a listed proxy? */
   readonly isProxy: (address: string) => boolean;
   readonly rates: RateLimits;

@@ -1,4 +1,5 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
+import { GitwharfError } from "../../base/errors.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ChangedRef, ProcReceiveResult, Push, Verdict } from "../../engine/push.js";
 import { withRequestId } from "../service.js";
@@ -19,6 +20,8 @@ export async function runHandlers(state: PushState): Promise<void> {
     });
     if (verdict === undefined) continue;
     for (const result of results) result.refusal ??= verdict;
+    // The protocol has done its part; for those who look on, the push was denied.
+    context.activity?.failed(new GitwharfError("access/denied", verdict));
     return;
   }
   await findAliasedUpdates(state);

@@ -40,6 +40,8 @@ export interface ReceivePackContext {
   /** Hides refs from this caller, besides what the settings hide. */
   readonly isHiddenRef?: IsHiddenRef | undefined;
   readonly transport: Push["transport"];
+  /** What is known of the name that was asked for. */
+  readonly facts?: Push["facts"];
   readonly address: string | undefined;
   readonly agent: string;
   readonly version: 0 | 1;

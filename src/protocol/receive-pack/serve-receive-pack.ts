@@ -294,6 +294,7 @@ function createPush(
     identity: context.identity,
     transport: context.transport,
     address: context.address,
+    ...(context.facts === undefined ? {} : { facts: context.facts }),
     commands: request.commands,
     options: request.options,
     capabilities: request.capabilities,

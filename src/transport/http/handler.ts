@@ -80,9 +80,12 @@ async function answer(
       );
     }
     await host.rates.admitAddress(address);
-    const target = parseRequestTarget(belowPrefix(request.url ?? "", options.prefix ?? "") ?? "");
+    const url = belowPrefix(request.url ?? "", options.prefix ?? "") ?? "";
+    const target = parseRequestTarget(url, (text) => host.parseName(text, "http"));
     if (target === undefined)
-      throw new GitwharfError("storage/not-found", "there is nothing at this address");
+      throw new GitwharfError("storage/not-found", "there is nothing at this address", {
+        details: { isNoAddress: true },
+      });
     if (!allowMethod(target, request, response)) {
       activity.failed(new GitwharfError("protocol/bad-request", "another method is expected here"));
       return;
@@ -178,7 +181,8 @@ function fail(
   }: { readonly request: HttpRequest; readonly response: HttpResponse; readonly requestId: string },
   error: unknown,
 ): void {
-  const { status, text } = describeFailure(error, requestId);
+  const told = host.answers?.describe(error, { transport: "http" });
+  const { status, text } = told ?? describeFailure(error, requestId);
   // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
   if (
     status >= 500 &&
@@ -203,7 +207,10 @@ function fail(
     response.destroy();
     return;
   }
-  if (status === 401) response.setHeader("WWW-Authenticate", 'Basic realm="gitwharf", charset="UTF-8"');
+  if (status === 401) {
+    const realm = host.answers?.realm ?? "gitwharf";
+    response.setHeader("WWW-Authenticate", `Basic realm="${realm}", charset="UTF-8"`);
+  }
   if (status === 503 || status === 429) response.setHeader("Retry-After", retryAfter(error));
   sendText(request, response, status, text);
 }

@@ -18,15 +18,19 @@ const FILE =
 
 /**
  * @param url path and query as in a request line, below the prefix under which the handler is mounted
+ * @param parseName what may be called a repository
  * @returns undefined when no route fits
  * @throws storage/bad-name when a route fits but the name cannot be a repository's
  */
-export function parseRequestTarget(url: string): RequestTarget | undefined {
+export function parseRequestTarget(
+  url: string,
+  parseName: (text: string) => string = parseRepositoryName,
+): RequestTarget | undefined {
   const question = url.indexOf("?");
   const path = decodePath(question < 0 ? url : url.slice(0, question));
   if (path === undefined) return undefined;
   const query = new URLSearchParams(question < 0 ? "" : url.slice(question + 1));
-  const name = (text: string): string => parseRepositoryName(text.slice(1));
+  const name = (text: string): string => parseName(text.slice(1));
   if (path.endsWith("/info/refs")) {
     return {
       kind: "info-refs",

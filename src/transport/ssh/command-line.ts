@@ -29,13 +29,19 @@ export interface SshCommand {
 const COMMAND = /^git[- ](upload-pack|receive-pack|upload-archive|lfs-authenticate)[ ]+(.+)$/s;
 const COMMAND_LENGTH_MAX = 4096;
 
-/** @throws protocol/bad-request when it is none of the four, storage/bad-name */
-export function parseSshCommand(text: string): SshCommand {
+/**
+ * @param parseName what may be called a repository; the word comes without slashes around it
+ * @throws protocol/bad-request when it is none of the four, storage/bad-name
+ */
+export function parseSshCommand(
+  text: string,
+  parseName: (word: string) => string = parseRepositoryName,
+): SshCommand {
   const match = COMMAND.exec(text);
   if (match?.[1] === undefined || match[2] === undefined || text.length > COMMAND_LENGTH_MAX) throw unknown();
   const service = `git-${match[1]}` as SshService;
   const { word, rest } = readWord(match[2]);
-  const name = parseRepositoryName(word.replace(/^\//, "").replace(/\/$/, ""));
+  const name = parseName(word.replace(/^\//, "").replace(/\/$/, ""));
   const argument = rest.trim();
   if (service !== "git-lfs-authenticate") {
     if (argument !== "") throw unknown();

@@ -59,7 +59,8 @@ export async function serveCommand(exchange: ServiceExchange, call: CommandCall)
   try {
     await call.recheck?.();
     if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
-    return await serve(exchange, parseSshCommand(call.text), { ...call, streams });
+    const command = parseSshCommand(call.text, (word) => exchange.host.parseName(word, "ssh"));
+    return await serve(exchange, command, { ...call, streams });
   } catch (error) {
     activity.failed(error);
     await tell(exchange, call, error);
@@ -91,8 +92,8 @@ async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: C
   const { name: askedFor, lfsOperation: operation = "download" } = command;
   caller.activity.note({ service: "lfs-authenticate", repository: askedFor });
   const about = { host, caller, operation: operation === "upload" ? ("push" as const) : ("fetch" as const) };
-  const name = await resolveName({ ...about, name: askedFor });
-  await requireAuthorization({ ...about, name, askedFor });
+  const { name, facts } = await resolveName({ ...about, name: askedFor });
+  await requireAuthorization({ ...about, name, facts, askedFor });
   if (call.lfsAuthenticate === undefined) {
     throw new GitwharfError("protocol/service-disabled", "Git LFS is not served here");
   }
@@ -104,7 +105,8 @@ async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: C
 /** One sentence on standard error, where git shows it to the person. */
 async function tell({ host, caller }: ServiceExchange, call: CommandCall, error: unknown): Promise<void> {
   const requestId = caller.activity.requestId;
-  const { status, text } = describeFailure(error, requestId);
+  const told = host.answers?.describe(error, { transport: "ssh" });
+  const { status, text } = told ?? describeFailure(error, requestId);
   if (
     status >= 500 &&
     !isGitwharfError(error, "access/suspended", "base/aborted", "base/shutting-down", "server/busy")
@@ -117,14 +119,16 @@ async function tell({ host, caller }: ServiceExchange, call: CommandCall, error:
     });
   }
   try {
-    await call.streams.errors.write(Buffer.from(`gitwharf: ${formatControlText(text)}\n`));
+    const prefix = host.answers === undefined ? "gitwharf: " : "";
+    await call.streams.errors.write(Buffer.from(`${prefix}${formatControlText(text)}\n`));
   } catch {
     // It has gone.
   }
 }
 
-function greeting({ caller }: ServiceExchange, urlPrefix: string): string {
+function greeting({ caller, host }: ServiceExchange, urlPrefix: string): string {
   const { user } = caller.identity;
+  if (host.answers !== undefined) return host.answers.greeting(user);
   const who = user === undefined ? "hello; nobody needs to sign in here" : `hello ${user}, you are signed in`;
   return `${who}. There is no shell, but: git clone ${urlPrefix}REPOSITORY.git`;
 }

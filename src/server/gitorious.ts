@@ -1,0 +1,138 @@
+/**
+ * The option `gitorious`, turned into the callbacks and handlers that it stands for. What is to be delivered is kept in
+ * the database of users.
+ */
+import { join, resolve } from "node:path";
+import { createDeliveryHandlers } from "../access/gitorious/delivery-handler.js";
+import { createDeliveryQueue, type DeliveryQueue } from "../access/gitorious/delivery-queue.js";
+import { createGitoriousApi } from "../access/gitorious/gitorious-api.js";
+import { createGitoriousApplication } from "../access/gitorious/gitorious-application.js";
+import {
+  type CheckedGitoriousOptions,
+  checkGitoriousOptions,
+} from "../access/gitorious/gitorious-options.js";
+import { describeAsGitorious, greetAsGitorious } from "../access/gitorious/gitorious-texts.js";
+import { parsePublicPath } from "../access/gitorious/public-path.js";
+import type { PolicyEntry } from "../access/policies/policy-rule.js";
+import { GitwharfError } from "../base/errors.js";
+import type { DeliveryStore } from "../database/delivery-store.js";
+import type { PushHandlers } from "../engine/push.js";
+import { createCustomHooks, gitoriousEnvironment } from "../hooks/custom-hooks.js";
+import { createServerInfo } from "../hooks/server-info.js";
+import type { RepositoryStore } from "../storage/contracts/repository.js";
+import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
+import type { GitServerOptions } from "./git-server-options.js";
+
+/** What a server with `gitorious` does otherwise. */
+export interface Gitorious {
+  /** With the callbacks that stand for it. */
+  readonly options: GitServerOptions;
+  readonly host: Pick<ServiceHost, "parseName" | "answers">;
+  /** For hooks of a repository. */
+  readonly environmentOf: typeof gitoriousEnvironment;
+  /** Once the stores are there. */
+  attach(stores: {
+    readonly repositories: RepositoryStore;
+    readonly deliveries: () => Promise<DeliveryStore>;
+  }): GitoriousHandlers;
+}
+
+export interface GitoriousHandlers {
+  /** Before those of repositories. */
+  readonly first: readonly PushHandlers[];
+  /** After all that may refuse. */
+  readonly last: readonly PushHandlers[];
+  readonly queue: Pick<DeliveryQueue, "start" | "close">;
+  /** Packs were folded. */
+  refreshServerInfo(name: string): Promise<void>;
+}
+
+const CALLBACKS = ["authenticate", "authorize", "resolveRepository", "remote"] as const;
+
+/** @throws server/bad-configuration when it is wrong, or stands beside what answers the same questions */
+export function createGitorious(
+  given: GitServerOptions,
+  log: (entry: ServiceLogEntry) => void,
+): Gitorious | undefined {
+  if (given.gitorious === undefined) return undefined;
+  const checked = checkGitoriousOptions(given.gitorious);
+  const other = CALLBACKS.find((name) => given[name] !== undefined);
+  if (other !== undefined) throw bad(`both ${other} and gitorious would answer: leave one out`);
+  if (typeof given.repositories !== "string")
+    throw bad("gitorious tells repositories by their path: repositories is a directory then");
+  const directory = resolve(given.repositories);
+  const api = createGitoriousApi(checked, {
+    onRetry: (why) => log({ level: "info", message: `gitorious: asking again, because ${why}` }),
+    onBreak: () =>
+      log({
+        level: "error",
+        message: `gitorious: it does not answer; it is left alone for ${checked.breakerResetMs} ms`,
+      }),
+    onReset: () => log({ level: "warn", message: "gitorious: it answers again" }),
+  });
+  const application = createGitoriousApplication({ options: checked, api, directory, log });
+  return {
+    options: {
+      ...given,
+      ...policiesOf(given, checked),
+      database: given.database ?? `sqlite:${join(directory, ".gitwharf", "access.sqlite")}`,
+      authenticate: (credentials) => application.authenticate(credentials),
+      authorize: application.authorize,
+      resolveRepository: application.resolveRepository,
+    },
+    host: {
+      parseName: parsePublicPath,
+      answers: { realm: checked.realm, describe: describeAsGitorious, greeting: greetAsGitorious },
+    },
+    environmentOf: gitoriousEnvironment,
+    attach({ repositories, deliveries: store }) {
+      const { timeoutMs, deliverySecondsMax, hooksDirectory } = checked;
+      const queue = createDeliveryQueue({
+        store,
+        api,
+        open: (name) => repositories.open(name),
+        timeoutMs,
+        pauseMsMax: deliverySecondsMax * 1000,
+        log,
+      });
+      const { onMove, onReceived } = createDeliveryHandlers({ store, queue, log, waitMs: timeoutMs });
+      const environment = process.env;
+      const custom = createCustomHooks({ environment, environmentOf: gitoriousEnvironment, hooksDirectory });
+      const writeServerInfo = createServerInfo();
+      return {
+        first: [application.handler, onReceived, custom],
+        last: [{ postReceive: ({ repository }) => writeServerInfo(repository) }, onMove],
+        queue,
+        async refreshServerInfo(name) {
+          const repository = await repositories.open(name);
+          try {
+            if (repository !== undefined) await writeServerInfo(repository);
+          } finally {
+            await repository?.close();
+          }
+        },
+      };
+    },
+  };
+}
+
+/** Rules of the operator go first, then this one, then the application. */
+function policiesOf(
+  { policies }: Pick<GitServerOptions, "policies">,
+  { denyForcePushing }: Pick<CheckedGitoriousOptions, "denyForcePushing">,
+): Pick<GitServerOptions, "policies"> {
+  if (denyForcePushing.length === 0) return {};
+  return { policies: [denyForcePushingIn(denyForcePushing), ...(policies ?? [])] };
+}
+
+/**
+ * Gitorious's "deny force pushing" as a rule: forced updates and deletions of the repositories of these patterns are
+ * refused in its words.
+ */
+export function denyForcePushingIn(repositories: readonly string[]): PolicyEntry {
+  return { name: "deny force pushing", effect: "deny", repositories, actions: ["force", "delete"] };
+}
+
+function bad(why: string): GitwharfError {
+  return new GitwharfError("server/bad-configuration", why);
+}

@@ -1,0 +1,89 @@
+/** Whether a ref has moved that was to move when its server was killed: by the ref itself, in every backend. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { hasMoved } from "../src/access/gitorious/settle-delivery.js";
+import type { RefFormat, Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
+import { createDiskRepositoryStore } from "../src/storage/disk/disk-repository-store.js";
+import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+
+const NULL = "0".repeat(40);
+const [A, B, C] = ["a".repeat(40), "b".repeat(40), "c".repeat(40)] as const;
+const NAME = "refs/heads/main";
+
+let directory: string;
+beforeAll(() => void (directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"))));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const disk = (): RepositoryStore => createDiskRepositoryStore({ directory, durability: "none" });
+let made = 0;
+
+describe.each([
+  ["files", disk, "files"],
+  ["reftable", disk, "reftable"],
+  ["memory", () => createMemoryRepositoryStore(), "files"],
+] as const)("with refs in %s", (_name, createStore, refFormat: RefFormat) => {
+  let store: RepositoryStore;
+  let repository: Repository;
+  beforeEach(async () => {
+    store = createStore();
+    repository = await store.create(`r${++made}`, { refFormat });
+    return async () => {
+      await repository.close();
+      await store.close();
+    };
+  });
+  const set = async (newOid: string | null, name = NAME): Promise<void> => {
+    await repository.refs.transact({ updates: [{ name, oldOid: undefined, newOid }], atomic: true });
+  };
+  const ask = (oldOid: string, newOid: string, createdAt = Date.now()): Promise<boolean | undefined> =>
+    hasMoved(repository, { refName: NAME, oldOid, newOid, createdAt });
+  const now = async (): Promise<string | undefined> => {
+    const snapshot = await repository.snapshot();
+    snapshot.release();
+    return snapshot.refs.get(NAME)?.oid;
+  };
+
+  it.each([
+    ["an update", A, B, A, false],
+    ["an update", A, B, B, true],
+    ["an update that went on", A, B, C, true],
+    ["an update whose ref is gone since", A, B, undefined, true],
+    ["a new ref", NULL, A, undefined, false],
+    ["a new ref", NULL, A, A, true],
+    ["a new ref that went on", NULL, A, C, true],
+    ["a deletion", A, NULL, A, false],
+    ["a deletion", A, NULL, undefined, true],
+    ["a deletion of a ref that is back", A, NULL, C, true],
+  ])("%s (%s to %s, now %s)", async (_what, oldOid, newOid, value, moved) => {
+    if (value !== undefined) await set(value);
+    expect(await ask(oldOid, newOid)).toBe(moved);
+    expect(await now()).toBe(value);
+  });
+
+  it("a new ref that another one was in the way of", async () => {
+    await set(A, `${NAME}/below`);
+    expect(await ask(NULL, B)).toBe(false);
+  });
+
+  it("waits for a lock, and no longer than for ten minutes", async ({ skip }) => {
+    if (repository.gitDirectory === undefined) skip();
+    await set(A);
+    const lock = refFormat === "files" ? `${NAME}.lock` : "reftable/tables.list.lock";
+    // Tables that are being put together hold it for a moment.
+    for (let tries = 0; ; tries++) {
+      try {
+        writeFileSync(join(repository.gitDirectory ?? "", lock), "", { flag: "wx" });
+        break;
+      } catch (error) {
+        if (tries === 1000) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    }
+    expect(await ask(A, B)).toBeUndefined();
+    expect(await ask(B, A)).toBeUndefined();
+    expect(await ask(A, B, 0)).toBe(false);
+    expect(await ask(B, A, 0)).toBe(true);
+  });
+});
