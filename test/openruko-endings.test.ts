@@ -133,6 +133,44 @@ describe("a push", () => {
     expect(openruko.builds).toHaveLength(1);
   });
 
+  it("whose client leaves in the middle of its pack is ended in the dyno as well", async () => {
+    const path = await openruko.app("half", ada);
+    const front = await openruko.serve();
+    const { client, channel } = await connect(front, "git-receive-pack 'half.git'");
+    await once(channel, "data");
+    const zero = "0".repeat(40);
+    const command = `${zero} ${"1".repeat(40)} refs/heads/main\0report-status`;
+    channel.write(
+      `${(command.length + 4).toString(16).padStart(4, "0")}${command}0000PACK\0\0\0\u0002\0\0\0\u0009`,
+    );
+    await new Promise<void>((resolve) => channel.write(Buffer.alloc(100_000), () => resolve()));
+    client.destroy();
+    const build = await openruko.build(0);
+    await build.closed;
+    expect(await workspace.run("-C", path, "for-each-ref")).toBe("");
+    await settled(front.server);
+  });
+
+  it("is one of few at once of the same user", async () => {
+    const go = await appThatWaits("few");
+    const bob = openruko.person("bob");
+    openruko.apps.set("few", [ada, bob]);
+    const front = await openruko.serve({ sessionsPerUserMax: 1 });
+    const work = await makeWork(workspace, "work");
+    const first = push(work, front, "few");
+    await openruko.build(0);
+    const list = (person: Person): Promise<GitResult> =>
+      work.tryWith({ env: front.client(person).environment }, "ls-remote", front.url("few"));
+    expect((await list(ada)).stderr).toContain(
+      " ! 1 sessions of ada are at work already; try again in a moment.",
+    );
+    expect(await list(bob)).toMatchObject({ status: 0 });
+    go();
+    expect(await first).toMatchObject({ status: 0 });
+    await settled(front.server);
+    expect(await list(ada)).toMatchObject({ status: 0 });
+  });
+
   it("whose client is killed is ended in the dyno as well, and makes room", async () => {
     const go = await appThatWaits("left");
     const front = await openruko.serve();

@@ -40,6 +40,8 @@ export interface OpenrukoOptions extends CallerOptions {
   readonly heartbeatMs?: number;
   /** Pushes that wait for another push to the same app. @default 16 */
   readonly pushQueueMax?: number;
+  /** Commands of one user that are at work or wait. @default 32 */
+  readonly sessionsPerUserMax?: number;
   /** Tell the dyno when the client has sent all it has to send. Openruko's dyno hosts drop the session then. @default false */
   readonly halfClose?: boolean;
   /** Keys that the API server does not know. @default { max: 300, seconds: 600 } */
@@ -65,6 +67,7 @@ const NUMBERS = {
   exitTimeoutMs: { preset: 10_000, min: 0, max: DAY_MS },
   heartbeatMs: { preset: 60_000, min: 1000, max: DAY_MS },
   pushQueueMax: { preset: 16, min: 0, max: 10_000 },
+  sessionsPerUserMax: { preset: 32, min: 1, max: 1_000_000 },
 } as const;
 const RATES = {
   unknownKeysPerAddress: { max: 300, seconds: 600 },
@@ -109,6 +112,7 @@ export function checkOpenrukoOptions(given: unknown): CheckedOpenrukoOptions {
     exitTimeoutMs: number("exitTimeoutMs"),
     heartbeatMs: number("heartbeatMs"),
     pushQueueMax: number("pushQueueMax"),
+    sessionsPerUserMax: number("sessionsPerUserMax"),
     unknownKeysPerAddress: rateOf(given, "unknownKeysPerAddress"),
     refusalsPerAddress: rateOf(given, "refusalsPerAddress"),
     refusalsPerUser: rateOf(given, "refusalsPerUser"),

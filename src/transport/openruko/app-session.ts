@@ -12,6 +12,7 @@ import type { CommandCall } from "../ssh/serve-command.js";
 import type { AppCommand } from "./app-command.js";
 import { type Relay, startRelay } from "./relay.js";
 import { openRendezvous } from "./rendezvous.js";
+import type { UserPlaces } from "./user-places.js";
 import { meaningOfSignal, type SessionEnd, STATUS_BROKEN_OFF, STATUS_UNREACHABLE } from "./session-end.js";
 
 export interface AppSessionOptions {
@@ -22,6 +23,7 @@ export interface AppSessionOptions {
   readonly options: CheckedOpenrukoOptions;
   /** One push to an app at a time. */
   readonly pushes: RepositoryGate;
+  readonly users: UserPlaces;
   /** Tells the person; never throws. */
   readonly tell: (...lines: readonly string[]) => void;
 }
@@ -70,7 +72,7 @@ class AppSession {
   }
 
   async run(): Promise<number> {
-    const { exchange, command, pushes } = this.#options;
+    const { exchange, command, pushes, users } = this.#options;
     const { host, caller } = exchange;
     const isPush = command.action === "git-receive-pack";
     const operation = isPush ? "push" : "fetch";
@@ -81,6 +83,7 @@ class AppSession {
     await requireAuthorization({ host, caller, name: command.app, operation });
     const places: (() => void)[] = [];
     try {
+      places.push(users.enter(caller.identity.user));
       places.push(await host.gate.enter(command.app, this.#over.signal));
       if (isPush) places.push(await this.#takeTurn(pushes));
       return await this.#build();

@@ -21,6 +21,7 @@ import { type CommandCall, type CommandFront, shownCommand } from "../ssh/serve-
 import { type AppCommand, parseAppCommand } from "./app-command.js";
 import { runAppSession } from "./app-session.js";
 import { STATUS_REFUSED, STATUS_UNREACHABLE } from "./session-end.js";
+import { createUserPlaces } from "./user-places.js";
 
 const UNREACHABLE = "Unable to contact build server.";
 
@@ -31,6 +32,7 @@ export function createAppCommandFront(access: OpenrukoAccess, options: CheckedOp
     repositoryQueueMax: options.pushQueueMax,
     requestsMax: Number.POSITIVE_INFINITY,
   });
+  const users = createUserPlaces(options.sessionsPerUserMax);
 
   const run = async (exchange: ServiceExchange, command: AppCommand, call: CommandCall): Promise<number> => {
     const { host, caller } = exchange;
@@ -47,6 +49,7 @@ export function createAppCommandFront(access: OpenrukoAccess, options: CheckedOp
         access,
         options,
         pushes,
+        users,
         tell,
       });
     } finally {
