@@ -264,6 +264,21 @@ describe("a session", () => {
     });
   });
 
+  it("that fetches ends when nothing moves; a build may be silent", async () => {
+    const front = await openruko.serve({}, { limits: { idleTimeoutMs: 400 } });
+    const go = await appThatWaits("silent");
+    // Nobody asks for anything, and git waits for it.
+    const asked = front.client(ada).ssh(["git@127.0.0.1", "git-upload-pack 'silent.git'"]);
+    const pushed = push(await makeWork(workspace, "work"), front, "silent");
+    const { status, stderr } = await asked;
+    expect(stderr).toBe("\n ! Nothing has moved for 0.4 seconds, so the session is ended.\n\n");
+    expect(status).toBe(128);
+    await openruko.build(1);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    go();
+    expect(await pushed).toMatchObject({ status: 0 });
+  });
+
   it("goes to meet a dyno whose client has left meanwhile, to end it", async () => {
     await openruko.app("orphan", ada);
     const front = await openruko.serve();

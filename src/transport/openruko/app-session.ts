@@ -147,6 +147,7 @@ class AppSession {
       host.log({ level: "info", message: `dyno ${dyno.dynoId} is still at work`, fields });
     }, heartbeatMs);
     this.#timers.push(heartbeat.unref());
+    if (command.action === "git-upload-pack") this.#watchBytes();
     if (this.#end !== undefined) this.#pass(this.#end);
     const { how, isMute, isEmpty } = await relay.ended;
     clearTimeout(notReady);
@@ -160,6 +161,22 @@ class AppSession {
     // It has said itself why.
     if (isMute) return this.#conclude({ how: "kill", status: STATUS_UNREACHABLE, text: undefined, error });
     return 0;
+  }
+
+  /** A fetch is never silent for long, as a build may be: a client that asks for nothing must not keep a dyno. */
+  #watchBytes(): void {
+    const { host, caller } = this.#options.exchange;
+    const { idleTimeoutMs } = host.limits;
+    if (!Number.isFinite(idleTimeoutMs)) return;
+    let before = caller.activity.bytes;
+    const text = `nothing has moved for ${idleTimeoutMs / 1000} seconds, so the session is ended`;
+    const watch = setInterval(() => {
+      const now = caller.activity.bytes;
+      if (now === before)
+        this.#stop({ how: "terminate", status: STATUS_BROKEN_OFF, text, error: aborted(text) });
+      before = now;
+    }, idleTimeoutMs);
+    this.#timers.push(watch);
   }
 
   #conclude({ status, error }: SessionEnd): number {
