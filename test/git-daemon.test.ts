@@ -147,7 +147,12 @@ describe("git:// with the real client", () => {
       anonymousRead: ["public/**"],
     });
     expect(await workspace.try("ls-remote", `${url}/public/app`)).toMatchObject({ status: 0 });
-    expect(await workspace.try("ls-remote", `${url}/private/app`)).toMatchObject({ status: 128 });
+    // There is no way to sign in, so that nobody is asked to.
+    for (const name of ["private/app", "private/none"])
+      expect(await workspace.try("ls-remote", `${url}/${name}`)).toMatchObject({
+        status: 128,
+        stderr: expect.stringContaining(`${NOT_EXPORTED}: /${name}`),
+      });
   });
 
   it("archives only refs that the caller may see", async () => {

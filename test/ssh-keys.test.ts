@@ -6,6 +6,7 @@ import ssh2 from "ssh2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Credentials } from "../src/access/credentials.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
+import type { ServiceLogEntry } from "../src/transport/service-host.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { createSshClient, type SshClient } from "./support/ssh-client.js";
 import { certifySshKey, makeSshKey, type SshKeyFile } from "./support/ssh-keygen.js";
@@ -140,6 +141,19 @@ describe("signing in over SSH", () => {
     expect(await connect(server, forged)).toBe("refused");
     expect(asked).toEqual([]);
     expect(server.said.join("\n")).toContain("the signature was not made by the key that was shown");
+  });
+
+  it("tells the operator which key was refused, under which name, on one line", async () => {
+    const entries: ServiceLogEntry[] = [];
+    const server = await serve({ authenticate: known(), log: (entry) => void entries.push(entry) });
+    const [stranger] = others;
+    await shell(clientOf(server, [stranger as SshKeyFile]), "somebody");
+    const refused = entries.find(({ message }) => message.startsWith("an SSH sign-in was refused"));
+    const hash = createHash("sha256")
+      .update(stranger?.blob ?? "")
+      .digest("base64")
+      .replace(/=+$/, "");
+    expect(refused?.fields).toEqual({ address: "127.0.0.1", login: "somebody", key: `SHA256:${hash}` });
   });
 
   it("lets nobody in when the callback fails", async () => {

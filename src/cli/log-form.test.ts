@@ -11,6 +11,13 @@ describe("a line of the log", () => {
     );
   });
 
+  it("is one line of text, whatever a client had run", () => {
+    const message = "ssh id\n1970 info all good\u001b[31m 1";
+    expect(formatLogEntry("text", { level: "info", message }, time)).toBe(
+      "1970-01-01T00:00:00.000Z info ssh id?1970 info all good?[31m 1\n",
+    );
+  });
+
   it("is one object of JSON", () => {
     const error = new Error("no space");
     const line = formatLogEntry(

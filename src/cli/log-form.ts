@@ -20,7 +20,9 @@ function textLine({ level, message, fields, error }: ServiceLogEntry, time: Date
     .map(([key, value]) => ` ${key}=${quoted(String(value))}`)
     .join("");
   const tail = error === undefined ? "" : `\n${shown(error)}`;
-  return `${time.toISOString()} ${level} ${message}${details}${tail}\n`;
+  // oxlint-disable-next-line no-control-regex
+  const line = message.replaceAll(/[\0-\x1f\x7f-\x9f]/g, "?");
+  return `${time.toISOString()} ${level} ${line}${details}${tail}\n`;
 }
 
 /** Anything but a plain word in quotes: no value may look like another field or another line. */

@@ -155,7 +155,14 @@ async function tell(
   }
   const isHidden =
     request !== undefined &&
-    isGitwharfError(error, "storage/not-found", "storage/bad-name", "protocol/service-disabled");
+    isGitwharfError(
+      error,
+      "storage/not-found",
+      "storage/bad-name",
+      "protocol/service-disabled",
+      // There is no way to sign in here.
+      "access/unauthenticated",
+    );
   const told = isHidden ? `access denied or repository not exported: ${request.path.slice(0, 300)}` : text;
   try {
     await output.write(encodePktLine(`ERR ${formatControlText(told)}`));

@@ -25,6 +25,7 @@ import type { SshTrust } from "../../access/ssh-trust.js";
 import { encodeSshString, SshReader } from "../../access/ssh-wire.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { Identity } from "../../engine/push.js";
+import { formatControlText } from "../http/plain-text.js";
 import type { ServiceHost } from "../service-host.js";
 
 export interface SshLogin {
@@ -69,19 +70,25 @@ export function authenticate(options: SshAuthenticationOptions): void {
     answer(context, options, fail).catch((error: unknown) => {
       // The library throws on a connection that has ended.
       if (options.isGone()) return;
-      logRefusal(options, error);
+      logRefusal(options, context, error);
       fail(context);
     });
   });
 }
 
-/** A stranger's mistakes are told as such; whatever failed on this side lets nobody in, and the operator must know. */
-function logRefusal({ host, address }: SshAuthenticationOptions, error: unknown): void {
+/**
+ * A stranger's mistakes are told as such, with the key by which his user knows himself; whatever failed on this side lets
+ * nobody in, and the operator must know.
+ */
+function logRefusal({ host, address }: SshAuthenticationOptions, context: AuthContext, error: unknown): void {
   if (isGitwharfError(error, "access/unavailable")) return;
+  const login = formatControlText(context.username);
+  const key = context.method === "publickey" ? fingerprintOf(context.key.data) : undefined;
+  const fields = { address, login, key };
   if (isGitwharfError(error, "access/unauthenticated", "access/malformed-key")) {
     const message = `an SSH sign-in was refused: ${error.message}`;
-    host.log({ level: "info", message, fields: { address } });
-  } else host.log({ level: "error", message: "an SSH sign-in failed on this side", error });
+    host.log({ level: "info", message, fields });
+  } else host.log({ level: "error", message: "an SSH sign-in failed on this side", error, fields });
 }
 
 async function answer(
