@@ -12,6 +12,8 @@ export type { DaemonListener } from "./transport/git-daemon/listener.js";
 export type { SshListener } from "./transport/ssh/listener.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
+export type { AuditEntry, AuditEvent, AuditRef, AuditSink } from "./access/audit/audit-entry.js";
+export type { AuditOptions } from "./access/audit/audit-options.js";
 export type {
   AuthenticationAnswer,
   AuthenticationAttempt,

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { AUDIT_EVENTS } from "../src/access/audit/audit-entry.js";
 import { DEFAULT_RATES } from "../src/access/rates/rates.js";
 import { ERROR_CODES } from "../src/base/error-codes.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
@@ -47,6 +48,16 @@ describe("docs/errors.md", () => {
       .map((name) => readFileSync(join(root, name), "utf8"))
       .join("");
     expect(Object.keys(ERROR_CODES).filter((code) => !sources.includes(code))).toEqual([]);
+  });
+});
+
+describe("docs/audit-log.md", () => {
+  it("has every event", () => {
+    const rows = page("audit-log.md").split("## What is written")[1]?.split("## Fields")[0] ?? "";
+    const events = [...rows.matchAll(/^\| ([^|]+) \|/gm)].flatMap(([, cell = ""]) =>
+      [...cell.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name),
+    );
+    expect(events.toSorted()).toEqual([...AUDIT_EVENTS].toSorted());
   });
 });
 

@@ -71,11 +71,12 @@ export function createAuthenticationChain(
       if (answer === undefined) continue;
       if ("identity" in answer) return answer.identity;
       options.onRefusal?.(authenticator.name, answer.refused);
-      throw wrongCredentials();
+      throw wrongCredentials({ authenticator: authenticator.name, reason: answer.refused });
     }
     if (attempt.credentials !== undefined) {
-      options.onRefusal?.("none", "no authenticator knows these credentials");
-      throw wrongCredentials();
+      const reason = "no authenticator knows these credentials";
+      options.onRefusal?.("none", reason);
+      throw wrongCredentials({ authenticator: "none", reason });
     }
     return { user: undefined };
   };
@@ -98,6 +99,11 @@ async function ask(
   }
 }
 
-export function wrongCredentials(): GitwharfError {
-  return new GitwharfError("access/unauthenticated", "these credentials are not valid");
+/** @param why for the operator */
+export function wrongCredentials(
+  why: { readonly authenticator: string; readonly reason: string } | undefined,
+): GitwharfError {
+  return new GitwharfError("access/unauthenticated", "these credentials are not valid", {
+    details: { ...why },
+  });
 }

@@ -29,8 +29,8 @@ export function createPasswordAuthenticator(options: PasswordAuthenticatorOption
       const found = isUserName(user) ? await findUser(user) : undefined;
       if (found?.password === undefined && passesUnknown) return undefined;
       const isRight = await checker.check({ user, password, stored: found?.password, address });
-      if (!isRight)
-        return { refused: `wrong password, or no such user: ${JSON.stringify(user.slice(0, 128))}` };
+      // A name that nobody has may be somebody's password or token, in the wrong place.
+      if (!isRight) return { refused: found === undefined ? "no such user" : `wrong password of '${user}'` };
       const grant = found?.grant;
       return { identity: { user, method: "password", ...(grant === undefined ? {} : { grant }) } };
     },

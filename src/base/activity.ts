@@ -40,6 +40,8 @@ export type StepName =
   | "connectivity"
   | "hooks"
   | "publish"
+  | "proc-receive"
+  | "push-to-checkout"
   | "refs"
   | "post-receive";
 
@@ -49,6 +51,10 @@ export interface RequestFacts {
   /** Checked name without `.git`. */
   readonly repository?: string;
   readonly user?: string;
+  /** How the user was proved. */
+  readonly method?: string | undefined;
+  /** Names what proved it. */
+  readonly credentialId?: string | undefined;
   /** Objects that a push sent. */
   readonly pushedObjects?: number;
   readonly attributes?: Attributes;
@@ -62,7 +68,11 @@ export interface RequestRecord {
   readonly service: ServiceLabel;
   readonly repository: string | undefined;
   readonly user: string | undefined;
+  readonly method: string | undefined;
+  readonly credentialId: string | undefined;
   readonly outcome: RequestOutcome;
+  /** Of all outcomes but "ok". Not for logs as it is: an application's may say anything. */
+  readonly error: unknown;
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly pushedObjects: number | undefined;
@@ -122,6 +132,7 @@ export function beginActivity(start: ActivityStart): Activity {
   let bytesIn = 0;
   let bytesOut = 0;
   let outcome: RequestOutcome | undefined;
+  let failure: unknown;
   let record: RequestRecord | undefined;
   return {
     requestId,
@@ -137,6 +148,7 @@ export function beginActivity(start: ActivityStart): Activity {
     failed(error) {
       if (outcome !== undefined) return;
       outcome = outcomeOf(error);
+      failure = error;
       failOn(span, error, outcome);
     },
     async step(name, work) {
@@ -159,6 +171,9 @@ export function beginActivity(start: ActivityStart): Activity {
         service: facts.service ?? "other",
         repository: facts.repository,
         user: facts.user,
+        method: facts.method,
+        credentialId: facts.credentialId,
+        error: failure,
         outcome: outcome ?? "ok",
         bytesIn,
         bytesOut,

@@ -48,6 +48,7 @@ export const ERROR_CODES = {
   "protocol/unsupported-media-type": { kind: "peer", retryable: false },
   "protocol/unsupported": { kind: "peer", retryable: false },
   // access
+  "access/audit-failed": { kind: "operational", retryable: true },
   "access/denied": { kind: "peer", retryable: false },
   "access/malformed-key": { kind: "peer", retryable: false },
   "access/unauthenticated": { kind: "peer", retryable: false },

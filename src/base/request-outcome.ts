@@ -31,6 +31,7 @@ export function outcomeOf(error: unknown): RequestOutcome {
       return "not-found";
     case "base/limit-exceeded":
       return "too-large";
+    case "access/audit-failed":
     case "access/too-many-attempts":
     case "access/too-many-requests":
     case "base/shutting-down":

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { isGitwharfError } from "../base/errors.js";
+import { auditCommand } from "./audit-command.js";
 import { authorizedKeysCommand } from "./authorized-keys-command.js";
 import { VERSION } from "../server/version.js";
 import { explainCommand } from "./explain-command.js";
@@ -40,6 +41,7 @@ for (const command of [
   explainCommand(),
   panicCommand(),
   deliveryCommand(),
+  auditCommand(),
   maintenanceCommand(),
   sshCommand(),
   authorizedKeysCommand(),

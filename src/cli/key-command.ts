@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { Command } from "commander";
 import { fingerprintOf, parsePublicKeyLine, type SshPublicKey } from "../access/ssh-public-key.js";
 import { GitwharfError } from "../base/errors.js";
+import { auditedChange, type AuditFlags, withAuditOption } from "./audited-change.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail, readStandardInput } from "./failure.js";
 import { type GrantFlags, grantOf, withGrantOptions } from "./grant-options.js";
@@ -11,7 +12,7 @@ import { printDone, printList, timeText } from "./print-list.js";
 export function keyCommand(): Command {
   const command = new Command("key").description("SSH keys of users.");
   command.addCommand(
-    withGrantOptions(withDatabaseOptions(new Command("add")))
+    withAuditOption(withGrantOptions(withDatabaseOptions(new Command("add"))))
       .description("Add a public key to a user.")
       .argument("<user>")
       .argument("[file]", "a .pub file  [default: standard input]")
@@ -21,11 +22,15 @@ export function keyCommand(): Command {
     withDatabaseOptions(new Command("list")).description("List keys.").argument("[user]").action(listKeys),
   );
   command.addCommand(
-    withDatabaseOptions(new Command("remove"))
+    withAuditOption(withDatabaseOptions(new Command("remove")))
       .description("Remove a key.")
       .argument("<fingerprint>", "SHA256:…")
-      .action(async (fingerprint: string, flags: DatabaseFlags) => {
-        const removed = await withAccessStore(flags, (store) => store.removeKey(fingerprint));
+      .action(async (fingerprint: string, flags: DatabaseFlags & AuditFlags) => {
+        const removed = await auditedChange(flags, {
+          entry: { event: "key-remove", details: { fingerprint } },
+          make: () => withAccessStore(flags, (store) => store.removeKey(fingerprint)),
+          refusalOf: (found) => (found ? undefined : "no such key"),
+        });
         if (removed) printDone(flags, { removed: fingerprint }, `removed key ${fingerprint}`);
         else fail(`there is no key ${fingerprint}`);
       }),
@@ -36,21 +41,27 @@ export function keyCommand(): Command {
 async function addKey(
   user: string,
   file: string | undefined,
-  flags: DatabaseFlags & GrantFlags,
+  flags: DatabaseFlags & GrantFlags & AuditFlags,
 ): Promise<void> {
   const { key, comment } = await readKey(file);
   const fingerprint = fingerprintOf(key.blob);
   const grant = grantOf(flags);
-  const outcome = await withAccessStore(flags, (store) =>
-    store.addKey({
-      fingerprint,
-      user,
-      type: key.type,
-      blob: key.blob.toString("base64"),
-      comment,
-      grant: grant === undefined ? undefined : JSON.stringify(grant),
-    }),
-  );
+  const grantText = grant === undefined ? undefined : JSON.stringify(grant);
+  const outcome = await auditedChange(flags, {
+    entry: { event: "key-add", details: { name: user, fingerprint, for: grantText } },
+    make: () =>
+      withAccessStore(flags, (store) =>
+        store.addKey({
+          fingerprint,
+          user,
+          type: key.type,
+          blob: key.blob.toString("base64"),
+          comment,
+          grant: grantText,
+        }),
+      ),
+    refusalOf: (done) => (done === "no-such-user" || done === "taken" ? done : undefined),
+  });
   if (outcome === "no-such-user") fail(`there is no user '${user}'`);
   else if (outcome === "taken") fail(`the key ${fingerprint} is somebody's already`);
   else printDone(flags, { user, fingerprint }, `added key ${fingerprint} to ${user}`);

@@ -2,11 +2,11 @@
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { type PanicState, readPanic, switchPanicOff, switchPanicOn } from "../access/panic-switch.js";
+import { auditedChange, type AuditFlags, withAuditOption } from "./audited-change.js";
 import { fail } from "./failure.js";
 import { printDone } from "./print-list.js";
 
-interface PanicFlags {
-  readonly directory: string;
+interface PanicFlags extends AuditFlags {
   readonly file?: string;
   readonly json?: boolean;
 }
@@ -22,14 +22,25 @@ export function panicCommand(): Command {
       .option("--message <text>", "what people read")
       .action(async (flags: PanicFlags & { readonly reads?: boolean; readonly message?: string }) => {
         const { reads = false, message } = flags;
-        print(flags, await switchPanicOn(fileOf(flags), { reads, message }));
+        const state = await auditedChange(flags, {
+          entry: { event: "panic-on", details: { reads, message } },
+          urgent: true,
+          make: () => switchPanicOn(fileOf(flags), { reads, message }),
+        });
+        print(flags, state);
       }),
   );
   command.addCommand(
     withPanicOptions(new Command("off"))
       .description("Take pushes and reads again.")
       .action(async (flags: PanicFlags) => {
-        if (await switchPanicOff(fileOf(flags))) print(flags, undefined);
+        const wasOn = await auditedChange(flags, {
+          entry: { event: "panic-off" },
+          urgent: true,
+          make: () => switchPanicOff(fileOf(flags)),
+          refusalOf: (was) => (was ? undefined : "it was off"),
+        });
+        if (wasOn) print(flags, undefined);
         else fail("the panic switch was off");
       }),
   );
@@ -42,7 +53,7 @@ export function panicCommand(): Command {
 }
 
 function withPanicOptions(command: Command): Command {
-  return command
+  return withAuditOption(command)
     .option("-d, --directory <directory>", "where the repositories are", "./repositories")
     .option(
       "--file <file>",

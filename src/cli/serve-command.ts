@@ -50,6 +50,7 @@ interface ServeFlags {
   readonly trustUserHeader?: string;
   readonly trustedProxy: readonly string[];
   readonly proxyProtocol: readonly ("http" | "ssh" | "git")[];
+  readonly auditLog?: string;
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: LogForm;
@@ -138,6 +139,12 @@ export function serveCommand(): Command {
       (text: string, before: readonly string[]) => [...before, text],
       [],
     )
+    .addOption(
+      new Option(
+        "--audit-log <file>",
+        "append who did what, from where, with what outcome: lines of JSON in a hash chain  [default: off]",
+      ).env("GITWHARF_AUDIT_LOG"),
+    )
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -166,6 +173,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...(flags.openruko === true ? { openruko: openrukoFromEnvironment(process.env, fromFile.openruko) } : {}),
     ...defined("trustedUserHeader", trustedUserHeaderOf(flags)),
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
+    ...defined("audit", auditOf(flags, fromFile.audit)),
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
     ...defined("refFormat", flags.refFormat),
@@ -208,6 +216,17 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   });
   await stopSignal();
   await stop(server, graceMs);
+}
+
+/** The flag names another file for what the configuration says. */
+function auditOf(
+  { auditLog: file }: ServeFlags,
+  fromFile: GitServerOptions["audit"],
+): GitServerOptions["audit"] {
+  if (file === undefined) return fromFile;
+  if (typeof fromFile !== "object") return file;
+  const { sink: _sink, ...others } = fromFile;
+  return { ...others, file };
 }
 
 /** @param ssh what was asked for: an address that nobody asked for may be another server's */
@@ -426,6 +445,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     limits: true,
     rates: true,
     panicFile: true,
+    audit: true,
     durability: true,
     log: true,
     http: true,

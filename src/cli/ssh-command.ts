@@ -10,6 +10,7 @@ import { parseGrant } from "../access/grant.js";
 import { closeWorkerPool } from "../base/worker-pool.js";
 import { GitwharfError } from "../base/errors.js";
 import type { Identity } from "../engine/push.js";
+import { auditLogOf, type AuditFlags, withAuditOption } from "./audited-change.js";
 import { createGitServer } from "../server/git-server.js";
 import type { GitServerOptions } from "../server/git-server-options.js";
 import {
@@ -21,7 +22,8 @@ import {
 import { readConfiguration } from "./serve-command.js";
 import { createStderrSink, createStdioSignal, createStdoutSink, flushStdout } from "./stdio.js";
 
-interface SshCommandFlags extends DatabaseFlags {
+interface SshCommandFlags extends DatabaseFlags, AuditFlags {
+  readonly directory: string;
   readonly config?: string;
   readonly key?: string;
   readonly autoCreate: boolean;
@@ -29,7 +31,7 @@ interface SshCommandFlags extends DatabaseFlags {
 }
 
 export function sshCommand(): Command {
-  return withDatabaseOptions(new Command("ssh-command"))
+  return withAuditOption(withDatabaseOptions(new Command("ssh-command")))
     .description("Serve one command of a user whom sshd has signed in (a forced command; see docs/ssh.md).")
     .argument("<user>", "who signed in")
     .option("--config <file>", "the configuration of the server")
@@ -48,6 +50,9 @@ async function run(user: string, flags: SshCommandFlags): Promise<void> {
     ...fromFile
   } = flags.config === undefined ? {} : await readConfiguration(flags.config);
   const repositories = fromFile.repositories ?? flags.directory;
+  const auditLog = flags.auditLog === undefined ? fromFile.audit : undefined;
+  const directory = typeof repositories === "string" ? repositories : flags.directory;
+  const audit = auditLog ?? (await auditLogOf({ ...flags, directory }));
   const options: GitServerOptions = {
     // Standard error is the client's.
     log: logTo(flags.logFile),
@@ -55,6 +60,7 @@ async function run(user: string, flags: SshCommandFlags): Promise<void> {
     ...fromFile,
     repositories: typeof repositories === "string" ? resolve(repositories) : repositories,
     ...databaseOf(flags, fromFile, repositories),
+    ...(audit === undefined ? {} : { audit }),
   };
   const identity = await identityOf(user, flags, options.database);
   const server = createGitServer(options);

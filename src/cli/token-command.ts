@@ -1,12 +1,14 @@
 /** `gitwharf token add|list|remove`: access tokens, each shown once. */
 import { Command, InvalidArgumentError } from "commander";
 import { createAccessToken } from "../access/access-token.js";
+import { auditedChange, type AuditFlags, withAuditOption } from "./audited-change.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail } from "./failure.js";
 import { type GrantFlags, grantOf, withGrantOptions } from "./grant-options.js";
 import { printDone, printList, timeText } from "./print-list.js";
 
-interface TokenFlags extends DatabaseFlags, GrantFlags {
+interface TokenFlags extends DatabaseFlags, GrantFlags, AuditFlags {
+  readonly directory: string;
   readonly label: string;
   /** Milliseconds from now. */
   readonly expires?: number;
@@ -15,7 +17,7 @@ interface TokenFlags extends DatabaseFlags, GrantFlags {
 export function tokenCommand(): Command {
   const command = new Command("token").description("Access tokens of users: passwords for programs.");
   command.addCommand(
-    withGrantOptions(withDatabaseOptions(new Command("add")))
+    withAuditOption(withGrantOptions(withDatabaseOptions(new Command("add"))))
       .description("Make a token. It is shown once: only its hash is stored.")
       .argument("<user>")
       .option("--label <text>", "what it is for", "")
@@ -29,11 +31,15 @@ export function tokenCommand(): Command {
       .action(listTokens),
   );
   command.addCommand(
-    withDatabaseOptions(new Command("remove"))
+    withAuditOption(withDatabaseOptions(new Command("remove")))
       .description("Remove a token; it ends at once.")
       .argument("<id>", "as `gitwharf token list` shows it")
-      .action(async (id: string, flags: DatabaseFlags) => {
-        const removed = await withAccessStore(flags, (store) => store.removeToken(id));
+      .action(async (id: string, flags: DatabaseFlags & AuditFlags) => {
+        const removed = await auditedChange(flags, {
+          entry: { event: "token-remove", details: { id } },
+          make: () => withAccessStore(flags, (store) => store.removeToken(id)),
+          refusalOf: (found) => (found ? undefined : "no such token"),
+        });
         if (removed) printDone(flags, { removed: id }, `removed token ${id}`);
         else fail(`there is no token ${id}`);
       }),
@@ -46,16 +52,15 @@ async function addToken(user: string, flags: TokenFlags): Promise<void> {
   const grant = grantOf(flags);
   const expiresAt = flags.expires === undefined ? undefined : Date.now() + flags.expires;
   const label = flags.label.slice(0, 200);
-  const outcome = await withAccessStore(flags, (store) =>
-    store.addToken({
-      id,
-      user,
-      label,
-      hash,
-      expiresAt,
-      grant: grant === undefined ? undefined : JSON.stringify(grant),
-    }),
-  );
+  const grantText = grant === undefined ? undefined : JSON.stringify(grant);
+  const outcome = await auditedChange(flags, {
+    entry: { event: "token-add", details: { name: user, id, for: grantText, expires: timeText(expiresAt) } },
+    make: () =>
+      withAccessStore(flags, (store) =>
+        store.addToken({ id, user, label, hash, expiresAt, grant: grantText }),
+      ),
+    refusalOf: (done) => (done === "no-such-user" ? done : undefined),
+  });
   if (outcome === "no-such-user") {
     fail(`there is no user '${user}'`);
     return;

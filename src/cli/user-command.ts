@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { hashPassword, PASSWORD_BYTES_MAX } from "../access/password-hash.js";
 import { isUserName, USER_NAME_RULE } from "../access/user-name.js";
 import { GitwharfError } from "../base/errors.js";
+import { auditedChange, type AuditFlags, withAuditOption } from "./audited-change.js";
 import { type DatabaseFlags, withAccessStore, withDatabaseOptions } from "./access-database.js";
 import { fail, readStandardInput } from "./failure.js";
 import { printDone, printList, timeText } from "./print-list.js";
@@ -12,7 +13,7 @@ export function userCommand(): Command {
     "Users of the database. From the first one on nobody gets in without signing in.",
   );
   command.addCommand(
-    withDatabaseOptions(new Command("add"))
+    withAuditOption(withDatabaseOptions(new Command("add")))
       .description("Add a user. Without a password, the user signs in with keys and tokens.")
       .argument("<name>")
       .option("--password-stdin", "read a password from standard input")
@@ -20,23 +21,31 @@ export function userCommand(): Command {
   );
   command.addCommand(withDatabaseOptions(new Command("list")).description("List users.").action(listUsers));
   command.addCommand(
-    withDatabaseOptions(new Command("remove"))
+    withAuditOption(withDatabaseOptions(new Command("remove")))
       .description("Remove a user, with all keys and tokens. The server stays closed.")
       .argument("<name>")
-      .action(async (name: string, flags: DatabaseFlags) => {
-        const removed = await withAccessStore(flags, (store) => store.removeUser(name));
+      .action(async (name: string, flags: DatabaseFlags & AuditFlags) => {
+        const removed = await auditedChange(flags, {
+          entry: { event: "user-remove", details: { name } },
+          make: () => withAccessStore(flags, (store) => store.removeUser(name)),
+          refusalOf: noSuchUser,
+        });
         if (removed) printDone(flags, { removed: name }, `removed user ${name}`);
         else fail(`there is no user '${name}'`);
       }),
   );
   command.addCommand(
-    withDatabaseOptions(new Command("password"))
+    withAuditOption(withDatabaseOptions(new Command("password")))
       .description("Set a user's password from standard input, or take it away.")
       .argument("<name>")
       .option("--none", "take it away")
-      .action(async (name: string, flags: DatabaseFlags & { readonly none?: boolean }) => {
+      .action(async (name: string, flags: DatabaseFlags & AuditFlags & { readonly none?: boolean }) => {
         const hash = flags.none === true ? undefined : await hashPassword(await readPassword());
-        const done = await withAccessStore(flags, (store) => store.setPassword(name, hash));
+        const done = await auditedChange(flags, {
+          entry: { event: "user-password", details: { name, password: hash !== undefined } },
+          make: () => withAccessStore(flags, (store) => store.setPassword(name, hash)),
+          refusalOf: noSuchUser,
+        });
         if (done) printDone(flags, { user: name }, `changed the password of ${name}`);
         else fail(`there is no user '${name}'`);
       }),
@@ -51,14 +60,20 @@ export function userCommand(): Command {
   return command;
 }
 
+function noSuchUser(found: boolean): string | undefined {
+  return found ? undefined : "no such user";
+}
+
 async function addUser(
   name: string,
-  flags: DatabaseFlags & { readonly passwordStdin?: boolean },
+  flags: DatabaseFlags & AuditFlags & { readonly passwordStdin?: boolean },
 ): Promise<void> {
   if (!isUserName(name)) throw new GitwharfError("server/bad-configuration", USER_NAME_RULE);
   const password = flags.passwordStdin === true ? { password: await hashPassword(await readPassword()) } : {};
-  const outcome = await withAccessStore(flags, (store) => store.addUser({ name, ...password }), {
-    makes: true,
+  const outcome = await auditedChange(flags, {
+    entry: { event: "user-add", details: { name, password: "password" in password } },
+    make: () => withAccessStore(flags, (store) => store.addUser({ name, ...password }), { makes: true }),
+    refusalOf: (done) => (done === "taken" ? done : undefined),
   });
   if (outcome === "taken") fail(`there is a user '${name}' already (letters of either case are the same)`);
   else printDone(flags, { user: name }, `added user ${name}`);

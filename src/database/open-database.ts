@@ -1,13 +1,14 @@
 /**
  * The database behind users, keys and tokens: SQLite in a file, or PostgreSQL. One schema, one query builder.
  */
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { Kysely, SqliteDatabase } from "kysely";
 import { GitwharfError } from "../base/errors.js";
 import { openPostgresPool } from "./postgres-pool.js";
+import { makePrivateFile } from "../base/private-file.js";
 import type { Schema } from "./schema.js";
 
 export interface Database {
@@ -72,7 +73,7 @@ async function openSqlite(path: string): Promise<Kysely<Schema>> {
   mkdirSync(dirname(directory), { recursive: true });
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   // Hashes of passwords are nobody else's to read.
-  closeSync(openSync(path, "a", 0o600));
+  makePrivateFile(path);
   return retryWhileBusy(() => connectSqlite(path));
 }
 

@@ -100,6 +100,29 @@ export interface ProcReceiveResult {
   readonly fallThrough?: boolean;
 }
 
+/** What became of one command. */
+export interface PushOutcome {
+  readonly command: PushCommand;
+  /** undefined: it succeeded. */
+  readonly refusal: string | undefined;
+  /** It was to delete a ref that is not there. */
+  readonly changedNothing?: boolean;
+  /** What proc-receive made of it. */
+  readonly substitutes: readonly ProcReceiveResult[];
+}
+
+/** Writes down one push, for those who look after the server. */
+export interface PushRecorder {
+  /** Before anything of the push becomes visible; a verdict refuses all of it. Never throws. */
+  begin(push: Push, commands: readonly PushCommand[]): Promise<Verdict>;
+  /**
+   * Before the pusher is told. Never throws.
+   * @param failure what was wrong with the push as a whole
+   * @returns what the pusher is warned of
+   */
+  end(outcomes: readonly PushOutcome[], failure: unknown): Promise<string | undefined>;
+}
+
 export interface PushHandlers {
   /** Before the objects are published, once a push. A refusal is for all commands. */
   preReceive?(push: Push): MaybePromise<Verdict>;

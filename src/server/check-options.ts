@@ -3,6 +3,7 @@
  * and an option that is not understood must not be taken for one that is absent: a handler under a wrong name would
  * let every push through.
  */
+import { auditOptionsOf } from "../access/audit/audit-options.js";
 import { checkRates } from "../access/rates/rates.js";
 import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
@@ -59,6 +60,7 @@ export function checkOptions(options: GitServerOptions): void {
   checkGitDaemonOptions(options.gitDaemon);
   checkSshServerOptions(options.sshServer);
   checkRates(options.rates);
+  if (options.audit !== undefined) auditOptionsOf(options.audit);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (limits !== undefined) checkLimits(limits);

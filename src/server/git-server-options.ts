@@ -1,4 +1,6 @@
 /** The options of `createGitServer` and of a configuration file: the same names in both. */
+import type { AuditSink } from "../access/audit/audit-entry.js";
+import type { AuditOptions } from "../access/audit/audit-options.js";
 import type { Authenticator } from "../access/authenticator.js";
 import type { ClientCertificateUsers } from "../access/client-certificate-authenticator.js";
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
@@ -125,6 +127,12 @@ export interface GitServerOptions {
    * @default `.gitwharf/panic.json` in the directory of the repositories; none for a store of your own
    */
   readonly panicFile?: string;
+  /**
+   * The audit log: the path of a file, a function that takes its entries, or an object that says more
+   * (docs/audit-log.md).
+   * @default none
+   */
+  readonly audit?: string | AuditSink | AuditOptions;
   /** Deviations from the default limits. */
   readonly limits?: Partial<Limits>;
   /**

@@ -37,6 +37,7 @@ import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createServerMetrics } from "./metrics.js";
 import { listenForOperations, type OperationsListener } from "./operations-listener.js";
 import { createOpenrukoFront } from "./openruko.js";
+import { createServerAudit } from "./server-audit.js";
 import { createReadiness, type Readiness } from "./readiness.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
@@ -45,7 +46,7 @@ import { type CommandRequest, runCommand } from "./run-command.js";
 import { proxiesOf } from "./proxy-listeners.js";
 import { createGitorious } from "./gitorious.js";
 import { withRemoteApplication } from "./remote-application.js";
-import { AGENT } from "./version.js";
+import { AGENT, VERSION } from "./version.js";
 
 export interface GitServer {
   /** A Node request listener: `http.createServer(server.handler)`, `app.use("/git", server.handler)`. */
@@ -139,6 +140,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     isOpen,
     identify,
   });
+  const audit = createServerAudit(options, log);
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
 
@@ -185,6 +187,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     identify: (attempt) => rates.identify(attempt),
     rates,
     panic,
+    audit,
     isOpen: identification.isOpen,
     hiddenRefsOf: policies.hiddenRefsOf,
     authorize: createAuthorizationPoint({
@@ -219,6 +222,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const readiness = createReadiness({
     checks: {
       store: async () => store.probe?.(),
+      ...(audit === undefined ? {} : { audit: () => audit.ready() }),
       ...(identification.probe === undefined ? {} : { database: identification.probe }),
     },
     isDraining: () => isDraining,
@@ -277,6 +281,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
         );
       }
       const proxies = proxiesOf(options, listen);
+      // Nothing is served that could not be written down.
+      await audit?.started({ version: VERSION, pid: process.pid, http: `${address.host}:${address.port}` });
       const http = await listenHttp({
         ...address,
         proxies: proxies.http,
@@ -337,6 +343,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         giveUp();
         await maintenance.close();
         await gitoriousHandlers?.queue.close();
+        await audit?.close();
         await identification.close();
         await rates.close();
         if (ownsStore) await store.close();

@@ -9,7 +9,7 @@ export interface ObservedRequest {
 }
 
 export function beginRequest(
-  { observer, log }: Pick<ServiceHost, "observer" | "log">,
+  { observer, log, audit }: Pick<ServiceHost, "observer" | "log" | "audit">,
   start: ActivityStart,
 ): ObservedRequest {
   observer.began(start.transport);
@@ -19,6 +19,7 @@ export function beginRequest(
     end(message, attributes) {
       const record = activity.end(attributes);
       observer.ended(record);
+      audit?.ended(activity, record);
       log({ level: "info", message, fields: fieldsOf(record) });
     },
   };

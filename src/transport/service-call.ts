@@ -78,6 +78,7 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   if (name !== askedFor) caller.activity.note({ repository: name });
   const resolved = { ...options, name, facts, askedFor };
   await requireAuthorization(resolved);
+  await host.audit?.admit(operation);
   const leave = await options.host.gate.enter(name, options.signal);
   const call = new Call(resolved, leave);
   try {

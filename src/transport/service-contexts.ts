@@ -88,6 +88,7 @@ export function receivePackContext(
     handlers: host.handlersOf(call.repository),
     verifyPushCertificate: host.verifyPushCertificate,
     collisionDetection: host.collisionDetection,
+    recorder: host.audit?.recorderOf(caller, call.name),
     onHandlerError: (handler, error) =>
       host.log({
         level: "error",

@@ -1,6 +1,7 @@
 /**
  * What the composition root hands to every transport: stores, policies, limits. No transport knows a backend.
  */
+import type { AuditTrail } from "../access/audit/audit-trail.js";
 import type { AuthenticationAttempt } from "../access/authenticator.js";
 import type { ClientAddressOf } from "../access/client-address.js";
 import type { Credentials } from "../access/credentials.js";
@@ -78,6 +79,8 @@ export interface ServiceHost {
   readonly isProxy: (address: string) => boolean;
   readonly rates: RateLimits;
   readonly panic: Pick<PanicSwitch, "admit">;
+  /** undefined: there is no audit log. */
+  readonly audit: Pick<AuditTrail, "admit" | "recorderOf" | "ended" | "refusedSignIn"> | undefined;
   readonly gate: RepositoryGate;
   readonly autoCreate: AutoCreate;
   /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */

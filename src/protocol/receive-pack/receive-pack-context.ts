@@ -10,6 +10,7 @@ import type {
   PushCertificateVerification,
   PushCommand,
   PushHandlers,
+  PushRecorder,
 } from "../../engine/push.js";
 import { compileHiddenRefs, type IsHiddenRef } from "../hidden-refs.js";
 import type { Repository } from "../../storage/contracts/repository.js";
@@ -54,6 +55,8 @@ export interface ReceivePackContext {
     | undefined;
   /** Objects are hashed with SHA-1 collision detection. */
   readonly collisionDetection: boolean;
+  /** Told of what the push asks for and of what came of it. @default nobody */
+  readonly recorder?: PushRecorder | undefined;
   /** What a handler threw, for the operator: the pusher reads only that it failed. */
   readonly onHandlerError: (handler: string, error: unknown) => void;
   readonly signal: AbortSignal;

@@ -22,6 +22,12 @@ export async function reportDenial(
     await context.authorize(request.commands);
     return undefined;
   } catch (error) {
+    const refused = request.commands.map((command) => ({
+      command,
+      refusal: error instanceof Error ? error.message : "not allowed",
+      substitutes: [],
+    }));
+    await context.recorder?.end(refused, error);
     const { capabilities } = request;
     const version = capabilities.has("report-status-v2")
       ? 2
@@ -35,12 +41,7 @@ export async function reportDenial(
       bytes += chunk.length;
       if (bytes > context.limits.packSizeBytesMax) throw error;
     }
-    const results = request.commands.map((command) => ({
-      command,
-      refusal: error.message,
-      substitutes: [],
-    }));
-    const report = formatReport(results, undefined, version);
+    const report = formatReport(refused, undefined, version);
     if (!capabilities.has("side-band-64k")) await streams.output.write(report);
     else {
       const bands = createSideBandWriter(streams.output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX });

@@ -5,11 +5,11 @@
  *     ok <ref> | ng <ref> <why>
  *     option refname|old-oid|new-oid|forced-update …       report-status-v2, behind an `ok`
  */
-import type { ProcReceiveResult, PushCommand } from "../../engine/push.js";
+import type { ProcReceiveResult, PushCommand, PushOutcome } from "../../engine/push.js";
 import { encodePktLine, FLUSH, PKT_LINE_BYTES_MAX } from "../wire/pkt-line.js";
 import { sanitizeText } from "../wire/sanitize.js";
 
-export interface CommandResult {
+export interface CommandResult extends PushOutcome {
   readonly command: PushCommand;
   /** undefined: it succeeded. */
   refusal: string | undefined;

@@ -141,6 +141,8 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
       }
       ({ repository } = placed);
     }
+    const warning = await context.recorder?.end(results, failure);
+    if (warning !== undefined) await push.print(`warning: ${warning}\n`);
     try {
       await sendReport(state, about.streams.output, bands, failure);
     } finally {
@@ -252,11 +254,23 @@ async function decide(state: PushState, ingest: IngestResult | undefined): Promi
     if (ingest !== undefined) await checkTagChains(state);
   });
   await inStep(activity, "hooks", () => runHandlers(state));
+  await recordIntent(state);
   if (standing(state).length > 0) await inStep(activity, "publish", () => state.quarantine?.publish());
   await runProcReceive(state);
   await updateWorkTrees(state);
   await inStep(activity, "refs", () => moveRefs(state));
   settleAliasedUpdates(state);
+}
+
+async function recordIntent(state: PushState): Promise<void> {
+  const { context, push } = state;
+  const asked = standing(state);
+  if (context.recorder === undefined || asked.length === 0) return;
+  const refusal = await context.recorder.begin(
+    push,
+    asked.map(({ command }) => command),
+  );
+  if (refusal !== undefined) for (const result of asked) result.refusal = refusal;
 }
 
 async function sendReport(

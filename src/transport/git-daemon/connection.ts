@@ -149,7 +149,14 @@ async function tell(
   const { status, text } = describeFailure(error, requestId);
   const isOurs =
     status >= 500 &&
-    !isGitwharfError(error, "access/suspended", "base/aborted", "base/shutting-down", "server/busy");
+    !isGitwharfError(
+      error,
+      "access/audit-failed",
+      "access/suspended",
+      "base/aborted",
+      "base/shutting-down",
+      "server/busy",
+    );
   if (isOurs) {
     host.log({ level: "error", message: `git${shownRequest(request)} failed`, error, fields: { requestId } });
   }

@@ -91,7 +91,8 @@ async function answer(
       return;
     }
     const identity = await identify(host, request, { address, peerAddress });
-    if (identity.user !== undefined) activity.note({ user: identity.user });
+    const { user, method, credentialId } = identity;
+    if (user !== undefined) activity.note({ user, method, credentialId });
     await host.rates.admitIdentity(identity);
     const caller: ServiceCaller = { identity, address, transport: "http", activity };
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: requestId };
@@ -188,6 +189,7 @@ function fail(
     status >= 500 &&
     !isGitwharfError(
       error,
+      "access/audit-failed",
       "access/suspended",
       "base/aborted",
       "access/unavailable",

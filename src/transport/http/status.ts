@@ -6,6 +6,7 @@ import { describeOperational, GitwharfError } from "../../base/errors.js";
 import { withRequestId } from "../../protocol/service.js";
 
 const STATUS: Record<ErrorCode, number> = {
+  "access/audit-failed": 503,
   "access/denied": 403,
   "access/malformed-key": 400,
   "access/too-many-attempts": 429,

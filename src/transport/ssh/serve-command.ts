@@ -53,7 +53,8 @@ const STATUS_BROKEN_OFF = 128;
 /** Never throws. @returns the exit status */
 export async function serveCommand(exchange: ServiceExchange, call: CommandCall): Promise<number> {
   const { activity, identity } = exchange.caller;
-  if (identity.user !== undefined) activity.note({ user: identity.user });
+  const { user, method, credentialId } = identity;
+  if (user !== undefined) activity.note({ user, method, credentialId });
   const { input, output, errors } = call.streams;
   const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
   try {
@@ -109,7 +110,14 @@ async function tell({ host, caller }: ServiceExchange, call: CommandCall, error:
   const { status, text } = told ?? describeFailure(error, requestId);
   if (
     status >= 500 &&
-    !isGitwharfError(error, "access/suspended", "base/aborted", "base/shutting-down", "server/busy")
+    !isGitwharfError(
+      error,
+      "access/audit-failed",
+      "access/suspended",
+      "base/aborted",
+      "base/shutting-down",
+      "server/busy",
+    )
   ) {
     host.log({
       level: "error",
