@@ -140,6 +140,32 @@ describe("the panic switch", () => {
     expect(refs).toContain(await app.run("rev-parse", "HEAD~"));
   });
 
+  it("holds behind a stock sshd, in one repository over standard input and output only where it is named", async () => {
+    const run = (args: readonly string[], command?: string): Promise<string> => {
+      const env = { ...process.env, SSH_ORIGINAL_COMMAND: command };
+      const running = promisify(execFile)(process.execPath, [CLI, ...args], { env });
+      running.child.stdin?.end();
+      return running.then(
+        () => "served",
+        ({ stderr }: { readonly stderr: string }) => stderr,
+      );
+    };
+    const sshCommand = (command: string): Promise<string> =>
+      run(["ssh-command", "ada", "-d", repositories], command);
+    const repository = join(repositories, "app.git");
+    await panic("on", "--message", WORDS);
+    expect(await sshCommand("git-receive-pack 'app.git'")).toBe(`gitwharf: ${WORDS}\n`);
+    expect(await sshCommand("git-upload-pack 'app.git'")).not.toContain(WORDS);
+    const named = ["--panic-file", file, "--http-backend-info-refs", repository];
+    expect(await run(["receive-pack", ...named])).toBe(`gitwharf: ${WORDS}\n`);
+    expect(await run(["upload-pack", ...named])).toBe("served");
+    expect(await run(["receive-pack", "--http-backend-info-refs", repository])).toBe("served");
+    await panic("on", "--reads", "--message", WORDS);
+    expect(await sshCommand("git-upload-pack 'app.git'")).toBe(`gitwharf: ${WORDS}\n`);
+    expect(await run(["upload-pack", ...named])).toBe(`gitwharf: ${WORDS}\n`);
+    expect(await run(["upload-archive", "--panic-file", file, repository])).toBe(`gitwharf: ${WORDS}\n`);
+  });
+
   it("survives a restart", async () => {
     await panic("on");
     await server.close({ graceMs: 0 });

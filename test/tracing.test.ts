@@ -8,6 +8,7 @@ import {
   type SpanOptions,
   trace,
 } from "@opentelemetry/api";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
@@ -132,6 +133,31 @@ describe("spans", () => {
       .map(({ name }) => name);
     for (const step of ["authorize", "negotiate", "plan", "send"])
       expect(steps).toContain(`gitwharf.${step}`);
+    expect(seen.filter(({ ended }) => ended !== 1)).toEqual([]);
+  });
+
+  it("tell proc-receive and push-to-checkout, where there is something for them to do", async () => {
+    const directory = join(workspace.directory, "repositories");
+    await workspace.run("init", "-q", "repositories/app");
+    const repository = workspace.in("repositories/app");
+    await repository.run("config", "receive.procReceiveRefs", "refs/for");
+    await repository.run("config", "receive.denyCurrentBranch", "updateInstead");
+    const url = await start({
+      repositories: directory,
+      handlers: {
+        procReceive: (_push, commands) => commands.map(({ name }) => ({ name, refName: "refs/changes/1" })),
+        pushToCheckout: () => undefined,
+      },
+    });
+    await work.run("push", "-q", `${url}/app.git`, "main", "main:refs/for/main");
+    const { steps } = await spanOf("git receive-pack");
+    expect(steps.slice(steps.indexOf("gitwharf.publish"))).toEqual([
+      "gitwharf.publish",
+      "gitwharf.proc-receive",
+      "gitwharf.push-to-checkout",
+      "gitwharf.refs",
+      "gitwharf.post-receive",
+    ]);
     expect(seen.filter(({ ended }) => ended !== 1)).toEqual([]);
   });
 

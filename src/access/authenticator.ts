@@ -100,9 +100,10 @@ async function ask(
 }
 
 /** @param why for the operator */
-export function wrongCredentials(
-  why: { readonly authenticator: string; readonly reason: string } | undefined,
-): GitwharfError {
+export function wrongCredentials(why?: {
+  readonly authenticator: string;
+  readonly reason: string;
+}): GitwharfError {
   return new GitwharfError("access/unauthenticated", "these credentials are not valid", {
     details: { ...why },
   });

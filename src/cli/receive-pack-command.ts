@@ -1,6 +1,6 @@
 /** `gitwharf receive-pack PATH`: takes one push over standard input and output, like git-receive-pack. */
 import { Command } from "commander";
-import { serveRepositoryAt } from "./serve-repository-at.js";
+import { panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
 
 export function receivePackCommand(): Command {
   return new Command("receive-pack")
@@ -9,6 +9,7 @@ export function receivePackCommand(): Command {
     .option("--stateless-rpc", "one request and one answer, as over HTTP")
     .option("--http-backend-info-refs", "only the advertisement")
     .option("--advertise-refs", "the same under its older name")
+    .addOption(panicFileOption())
     .option("--repository-hooks", "run the hooks that stand inside the repository")
     .option("--no-collision-detection", "do not look for SHA-1 collision attacks in the objects (faster)")
     .action((path: string, flags: Flags) =>
@@ -16,6 +17,7 @@ export function receivePackCommand(): Command {
         service: "receive-pack",
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
+        panicFile: flags.panicFile,
         repositoryHooks: flags.repositoryHooks === true,
         collisionDetection: flags.collisionDetection,
       }),
@@ -26,6 +28,7 @@ interface Flags {
   readonly statelessRpc?: boolean;
   readonly httpBackendInfoRefs?: boolean;
   readonly advertiseRefs?: boolean;
+  readonly panicFile?: string;
   readonly repositoryHooks?: boolean;
   readonly collisionDetection: boolean;
 }

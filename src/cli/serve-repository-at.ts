@@ -4,6 +4,9 @@
  */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { resolve } from "node:path";
+import { Option } from "commander";
+import { createPanicSwitch } from "../access/panic-switch.js";
 import { DEFAULT_LIMITS } from "../base/limits.js";
 import { closeWorkerPool } from "../base/worker-pool.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
@@ -25,9 +28,22 @@ export interface ServeRepositoryOptions {
   readonly repositoryHooks?: boolean;
   /** @default true */
   readonly collisionDetection?: boolean;
+  /** @default there is no panic switch: a repository does not know those beside it */
+  readonly panicFile?: string | undefined;
 }
 
+export function panicFileOption(): Option {
+  return new Option(
+    "--panic-file <file>",
+    "refuse what this file of `gitwharf panic` refuses  [default: none]",
+  );
+}
+
+const OPERATIONS = { "upload-pack": "fetch", "receive-pack": "push", "upload-archive": "archive" } as const;
+
 export async function serveRepositoryAt(path: string, options: ServeRepositoryOptions): Promise<void> {
+  const panic = createPanicSwitch(options.panicFile === undefined ? undefined : resolve(options.panicFile));
+  await panic.admit(OPERATIONS[options.service]);
   const repository = await openDiskRepositoryAt(path);
   const signal = createStdioSignal();
   const output = createStdoutSink(signal);
@@ -57,8 +73,10 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
         transport: "stdio" as const,
         address: undefined,
         authorize: () => undefined,
-        handlers:
-          options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : [],
+        handlers: [
+          ...(options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : []),
+          panic.handler,
+        ],
         verifyPushCertificate: undefined,
         collisionDetection: options.collisionDetection ?? true,
         onHandlerError: (handler: string, error: unknown) =>

@@ -1,12 +1,18 @@
 /** `gitwharf upload-archive PATH`: answers `git archive --remote` over standard input and output. */
 import { Command } from "commander";
-import { serveRepositoryAt } from "./serve-repository-at.js";
+import { panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
 
 export function uploadArchiveCommand(): Command {
   return new Command("upload-archive")
     .description("Answer `git archive --remote` from one repository over standard input and output.")
     .argument("<path>", "a bare repository, or a work tree with its .git")
-    .action((path: string) =>
-      serveRepositoryAt(path, { service: "upload-archive", statelessRpc: false, advertiseOnly: false }),
+    .addOption(panicFileOption())
+    .action((path: string, { panicFile }: { readonly panicFile?: string }) =>
+      serveRepositoryAt(path, {
+        service: "upload-archive",
+        statelessRpc: false,
+        advertiseOnly: false,
+        panicFile,
+      }),
     );
 }

@@ -1,6 +1,6 @@
 /** `gitwharf upload-pack PATH`: serves one fetch over standard input and output, like git-upload-pack. */
 import { Command } from "commander";
-import { serveRepositoryAt } from "./serve-repository-at.js";
+import { panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
 
 export function uploadPackCommand(): Command {
   return new Command("upload-pack")
@@ -11,11 +11,13 @@ export function uploadPackCommand(): Command {
     .option("--stateless-rpc", "one request and one answer, as over HTTP")
     .option("--http-backend-info-refs", "only the advertisement")
     .option("--advertise-refs", "the same under its older name")
+    .addOption(panicFileOption())
     .action((path: string, flags: Flags) =>
       serveRepositoryAt(path, {
         service: "upload-pack",
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
+        panicFile: flags.panicFile,
       }),
     );
 }
@@ -24,4 +26,5 @@ interface Flags {
   readonly statelessRpc?: boolean;
   readonly httpBackendInfoRefs?: boolean;
   readonly advertiseRefs?: boolean;
+  readonly panicFile?: string;
 }

@@ -17,7 +17,7 @@ function limits(rates: RateOptions | false, isOpen = false) {
     identify: async ({ credentials }) => {
       asked++;
       if (typeof credentials === "object" && "password" in credentials && credentials.password !== "right")
-        throw wrongCredentials(undefined);
+        throw wrongCredentials();
       return { user: "ada" };
     },
   });

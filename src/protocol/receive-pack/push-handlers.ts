@@ -1,5 +1,6 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import { GitwharfError } from "../../base/errors.js";
+import { inStep } from "../../base/activity.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ChangedRef, ProcReceiveResult, Push, Verdict } from "../../engine/push.js";
 import { withRequestId } from "../service.js";
@@ -66,7 +67,9 @@ export async function runProcReceive(state: PushState): Promise<void> {
     );
     return undefined;
   };
-  const failed = await ask(context, "procReceive", deliver, { whenItThrows: notRun });
+  const failed = await ask(context, "procReceive", () => inStep(context.activity, "proc-receive", deliver), {
+    whenItThrows: notRun,
+  });
   const answersOf = new Map<string, ProcReceiveResult[]>();
   for (const answer of answers) {
     const known = answersOf.get(answer.name);

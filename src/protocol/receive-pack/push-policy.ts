@@ -1,6 +1,7 @@
 /**
  * What a repository's configuration forbids, in git's words. The order of the checks is that of git-receive-pack.
  */
+import { inStep } from "../../base/activity.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { isAncestor } from "../../engine/ancestry.js";
 import type { Push, PushCommand, Verdict } from "../../engine/push.js";
@@ -75,12 +76,14 @@ export async function updateWorkTree(
   if (context.settings.receive.denyCurrentBranch !== "updateInstead") return undefined;
   const used = (await context.repository.checkedOutBranches()).get(command.name);
   if (used === undefined || used.bare) return undefined;
-  for (const handlers of context.handlers) {
-    if (handlers.pushToCheckout === undefined) continue;
-    const answer = await handlers.pushToCheckout(push, command, used.path, used.gitDirectory);
-    if (answer !== "absent") return answer;
-  }
-  return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";
+  return inStep(context.activity, "push-to-checkout", async () => {
+    for (const handlers of context.handlers) {
+      if (handlers.pushToCheckout === undefined) continue;
+      const answer = await handlers.pushToCheckout(push, command, used.path, used.gitDirectory);
+      if (answer !== "absent") return answer;
+    }
+    return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";
+  });
 }
 
 async function checkCheckedOut(
