@@ -196,6 +196,26 @@ describe("a push", () => {
 });
 
 describe("a session", () => {
+  it("is none for a key that was removed while its connection stood", async () => {
+    await openruko.app("web", ada);
+    const front = await openruko.serve({ keyMaxAgeMs: 0 });
+    const { client, channel } = await connect(front, "git-upload-pack 'web.git'");
+    channel.write("0000");
+    expect((await endOf(channel)).status).toBe(0);
+    openruko.remove(ada);
+    const again = await new Promise<ClientChannel>((resolve, reject) =>
+      client.exec("git-upload-pack 'web.git'", (error, opened) =>
+        error === undefined ? resolve(opened) : reject(error),
+      ),
+    );
+    expect(await endOf(again)).toEqual({
+      status: 1,
+      stderr: "\n ! The key that you signed in with is not registered any more.\n\n",
+    });
+    expect(openruko.builds).toHaveLength(1);
+    client.end();
+  });
+
   it("is ended after its longest time, and the build with it", async () => {
     await appThatWaits("long");
     const front = await openruko.serve({ sessionTimeoutMs: 1500 });

@@ -64,6 +64,8 @@ export interface Openruko {
   readonly apiTlsUrl: string;
   readonly caFile: string;
   person(name: string): Person;
+  /** The key is nobody's any more; what it was good for at the API server stays. */
+  remove(person: Person): void;
   /** A repository of git's own for an app of these people. */
   app(name: string, ...people: readonly Person[]): Promise<string>;
   /** Waits for a dyno to be met. */
@@ -86,6 +88,7 @@ export interface Front {
 
 export async function startOpenruko(directory: string): Promise<Openruko> {
   const people: Person[] = [];
+  const removed = new Set<Person>();
   const dynos = new Map<string, { readonly action: string; readonly repository: string }>();
   const fronts: Front[] = [];
   const arrivals: (() => void)[] = [];
@@ -101,7 +104,10 @@ export async function startOpenruko(directory: string): Promise<Openruko> {
     const action = /^\/internal\/([^/]+)\/gitaction\?command=(git-(?:receive|upload)-pack)$/.exec(url);
     if (method === "GET" && fingerprint !== undefined) {
       if (apiKey !== SERVER_KEY) return response.writeHead(401).end("bad key");
-      const found = people.find(({ blob }) => createHash("md5").update(blob).digest("hex") === fingerprint);
+      const found = people.find(
+        (person) =>
+          !removed.has(person) && createHash("md5").update(person.blob).digest("hex") === fingerprint,
+      );
       if (found === undefined) return response.writeHead(404).end("unknown");
       return response.writeHead(200).end(`${found.user}:${found.apiKey}`);
     }
@@ -167,6 +173,9 @@ export async function startOpenruko(directory: string): Promise<Openruko> {
       const person = { ...makeSshKey(directory, name), user: name, apiKey: `key-of-${name}` };
       people.push(person);
       return person;
+    },
+    remove(person) {
+      removed.add(person);
     },
     async app(name, ...users) {
       const path = join(directory, `${name}.git`);

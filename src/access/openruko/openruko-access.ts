@@ -9,7 +9,7 @@ import type { Authenticator } from "../authenticator.js";
 import { addressKey } from "../rates/address-key.js";
 import { createRateCounter, type RateCounter } from "../rates/rate-counter.js";
 import { RemoteFailure } from "../remote/remote-failure.js";
-import { createApiServer, type Dyno, type GitAction } from "./api-server.js";
+import { createApiServer, type Dyno, type GitAction, type OpenrukoUser } from "./api-server.js";
 import type { CheckedOpenrukoOptions } from "./openruko-options.js";
 
 export interface OpenrukoLogEntry {
@@ -43,6 +43,13 @@ export interface OpenrukoAccessOptions {
 
 const METHOD = "openruko";
 
+interface Account {
+  readonly md5: string;
+  readonly apiKey: string;
+  /** When the API server said so. */
+  readonly askedMs: number;
+}
+
 export function createOpenrukoAccess({ options, isExempt, log }: OpenrukoAccessOptions): OpenrukoAccess {
   const tell = (level: OpenrukoLogEntry["level"], message: string): void =>
     log({ level, message: `API server: ${message}` });
@@ -54,7 +61,7 @@ export function createOpenrukoAccess({ options, isExempt, log }: OpenrukoAccessO
   const unknownKeys = createRateCounter(options.unknownKeysPerAddress);
   const refusalsPerAddress = createRateCounter(options.refusalsPerAddress);
   const refusalsPerUser = createRateCounter(options.refusalsPerUser);
-  const apiKeys = new WeakMap<Identity, string>();
+  const accounts = new WeakMap<Identity, Account>();
   const undecided = new WeakSet<Identity>();
 
   const authenticator: Authenticator = {
@@ -72,7 +79,7 @@ export function createOpenrukoAccess({ options, isExempt, log }: OpenrukoAccessO
           return undefined;
         }
         const identity: Identity = { user: found.user, method: METHOD, credentialId: fingerprint };
-        apiKeys.set(identity, found.apiKey);
+        accounts.set(identity, { md5, apiKey: found.apiKey, askedMs: performance.now() });
         return { identity };
       } catch (error) {
         tell("error", `the key ${fingerprint} was not looked up: ${whyOf(error)}`);
@@ -84,17 +91,35 @@ export function createOpenrukoAccess({ options, isExempt, log }: OpenrukoAccessO
     },
   };
 
+  /** A connection may outlive the key that it was signed in with. */
+  const accountOf = async (identity: Identity): Promise<Account> => {
+    const account = accounts.get(identity);
+    if (account === undefined)
+      throw new GitwharfError(
+        "access/denied",
+        "the build server does not know this way to sign in; use an SSH key that is registered there",
+      );
+    if (performance.now() - account.askedMs <= options.keyMaxAgeMs) return account;
+    let found: OpenrukoUser | undefined;
+    try {
+      found = await api.lookUpUser(account.md5);
+    } catch (error) {
+      tell("error", `the key ${identity.credentialId} was not looked up again: ${whyOf(error)}`);
+      throw unavailable(error);
+    }
+    if (found === undefined || found.user !== identity.user)
+      throw new GitwharfError("access/denied", "the key that you signed in with is not registered any more");
+    const renewed = { ...account, apiKey: found.apiKey, askedMs: performance.now() };
+    accounts.set(identity, renewed);
+    return renewed;
+  };
+
   return {
     authenticator,
     isUndecided: (identity) => undecided.has(identity),
     async requestDyno({ identity, app, action, address, signal }) {
-      const apiKey = apiKeys.get(identity);
-      const { user } = identity;
-      if (apiKey === undefined || user === undefined)
-        throw new GitwharfError(
-          "access/denied",
-          "the build server does not know this way to sign in; use an SSH key that is registered there",
-        );
+      const { apiKey } = await accountOf(identity);
+      const { user = "" } = identity;
       const counters: (readonly [RateCounter, string])[] = [[refusalsPerUser, user]];
       if (!isExempt(address)) counters.push([refusalsPerAddress, addressKey(address)]);
       for (const [counter, key] of counters) {
@@ -107,9 +132,7 @@ export function createOpenrukoAccess({ options, isExempt, log }: OpenrukoAccessO
         dyno = await api.requestDyno({ app, action, apiKey, signal });
       } catch (error) {
         tell("error", `${what} got no dyno: ${whyOf(error)}`);
-        throw new GitwharfError("server/build-unavailable", "the build server cannot be reached", {
-          cause: error,
-        });
+        throw unavailable(error);
       }
       if (dyno === undefined) {
         tell("info", `${what} was refused`);
@@ -123,6 +146,10 @@ export function createOpenrukoAccess({ options, isExempt, log }: OpenrukoAccessO
       return dyno;
     },
   };
+}
+
+function unavailable(cause: unknown): GitwharfError {
+  return new GitwharfError("server/build-unavailable", "the build server cannot be reached", { cause });
 }
 
 function tooMany(seconds: number): GitwharfError {

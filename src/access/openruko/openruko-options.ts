@@ -30,6 +30,8 @@ export interface OpenrukoOptions extends CallerOptions {
   readonly rendezvousCaFile?: string;
   /** The name that certificates of dyno hosts are for. @default the host that the API server names */
   readonly rendezvousServerName?: string;
+  /** How old an answer about a key may be for a command; an older one is asked for again. @default 60,000 */
+  readonly keyMaxAgeMs?: number;
   /** From asking for a dyno to its first byte. @default 30,000 */
   readonly provisionTimeoutMs?: number;
   /** Of one command, waiting included; then the whole chain is ended. @default 3,600,000 */
@@ -62,6 +64,7 @@ export const DEFAULT_API_SERVER_URL = "http://localhost:5000";
 const DAY_MS = 86_400_000;
 const NUMBERS = {
   rendezvousPort: { preset: 4000, min: 1, max: 65_535 },
+  keyMaxAgeMs: { preset: 60_000, min: 0, max: DAY_MS },
   provisionTimeoutMs: { preset: 30_000, min: 1, max: DAY_MS },
   sessionTimeoutMs: { preset: 3_600_000, min: 1, max: 7 * DAY_MS },
   exitTimeoutMs: { preset: 10_000, min: 0, max: DAY_MS },
@@ -107,6 +110,7 @@ export function checkOpenrukoOptions(given: unknown): CheckedOpenrukoOptions {
     rendezvousSecret,
     halfClose: switchOf(given, { key: "halfClose", preset: false }, bad),
     rendezvousPort: number("rendezvousPort"),
+    keyMaxAgeMs: number("keyMaxAgeMs"),
     provisionTimeoutMs: number("provisionTimeoutMs"),
     sessionTimeoutMs: number("sessionTimeoutMs"),
     exitTimeoutMs: number("exitTimeoutMs"),
