@@ -33,6 +33,10 @@ const ALGORITHMS = ["EdDSA", "ES256", "RS256"];
 const TOKEN_CHARACTERS_MAX = 16_384;
 const RSA_BITS_MIN = 2048;
 
+export function looksLikeSignedToken(text: string): boolean {
+  return /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/.test(text);
+}
+
 export interface SignedTokenKeyRefresh {
   /** Changed key files that cannot be used; the keys from before stay. */
   readonly onFailure?: (error: unknown) => void;
@@ -50,7 +54,7 @@ export function createSignedTokenAuthenticator(
   return {
     name: "signed-token",
     async authenticate({ credentials }) {
-      const text = tokenTexts(credentials).find((each) => /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/.test(each));
+      const text = tokenTexts(credentials).find(looksLikeSignedToken);
       if (text === undefined) return undefined;
       if (text.length > TOKEN_CHARACTERS_MAX) return { refused: "a signed token that is too long" };
       try {

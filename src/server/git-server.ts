@@ -128,7 +128,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     const environmentOf = gitorious === undefined ? {} : { environmentOf: gitorious.environmentOf };
     handlers.push(createRepositoryHooks({ environment: process.env, ...environmentOf }));
   }
-  const { isOpen, identify } = identification;
+  const { isOpen, identify, isUnguessable } = identification;
   const panic = createPanicSwitch(panicFileOf(options));
   // The last: what comes before may take its time.
   handlers.push(panic.handler, ...(gitoriousHandlers?.last ?? []));
@@ -139,6 +139,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
       log({ level: "warn", message: "the database does not count requests; this process does", error }),
     isOpen,
     identify,
+    isUnguessable,
   });
   const audit = createServerAudit(options, log);
   const closing = new AbortController();

@@ -3,6 +3,7 @@
  * token, the application's own, users of the configuration, users of the database, the `authenticate` callback. Without
  * any of them, and as long as the database has no user, the server is open.
  */
+import { looksLikeAccessToken } from "../access/access-token.js";
 import {
   type AuthenticationAttempt,
   type Authenticator,
@@ -13,10 +14,11 @@ import { createClientCertificateAuthenticator } from "../access/client-certifica
 import { createPasswordAuthenticator } from "../access/password-authenticator.js";
 import { createPasswordChecker, type PasswordChecker } from "../access/password-checker.js";
 import { createProxyHeaderAuthenticator } from "../access/proxy-header.js";
-import { createSignedTokenAuthenticator } from "../access/signed-token.js";
+import { createSignedTokenAuthenticator, looksLikeSignedToken } from "../access/signed-token.js";
 import { createSshCertificateAuthenticator } from "../access/ssh-certificate-authenticator.js";
 import { createSshKeyAuthenticator } from "../access/ssh-key-authenticator.js";
 import { readStaticUsers } from "../access/static-users.js";
+import { tokenTexts } from "../access/credential-texts.js";
 import { createTokenAuthenticator } from "../access/token-authenticator.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Identity } from "../engine/identity.js";
@@ -27,6 +29,8 @@ import type { GitServerOptions } from "./git-server-options.js";
 export interface Identification {
   identify(attempt: AuthenticationAttempt): Promise<Identity>;
   isOpen(): MaybePromise<boolean>;
+  /** A token that nobody guesses, and that costs little to check. */
+  isUnguessable(credentials: AuthenticationAttempt["credentials"]): boolean;
   /** Would who signed in a while ago still be let in? */
   isCurrent(identity: Identity): Promise<boolean>;
   /** Has a user this SSH key? undefined: there is no database. */
@@ -79,6 +83,12 @@ export function createIdentification(
     identify: async (attempt) => ((await canSignIn()) ? ask(attempt) : { user: undefined }),
     isOpen: async () =>
       options.authorize === undefined && options.policies === undefined && !(await canSignIn()),
+    isUnguessable: (credentials) =>
+      tokenTexts(credentials).some(
+        (text) =>
+          (database !== undefined && looksLikeAccessToken(text)) ||
+          (options.signedTokens !== undefined && looksLikeSignedToken(text)),
+      ),
     isUserKey:
       database === undefined
         ? undefined

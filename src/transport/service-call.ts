@@ -4,6 +4,7 @@
  *
  * A push to a repository that does not exist is given one that nobody else sees (`PreparedRepository`).
  */
+import { addressKey } from "../access/rates/address-key.js";
 import { type Activity, inStep, type ServiceLabel } from "../base/activity.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { AuthorizationRequest, Operation } from "../engine/authorization.js";
@@ -79,7 +80,7 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   const resolved = { ...options, name, facts, askedFor };
   await requireAuthorization(resolved);
   await host.audit?.admit(operation);
-  const leave = await options.host.gate.enter(name, options.signal);
+  const leave = await host.gate.enter(name, { caller: callerKey(options), signal: options.signal });
   const call = new Call(resolved, leave);
   try {
     return await call.begin();
@@ -229,6 +230,13 @@ export async function requireAuthorization(
     case "forbid":
       throw new GitwharfError("access/denied", answer.reason);
   }
+}
+
+/** Whose share of a repository's places it is. Behind an exempt address there may be many. */
+export function callerKey({ host, caller }: Pick<ServiceCallOptions, "host" | "caller">): string | undefined {
+  const { identity, address } = caller;
+  if (identity.user !== undefined) return `user ${identity.user}`;
+  return host.rates.isExempt(address) ? undefined : addressKey(address);
 }
 
 function requestOf({

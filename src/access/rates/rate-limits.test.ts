@@ -115,6 +115,93 @@ describe("failed attempts", () => {
     }
   });
 
+  it("all at once are let through a few at a time, and no more of them wait than may", async () => {
+    let asked = 0;
+    const { identify } = createRateLimits({
+      rates,
+      isOpen: () => false,
+      identify: async () => {
+        asked++;
+        await new Promise(setImmediate);
+        throw wrongCredentials();
+      },
+    });
+    const codes = await Promise.all(
+      Array.from({ length: 1000 }, (_, i) =>
+        identify(attempt("192.0.2.7", "ada", `guess ${i}`)).catch((error: unknown) =>
+          error instanceof GitwharfError ? error.code : "",
+        ),
+      ),
+    );
+    // The limit of three, and seven that were under way when it was reached.
+    expect(asked).toBeLessThanOrEqual(10);
+    expect(codes.filter((code) => code === "access/unauthenticated")).toHaveLength(asked);
+    expect(codes.filter((code) => code === "access/too-many-requests")).toHaveLength(1000 - asked);
+  });
+
+  it("lock out nobody who was right there before, until what was right is wrong", async () => {
+    let secret = "right";
+    const { identify } = createRateLimits({
+      rates,
+      isOpen: () => false,
+      identify: async ({ credentials }) => {
+        if (typeof credentials === "object" && "password" in credentials && credentials.password === secret)
+          return { user: "ada" };
+        throw wrongCredentials();
+      },
+    });
+    await identify(attempt("192.0.2.7", "ada", "right"));
+    for (let i = 0; i < 9; i++)
+      await identify(attempt("192.0.2.7", "ada", `guess ${i}`)).catch(() => undefined);
+    await expect(identify(attempt("192.0.2.7", "ada", "right"))).resolves.toEqual({ user: "ada" });
+    secret = "new";
+    await expect(identify(attempt("192.0.2.7", "ada", "right"))).rejects.toThrow("not valid");
+    await expect(identify(attempt("192.0.2.7", "ada", "right"))).rejects.toEqual(refused);
+    await expect(identify(attempt("192.0.2.7", "ada", "new"))).rejects.toEqual(refused);
+  });
+
+  it("believe no secret that came beside another proof", async () => {
+    let method = "client-certificate";
+    const { identify } = createRateLimits({
+      rates,
+      isOpen: () => false,
+      identify: async () => {
+        if (method === "none") throw wrongCredentials();
+        return { user: "ada", method };
+      },
+    });
+    for (let i = 0; i < 9; i++) await identify(attempt("192.0.2.7", "ada", `guess ${i}`));
+    method = "none";
+    const codes: unknown[] = [];
+    for (let i = 0; i < 9; i++)
+      codes.push(await identify(attempt("192.0.2.7", "ada", `guess ${i}`)).catch((error: unknown) => error));
+    expect(codes.filter((error) => String(error).includes("too many failed attempts"))).toHaveLength(6);
+  });
+
+  it("let in a token that nobody guesses, and no other", async () => {
+    const { identify } = createRateLimits({
+      rates,
+      isOpen: () => false,
+      isUnguessable: (credentials) =>
+        typeof credentials === "object" &&
+        "password" in credentials &&
+        credentials.password.startsWith("token"),
+      identify: async ({ credentials }) => {
+        if (
+          typeof credentials === "object" &&
+          "password" in credentials &&
+          credentials.password === "token-right"
+        )
+          return { user: "ada" };
+        throw wrongCredentials();
+      },
+    });
+    for (let i = 0; i < 9; i++)
+      await identify(attempt("192.0.2.7", "x", `guess ${i}`)).catch(() => undefined);
+    await expect(identify(attempt("192.0.2.7", "x", "token-wrong"))).rejects.toEqual(refused);
+    await expect(identify(attempt("192.0.2.7", "x", "token-right"))).resolves.toEqual({ user: "ada" });
+  });
+
   it("do not count when it was the server that failed", async () => {
     let asked = 0;
     const { identify } = createRateLimits({

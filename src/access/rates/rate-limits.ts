@@ -10,6 +10,7 @@ import { compileAddresses } from "../trusted-addresses.js";
 import { parseDatabaseLocation } from "../../database/open-database.js";
 import { createSharedRates, type SharedRates } from "./shared-rates.js";
 import { addressKey } from "./address-key.js";
+import { createGuessLimits, tooManyRequests } from "./guess-limits.js";
 import { createRateCounter, type RateCounter } from "./rate-counter.js";
 import {
   DEFAULT_CONNECTIONS_PER_ADDRESS,
@@ -53,6 +54,8 @@ export interface RateLimitsOptions {
   readonly onFailure?: (error: unknown) => void;
   readonly isOpen: () => MaybePromise<boolean>;
   readonly identify: (attempt: AuthenticationAttempt) => Promise<Identity>;
+  /** Are these long random texts, or signed, and cheap to check? @default none is */
+  readonly isUnguessable?: (credentials: AuthenticationAttempt["credentials"]) => boolean;
 }
 
 /** A crowd must not fill the log. */
@@ -62,7 +65,7 @@ type Kind = "requests" | "pushes" | "bytes";
 
 /** @throws server/bad-configuration */
 export function createRateLimits(options: RateLimitsOptions): RateLimits {
-  const { rates = {}, isOpen, identify } = options;
+  const { rates = {}, isOpen, identify, isUnguessable = () => false } = options;
   if (rates === false) return noRateLimits(identify);
   const { connectionsPerAddress = DEFAULT_CONNECTIONS_PER_ADDRESS, exempt = DEFAULT_EXEMPT } = rates;
   const isListed = compileAddresses(exempt);
@@ -82,6 +85,8 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
     }),
   );
 
+  const guess = createGuessLimits({ ...counters, identify, isUnguessable });
+
   /** Counters and keys that are for this caller. */
   const scopesOf = (kind: Kind, caller: Partial<RateCaller>): (readonly [RateCounter, string, string])[] => {
     const scopes: (readonly [RateCounter, string, string])[] = [];
@@ -97,7 +102,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
     if (await isOpen()) return;
     for (const [counter, key, whose] of scopesOf(kind, caller)) {
       const wait = await (count ? counter.take(key) : counter.look(key));
-      if (wait !== undefined) throw tooMany(`too many ${kind} from ${whose}`, wait);
+      if (wait !== undefined) throw tooManyRequests(`too many ${kind} from ${whose}`, wait);
     }
   };
   return {
@@ -120,22 +125,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
       const isSecret =
         credentials === "malformed" || credentials?.kind === "basic" || credentials?.kind === "bearer";
       if (!isSecret || isExempt(address) || (await isOpen())) return identify(attempt);
-      const user = typeof credentials === "object" && "user" in credentials ? credentials.user : "";
-      const scopes: readonly (readonly [RateCounter, string])[] = [
-        [counters.failuresPerAddress, addressKey(address)],
-        [counters.failuresPerAddressAndUser, JSON.stringify([addressKey(address), user.slice(0, 256)])],
-      ];
-      for (const [counter, key] of scopes) {
-        const wait = await counter.look(key);
-        if (wait !== undefined) throw tooMany("too many failed attempts to sign in", wait);
-      }
-      try {
-        return await identify(attempt);
-      } catch (error) {
-        if (error instanceof GitwharfError && error.code === "access/unauthenticated")
-          for (const [counter, key] of scopes) await counter.take(key);
-        throw error;
-      }
+      return guess(attempt);
     },
   };
 }
@@ -179,10 +169,4 @@ function countersOf(
 function definedOf(rates: RateOptions): Partial<Rates> {
   const given = Object.entries(rates).filter(([name, value]) => name in DEFAULT_RATES && value !== undefined);
   return Object.fromEntries(given) as Partial<Rates>;
-}
-
-function tooMany(what: string, seconds: number): GitwharfError {
-  return new GitwharfError("access/too-many-requests", `${what}; try again in ${seconds} seconds`, {
-    details: { retryAfterSeconds: seconds },
-  });
 }

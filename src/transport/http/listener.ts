@@ -154,6 +154,8 @@ function limitConnections(
     });
   });
 }
+/** Requests of one HTTP/2 connection at once. Node sets no bound. */
+const STREAMS_MAX = 500;
 const TIMER_MS_MAX = 0x7fff_ffff;
 
 /** Node takes 0 for a time-out that is off, and no more than 31 bits. */
@@ -175,6 +177,7 @@ async function createTlsServer(tls: TlsFiles, handshakeTimeoutMs: number): Promi
       // Whether a certificate is good is told in words, to the request.
       ...(context.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: false }),
       minVersion: "TLSv1.2",
+      settings: { maxConcurrentStreams: STREAMS_MAX },
       ...(handshakeTimeoutMs === 0 ? {} : { handshakeTimeout: handshakeTimeoutMs }),
     });
   } catch (cause) {

@@ -6,7 +6,7 @@ import type { OpenrukoAccess } from "../../access/openruko/openruko-access.js";
 import type { CheckedOpenrukoOptions } from "../../access/openruko/openruko-options.js";
 import { abortedError, GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { RepositoryGate } from "../repository-gate.js";
-import { requireAuthorization } from "../service-call.js";
+import { callerKey, requireAuthorization } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import type { CommandCall } from "../ssh/serve-command.js";
 import type { AppCommand } from "./app-command.js";
@@ -84,7 +84,9 @@ class AppSession {
     const places: (() => void)[] = [];
     try {
       places.push(users.enter(caller.identity.user));
-      places.push(await host.gate.enter(command.app, this.#over.signal));
+      places.push(
+        await host.gate.enter(command.app, { caller: callerKey(exchange), signal: this.#over.signal }),
+      );
       if (isPush) places.push(await this.#takeTurn(pushes));
       return await this.#build();
     } catch (error) {
@@ -100,7 +102,7 @@ class AppSession {
     const { command, tell, options } = this.#options;
     let isIn = false;
     const entering = pushes
-      .enter(command.app, this.#over.signal)
+      .enter(command.app, { signal: this.#over.signal })
       .catch((error: unknown) => {
         if (!isGitwharfError(error, "server/busy")) throw error;
         const waiting = `${options.pushQueueMax} other pushes to ${command.app} wait already`;

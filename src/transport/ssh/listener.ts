@@ -5,8 +5,10 @@
 import type { Socket } from "node:net";
 import ssh2 from "ssh2";
 import type { SshTrust } from "../../access/ssh-trust.js";
+import { addressKey } from "../../access/rates/address-key.js";
 import { GitwharfError } from "../../base/errors.js";
 import type { IsListedAddress } from "../../access/trusted-addresses.js";
+import { peerAddressOf } from "../proxied-connections.js";
 import type { ServiceHost } from "../service-host.js";
 import { listenTcp, type TcpAddress, type TcpListener } from "../tcp-listener.js";
 import { libraryAlgorithms, type SshAlgorithms } from "./algorithms.js";
@@ -15,6 +17,7 @@ import type { SshHostKey } from "./host-keys.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
 import { checkLibrary, connectionParts, hostKeysFor } from "./library.js";
 import type { CommandFront } from "./serve-command.js";
+import { createStrangers } from "./strangers.js";
 
 export interface SshListenerOptions {
   readonly service: ServiceHost;
@@ -42,18 +45,16 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
   const { service, address, proxies, trust, lfsAuthenticate, front } = options;
   const protocol = createProtocol(options);
   const connections = new Map<Socket, SshConnection>();
-  /** Not signed in yet, oldest first. */
-  const strangers = new Set<Socket>();
+  const strangers = createStrangers(service.limits.sshStartupsMax);
   const serve = (socket: Socket): SshConnection => {
-    const onLogin = (): void => void strangers.delete(socket);
+    const onLogin = (): void => strangers.remove(socket);
     const connection = createSshConnection(socket, { host: service, trust, lfsAuthenticate, front, onLogin });
     connections.set(socket, connection);
-    strangers.add(socket);
     socket.once("close", () => {
       connections.delete(socket);
-      strangers.delete(socket);
+      strangers.remove(socket);
     });
-    if (strangers.size > service.limits.sshStartupsMax) strangers.values().next().value?.destroy();
+    strangers.add(socket, addressKey(service.clientAddressOf(peerAddressOf(socket), [])));
     protocol.injectSocket(socket);
     socket.on("data", () => connection.watch());
     return connection;
