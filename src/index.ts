@@ -52,13 +52,26 @@ export type {
 } from "./engine/authorization.js";
 export type { Grant, Identity, RefAction, RefRule } from "./engine/identity.js";
 export type {
+  ArchiveOptions,
+  At,
   ChangedRef,
+  Checkout,
+  CheckoutOptions,
+  HandlerVerdict,
+  PathChange,
+  PrintOptions,
   ProcReceiveResult,
   Push,
   PushCertificate,
   PushCertificateVerification,
   PushCommand,
+  PushedCommit,
+  PushedEntry,
+  PushedFile,
+  PushedRef,
   PushHandlers,
+  RedirectOptions,
+  Signature,
   Verdict,
 } from "./engine/push.js";
 export { DEFAULT_LIMITS, type Limits } from "./base/limits.js";

@@ -439,6 +439,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     requirePreReceive: true,
     resolveRepository: true,
     handlers: true,
+  handlerTimeoutMs: true,
     repositoryHooks: true,
     verifyPushCertificate: true,
     collisionDetection: true,

@@ -13,6 +13,8 @@ export interface ChangedPath {
   readonly path: string;
   /** What stands there now: a blob or a submodule's commit; undefined: nothing. */
   readonly entry: Entry | undefined;
+  /** A file stood there in one of the parents. */
+  readonly wasThere: boolean;
 }
 
 interface Entry {
@@ -60,7 +62,10 @@ export async function* changedPaths(
       const path = at.prefix + name;
       // A name may have become a directory, or have been one: its files are then paths of their own.
       const file = fileOf(entry);
-      if (!before.some((old) => isSame(fileOf(old), file))) yield { path: readable(path), entry: file };
+      if (!before.some((old) => isSame(fileOf(old), file))) {
+        const wasThere = before.some((old) => fileOf(old) !== undefined);
+        yield { path: readable(path), entry: file, wasThere };
+      }
       const below = treeOf(entry);
       const oldBelow = before.map(treeOf);
       if (!oldBelow.includes(below)) stack.push({ prefix: `${path}/`, tree: below, oldTrees: oldBelow });

@@ -28,6 +28,8 @@ export function createRepositoryHooks(options: HookCallerOptions): PushHandlers 
     callHook(push, { ...about, paths: ownHook(about.name), tellsIgnored: true });
 
   return {
+    // Each run has its own.
+    timeoutMs: Number.POSITIVE_INFINITY,
     preReceive: async (push) =>
       refused(
         await call(push, { name: "pre-receive", input: commandLines(push.commands) }),

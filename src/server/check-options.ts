@@ -28,7 +28,7 @@ const HANDLER_NAMES: ReadonlySet<string> = new Set(
     referenceTransaction: true,
     pushToCheckout: true,
     postReceive: true,
-  } satisfies Record<keyof PushHandlers, true>),
+  } satisfies Record<Exclude<keyof PushHandlers, "timeoutMs" | "procReceiveRefs">, true>),
 );
 
 /** @throws server/bad-configuration */
@@ -63,6 +63,8 @@ export function checkOptions(options: GitServerOptions): void {
   if (options.audit !== undefined) auditOptionsOf(options.audit);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
+  if (options.handlerTimeoutMs !== undefined && !isDuration(options.handlerTimeoutMs))
+    throw wrong("handlerTimeoutMs is a number of milliseconds above 0, or Infinity");
   if (limits !== undefined) checkLimits(limits);
 }
 
@@ -108,6 +110,10 @@ function checkAccessOptions(options: GitServerOptions): void {
     throw wrong("trustedUserHeader needs a header and the addresses of proxies");
 }
 
+function isDuration(value: unknown): boolean {
+  return typeof value === "number" && value > 0;
+}
+
 function isText(value: unknown): boolean {
   return typeof value === "string" && value !== "";
 }
@@ -123,9 +129,14 @@ function checkHandlers(handlers: unknown): void {
     throw wrong("handlers is an object with handlers of pushes, or a list of such objects");
   const plain = [Object.prototype, null].includes(Object.getPrototypeOf(handlers) as object | null);
   for (const name of plain ? Object.keys(handlers) : []) {
-    if (!HANDLER_NAMES.has(name))
+    if (!HANDLER_NAMES.has(name) && name !== "timeoutMs" && name !== "procReceiveRefs")
       throw wrong(`there is no handler '${name}'; known are ${[...HANDLER_NAMES].join(", ")}`);
   }
+  const { timeoutMs, procReceiveRefs } = handlers as Record<string, unknown>;
+  if (timeoutMs !== undefined && !isDuration(timeoutMs))
+    throw wrong("the handlers' timeoutMs is a number of milliseconds above 0, or Infinity");
+  if (procReceiveRefs !== undefined && !(Array.isArray(procReceiveRefs) && procReceiveRefs.every(isText)))
+    throw wrong('the handlers\' procReceiveRefs is a list of prefixes: ["refs/for"]');
   for (const name of HANDLER_NAMES) {
     const handler: unknown = Reflect.get(handlers, name);
     if (handler !== undefined && typeof handler !== "function")

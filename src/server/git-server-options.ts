@@ -106,6 +106,11 @@ export interface GitServerOptions {
   readonly requirePreReceive?: boolean;
   /** Handlers of pushes, called in order. */
   readonly handlers?: PushHandlers | readonly PushHandlers[];
+  /**
+   * How long each handler of these may take; then the push is refused. Handlers may say so themselves: `timeoutMs`.
+   * @default 600,000
+   */
+  readonly handlerTimeoutMs?: number;
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */
   readonly repositoryHooks?: boolean;
   readonly verifyPushCertificate?: (

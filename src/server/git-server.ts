@@ -115,15 +115,13 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const identification = createIdentification(options, log, openruko.authenticators);
   const policies = createServerPolicies(options, identification);
   const handlers: PushHandlers[] = [
-    createGrantHandler(),
-    ...remoteHandlers,
-    ...policies.handlers,
+    ...[createGrantHandler(), ...remoteHandlers, ...policies.handlers].map(withoutLimit),
     ...[options.handlers ?? []].flat(),
   ];
   const { deliveries } = identification;
   const gitoriousHandlers =
     deliveries === undefined ? undefined : gitorious?.attach({ repositories: store, deliveries });
-  handlers.push(...(gitoriousHandlers?.first ?? []));
+  handlers.push(...(gitoriousHandlers?.first ?? []).map(withoutLimit));
   if (options.repositoryHooks === true) {
     const environmentOf = gitorious === undefined ? {} : { environmentOf: gitorious.environmentOf };
     handlers.push(createRepositoryHooks({ environment: process.env, ...environmentOf }));
@@ -131,7 +129,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const { isOpen, identify, isUnguessable } = identification;
   const panic = createPanicSwitch(panicFileOf(options));
   // The last: what comes before may take its time.
-  handlers.push(panic.handler, ...(gitoriousHandlers?.last ?? []));
+  handlers.push(withoutLimit(panic.handler), ...(gitoriousHandlers?.last ?? []).map(withoutLimit));
   const rates = createRateLimits({
     rates: options.rates,
     database: options.database,
@@ -211,6 +209,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
     settingsOf: (repository) => repository.settings(),
     handlersOf: () => handlers,
+    handlerTimeoutMs: options.handlerTimeoutMs ?? 600_000,
     verifyPushCertificate: options.verifyPushCertificate,
     collisionDetection,
     log,
@@ -355,6 +354,11 @@ export function createGitServer(given: GitServerOptions): GitServer {
       return closed;
     },
   };
+}
+
+/** What is the server's own has limits of its own. */
+function withoutLimit(own: PushHandlers): PushHandlers {
+  return { ...own, timeoutMs: Number.POSITIVE_INFINITY };
 }
 
 /** Whose `X-Request-Id` is believed. */

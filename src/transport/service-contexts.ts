@@ -86,6 +86,7 @@ export function receivePackContext(
         commands,
       }),
     handlers: host.handlersOf(call.repository),
+    handlerTimeoutMs: host.handlerTimeoutMs,
     verifyPushCertificate: host.verifyPushCertificate,
     collisionDetection: host.collisionDetection,
     recorder: host.audit?.recorderOf(caller, call.name),

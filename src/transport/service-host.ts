@@ -93,6 +93,7 @@ export interface ServiceHost {
   readonly verifyPushCertificate:
     | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
     | undefined;
+  readonly handlerTimeoutMs: number;
   readonly collisionDetection: boolean;
   log(entry: ServiceLogEntry): void;
   /** May this address say under which id a request is logged? */

@@ -1,13 +1,15 @@
 /** Moves the refs of the commands that are left: one transaction, atomic or each on its own. */
+import { throwIfAborted } from "../../base/errors.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import type { PushCommand } from "../../engine/push.js";
-import type { RefUpdate } from "../../storage/contracts/ref-store.js";
+import type { RefUpdate, RefUpdateResult } from "../../storage/contracts/ref-store.js";
 import { withRequestId } from "../service.js";
+import { askHandler } from "./ask-handler.js";
 import type { CommandResult } from "./report-status.js";
 import { isSubstituted, type PushState, standing } from "./push-state.js";
 
 export async function moveRefs(state: PushState): Promise<void> {
-  const { context, push, snapshot } = state;
+  const { push, snapshot } = state;
   const moving: CommandResult[] = [];
   for (const result of standing(state)) {
     if (isSubstituted(result) || result.follows !== undefined) continue;
@@ -23,12 +25,30 @@ export async function moveRefs(state: PushState): Promise<void> {
     moving.push(result);
   }
   if (moving.length === 0) return;
-  const commandOf = new Map(moving.map(({ command }) => [command.name, command]));
-  /** Refs about which a handler threw. */
-  const undecided = new Set<string>();
+  const answers = await transactRefs(
+    state,
+    moving.map(({ command }) => command),
+  );
+  // A handler may have said why.
+  state.rejections.apply(moving.filter((_, i) => answers[i]?.ok === false));
+  moving.forEach((result, i) => {
+    const answer = answers[i];
+    if (answer?.ok === false) result.refusal ??= answer.reason;
+  });
+}
+
+/** Compares and swaps, and asks referenceTransaction. */
+export async function transactRefs(
+  state: PushState,
+  moving: readonly PushCommand[],
+): Promise<readonly RefUpdateResult[]> {
+  const { context } = state;
+  const commandOf = new Map(moving.map((command) => [command.name, command]));
+  /** Refs about which a handler threw, or did not answer. */
+  const undecided = new Map<string, string | undefined>();
   const user = context.identity.user ?? "anonymous";
   const answers = await context.repository.refs.transact({
-    updates: moving.map(({ command }) => updateOf(command)),
+    updates: moving.map(updateOf),
     atomic: state.atomic,
     committer: {
       name: user,
@@ -41,29 +61,34 @@ export async function moveRefs(state: PushState): Promise<void> {
         .filter((command) => command !== undefined);
       let agreed = true;
       for (const handlers of context.handlers) {
-        try {
-          if ((await handlers.referenceTransaction?.(push, phase, commands)) === false) agreed = false;
-        } catch (error) {
-          if (phase === "prepared" && context.signal.aborted) throw error;
-          // Failing closed, as all handlers do; once the refs have moved, what is said of them stays true.
-          context.onHandlerError("referenceTransaction", error);
-          if (phase !== "prepared") continue;
-          agreed = false;
-          for (const { name } of commands) undecided.add(name);
+        if (handlers.referenceTransaction === undefined) continue;
+        const answer = await askHandler(state, {
+          name: "referenceTransaction",
+          handlers,
+          ask: ({ push, refOf }) => handlers.referenceTransaction?.(push, phase, commands.map(refOf)),
+        });
+        if (answer.ok) {
+          if (answer.value === false) agreed = false;
+          continue;
         }
+        // Once the refs have moved, what is said of them stays true.
+        if (phase !== "prepared") continue;
+        throwIfAborted(context.signal);
+        agreed = false;
+        for (const { name } of commands) undecided.set(name, answer.why);
       }
-      return agreed;
+      return agreed && !(phase === "prepared" && state.rejections.includes(commands));
     },
     signal: context.signal,
   });
-  moving.forEach((result, i) => {
-    const answer = answers[i];
-    if (answer?.ok !== false) return;
-    const { reason } = answer;
-    result.refusal = undecided.has(result.command.name)
-      ? withRequestId(reason, context.activity?.requestId)
-      : reason;
-  });
+  return answers.map((answer) =>
+    answer.ok || !undecided.has(answer.name)
+      ? answer
+      : {
+          ...answer,
+          reason: undecided.get(answer.name) ?? withRequestId(answer.reason, context.activity?.requestId),
+        },
+  );
 }
 
 function updateOf(command: PushCommand): RefUpdate {

@@ -1,49 +1,69 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import { GitwharfError } from "../../base/errors.js";
 import { inStep } from "../../base/activity.js";
-import type { MaybePromise } from "../../base/maybe-promise.js";
-import type { ChangedRef, ProcReceiveResult, Push, Verdict } from "../../engine/push.js";
+import type { ChangedRef, ProcReceiveResult, PushCommand, PushHandlers, Verdict } from "../../engine/push.js";
+import type { PushView } from "../../engine/pushed/create-push.js";
 import { withRequestId } from "../service.js";
 import { findAliasedUpdates } from "./aliased-updates.js";
-import { matchesProcReceive } from "./proc-receive-refs.js";
+import { askHandler, type HandlerQuestion } from "./ask-handler.js";
+import { procReceiveOwner } from "./proc-receive-owner.js";
 import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
 import { isSubstituted, type PushState, standing } from "./push-state.js";
 import type { CommandResult } from "./report-status.js";
-import type { ReceivePackContext } from "./receive-pack-context.js";
 
 /** pre-receive for all, then policy and update for each that is not proc-receive's. */
 export async function runHandlers(state: PushState): Promise<void> {
-  const { context, push, results } = state;
+  const { context, results } = state;
   if (standing(state).length === 0) return;
   for (const handlers of context.handlers) {
-    const verdict = await ask(context, "preReceive", () => handlers.preReceive?.(push), {
+    if (handlers.preReceive === undefined) continue;
+    const verdict = await ask(state, {
+      name: "preReceive",
+      handlers,
+      ask: ({ push }) => handlers.preReceive?.(push),
       whenItThrows: "pre-receive hook declined",
     });
-    if (verdict === undefined) continue;
-    for (const result of results) result.refusal ??= verdict;
+    for (const result of verdict === undefined ? [] : results) result.refusal ??= verdict;
+    const refusal = verdict ?? state.rejections.apply(results);
+    if (refusal === undefined) continue;
     // The protocol has done its part; for those who look on, the push was denied.
-    context.activity?.failed(new GitwharfError("access/denied", verdict));
+    context.activity?.failed(new GitwharfError("access/denied", refusal));
     return;
   }
   await findAliasedUpdates(state);
   for (const result of standing(state)) {
-    if (!isForProcReceive(state, result) && result.follows === undefined) await judge(state, result);
+    if (result.refusal !== undefined || isForProcReceive(state, result) || result.follows !== undefined)
+      continue;
+    await judge(state, result);
   }
 }
 
-async function judge({ context, push }: PushState, result: CommandResult): Promise<void> {
-  result.refusal = await ask(context, "policy", () => checkPushPolicy(context, push, result.command), {
+async function judge(state: PushState, result: CommandResult): Promise<void> {
+  const { context, results } = state;
+  result.refusal = await ask(state, {
+    name: "policy",
+    handlers: OURS,
+    ask: ({ push }) => checkPushPolicy(context, push, result.command),
     whenItThrows: "policy check failed",
   });
   for (const handlers of context.handlers) {
-    result.refusal ??= await ask(context, "update", () => handlers.update?.(push, result.command), {
+    if (result.refusal !== undefined) return;
+    if (handlers.update === undefined) continue;
+    result.refusal = await ask(state, {
+      name: "update",
+      handlers,
+      ask: ({ push, refOf }) => handlers.update?.(push, refOf(result.command)),
       whenItThrows: "hook declined",
     });
+    state.rejections.apply(results);
   }
 }
 
+/** What the server does itself takes as long as it takes. */
+const OURS: PushHandlers = { timeoutMs: Number.POSITIVE_INFINITY };
+
 function isForProcReceive({ context }: PushState, { command }: CommandResult): boolean {
-  return matchesProcReceive(context.settings.receive.procReceiveRefs, command);
+  return procReceiveOwner(context, command) !== undefined;
 }
 
 /**
@@ -51,23 +71,40 @@ function isForProcReceive({ context }: PushState, { command }: CommandResult): b
  * fall through is judged as any other.
  */
 export async function runProcReceive(state: PushState): Promise<void> {
-  const { context, push } = state;
-  const mine = standing(state).filter(
-    (result) => isForProcReceive(state, result) && result.follows === undefined,
-  );
+  const groups = new Map<PushHandlers | undefined, CommandResult[]>();
+  for (const result of standing(state)) {
+    const owner = result.follows === undefined ? procReceiveOwner(state.context, result.command) : undefined;
+    if (owner === undefined) continue;
+    const group = groups.get(owner.handlers) ?? [];
+    groups.set(owner.handlers, group);
+    group.push(result);
+  }
+  for (const [handlers, mine] of groups) await askProcReceive(state, handlers, mine);
+}
+
+async function askProcReceive(
+  state: PushState,
+  handlers: PushHandlers | undefined,
+  all: readonly CommandResult[],
+): Promise<void> {
+  // With `atomic`, another handler may have refused meanwhile.
+  const alive = new Set(standing(state));
+  const mine = all.filter((result) => alive.has(result));
   if (mine.length === 0) return;
-  const handler = context.handlers.find((handlers) => handlers.procReceive !== undefined);
   let answers: readonly ProcReceiveResult[] = [];
   const notRun = "fail to run proc-receive hook";
-  const deliver = async (): Promise<Verdict> => {
-    if (handler?.procReceive === undefined) return notRun;
-    answers = await handler.procReceive(
+  const deliver = async ({ push, refOf }: PushView): Promise<Verdict> => {
+    if (handlers?.procReceive === undefined) return notRun;
+    answers = await handlers.procReceive(
       push,
-      mine.map(({ command }) => command),
+      mine.map(({ command }) => refOf(command)),
     );
     return undefined;
   };
-  const failed = await ask(context, "procReceive", () => inStep(context.activity, "proc-receive", deliver), {
+  const failed = await ask(state, {
+    name: "procReceive",
+    handlers: handlers ?? OURS,
+    ask: (view) => inStep(state.context.activity, "proc-receive", () => deliver(view)),
     whenItThrows: notRun,
   });
   const answersOf = new Map<string, ProcReceiveResult[]>();
@@ -86,24 +123,25 @@ export async function runProcReceive(state: PushState): Promise<void> {
     const own = answersOf.get(result.command.name) ?? [];
     const refused = own.find((answer) => answer.refusal !== undefined);
     if (failed !== undefined) result.refusal = failed;
-    else if (own.length === 0) result.refusal = "proc-receive failed to report status";
     else if (refused !== undefined) result.refusal = refused.refusal;
-    else result.substitutes = own;
+    else if (own.length > 0) result.substitutes = own;
+    state.rejections.apply([result]);
+    if (own.length === 0) result.refusal ??= "proc-receive failed to report status";
     if (result.refusal === undefined && !isSubstituted(result)) await judge(state, result);
   }
 }
 
 /** The work trees that show a pushed branch, after everything that may refuse but the refs themselves. */
 export async function updateWorkTrees(state: PushState): Promise<void> {
-  const { context, push, atomic } = state;
+  const { context, atomic } = state;
   for (const result of standing(state)) {
     if (isSubstituted(result)) continue;
-    result.refusal = await ask(
-      context,
-      "pushToCheckout",
-      () => updateWorkTree(context, push, result.command),
-      { whenItThrows: "push-to-checkout hook declined" },
-    );
+    result.refusal = await ask(state, {
+      name: "pushToCheckout",
+      handlers: OURS,
+      ask: ({ push, refOf }) => updateWorkTree(context, push, refOf(result.command)),
+      whenItThrows: "push-to-checkout hook declined",
+    });
     if (atomic && result.refusal !== undefined) return;
   }
 }
@@ -111,26 +149,32 @@ export async function updateWorkTrees(state: PushState): Promise<void> {
 /** After the report. What goes wrong here cannot be undone: the pusher is told, and that is all. */
 export async function runPostReceive(state: PushState): Promise<void> {
   const { context } = state;
+  state.rejections.close();
   // They work to their end: the pusher may leave now.
-  const push: Push = { ...state.push, signal: context.closing ?? context.signal };
+  const signal = context.closing ?? context.signal;
   const done = state.results
     .filter((result) => result.refusal === undefined && result.changedNothing !== true)
     .flatMap(changesOf);
   if (done.length === 0) return;
+  const view = state.viewFor(signal);
   for (const handlers of context.handlers) {
-    const tell = async (): Promise<Verdict> => {
-      await handlers.postReceive?.(push, done);
-      return undefined;
-    };
-    const failed = await ask(context, "postReceive", tell, {
+    if (handlers.postReceive === undefined) continue;
+    const failed = await ask(state, {
+      name: "postReceive",
+      handlers,
+      signal,
+      ask: async ({ push, refOf }) => {
+        await handlers.postReceive?.(push, done.map(refOf));
+        return undefined;
+      },
       whenItThrows: "the post-receive handler failed",
     });
-    if (failed !== undefined) await push.print(`warning: ${failed}\n`);
+    if (failed !== undefined) await view.push.print(`warning: ${failed}\n`);
   }
 }
 
 /** What a command came to: where proc-receive moved other refs, those. */
-function changesOf({ command, substitutes }: CommandResult): readonly ChangedRef[] {
+function changesOf({ command, substitutes }: CommandResult): readonly MovedRef[] {
   if (substitutes.length === 0) return [command];
   return substitutes.map(({ refName, oldOid, newOid }) => ({
     name: refName ?? command.name,
@@ -140,17 +184,16 @@ function changesOf({ command, substitutes }: CommandResult): readonly ChangedRef
   }));
 }
 
+type MovedRef = PushCommand & Pick<ChangedRef, "pushedAs">;
+
+/** A handler that throws refuses. */
 async function ask(
-  context: Pick<ReceivePackContext, "onHandlerError" | "activity">,
-  handler: string,
-  question: () => MaybePromise<Verdict>,
-  { whenItThrows }: { readonly whenItThrows: string },
+  state: PushState,
+  question: HandlerQuestion<Verdict | void> & { readonly whenItThrows: string },
 ): Promise<Verdict> {
-  try {
-    return await question();
-  } catch (error) {
-    // Failing closed; what a handler throws may hold secrets and is not for the pusher.
-    context.onHandlerError(handler, error);
-    return withRequestId(whenItThrows, context.activity?.requestId);
-  }
+  const answer = await askHandler(state, question);
+  if (answer.ok && answer.value === undefined) return undefined;
+  if (answer.ok && typeof answer.value === "string") return answer.value;
+  if (answer.ok) return question.whenItThrows;
+  return answer.why ?? withRequestId(question.whenItThrows, state.context.activity?.requestId);
 }

@@ -4,7 +4,7 @@
 import { inStep } from "../../base/activity.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { isAncestor } from "../../engine/ancestry.js";
-import type { Push, PushCommand, Verdict } from "../../engine/push.js";
+import type { Push, PushCommand, PushedRef, Verdict } from "../../engine/push.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import { checkRefName } from "../../object/ref-name.js";
 
@@ -71,15 +71,15 @@ export async function checkPushPolicy(
 export async function updateWorkTree(
   context: ReceivePackContext,
   push: Push,
-  command: PushCommand,
+  update: PushedRef,
 ): Promise<Verdict> {
   if (context.settings.receive.denyCurrentBranch !== "updateInstead") return undefined;
-  const used = (await context.repository.checkedOutBranches()).get(command.name);
+  const used = (await context.repository.checkedOutBranches()).get(update.name);
   if (used === undefined || used.bare) return undefined;
   return inStep(context.activity, "push-to-checkout", async () => {
     for (const handlers of context.handlers) {
       if (handlers.pushToCheckout === undefined) continue;
-      const answer = await handlers.pushToCheckout(push, command, used.path, used.gitDirectory);
+      const answer = await handlers.pushToCheckout(push, update, used.path, used.gitDirectory);
       if (answer !== "absent") return answer;
     }
     return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";

@@ -1,18 +1,21 @@
 /** What the stages of a push hand on to each other. */
-import type { Push } from "../../engine/push.js";
+import type { PushView } from "../../engine/pushed/create-push.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
 import type { PushRequest } from "./push-request.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
+import type { PushRejections } from "./push-rejections.js";
 import type { CommandResult } from "./report-status.js";
 
-/** One push under way. */
-export interface PushState {
+/** One push under way, and how handlers without a time limit see it. */
+export interface PushState extends PushView {
   readonly context: ReceivePackContext;
   readonly request: PushRequest;
   readonly snapshot: Snapshot;
   readonly results: readonly CommandResult[];
-  readonly push: Push;
+  /** The same push with another signal. */
+  viewFor(signal: AbortSignal): PushView;
+  readonly rejections: PushRejections;
   readonly quarantine: Quarantine | undefined;
   readonly atomic: boolean;
 }

@@ -50,6 +50,8 @@ export interface ReceivePackContext {
   readonly authorize: (commands: readonly PushCommand[]) => MaybePromise<void>;
   /** Called in order; the first refusal counts. */
   readonly handlers: readonly PushHandlers[];
+  /** How long each of them may take that does not say so itself. @default as long as they like */
+  readonly handlerTimeoutMs?: number | undefined;
   readonly verifyPushCertificate:
     | ((certificate: PushCertificate) => MaybePromise<PushCertificateVerification>)
     | undefined;

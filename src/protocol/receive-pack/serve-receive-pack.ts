@@ -10,7 +10,9 @@ import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
-import type { Push, PushCertificate } from "../../engine/push.js";
+import type { PushCertificate } from "../../engine/push.js";
+import { createPush, type PushView } from "../../engine/pushed/create-push.js";
+import type { PushBase } from "../../engine/pushed/pushed-base.js";
 import { describeOddSeverities } from "../../object/fsck/fsck-message.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
@@ -29,6 +31,9 @@ import { openCertificate } from "./push-certificate.js";
 import { settleAliasedUpdates } from "./aliased-updates.js";
 import { checkConnectivityOf, checkTagChains } from "./push-connectivity.js";
 import { runHandlers, runPostReceive, runProcReceive, updateWorkTrees } from "./push-handlers.js";
+import { createPushPrinter, type PushPrinter } from "./push-printer.js";
+import { createPushRejections } from "./push-rejections.js";
+import { redirectRef } from "./redirect-ref.js";
 import { checkCommandName } from "./push-policy.js";
 import { type PushRequest, readPushRequest } from "./push-request.js";
 import type { ReceivePackContext } from "./receive-pack-context.js";
@@ -115,6 +120,7 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
   const { request, bands } = about;
   const snapshot = await context.repository.snapshot();
   const timer = beginKeepAlive(bands, context.settings.receive.keepAliveSeconds);
+  const printer = createPushPrinter(bands, request.capabilities);
   let quarantine: Quarantine | undefined;
   try {
     const results = request.commands.map(
@@ -125,10 +131,9 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
       quarantine = await context.repository.openQuarantine();
     const open = { ...about, snapshot, quarantine, needsPack };
     const { ingest, certificate, failure } = await unpack(context, open);
-    const atomic = request.capabilities.has("atomic");
     let { repository } = context;
-    const push = createPush(context, { ...open, repositoryNow: () => repository }, certificate);
-    const state: PushState = { context, request, snapshot, results, push, quarantine, atomic };
+    const printed = { ...open, results, printer, repositoryNow: () => repository };
+    const state = createState(context, printed, certificate);
     if (failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
     else await decide(state, ingest);
     clearInterval(timer);
@@ -142,17 +147,19 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
       ({ repository } = placed);
     }
     const warning = await context.recorder?.end(results, failure);
-    if (warning !== undefined) await push.print(`warning: ${warning}\n`);
+    if (warning !== undefined) await state.push.print(`warning: ${warning}\n`);
     try {
       await sendReport(state, about.streams.output, bands, failure);
     } finally {
       // The refs have moved, whether or not the pusher stayed to read of it.
       await inStep(context.activity, "post-receive", () => runPostReceive(state));
     }
+    printer.end();
     await bands?.settled();
     await bands?.flush();
     return failure === undefined ? {} : { failure };
   } finally {
+    printer.end();
     clearInterval(timer);
     snapshot.release();
     await quarantine?.discard();
@@ -295,13 +302,20 @@ async function sendReport(
   if (isPromise(written)) await written;
 }
 
-function createPush(
+interface StateAbout extends UnpackAbout {
+  readonly results: readonly CommandResult[];
+  readonly printer: PushPrinter;
+  readonly repositoryNow: () => Repository;
+}
+
+function createState(
   context: ReceivePackContext,
-  about: UnpackAbout & { readonly repositoryNow: () => Repository },
+  about: StateAbout,
   certificate: PushCertificate | undefined,
-): Push {
-  const { request, snapshot, quarantine, bands } = about;
-  return {
+): PushState {
+  const { request, snapshot, quarantine, printer, results } = about;
+  const rejections = createPushRejections();
+  const base: PushBase = {
     get repository() {
       return about.repositoryNow();
     },
@@ -310,6 +324,10 @@ function createPush(
     address: context.address,
     ...(context.facts === undefined ? {} : { facts: context.facts }),
     commands: request.commands,
+    standing: () =>
+      results
+        .filter((result) => result.refusal === undefined && result.changedNothing !== true)
+        .map(({ command }) => command),
     options: request.options,
     capabilities: request.capabilities,
     newShallow: request.shallow.filter((oid) => !snapshot.shallow.has(oid)),
@@ -319,25 +337,33 @@ function createPush(
     get objects() {
       return quarantine?.objects ?? snapshot.objects;
     },
-    print: (text) => (bands === undefined ? undefined : printTo(bands, text, context.signal)),
-    signal: context.signal,
+    requestId: context.activity?.requestId,
+    limits: context.limits,
+    isTerminal: printer.isTerminal,
+    print: (text, options, signal) => printer.print(text, options, signal),
+    reject: (name, reason) => rejections.add(name, reason),
+    redirect: (command, refName, options, signal) =>
+      redirectRef(state, command, { ...options, refName, signal }),
   };
+  const viewFor = (signal: AbortSignal): PushView => createPush(base, signal);
+  const state: PushState = {
+    ...viewFor(context.signal),
+    viewFor,
+    rejections,
+    context,
+    request,
+    snapshot,
+    results,
+    quarantine,
+    atomic: request.capabilities.has("atomic"),
+  };
+  return state;
 }
 
 /** @param seconds 0 or less: no signs of life */
 function beginKeepAlive(bands: SerialSideBand | undefined, seconds: number): NodeJS.Timeout | undefined {
   if (bands === undefined || seconds <= 0) return undefined;
   return setInterval(() => void keepAlive(bands), Math.min(seconds * 1000, TIMER_MS_MAX));
-}
-
-/** Nothing once the pusher has gone. */
-async function printTo(bands: SerialSideBand, text: string, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  try {
-    await bands.progress(text);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
 }
 
 async function keepAlive(bands: SerialSideBand): Promise<void> {

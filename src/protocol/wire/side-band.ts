@@ -63,6 +63,8 @@ export interface SideBandWriter {
   data(...chunks: readonly Uint8Array[]): MaybePromise<void>;
   /** Band 2, control characters taken out. */
   progress(text: string): MaybePromise<void>;
+  /** Band 2 as it is: who calls it has taken out what a terminal must not see. */
+  terminal(text: string): MaybePromise<void>;
   /** An empty frame on band 2, which keeps proxies from giving up. */
   keepAlive(): MaybePromise<void>;
   /** Band 3: the client prints it and ends. */
@@ -100,6 +102,7 @@ export function createSideBandWriter(
   return {
     data: (...chunks) => write(1, chunks),
     progress: (text) => write(2, [Buffer.from(sanitizeText(text))]),
+    terminal: (text) => write(2, [Buffer.from(text)]),
     keepAlive: () => sink.write(frameHead(2, 0)),
     fatal: (text) => write(3, [Buffer.from(sanitizeText(text))]),
     flush: () => sink.write(FLUSH),
@@ -140,6 +143,7 @@ export function serializeSideBand(writer: SideBandWriter): SerialSideBand {
   return {
     data: (...chunks) => run(() => writer.data(...chunks)),
     progress: (text) => run(() => writer.progress(text)),
+    terminal: (text) => run(() => writer.terminal(text)),
     keepAlive: () => (last === undefined ? run(() => writer.keepAlive()) : undefined),
     fatal: (text) => run(() => writer.fatal(text)),
     flush: () => run(() => writer.flush()),
