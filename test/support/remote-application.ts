@@ -29,7 +29,10 @@ export interface RemoteTestApplication {
 /** For an `answer` that has seen to the response itself. */
 export const ANSWERED = Symbol("answered");
 
-export async function startRemoteApplication(): Promise<RemoteTestApplication> {
+/** @param secret what it knows; several while it is changed */
+export async function startRemoteApplication(
+  secret: string | readonly string[] = SECRET,
+): Promise<RemoteTestApplication> {
   const seen = new Set<string>();
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -38,7 +41,7 @@ export async function startRemoteApplication(): Promise<RemoteTestApplication> {
       const text = Buffer.concat(chunks).toString();
       const header = (name: string): string => String(request.headers[name] ?? "");
       const id = header("gitwharf-request-id");
-      const isGenuine = verifyRemoteSignature(SECRET, {
+      const isGenuine = verifyRemoteSignature(secret, {
         timestamp: header("gitwharf-timestamp"),
         id,
         body: text,

@@ -32,7 +32,7 @@ async function attempt(options: CheckedRemoteOptions, url: string, body: string)
       Accept: "application/json",
       "Accept-Encoding": "identity",
       "Content-Type": "application/json",
-      ...signatureHeaders(options.secret, body),
+      ...signatureHeaders(options.secrets, body),
     },
     body,
   };

@@ -11,12 +11,16 @@ import {
   numberOf,
   switchOf,
 } from "./caller-options.js";
+import { SECRETS_MAX } from "./remote-signature.js";
 
 export interface RemoteOptions extends CallerOptions {
   /** `/authenticate`, `/authorize` and `/resolve` are appended. `https:`, or `http:` to this machine. */
   readonly url: string;
-  /** Shared with the application, which checks signatures with it; at least 16 characters. */
-  readonly secret: string;
+  /**
+   * Shared with the application, which checks signatures with it; at least 16 characters. Several while they are changed:
+   * questions are signed with each.
+   */
+  readonly secret: string | readonly string[];
   /** Ask who sends credentials that nobody else knows. @default true */
   readonly authenticate?: boolean;
   /** Ask for every decision that no policy makes. @default true */
@@ -36,8 +40,8 @@ export interface RemoteOptions extends CallerOptions {
 }
 
 export type CheckedRemoteOptions = CheckedCallerOptions &
-  Required<Omit<RemoteOptions, "roots">> &
-  Pick<RemoteOptions, "roots">;
+  Required<Omit<RemoteOptions, "roots" | "secret">> &
+  Pick<RemoteOptions, "roots"> & { readonly secrets: readonly string[] };
 
 const SWITCHES = { authenticate: true, authorize: true, resolve: false, exactActions: false } as const;
 const SECRET_LENGTH_MIN = 16;
@@ -47,9 +51,6 @@ const bad = badOption("remote");
 /** @throws server/bad-configuration */
 export function checkRemoteOptions(given: unknown): CheckedRemoteOptions {
   checkKeys(given, KEYS, bad);
-  const { secret } = given;
-  if (typeof secret !== "string" || secret.length < SECRET_LENGTH_MIN)
-    throw bad(`the secret is a text of at least ${SECRET_LENGTH_MIN} characters`);
   const caller = checkCallerOptions(given, bad);
   const is = (key: keyof typeof SWITCHES): boolean => switchOf(given, { key, preset: SWITCHES[key] }, bad);
   return {
@@ -60,9 +61,19 @@ export function checkRemoteOptions(given: unknown): CheckedRemoteOptions {
     exactActions: is("exactActions"),
     ...rootsOf(given["roots"]),
     url: checkApplicationUrl(given["url"], caller.insecure, bad),
-    secret,
+    secrets: secretsOf(given["secret"]),
     cacheSecondsMax: numberOf(given, { key: "cacheSecondsMax", preset: 60, min: 0, max: 86_400 }, bad),
   };
+}
+
+function secretsOf(value: unknown): readonly string[] {
+  const secrets: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const isGood = (one: unknown): one is string => typeof one === "string" && one.length >= SECRET_LENGTH_MIN;
+  if (!secrets.every(isGood) || secrets.length === 0 || secrets.length > SECRETS_MAX)
+    throw bad(
+      `the secret is a text of at least ${SECRET_LENGTH_MIN} characters, or a list of up to ${SECRETS_MAX}`,
+    );
+  return secrets;
 }
 
 function rootsOf(value: unknown): Pick<RemoteOptions, "roots"> {
