@@ -76,10 +76,11 @@ async function resolve(
   snapshot: Snapshot,
   asked: Asked,
 ): Promise<ResolvedTree> {
-  const { settings, limits, signal } = context;
+  const { settings, limits, signal, isHiddenRef } = context;
   const { objects } = snapshot;
   const refs = visibleRefs(context, snapshot.refs);
-  const { allowUnreachable } = settings.uploadArchive;
+  // What policies hide from the caller is not opened by what the repository says of itself.
+  const allowUnreachable = isHiddenRef === undefined && settings.uploadArchive.allowUnreachable;
   const entriesMax = limits.archiveEntriesMax;
   const resolved = await resolveTreeish({ objects, refs, allowUnreachable, entriesMax }, asked.treeish);
   // All together: there is a limit on that.

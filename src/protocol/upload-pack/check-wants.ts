@@ -8,6 +8,9 @@
  * | reachable from hidden refs | with `allowReachableSHA1InWant` | the same | the same |
  * | any object | with `allowAnySHA1InWant` | the same | the same |
  *
+ * Where policies hide refs from the caller, these are not opened by any of that: "any object" is then what the other refs
+ * lead to.
+ *
  * Over HTTP the refs may have moved since they were advertised: what they have left behind is still given out, as
  * git does. Differs from git: v2 there gives out any object that exists; over HTTP v0 checks commits alone; and over HTTP
  * `allowTipSHA1InWant` also opens what the hidden tips lead to.
@@ -42,7 +45,9 @@ export async function refusedWants(
   wants: Iterable<ObjectId>,
 ): Promise<readonly ObjectId[]> {
   const { context, snapshot, refs } = request;
-  const { allowAnySha1InWant, allowTipSha1InWant, allowReachableSha1InWant } = context.settings.uploadPack;
+  const { allowAnySha1InWant: any, allowTipSha1InWant, ...settings } = context.settings.uploadPack;
+  const allowAnySha1InWant = any && context.isHiddenRef === undefined;
+  const allowReachableSha1InWant = any || settings.allowReachableSha1InWant;
   const tips = refs.tips();
   let asked: ObjectId[] = [];
   for (const oid of wants) if (!tips.has(oid)) asked.push(oid);

@@ -37,7 +37,7 @@ export function fetchFeatures({ settings }: UploadPackContext): {
 
 /** v2: a line each. */
 export function v2Capabilities(context: UploadPackContext): readonly string[] {
-  const { uploadPack, transfer, lsRefs } = context.settings;
+  const { transfer, lsRefs } = context.settings;
   const features = fetchFeatures(context);
   const fetch = [
     "shallow",
@@ -54,7 +54,7 @@ export function v2Capabilities(context: UploadPackContext): readonly string[] {
     `object-format=${context.repository.objectFormat}`,
     ...(transfer.advertiseSid ? [`session-id=${capabilityToken(context.sessionId)}`] : []),
     ...(transfer.advertiseObjectInfo ? ["object-info=size"] : []),
-    ...(uploadPack.advertiseBundleUris ? ["bundle-uri"] : []),
+    ...(offersBundles(context) ? ["bundle-uri"] : []),
   ];
 }
 
@@ -62,4 +62,9 @@ export function v2Capabilities(context: UploadPackContext): readonly string[] {
 export function v2RequestCapabilities({ settings }: UploadPackContext): ReadonlySet<string> {
   const names = ["agent", "server-option", "object-format"];
   return new Set(settings.transfer.advertiseSid ? [...names, "session-id"] : names);
+}
+
+/** Bundles know no refs: to who may not see all of them they would give out what is hidden. */
+export function offersBundles({ settings, isHiddenRef }: UploadPackContext): boolean {
+  return settings.uploadPack.advertiseBundleUris && isHiddenRef === undefined;
 }

@@ -11,7 +11,7 @@ import { quoteLine } from "../wire/request-line.js";
 import { answerFetch } from "./fetch-v2.js";
 import type { GatheringSink } from "./gathering-sink.js";
 import { renderLsRefs } from "./ls-refs.js";
-import { v2RequestCapabilities } from "./upload-pack-capabilities.js";
+import { offersBundles, v2RequestCapabilities } from "./upload-pack-capabilities.js";
 import { takeSnapshot, type UploadPackContext } from "./upload-pack-context.js";
 
 export interface V2Conversation {
@@ -37,7 +37,7 @@ export async function serveUploadPackV2(
 }
 
 async function runCommand(conversation: V2Conversation, request: CommandRequest): Promise<void> {
-  const { transfer, uploadPack } = conversation.context.settings;
+  const { transfer } = conversation.context.settings;
   switch (request.command) {
     case "ls-refs":
       return answerLsRefs(conversation, request);
@@ -47,7 +47,7 @@ async function runCommand(conversation: V2Conversation, request: CommandRequest)
       if (transfer.advertiseObjectInfo) return answerObjectInfo(conversation, request);
       break;
     case "bundle-uri":
-      if (uploadPack.advertiseBundleUris) return answerBundleUri(conversation, request);
+      if (offersBundles(conversation.context)) return answerBundleUri(conversation, request);
       break;
     default:
   }

@@ -20,7 +20,10 @@ export interface VisibleRefs {
   readonly isVisible: ((ref: Ref) => boolean) | undefined;
   /** Ids that visible refs and HEAD name. */
   tips(): ReadonlySet<ObjectId>;
-  /** Ids that any ref or HEAD names, hidden or not: what `uploadpack.allowTipSHA1InWant` gives out. */
+  /**
+   * Ids that any ref or HEAD names, hidden by the configuration or not: what `uploadpack.allowTipSHA1InWant` gives out.
+   * What is hidden from this caller is not among them.
+   */
   allTips(): ReadonlySet<ObjectId>;
 }
 
@@ -40,7 +43,10 @@ export function visibleRefs(
   let view = views.get(key);
   if (view === undefined) {
     if (views.size >= VISIBILITIES_MAX) views.clear();
-    view = createVisibleRefs(refs, key, isHiddenFor(context));
+    view = createVisibleRefs(refs, key, {
+      isHidden: isHiddenFor(context),
+      isHiddenFromCaller: context.isHiddenRef,
+    });
     views.set(key, view);
   }
   return view;
@@ -63,13 +69,24 @@ function isHiddenFor({
   return isHiddenRef === undefined ? configured : (name) => configured(name) || isHiddenRef(name);
 }
 
-function createVisibleRefs(refs: RefSnapshot, key: string, isHidden: IsHiddenRef | undefined): VisibleRefs {
-  // A symbolic ref would tell the name of the hidden one that it leads to.
-  const isVisible =
-    isHidden === undefined
-      ? undefined
-      : (ref: Ref): boolean =>
-          !isHidden(ref.name) && (ref.symbolicTarget === undefined || !isHidden(ref.symbolicTarget));
+/** A symbolic ref would tell the name of the hidden one that it leads to. */
+function visibility(isHidden: IsHiddenRef | undefined): ((ref: Ref) => boolean) | undefined {
+  if (isHidden === undefined) return undefined;
+  return ({ name, symbolicTarget }) =>
+    !isHidden(name) && (symbolicTarget === undefined || !isHidden(symbolicTarget));
+}
+
+interface Hiding {
+  readonly isHidden: IsHiddenRef | undefined;
+  readonly isHiddenFromCaller: IsHiddenRef | undefined;
+}
+
+function createVisibleRefs(
+  refs: RefSnapshot,
+  key: string,
+  { isHidden, isHiddenFromCaller }: Hiding,
+): VisibleRefs {
+  const isVisible = visibility(isHidden);
   const show = (some: readonly Ref[]): readonly Ref[] => {
     const fit = some.some(isTooLong) ? some.filter((ref) => !isTooLong(ref)) : some;
     return isVisible === undefined ? fit : fit.filter(isVisible);
@@ -104,7 +121,9 @@ function createVisibleRefs(refs: RefSnapshot, key: string, isHidden: IsHiddenRef
       return (tips ??= tipsOf(this.all, head));
     },
     allTips() {
-      return (allTips ??= tipsOf(refs.all, refs.head));
+      const mayBeShown = visibility(isHiddenFromCaller);
+      return (allTips ??=
+        mayBeShown === undefined ? tipsOf(refs.all, refs.head) : tipsOf(refs.all.filter(mayBeShown), head));
     },
   };
 }
