@@ -102,6 +102,10 @@ describe("the panic switch", () => {
       expect(stderr).toContain(WORDS);
       expect(status).toBe(128);
     }
+    const { ssh, git } = listening;
+    const { environment: env } = createSshClient({ directory: workspace.directory, port: ssh?.port ?? 0 });
+    for (const url of [`ssh://git@127.0.0.1:${ssh?.port}/app.git`, `${git?.url}/app.git`])
+      expect((await app.tryWith({ env }, "archive", `--remote=${url}`, "main")).stderr).toContain(WORDS);
     const dumb = await send(`${listening.http.url}/app.git/HEAD`);
     expect(dumb.status).toBe(503);
   });

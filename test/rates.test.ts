@@ -113,7 +113,8 @@ describe("rates over HTTP", () => {
   });
 
   it("count the bytes of fetches and pushes", async () => {
-    const { http } = await serve({ bytesPerUser: { max: 150, seconds: HOUR } });
+    // More than the list of no refs, less than that and the push.
+    const { http } = await serve({ bytesPerUser: { max: 400, seconds: HOUR } });
     await app.run(...as("192.0.2.7"), "push", "-q", `${http.url}/app.git`, "main");
     const refused = await workspace.try(...as("192.0.2.7"), "clone", "-q", `${http.url}/app.git`, "copy");
     expect(refused.stderr).toMatch(/remote: too many bytes from you/);
@@ -122,7 +123,7 @@ describe("rates over HTTP", () => {
 
   it("count the bytes of plain files", async () => {
     const { http } = await serve(
-      { bytesPerUser: { max: 150, seconds: HOUR } },
+      { bytesPerUser: { max: 300, seconds: HOUR } },
       { repositories: `${workspace.directory}/served`, durability: "none" },
     );
     await app.run(...as("192.0.2.7", "bob"), "push", "-q", `${http.url}/app.git`, "main");
@@ -130,7 +131,7 @@ describe("rates over HTTP", () => {
       send(`${http.url}/app.git/${path}`, { headers: from("192.0.2.7", "ada", "right") });
     const packs = await get("objects/info/packs");
     const pack = /pack-[0-9a-f]+\.pack/.exec(packs.body.toString("latin1"))?.[0];
-    expect((await get(`objects/pack/${pack}`)).status).toBe(200);
+    for (let i = 0; i < 2; i++) expect((await get(`objects/pack/${pack}`)).status).toBe(200);
     expect((await get("HEAD")).status).toBe(429);
   });
 

@@ -2,7 +2,7 @@
  * Says "not now" to who asks too often, before any work is done for him: per address, per user, per key. While the
  * server is open to its own machine there is nobody to tell apart, and nothing is counted.
  */
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { Identity } from "../../engine/identity.js";
 import type { AuthenticationAttempt } from "../authenticator.js";
@@ -86,6 +86,18 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
   );
 
   const guess = createGuessLimits({ ...counters, identify, isUnguessable });
+  /** It cannot be guessed, and an agent shows all it has; but each is looked for. */
+  const tryKey = async (attempt: AuthenticationAttempt): Promise<Identity> => {
+    const key = addressKey(attempt.address);
+    const wait = await counters.keyFailuresPerAddress.look(key);
+    if (wait !== undefined) throw tooManyRequests("too many failed attempts to sign in", wait);
+    try {
+      return await identify(attempt);
+    } catch (error) {
+      if (isGitwharfError(error, "access/unauthenticated")) await counters.keyFailuresPerAddress.take(key);
+      throw error;
+    }
+  };
 
   /** Counters and keys that are for this caller. */
   const scopesOf = (kind: Kind, caller: Partial<RateCaller>): (readonly [RateCounter, string, string])[] => {
@@ -121,10 +133,8 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
     },
     async identify(attempt) {
       const { credentials, address } = attempt;
-      // A key cannot be guessed, and an agent shows all it has.
-      const isSecret =
-        credentials === "malformed" || credentials?.kind === "basic" || credentials?.kind === "bearer";
-      if (!isSecret || isExempt(address) || (await isOpen())) return identify(attempt);
+      if (credentials === undefined || isExempt(address) || (await isOpen())) return identify(attempt);
+      if (credentials !== "malformed" && "fingerprint" in credentials) return tryKey(attempt);
       return guess(attempt);
     },
   };

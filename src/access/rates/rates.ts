@@ -12,6 +12,8 @@ export interface Rates {
   readonly failuresPerAddress: Rate;
   /** Of one user at one address: nobody can lock a user out elsewhere. */
   readonly failuresPerAddressAndUser: Rate;
+  /** SSH keys that are nobody's, signed with: they cannot be guessed, but each is looked for. An agent may show several. */
+  readonly keyFailuresPerAddress: Rate;
   readonly requestsPerAddress: Rate;
   readonly requestsPerUser: Rate;
   /** Of one token or SSH key. */
@@ -46,6 +48,7 @@ const GIB = 1024 ** 3;
 export const DEFAULT_RATES: Rates = {
   failuresPerAddress: { max: 200, seconds: 600 },
   failuresPerAddressAndUser: { max: 20, seconds: 600 },
+  keyFailuresPerAddress: { max: 5000, seconds: 600 },
   requestsPerAddress: { max: 12_000, seconds: 60 },
   requestsPerUser: { max: 12_000, seconds: 60 },
   requestsPerKey: { max: 12_000, seconds: 60 },

@@ -167,7 +167,7 @@ async function tell(
       "storage/not-found",
       "storage/bad-name",
       "protocol/service-disabled",
-      // There is no way to sign in here.
+      // Nobody can sign in here: to ask for it would only tell that there is something.
       "access/unauthenticated",
     );
   const told = isHidden ? `access denied or repository not exported: ${request.path.slice(0, 300)}` : text;

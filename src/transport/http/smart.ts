@@ -59,6 +59,7 @@ export async function serveDiscovery(exchange: HttpExchange, name: string, servi
     await sink.end();
   } finally {
     await call.release();
+    await host.rates.countBytes(exchange.caller, exchange.caller.activity.bytes);
   }
 }
 

@@ -27,6 +27,7 @@ import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { Identity } from "../../engine/push.js";
 import { formatControlText } from "../http/plain-text.js";
 import type { ServiceHost } from "../service-host.js";
+import { sendBanner } from "./library.js";
 
 export interface SshLogin {
   readonly identity: Identity;
@@ -71,7 +72,10 @@ export function authenticate(options: SshAuthenticationOptions): void {
       // The library throws on a connection that has ended.
       if (options.isGone()) return;
       logRefusal(options, context, error);
-      fail(context);
+      if (isGitwharfError(error, "access/too-many-requests")) {
+        sendBanner(connection, `gitwharf: ${error.message}\r\n`);
+        options.onGiveUp(error.message);
+      } else fail(context);
     });
   });
 }
@@ -81,7 +85,8 @@ export function authenticate(options: SshAuthenticationOptions): void {
  * nobody in, and the operator must know.
  */
 function logRefusal({ host, address }: SshAuthenticationOptions, context: AuthContext, error: unknown): void {
-  if (isGitwharfError(error, "access/unavailable")) return;
+  // Who is given up is told of once.
+  if (isGitwharfError(error, "access/unavailable", "access/too-many-requests")) return;
   const login = formatControlText(context.username);
   const key = context.method === "publickey" ? fingerprintOf(context.key.data) : undefined;
   const fields = { address, login, key };

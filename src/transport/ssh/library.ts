@@ -56,6 +56,7 @@ export interface LibraryChannel {
 
 export const EXTENDED_DATA_STDERR = 1;
 const MESSAGE_EXT_INFO = 7;
+const MESSAGE_BANNER = 53;
 
 export function connectionParts(connection: Connection): LibraryConnection {
   return connection as unknown as LibraryConnection;
@@ -154,6 +155,21 @@ function sendExtensions(protocol: LibraryProtocol): void {
     encodeSshString("server-sig-algs"),
     encodeSshString(SIGNATURE_ALGORITHMS.join(",")),
   ]);
+  sendPayload(protocol, payload);
+}
+
+/** A line for the person, while signing in: RFC 4252, section 5.4. */
+export function sendBanner(connection: Connection, text: string): void {
+  const { _protocol: protocol } = connectionParts(connection);
+  // While keys are exchanged nothing else may be sent.
+  if (protocol._kexinit !== undefined) return;
+  sendPayload(
+    protocol,
+    Buffer.concat([Buffer.from([MESSAGE_BANNER]), encodeSshString(text), encodeSshString("")]),
+  );
+}
+
+function sendPayload(protocol: LibraryProtocol, payload: Buffer): void {
   const { write } = protocol._packetRW;
   const packet = write.alloc(payload.length);
   payload.copy(packet, write.allocStart);
