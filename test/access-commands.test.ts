@@ -160,6 +160,41 @@ describe("the commands for users, keys and tokens", { timeout: 240_000 }, () => 
     expect((await explain("ada", "push", "app", "main")).status).toBe(2);
   });
 
+  it("explain knows rules about paths and about what readers see, and public repositories of the database", async () => {
+    const policies = [
+      { name: "ops", effect: "deny", paths: ["ops/**"] },
+      {
+        name: "secret",
+        effect: "deny",
+        operations: ["read"],
+        refs: ["refs/heads/secret/**"],
+        users: ["bob"],
+      },
+      { name: "team", effect: "allow", users: ["@users"] },
+    ];
+    writeFileSync(join(workspace.directory, "c.json"), JSON.stringify({ policies }));
+    const explain = (...args: readonly string[]) =>
+      gitwharf(["explain", "--config", "c.json", "-d", "explained", ...args]);
+    expect((await explain("ada", "push", "app")).stdout).toBe(
+      "  ops may deny\n  secret does not match\n  team allows\nit depends on what is pushed, or on code\n",
+    );
+    expect(await explain("bob", "read", "app", "refs/heads/secret/x")).toMatchObject({
+      status: 1,
+      stdout: "  ops does not match\n  secret denies\ndenied by secret\n",
+    });
+    expect(await explain("bob", "read", "app", "refs/heads/main")).toMatchObject({ status: 0 });
+    expect(await explain("@anonymous", "read", "app")).toMatchObject({ status: 1 });
+    await gitwharf(["public", "add", "app", "-d", "explained"]);
+    const open = await explain("@anonymous", "read", "app", "--json");
+    expect(JSON.parse(open.stdout)).toMatchObject({
+      outcome: "allowed",
+      rules: [{}, {}, {}, { rule: "public repositories", verdict: "allows" }],
+    });
+    expect((await explain("@anonymous", "read", "other")).stdout).toContain(
+      "public repositories does not match",
+    );
+  });
+
   it("make a database only with the first user, and say where", async () => {
     const listed = await gitwharf(["user", "list", "-d", "elsewhere"]);
     expect(listed).toMatchObject({ status: 1 });

@@ -139,6 +139,7 @@ const chainPush = Buffer.concat([
 const OTHERS = [
   "headerTimeoutMs",
   "idleTimeoutMs",
+  "decisionTimeoutMs",
   "connectionsMax",
   "requestBytesTotalMax",
   "archiveEntriesMax",

@@ -2,8 +2,10 @@
  * The one authorization point: wraps the application's callback so that it fails closed and is logged once.
  */
 import type { MaybePromise } from "../base/maybe-promise.js";
-import type { Authorize } from "../engine/authorization.js";
+import { withinTime } from "../base/within-time.js";
+import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../engine/authorization.js";
 import type { Identity } from "../engine/identity.js";
+import { readAuthorization, UNDECIDED } from "./authorization-answer.js";
 import { checkAgainstGrant } from "./grant.js";
 import { openAccess } from "./open-access.js";
 
@@ -14,26 +16,29 @@ export interface AuthorizationPointOptions {
   readonly isOpen: () => MaybePromise<boolean>;
   /** False for who would not be let in any more, on a connection that stands since. @default true */
   readonly isCurrent?: (identity: Identity) => MaybePromise<boolean>;
+  /** For everything that is asked about one request. @default Infinity */
+  readonly timeoutMs?: number;
   readonly onFailure: (error: unknown) => void;
 }
 
-/** An answer for every request: an error in the callback denies. */
+/** An answer for every request: an error in the callback denies, and so does one that does not come in time. */
 export function createAuthorizationPoint(options: AuthorizationPointOptions): Authorize {
   const closed = options.authorize ?? signedInOnly;
   const decide: Authorize = async (request) =>
     (await options.isOpen()) ? openAccess(request) : closed(request);
+  const { timeoutMs = Infinity, isCurrent } = options;
+  const ask = async (request: AuthorizationRequest): Promise<AuthorizationAnswer> => {
+    if (request.transport === "ssh" && (await isCurrent?.(request.identity)) === false)
+      return { allowed: false, reason: "what you signed in with is not valid any more" };
+    const answer = readAuthorization(await decide(request));
+    return answer.allowed ? (checkAgainstGrant(request) ?? answer) : answer;
+  };
   return async (request) => {
     try {
-      if (request.transport === "ssh" && (await options.isCurrent?.(request.identity)) === false)
-        return { allowed: false, reason: "what you signed in with is not valid any more" };
-      const answer = await decide(request);
-      // A callback written in JavaScript may answer anything: only `allowed: true` opens.
-      if (answer?.allowed === true) return checkAgainstGrant(request) ?? answer;
-      if (answer?.allowed === false) return answer;
-      return { allowed: false, reason: "the server's authorization gave no answer" };
+      return await withinTime(timeoutMs, "authorization", () => ask(request));
     } catch (error) {
       options.onFailure(error);
-      return { allowed: false, reason: "the server could not decide on authorization; try again later" };
+      return UNDECIDED;
     }
   };
 }

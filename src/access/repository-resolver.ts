@@ -6,6 +6,7 @@ import { realpath } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { GitwharfError } from "../base/errors.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
+import { withinTime } from "../base/within-time.js";
 import type { Operation } from "../engine/authorization.js";
 import type { Identity } from "../engine/identity.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
@@ -36,10 +37,11 @@ export type ResolveRepository = (
 export function createRepositoryResolver(
   resolve: ResolveRepository,
   onFailure: (error: unknown) => void,
+  timeoutMs = Infinity,
 ): (name: string, request: ResolveRequest) => Promise<ResolvedRepository | undefined> {
   return async (name, request) => {
     try {
-      const found: unknown = await resolve(name, request);
+      const found: unknown = await withinTime(timeoutMs, "the resolver", () => resolve(name, request));
       if (found === undefined) return undefined;
       if (typeof found === "string") return { repository: parseRepositoryName(found) };
       const { repository, facts } = (found ?? {}) as Partial<ResolvedRepository>;

@@ -47,6 +47,8 @@ export interface Limits {
   readonly headerTimeoutMs: number;
   /** Time without a byte moving in either direction. @default 120,000 */
   readonly idleTimeoutMs: number;
+  /** Time for a callback (`authenticate`, `authorize`, policies, `resolveRepository`) to answer. @default 30,000 */
+  readonly decisionTimeoutMs: number;
   /** Requests that work on one repository at once; more wait in the queue. @default 64 */
   readonly repositoryConcurrencyMax: number;
   /** Requests that wait for one repository; more are told to come again (503). @default 512 */
@@ -91,6 +93,7 @@ export const DEFAULT_LIMITS: Limits = {
   archiveSizeBytesMax: 16 * 1024 * MiB,
   headerTimeoutMs: 30_000,
   idleTimeoutMs: 120_000,
+  decisionTimeoutMs: 30_000,
   repositoryConcurrencyMax: 64,
   repositoryQueueMax: 512,
   requestsMax: 4096,

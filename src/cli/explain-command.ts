@@ -1,23 +1,31 @@
 /** `gitwharf explain USER OPERATION REPOSITORY [REF]`: which rule decides, without asking a server. */
+import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
 import { REF_ACTIONS } from "../access/ref-rules.js";
 import { explain, type Explanation } from "../access/policies/policy.js";
-import type { PolicyOperation } from "../access/policies/policy-rule.js";
+import { isPolicyFunction, type PolicyEntry, type PolicyOperation } from "../access/policies/policy-rule.js";
 import { GitwharfError } from "../base/errors.js";
+import { parseDatabaseLocation } from "../database/open-database.js";
 import type { RefAction } from "../engine/identity.js";
 import { checkRefName } from "../object/ref-name.js";
-import { policyEntriesOf } from "../server/server-policies.js";
+import type { GitServerOptions } from "../server/git-server-options.js";
+import { policyEntriesOf, PUBLIC_REPOSITORIES } from "../server/server-policies.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
+import {
+  type DatabaseFlags,
+  defaultDatabase,
+  withAccessStore,
+  withDatabaseOptions,
+} from "./access-database.js";
 import { readConfiguration } from "./serve-command.js";
 
-interface ExplainFlags {
+interface ExplainFlags extends DatabaseFlags {
   readonly config?: string;
   readonly action?: RefAction;
-  readonly json?: boolean;
 }
 
 export function explainCommand(): Command {
-  return new Command("explain")
+  return withDatabaseOptions(new Command("explain"))
     .description("Tell which rule of the configuration decides. Exits with 1 when it is denied.")
     .argument("<user>", "a user's name, or @anonymous")
     .argument("<operation>", "read, push or create")
@@ -25,7 +33,6 @@ export function explainCommand(): Command {
     .argument("[ref]", "for a push: a full ref name, for instance refs/heads/main")
     .option("--config <file>", "the configuration of the server")
     .addOption(new Option("--action <action>", "what the push does to the ref").choices(REF_ACTIONS))
-    .option("--json", "print JSON")
     .action(explainRequest);
 }
 
@@ -40,10 +47,11 @@ async function explainRequest(
   if (ref !== undefined && (!ref.startsWith("refs/") || checkRefName(ref) !== undefined))
     throw wrong(`'${ref}' is not a full ref name; write refs/heads/NAME or refs/tags/NAME`);
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const entries = policyEntriesOf(configuration);
+  const name = parseRepositoryName(repository);
+  const entries = await entriesFor(name, configuration, flags);
   const asked = {
     user: user === "@anonymous" ? undefined : user,
-    repository: parseRepositoryName(repository),
+    repository: name,
     operation,
     ...(ref === undefined ? {} : { ref }),
     ...(flags.action === undefined ? {} : { action: flags.action }),
@@ -57,6 +65,29 @@ async function explainRequest(
     process.stdout.write(`${told ?? "it depends on what is pushed, or on code"}${decidedBy(rules, told)}\n`);
   }
   if (told === "denied") process.exitCode = 1;
+}
+
+/** As a server has them; what the database says of this repository is looked up now. */
+async function entriesFor(
+  repository: string,
+  configuration: Partial<GitServerOptions>,
+  flags: ExplainFlags,
+): Promise<readonly PolicyEntry[]> {
+  const { repositories } = configuration;
+  const directory = typeof repositories === "string" ? repositories : flags.directory;
+  const database = flags.database ?? configuration.database ?? defaultDatabase(directory);
+  const location = parseDatabaseLocation(database);
+  if (location.engine === "sqlite" && !existsSync(location.path)) return policyEntriesOf(configuration);
+  const isPublic = await withAccessStore({ directory, database }, (store) => store.isPublic(repository));
+  const rule: PolicyEntry = {
+    name: PUBLIC_REPOSITORIES,
+    effect: "allow",
+    operations: ["read"],
+    ...(isPublic ? {} : { repositories: [] }),
+  };
+  return policyEntriesOf(configuration, async () => isPublic).map((entry) =>
+    entry.name === PUBLIC_REPOSITORIES && isPolicyFunction(entry) ? rule : entry,
+  );
 }
 
 function decidedBy(rules: readonly Explanation[], outcome: string | undefined): string {

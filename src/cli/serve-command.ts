@@ -425,6 +425,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     authenticators: true,
     policies: true,
     anonymousRead: true,
+    serialPushes: true,
     verifyCommit: true,
     database: true,
     users: true,

@@ -78,7 +78,7 @@ const ACCESS_KEYS = {
 
 /** What stands in an option is looked at by who reads it; here, that it is there to be read. */
 function checkAccessOptions(options: GitServerOptions): void {
-  const { database, authenticators, anonymousRead } = options;
+  const { database, authenticators, anonymousRead, serialPushes } = options;
   if (database !== undefined && typeof database !== "string")
     throw wrong("database is a text: sqlite:PATH or postgres://USER@HOST/NAME");
   for (const [option, known] of Object.entries<readonly string[] | undefined>(ACCESS_KEYS)) {
@@ -93,6 +93,7 @@ function checkAccessOptions(options: GitServerOptions): void {
   const lists: readonly (readonly [string, unknown, (each: unknown) => boolean])[] = [
     ["authenticators", authenticators, (each) => hasFunction(each, "authenticate")],
     ["anonymousRead", anonymousRead, isText],
+    ["serialPushes", serialPushes, isText],
     ["trustedProxies", trustedProxies, isText],
     ["signedTokens.keys", options.signedTokens?.keys, isText],
     ["trustedUserHeader.proxies", options.trustedUserHeader?.proxies, isText],

@@ -76,6 +76,8 @@ export interface GitServerOptions {
   readonly policies?: readonly PolicyEntry[];
   /** Patterns of repositories that anyone may read, signed in or not. */
   readonly anonymousRead?: readonly string[];
+  /** Patterns of repositories that take one push at a time; the others wait for their turn. @default none */
+  readonly serialPushes?: readonly string[];
   /** For rules that require signed commits: whether the signature is good. @default it has to be there */
   readonly verifyCommit?: VerifyCommit;
   /**

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createClientAddress } from "../access/client-address.js";
 import { createAuthorizationPoint } from "../access/authorization-point.js";
+import { compilePatterns } from "../access/name-pattern.js";
 import { createPanicSwitch } from "../access/panic-switch.js";
 import { createRateLimits } from "../access/rates/rate-limits.js";
 import { isLoopbackName } from "../access/open-access.js";
@@ -112,8 +113,14 @@ export function createGitServer(given: GitServerOptions): GitServer {
       : options.repositories;
   const creation = creationOf(options);
   const openruko = createOpenrukoFront(options, log);
-  const identification = createIdentification(options, log, openruko.authenticators);
-  const policies = createServerPolicies(options, identification);
+  const identification = createIdentification(options, log, {
+    before: openruko.authenticators,
+    timeoutMs: limits.decisionTimeoutMs,
+  });
+  const policies = createServerPolicies(options, identification, {
+    timeoutMs: limits.decisionTimeoutMs,
+    log,
+  });
   const handlers: PushHandlers[] = [
     ...[createGrantHandler(), ...remoteHandlers, ...policies.handlers].map(withoutLimit),
     ...[options.handlers ?? []].flat(),
@@ -142,6 +149,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const audit = createServerAudit(options, log);
   const closing = new AbortController();
   const gate = createRepositoryGate(limits);
+  const pushTurns = createRepositoryGate({ ...limits, repositoryConcurrencyMax: 1 });
 
   const collisionDetection = options.collisionDetection ?? true;
   // Where it cannot run, the server must not start rather than refuse every push.
@@ -171,7 +179,18 @@ export function createGitServer(given: GitServerOptions): GitServer {
     free: FREE_OBJECTS,
     what: "objects at once",
   });
-  const metrics = createServerMetrics({ gate, requestBytes, packObjects });
+  const metrics = createServerMetrics({
+    gate: {
+      get active() {
+        return gate.active;
+      },
+      get waiting() {
+        return gate.waiting + pushTurns.waiting;
+      },
+    },
+    requestBytes,
+    packObjects,
+  });
   const host: ServiceHost = {
     store,
     limits,
@@ -181,6 +200,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     isTrustedProxy: trustedProxiesOf(options),
     agent: AGENT,
     gate,
+    isSerial: compilePatterns(options.serialPushes ?? []),
+    pushTurns,
     clientAddressOf: createClientAddress(options.trustedProxies ?? []),
     isProxy: compileAddresses(options.trustedProxies ?? []),
     identify: (attempt) => rates.identify(attempt),
@@ -193,13 +214,16 @@ export function createGitServer(given: GitServerOptions): GitServer {
       authorize: policies.authorize,
       isOpen: identification.isOpen,
       isCurrent: identification.isCurrent,
+      timeoutMs: limits.decisionTimeoutMs,
       onFailure: (error) => log({ level: "error", message: "the authorize callback failed", error }),
     }),
     resolveRepository:
       options.resolveRepository === undefined
         ? undefined
-        : createRepositoryResolver(options.resolveRepository, (error) =>
-            log({ level: "error", message: "the resolver of repository names failed", error }),
+        : createRepositoryResolver(
+            options.resolveRepository,
+            (error) => log({ level: "error", message: "the resolver of repository names failed", error }),
+            limits.decisionTimeoutMs,
           ),
     parseName: gitorious?.host.parseName ?? parseRepositoryName,
     admitRepository: options.requirePreReceive === true ? requirePreReceive : undefined,
@@ -339,7 +363,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
       const listenersClosed = [...listeners].map((listener) => listener.close(graceMs + 1000));
       closed ??= (async () => {
         // Requests may come through a server of the caller's, which knows nothing of this.
-        await Promise.all([...listenersClosed, Promise.race([gate.close(), abandoned(closing.signal)])]);
+        await Promise.all([
+          ...listenersClosed,
+          Promise.race([Promise.all([gate.close(), pushTurns.close()]), abandoned(closing.signal)]),
+        ]);
         giveUp();
         await maintenance.close();
         await gitoriousHandlers?.queue.close();

@@ -21,6 +21,7 @@ import { readStaticUsers } from "../access/static-users.js";
 import { tokenTexts } from "../access/credential-texts.js";
 import { createTokenAuthenticator } from "../access/token-authenticator.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
+import { withinTime } from "../base/within-time.js";
 import type { Identity } from "../engine/identity.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
 import { type AccessDatabase, createAccessDatabase } from "./access-database.js";
@@ -50,17 +51,27 @@ export interface Identification {
 export function createIdentification(
   options: GitServerOptions,
   log: (entry: ServiceLogEntry) => void,
-  /** Asked before all others. */
-  before: readonly Authenticator[] = [],
+  about: {
+    /** Asked before all others. */
+    readonly before?: readonly Authenticator[];
+    readonly timeoutMs?: number;
+  } = {},
 ): Identification {
+  const { before = [], timeoutMs = Infinity } = about;
   const database = options.database === undefined ? undefined : createAccessDatabase(options.database);
   const checker = createPasswordChecker();
-  const configured = configuredAuthenticators(options, checker, database !== undefined, (error) =>
-    log({ level: "error", message: "changed keys of signed tokens are not used", error }),
-  );
+  const configured = configuredAuthenticators(options, {
+    checker,
+    hasDatabase: database !== undefined,
+    timeoutMs,
+    onKeyFailure: (error) =>
+      log({ level: "error", message: "changed keys of signed tokens are not used", error }),
+  });
   const stored = database === undefined ? noStored() : storedAuthenticators(database, options, checker, log);
   const callback =
-    options.authenticate === undefined ? [] : [createCallbackAuthenticator(options.authenticate)];
+    options.authenticate === undefined
+      ? []
+      : [inTime(createCallbackAuthenticator(options.authenticate), timeoutMs)];
   const authenticators = [
     ...before,
     ...configured.first,
@@ -117,6 +128,18 @@ export function createIdentification(
   };
 }
 
+/** Code of an application must answer; what is our own may take its turn (passwords wait for theirs). */
+function inTime(authenticator: Authenticator, timeoutMs: number): Authenticator {
+  const { name } = authenticator;
+  return {
+    name,
+    authenticate: (attempt) =>
+      withinTime(timeoutMs, `the ${name} authenticator`, () => authenticator.authenticate(attempt)),
+    isCurrent: (identity) => authenticator.isCurrent?.(identity),
+    close: () => authenticator.close?.(),
+  };
+}
+
 interface Two {
   /** Those that read what only they understand. */
   readonly first: readonly Authenticator[];
@@ -129,11 +152,15 @@ function noStored(): Two {
 
 function configuredAuthenticators(
   options: GitServerOptions,
-  checker: PasswordChecker,
-  hasDatabase: boolean,
-  onKeyFailure: (error: unknown) => void,
+  about: {
+    readonly checker: PasswordChecker;
+    readonly hasDatabase: boolean;
+    readonly timeoutMs: number;
+    readonly onKeyFailure: (error: unknown) => void;
+  },
 ): Two {
   const { clientCertificates, trustedUserHeader, signedTokens, users } = options;
+  const { checker, hasDatabase, timeoutMs, onKeyFailure } = about;
   const first: Authenticator[] = [];
   const second: Authenticator[] = [];
   if (clientCertificates !== undefined) first.push(createClientCertificateAuthenticator(clientCertificates));
@@ -141,7 +168,7 @@ function configuredAuthenticators(
   if (signedTokens !== undefined)
     first.push(createSignedTokenAuthenticator(signedTokens, { onFailure: onKeyFailure }));
   if (options.sshServer?.userAuthoritiesFile !== undefined) first.push(createSshCertificateAuthenticator());
-  second.push(...(options.authenticators ?? []));
+  second.push(...(options.authenticators ?? []).map((each) => inTime(each, timeoutMs)));
   if (users !== undefined) {
     const passesUnknown = hasDatabase || options.authenticate !== undefined;
     second.push(createPasswordAuthenticator({ checker, findUser: readStaticUsers(users), passesUnknown }));

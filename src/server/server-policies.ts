@@ -1,11 +1,14 @@
 /** The rules of the configuration and the `authorize` callback as one. */
+import { UNDECIDED } from "../access/authorization-answer.js";
 import { createPolicy } from "../access/policies/policy.js";
 import { checkPolicies, type PolicyEntry } from "../access/policies/policy-rule.js";
 import { GitwharfError } from "../base/errors.js";
 import type { AuthorizationRequest, Authorize } from "../engine/authorization.js";
 import type { PushHandlers } from "../engine/push.js";
+import type { ServiceLogEntry } from "../transport/service-host.js";
 import type { Identification } from "./identification.js";
 import type { GitServerOptions } from "./git-server-options.js";
+import { tellOfMovedForOthers } from "./moved-for-others.js";
 
 export interface ServerPolicies {
   /** undefined: there is nothing but the difference between open and closed. */
@@ -17,10 +20,14 @@ export interface ServerPolicies {
 
 type PolicyOptions = Pick<GitServerOptions, "anonymousRead" | "policies" | "authorize" | "verifyCommit">;
 
+/** The rule that stands for `gitwharf public`. */
+export const PUBLIC_REPOSITORIES = "public repositories";
+
 /** @throws server/bad-configuration */
 export function createServerPolicies(
   options: PolicyOptions,
   { isOpen, isUserKey, isPublic }: Pick<Identification, "isOpen" | "isUserKey" | "isPublic">,
+  { timeoutMs, log }: { readonly timeoutMs: number; readonly log: (entry: ServiceLogEntry) => void },
 ): ServerPolicies {
   const { authorize } = options;
   const entries = policyEntriesOf(options, isPublic);
@@ -35,11 +42,27 @@ export function createServerPolicies(
       'a rule requires commits that are signed with "user-keys", and there is no database of users: set `database`',
     );
   }
-  const policy = createPolicy({ entries, otherwise: authorize, verifyCommit, isUserKey });
+  const policy = createPolicy({ entries, otherwise: authorize, verifyCommit, isUserKey, timeoutMs });
   const { preReceive } = policy.handler;
   const handler: PushHandlers = {
-    // As long as there is nobody to tell apart, rules about reading close nothing.
-    preReceive: async (push) => ((await isOpen()) ? undefined : preReceive?.(push)),
+    async preReceive(push) {
+      // As long as there is nobody to tell apart, rules about reading close nothing.
+      if (await isOpen()) return undefined;
+      try {
+        return await preReceive?.(push);
+      } catch (error) {
+        if (push.signal.aborted) throw error;
+        log({
+          level: "error",
+          message: `the policies could not judge a push to ${push.repository.name}`,
+          error,
+        });
+        return UNDECIDED.reason;
+      }
+    },
+    async postReceive(push, changed) {
+      if (!(await isOpen())) await tellOfMovedForOthers({ push, changed }, policy.judgeMoved, log);
+    },
   };
   return {
     authorize: policy.authorize,
@@ -74,7 +97,7 @@ export function policyEntriesOf(
   }
   if (isPublic !== undefined) {
     entries.push({
-      name: "public repositories",
+      name: PUBLIC_REPOSITORIES,
       decide: async ({ operation, repository }) =>
         operation !== "push" && operation !== "create" && (await isPublic(repository))
           ? { allowed: true }

@@ -80,7 +80,7 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   const resolved = { ...options, name, facts, askedFor };
   await requireAuthorization(resolved);
   await host.audit?.admit(operation);
-  const leave = await host.gate.enter(name, { caller: callerKey(options), signal: options.signal });
+  const leave = await takePlace(options, name);
   const call = new Call(resolved, leave);
   try {
     return await call.begin();
@@ -229,6 +229,24 @@ export async function requireAuthorization(
       throw notFound(askedFor);
     case "forbid":
       throw new GitwharfError("access/denied", answer.reason);
+  }
+}
+
+/** A turn among pushes where they are taken one at a time, then a place in the repository. */
+async function takePlace(options: ServiceCallOptions, name: string): Promise<() => void> {
+  const { host, operation, discovery, signal } = options;
+  const entrant = { caller: callerKey(options), signal };
+  if (operation !== "push" || discovery || !host.isSerial(name)) return host.gate.enter(name, entrant);
+  const endTurn = await host.pushTurns.enter(name, entrant);
+  try {
+    const leave = await host.gate.enter(name, entrant);
+    return () => {
+      leave();
+      endTurn();
+    };
+  } catch (error) {
+    endTurn();
+    throw error;
   }
 }
 

@@ -82,6 +82,10 @@ export interface ServiceHost {
   /** undefined: there is no audit log. */
   readonly audit: Pick<AuditTrail, "admit" | "recorderOf" | "ended" | "refusedSignIn"> | undefined;
   readonly gate: RepositoryGate;
+  /** Does this repository take one push at a time? */
+  readonly isSerial: (name: string) => boolean;
+  /** For those that do. */
+  readonly pushTurns: RepositoryGate;
   readonly autoCreate: AutoCreate;
   /** The repository that a first push asks for, unseen until it is placed. @throws storage/exists */
   prepareRepository(name: string): Promise<PreparedRepository>;

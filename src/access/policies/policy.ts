@@ -7,6 +7,7 @@ import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../..
 import type { RefAction } from "../../engine/identity.js";
 import type { Push, PushCommand, PushHandlers } from "../../engine/push.js";
 import { isNullObjectId } from "../../object/object-id.js";
+import { guardDecision } from "../authorization-answer.js";
 import { compilePatterns, type MatchesName } from "../name-pattern.js";
 import { possibleActions } from "../ref-rules.js";
 import {
@@ -27,19 +28,30 @@ export interface PolicyOptions {
   readonly otherwise?: Authorize | undefined;
   readonly verifyCommit?: VerifyCommit | undefined;
   readonly isUserKey?: IsUserKey | undefined;
+  /** For each question to code. @default Infinity */
+  readonly timeoutMs?: number;
 }
+
+type GuardedOptions = Omit<PolicyOptions, "otherwise"> & {
+  readonly otherwise:
+    | ((request: AuthorizationRequest) => Promise<AuthorizationAnswer | undefined>)
+    | undefined;
+};
 
 export interface Policy {
   readonly authorize: Authorize;
   /** Refs that the caller may not see; undefined: none. */
   readonly hiddenRefsOf: (request: AuthorizationRequest) => Promise<MatchesName | undefined>;
   readonly handler: PushHandlers;
+  /** What the rules would have said about a ref that has moved. @returns why not */
+  readonly judgeMoved: (push: Push, moved: PushCommand) => Promise<string | undefined>;
 }
 
 /** @throws server/bad-configuration */
-export function createPolicy(options: PolicyOptions): Policy {
+export function createPolicy(given: PolicyOptions): Policy {
+  checkPolicies(given.entries);
+  const options = guarded(given);
   const { entries, otherwise } = options;
-  checkPolicies(entries);
   const decide = async (request: AuthorizationRequest): Promise<AuthorizationAnswer> => {
     const commands = request.operation === "push" ? (request.commands ?? [undefined]) : [undefined];
     for (const command of commands) {
@@ -58,6 +70,7 @@ export function createPolicy(options: PolicyOptions): Policy {
       return { ...answer, answer: await answerTo(request, decide) };
     },
     hiddenRefsOf: (request) => hiddenRefsOf(entries, otherwise, request),
+    judgeMoved: (push, moved) => judge(options, push, moved),
     handler: {
       async preReceive(push) {
         for (const command of push.commands) {
@@ -73,9 +86,27 @@ export function createPolicy(options: PolicyOptions): Policy {
   };
 }
 
+/** With every answer of code looked at, and in time. */
+function guarded(given: PolicyOptions): GuardedOptions {
+  const { timeoutMs = Infinity, otherwise } = given;
+  const entries = given.entries.map((entry, index): PolicyEntry => {
+    if (!isPolicyFunction(entry)) return entry;
+    const what = `the policy '${nameOf(entry, index)}'`;
+    return { ...entry, decide: guardDecision((request) => entry.decide(request), { timeoutMs, what }) };
+  });
+  return {
+    ...given,
+    entries,
+    otherwise:
+      otherwise === undefined
+        ? undefined
+        : guardDecision(otherwise, { timeoutMs, what: "the authorize callback" }),
+  };
+}
+
 /** A callback says itself how its refusal is to be told. */
 async function askOtherwise(
-  otherwise: Authorize | undefined,
+  otherwise: GuardedOptions["otherwise"],
   request: AuthorizationRequest,
 ): Promise<AuthorizationAnswer | undefined> {
   const answer = await otherwise?.(request);
@@ -134,7 +165,7 @@ function refRefusal(ref: string, action: RefAction = "update"): string {
 }
 
 /** With everything known. @returns why not */
-async function judge(options: PolicyOptions, push: Push, command: PushCommand): Promise<string | undefined> {
+async function judge(options: GuardedOptions, push: Push, command: PushCommand): Promise<string | undefined> {
   const request: AuthorizationRequest = {
     identity: push.identity,
     repository: push.repository.name,
@@ -252,7 +283,10 @@ function matchExplained(
     if (!isAboutReadableRefs(rule)) return "yes";
     return ref === undefined ? "maybe" : matchesRef(rule, ref, []);
   }
-  if (ref === undefined) return rule.refs === undefined && rule.actions === undefined ? "yes" : "maybe";
+  if (ref === undefined) {
+    const isAboutAll = rule.refs === undefined && rule.actions === undefined && rule.paths === undefined;
+    return isAboutAll ? "yes" : "maybe";
+  }
   const match = matchesRef(
     rule,
     ref,

@@ -3,7 +3,7 @@
  * apply share one function, by whose identity replies are cached.
  */
 import { LRUCache } from "lru-cache";
-import type { AuthorizationRequest, Authorize } from "../../engine/authorization.js";
+import type { AuthorizationAnswer, AuthorizationRequest } from "../../engine/authorization.js";
 import { compilePatterns, type MatchesName } from "../name-pattern.js";
 import { matchesCaller } from "./match-rule.js";
 import { isPolicyFunction, type PolicyEntry } from "./policy-rule.js";
@@ -17,7 +17,7 @@ const functions = new LRUCache<string, MatchesName>({ max: FUNCTIONS_MAX });
 /** @returns undefined: all that there are */
 export async function hiddenRefsOf(
   entries: readonly PolicyEntry[],
-  otherwise: Authorize | undefined,
+  otherwise: ((request: AuthorizationRequest) => Promise<AuthorizationAnswer | undefined>) | undefined,
   asked: AuthorizationRequest,
 ): Promise<MatchesName | undefined> {
   const request: AuthorizationRequest = { ...asked, operation: "fetch" };

@@ -9,6 +9,7 @@ import type { AuthorizationAnswer, AuthorizationRequest, Authorize } from "../..
 import type { RefAction } from "../../engine/identity.js";
 import type { Identity, PushCommand } from "../../engine/push.js";
 import { parseRepositoryName } from "../../storage/contracts/repository-name.js";
+import { UNDECIDED } from "../authorization-answer.js";
 import type { Credentials } from "../credentials.js";
 import { nameOfPath, type ResolveRepository } from "../repository-resolver.js";
 import { createPushDecisions, type ExactPush } from "./push-decisions.js";
@@ -44,10 +45,6 @@ export interface RemoteApplication {
 }
 
 const CACHED_ANSWERS_MAX = 10_000;
-const UNDECIDED: AuthorizationAnswer = {
-  allowed: false,
-  reason: "the server could not decide on authorization; try again later",
-};
 
 /** @throws server/bad-configuration */
 export function createRemoteApplication(
