@@ -1,5 +1,5 @@
 /** A Gitorious application, asked by its internal API as it stands; over HTTP with the real client. */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { GitoriousOptions } from "../src/access/gitorious/gitorious-options.js";
@@ -215,6 +215,25 @@ describe("a Gitorious application", () => {
   });
 });
 
+describe("over git://", () => {
+  it("the application is asked about who has not signed in", async () => {
+    await app.run("push", "-q", join(root, "ab/cd/0123.git"), "main");
+    for (const name of ["0123", "4567"])
+      writeFileSync(join(root, `ab/cd/${name}.git/git-daemon-export-ok`), "");
+    await serve();
+    const listening = await server?.listen({ http: 0, git: 0 });
+    const at = (path: string): string => `${listening?.git?.url ?? ""}/${path}`;
+    expect(await app.run("ls-remote", at("project/app.git"))).toContain("refs/heads/main");
+    expect(asked("/repo-config")).toEqual([{ repo_path: "project/app.git", username: "" }]);
+    expect((await app.try("ls-remote", at("~ada/project/secret.git"))).stderr).toContain("Access denied");
+    expect((await app.try("ls-remote", at("no/such.git"))).stderr).toContain(
+      "access denied or repository not exported",
+    );
+    rmSync(join(root, "ab/cd/0123.git/git-daemon-export-ok"));
+    expect((await app.try("ls-remote", at("project/app.git"))).stderr).toContain("not exported");
+  });
+});
+
 describe("an application that is away, slow or lying", () => {
   const cases: readonly (readonly [string, GitoriousTestApplication["intercept"]])[] = [
     ["fails", (_call, response) => (response.writeHead(500).end("Traceback: secret"), true)],
@@ -397,6 +416,15 @@ describe("hooks beside a Gitorious application", () => {
     await app.run("push", "-q", as("ada"), "main");
     await application.received("/told", 1);
     expect(toldWhenRun).toBe(1);
+  });
+
+  it("of a repository find Gitorious's environment, too", async () => {
+    script(hook("update"), `env | grep -E '^(GITORIOUS_|GITWHARF_USER)' | sort > '${out("own")}'`);
+    await serve({}, { repositoryHooks: true });
+    await app.run("push", "-q", as("ada"), "main");
+    const found = readFileSync(out("own"), "utf8");
+    expect(found).toContain("GITORIOUS_REPOSITORY_ID=1\n");
+    expect(found).toContain("GITWHARF_USER=ada\n");
   });
 
   it("keep what dumb clients read current", async () => {

@@ -28,6 +28,8 @@ export interface Conversation {
   readonly gitProtocol: string | undefined;
   /** Counted by the transport (`count-bytes.ts`). */
   readonly streams: Pick<ServiceStreams, "input" | "output">;
+  /** Is the repository that the name stands for served here at all? @throws what its callers are told */
+  readonly requireServed?: (name: string) => Promise<void>;
 }
 
 /**
@@ -39,9 +41,17 @@ export async function converse(
   conversation: Conversation,
 ): Promise<ServiceOutcome> {
   const { host, caller, signal } = exchange;
-  const { service, name } = conversation;
+  const { service, name, requireServed } = conversation;
   const operation = OPERATIONS[service];
-  const call = await beginServiceCall({ host, caller, name, operation, discovery: false, signal });
+  const call = await beginServiceCall({
+    host,
+    caller,
+    name,
+    operation,
+    discovery: false,
+    signal,
+    requireServed,
+  });
   try {
     const outcome = await converseWith(exchange, conversation, call);
     logFailure(exchange, `${service} ${name}`, outcome.failure);

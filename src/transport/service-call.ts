@@ -33,6 +33,8 @@ export interface ServiceCallOptions {
   readonly discovery: boolean;
   /** As observers know it. @default from operation and discovery */
   readonly service?: ServiceLabel;
+  /** Asked of the repository that the name stands for, before authorization. */
+  readonly requireServed?: ((name: string) => Promise<void>) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -77,6 +79,7 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   await host.rates.admitService(caller, { push: operation === "push", discovery });
   const { name, facts } = await resolveName(options);
   if (name !== askedFor) caller.activity.note({ repository: name });
+  await options.requireServed?.(name);
   const resolved = { ...options, name, facts, askedFor };
   await requireAuthorization(resolved);
   await host.audit?.admit(operation);

@@ -70,7 +70,7 @@ export interface ServiceHost {
    * there is no resolver.
    * @throws storage/bad-name
    */
-  parseName(text: string, transport: "http" | "ssh"): string;
+  parseName(text: string, transport: "http" | "ssh" | "git"): string;
   /** May this repository be served at all? @throws what its callers are told */
   readonly admitRepository: ((repository: Repository) => Promise<void>) | undefined;
   /** Answers in the words of another server. */

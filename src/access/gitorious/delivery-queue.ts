@@ -108,7 +108,12 @@ export function createDeliveryQueue(options: DeliveryQueueOptions): DeliveryQueu
     const rows = await store();
     if ((await rows.first(repository)) === undefined) return;
     const leaseMs = timeoutMs + LEASE_MARGIN_MS;
-    if (!(await rows.lease(repository, owner, leaseMs))) return later(repository, BUSY_PAUSE_MS);
+    let leasedAtMs = Date.now();
+    const lease = async (): Promise<boolean> => {
+      leasedAtMs = Date.now();
+      return rows.lease(repository, owner, leaseMs);
+    };
+    if (!(await lease())) return later(repository, BUSY_PAUSE_MS);
     try {
       while (!isClosed()) {
         const next = await rows.first(repository);
@@ -117,7 +122,8 @@ export function createDeliveryQueue(options: DeliveryQueueOptions): DeliveryQueu
         if (pauseMs > 0) return later(repository, pauseMs);
         if (!next.hasMoved && !(await settle(rows, next))) return;
         if (!next.hasMoved) continue;
-        if (!(await rows.lease(repository, owner, leaseMs))) return later(repository, BUSY_PAUSE_MS);
+        const isYoung = Date.now() - leasedAtMs < LEASE_MARGIN_MS / 2;
+        if (!isYoung && !(await lease())) return later(repository, BUSY_PAUSE_MS);
         if (!(await deliverOne(rows, next))) return;
       }
     } finally {

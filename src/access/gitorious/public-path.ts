@@ -11,7 +11,7 @@ const SEGMENT = /^[A-Za-z0-9_.~+@-]+$/;
  * @param transport over HTTP the name ends with `.git`: that is what tells it from the rest of the address
  * @throws storage/bad-name
  */
-export function parsePublicPath(text: string, transport: "http" | "ssh"): string {
+export function parsePublicPath(text: string, transport: "http" | "ssh" | "git"): string {
   const segments = text.split("/");
   const isGood =
     text.length <= LENGTH_MAX &&

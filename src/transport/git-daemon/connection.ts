@@ -122,15 +122,16 @@ async function serveRequest(
     (service === "git-upload-archive" ? options.uploadArchive : options.receivePack);
   if (!isEnabled)
     throw new GitwharfError("protocol/service-disabled", `${service} is not served over git://`);
-  const name = repositoryNameOf(request, options.interpolatedPath, {
-    address: socket.localAddress ?? "",
-    port: socket.localPort ?? 0,
-  });
-  if (!(await options.isExported(name))) {
+  const reached = { address: socket.localAddress ?? "", port: socket.localPort ?? 0 };
+  const name = repositoryNameOf(request, options.interpolatedPath, reached, (text) =>
+    host.parseName(text, "git"),
+  );
+  const requireServed = async (found: string): Promise<void> => {
+    if (await options.isExported(found)) return;
     throw new GitwharfError("storage/not-found", `repository '${name}' is not exported`);
-  }
+  };
   const streams = { input: countInput(reader.rest(), activity), output: countOutput(output, activity) };
-  const { failure } = await converse(exchange, { service, name, gitProtocol, streams });
+  const { failure } = await converse(exchange, { service, name, gitProtocol, streams, requireServed });
   return failure === undefined ? "served" : "failed";
 }
 

@@ -30,9 +30,11 @@ export function repositoryNameOf(
   request: Pick<DaemonRequest, "path" | "host" | "port">,
   interpolatedPath: string | undefined,
   reached: ReachedAddress,
+  parseName: (text: string) => string = parseRepositoryName,
 ): string {
   const { path, host, port } = request;
-  if (!path.startsWith("/"))
+  // Of `git://host/~user/…` git sends no slash.
+  if (!/^[/~]/.test(path))
     throw new GitwharfError("storage/bad-name", "the path of a repository begins with /");
   const full =
     interpolatedPath === undefined || host === undefined
@@ -52,5 +54,5 @@ export function repositoryNameOf(
               return "%";
           }
         });
-  return parseRepositoryName(full.replace(/^\/+/, "").replace(/\/+/g, "/").replace(/\/$/, ""));
+  return parseName(full.replace(/^\/+/, "").replace(/\/+/g, "/").replace(/\/$/, ""));
 }
