@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { AuditEntry } from "../src/access/audit/audit-entry.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import {
   DYNO_NAME,
@@ -309,6 +310,37 @@ describe("Openruko's front door", () => {
     const pushed = await push(await makeWork(workspace, "frozen-work"), other, ada, "frozen");
     expect(pushed.stderr).toContain(" ! Frozen today.");
     expect(openruko.asked.filter((each) => each.startsWith("POST"))).toEqual([]);
+  });
+
+  it("stands in the audit log, and takes no push that cannot", async () => {
+    await openruko.app("audited", ada);
+    const entries: AuditEntry[] = [];
+    let isBroken = false;
+    const audit = (entry: AuditEntry): void => {
+      if (isBroken) throw new Error("the disk is full");
+      entries.push(entry);
+    };
+    const other = await openruko.serve({}, { audit });
+    const work = await makeWork(workspace, "audited-work");
+    expect(await push(work, other, ada, "audited")).toMatchObject({ status: 0 });
+    await push(work, other, bob, "audited");
+    await other.heard("'/audited.git' 1");
+    await new Promise(setImmediate);
+    const pushes = entries.filter(({ event }) => event.startsWith("push"));
+    expect(pushes).toMatchObject([
+      { event: "push-begin", user: "ada", method: "openruko", repository: "audited" },
+      { user: "ada", method: "openruko", repository: "audited", outcome: "ok" },
+      { event: "push-begin", user: "bob" },
+      { user: "bob", method: "openruko", repository: "audited", outcome: "denied" },
+    ]);
+    expect(JSON.stringify(entries)).not.toMatch(/key-of-/);
+    isBroken = true;
+    openruko.builds.length = 0;
+    const refused = await push(work, other, ada, "audited");
+    expect(refused.stderr).toContain(
+      " ! The server cannot write its audit log, and takes no pushes until it can",
+    );
+    expect(openruko.builds).toEqual([]);
   });
 
   it("is closed over HTTP to who has no other way to sign in", async () => {

@@ -24,6 +24,8 @@ export interface AuditTrail {
   admit(operation: "fetch" | "push" | "archive" | "create"): Promise<void>;
   /** For one push. */
   recorderOf(caller: AuditCaller, repository: string): PushRecorder;
+  /** A push that is passed on to others, who alone know its refs. @throws access/audit-failed */
+  passedOn(caller: AuditCaller, repository: string): Promise<void>;
   /** A request that is over; what has been written of it as a push is not written again. */
   ended(activity: Activity, record: RequestRecord): void;
   /** Somebody whom no request will name: an SSH client that did not get in. */
@@ -120,6 +122,15 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
           }
         },
       };
+    },
+    async passedOn(caller, repository) {
+      try {
+        await writer.append([{ ...whoOf(caller, repository), event: "push-begin" }], { durable: true });
+        if (caller.activity !== undefined) pushes.set(caller.activity, "begun");
+      } catch (cause) {
+        onLost(cause);
+        if (onFailure === "refuse") throw new GitwharfError("access/audit-failed", UNWRITABLE, { cause });
+      }
     },
     ended(activity, record) {
       const stage = pushes.get(activity);

@@ -87,7 +87,10 @@ class AppSession {
       places.push(
         await host.gate.enter(command.app, { caller: callerKey(exchange), signal: this.#over.signal }),
       );
-      if (isPush) places.push(await this.#takeTurn(pushes));
+      if (isPush) {
+        places.push(await this.#takeTurn(pushes));
+        await host.audit?.passedOn(caller, command.app);
+      }
       return await this.#build();
     } catch (error) {
       if (this.#end === undefined) throw error;
@@ -97,12 +100,12 @@ class AppSession {
     }
   }
 
-  /** In the order in which they came. */
+  /** In the order in which they came, users taking turns. */
   async #takeTurn(pushes: RepositoryGate): Promise<() => void> {
-    const { command, tell, options } = this.#options;
+    const { exchange, command, tell, options } = this.#options;
     let isIn = false;
     const entering = pushes
-      .enter(command.app, { signal: this.#over.signal })
+      .enter(command.app, { caller: callerKey(exchange), signal: this.#over.signal })
       .catch((error: unknown) => {
         if (!isGitwharfError(error, "server/busy")) throw error;
         const waiting = `${options.pushQueueMax} other pushes to ${command.app} wait already`;

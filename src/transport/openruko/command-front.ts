@@ -62,7 +62,8 @@ export function createAppCommandFront(access: OpenrukoAccess, options: CheckedOp
     idleTimeoutMs: Number.POSITIVE_INFINITY,
     async serve(exchange, given) {
       const { activity, identity } = exchange.caller;
-      if (identity.user !== undefined) activity.note({ user: identity.user });
+      const { user, method, credentialId } = identity;
+      if (user !== undefined) activity.note({ user, method, credentialId });
       const { input, output, errors } = given.streams;
       const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
       const call = { ...given, streams };
@@ -72,7 +73,7 @@ export function createAppCommandFront(access: OpenrukoAccess, options: CheckedOp
         await call.recheck?.();
         if (command !== undefined) return await run(exchange, command, call);
         activity.failed(new GitwharfError("protocol/bad-request", "the path is invalid"));
-        const first = call.text === undefined ? greeting(identity.user) : "Invalid path.";
+        const first = call.text === undefined ? greeting(user) : "Invalid path.";
         await write(call, [first, syntax]);
         return STATUS_REFUSED;
       } catch (error) {
