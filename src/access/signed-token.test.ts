@@ -81,10 +81,16 @@ describe("a signed token", () => {
           operations: ["read", "write"],
           repositories: ["group/*"],
           refs: CLAIMS["refs"],
-          expiresAt: (NOW + 600) * 1000,
+          expiresAt: (NOW + 600 + 30) * 1000,
         },
       },
     });
+  });
+
+  it("is good for as long after its end as clocks may differ", async () => {
+    const answer = await ask(await sign({ ...CLAIMS, iat: NOW - 600, exp: NOW - 10 }));
+    expect(answer).toHaveProperty("identity.grant.expiresAt", (NOW + 20) * 1000);
+    expect(await ask(await sign({ ...CLAIMS, iat: NOW - 600, exp: NOW - 40 }))).toHaveProperty("refused");
   });
 
   it.each<[string, Record<string, unknown>]>([

@@ -65,7 +65,11 @@ export function createSignedTokenAuthenticator(
           clockTolerance: clockToleranceSeconds,
           requiredClaims: ["sub", "exp", "iat", "aud"],
         });
-        return identityOf(payload, { lifetimeSecondsMax, keyId: protectedHeader.kid ?? "key" });
+        return identityOf(payload, {
+          lifetimeSecondsMax,
+          clockToleranceSeconds,
+          keyId: protectedHeader.kid ?? "key",
+        });
       } catch (error) {
         if (!(error instanceof errors.JOSEError)) throw error;
         return { refused: `a signed token: ${error.message}` };
@@ -76,7 +80,11 @@ export function createSignedTokenAuthenticator(
 
 function identityOf(
   payload: JWTPayload,
-  about: { readonly lifetimeSecondsMax: number; readonly keyId: string },
+  about: {
+    readonly lifetimeSecondsMax: number;
+    readonly clockToleranceSeconds: number;
+    readonly keyId: string;
+  },
 ): AuthenticationAnswer {
   const { sub, exp = 0, iat = 0, jti, repositories, operations, refs } = payload;
   if (sub === undefined || !isUserName(sub)) return { refused: "a signed token whose sub is no user's name" };
@@ -86,7 +94,9 @@ function identityOf(
     return { refused: "a signed token that does not say for which repositories and operations it is" };
   try {
     const claims = { repositories, operations, ...(refs === undefined ? {} : { refs }) };
-    const grant = { ...checkGrant(claims, "a signed token"), expiresAt: exp * 1000 };
+    // What the signature is checked with: whose clock is a little behind may still use it.
+    const expiresAt = (exp + about.clockToleranceSeconds) * 1000;
+    const grant = { ...checkGrant(claims, "a signed token"), expiresAt };
     const credentialId = `${about.keyId}:${jti ?? iat}`.replaceAll(/[^\w.:@+-]/g, "?").slice(0, 200);
     return { identity: { user: sub, method: "signed-token", credentialId, grant } };
   } catch (error) {
