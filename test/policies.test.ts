@@ -319,12 +319,14 @@ describe("policies", () => {
     await serve([{ effect: "require", require: { signedCommits: true } }, OWNER], {
       verifyCommit: ({ signature, committerEmail }) => {
         asked.push(committerEmail);
-        return signature.includes("GOOD");
+        // What no boolean is, is no word for it.
+        return signature.includes("GOOD") || (signature.includes("ODD") && ({ good: true } as never));
       },
     });
     const text = await app.run("cat-file", "commit", "HEAD");
     for (const [word, status] of [
       ["BAD", 1],
+      ["ODD", 1],
       ["GOOD", 0],
     ] as const) {
       const signature = `gpgsig -----BEGIN PGP SIGNATURE-----\n ${word}\n -----END PGP SIGNATURE-----\n`;
@@ -333,7 +335,7 @@ describe("policies", () => {
       const pushed = await push("owner", `${made.stdout.trim()}:refs/heads/main`);
       expect([word, pushed.status === 0 ? 0 : 1]).toEqual([word, status]);
     }
-    expect(asked).toEqual(["ada@example.org", "ada@example.org"]);
+    expect(asked).toEqual(Array(3).fill("ada@example.org"));
   });
 
   it("hold sizes: of a push and of a file", async () => {

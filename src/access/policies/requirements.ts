@@ -74,8 +74,9 @@ async function checkSignatures(
       if ((await isUserKey?.(signer)) !== true)
         return `commit ${oid} is signed with ${signer.fingerprint}, which is no user's key`;
     }
-    const good = await verifyCommit?.({ oid, data, ...signed });
-    if (good === false) return `the signature of commit ${oid} is not good`;
+    // Configurations are JavaScript: what is not `true` says nothing good.
+    if (verifyCommit !== undefined && (await verifyCommit({ oid, data, ...signed })) !== true)
+      return `the signature of commit ${oid} is not good`;
   }
   return undefined;
 }
