@@ -105,6 +105,24 @@ describe("a bad value of what only pushes ask for", () => {
     }));
 });
 
+it.each([
+  ["extensions.somethingNew", "true", "extensions.somethingnew is not known"],
+  ["extensions.refStorage", "sqlite", "extensions.refStorage 'sqlite' is not known"],
+])("a format that is not known is named: %s = %s", async (key, value, why) => {
+  const config = (...args: readonly string[]) =>
+    workspace.run("config", "--file", `${served.directory}/config`, ...args);
+  await config("core.repositoryFormatVersion", "1");
+  await config(key, value);
+  try {
+    const { stderr } = await app.try("ls-remote", url);
+    expect(stderr).toContain(`remote: the repository's configuration is wrong: ${why}; ask its operator`);
+    expect(stderr).not.toContain(workspace.directory);
+  } finally {
+    await config("--unset", key);
+    await config("core.repositoryFormatVersion", "0");
+  }
+});
+
 it("a severity of a message that does not exist is skipped, whatever it is", () =>
   withSetting("receive.fsck.noSuchThing", "loud", async () => {
     const pushed = await app.try("push", url, "main:skipped");

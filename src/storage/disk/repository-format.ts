@@ -38,9 +38,11 @@ const VERSION_1 = new Set([
 export function parseRepositoryFormat(config: GitConfig, path: string): RepositoryFormat {
   const version = config.integer("core.repositoryformatversion") ?? 0;
   const refuse = (why: string): GitwharfError =>
-    new GitwharfError("storage/unsupported", `the repository ${path} cannot be served: ${why}`);
+    new GitwharfError("storage/unsupported", `the repository ${path} cannot be served: ${why}`, {
+      details: { setting: why },
+    });
   if (version < 0 || version > 1) {
-    throw refuse(`its core.repositoryFormatVersion is ${version}, and versions 0 and 1 are known`);
+    throw refuse(`core.repositoryFormatVersion is ${version}, and versions 0 and 1 are known`);
   }
   for (const { section, subsection, key } of config.entries) {
     if (section !== "extensions" || subsection !== undefined || ANY_VERSION.has(key)) continue;
