@@ -247,6 +247,7 @@ describe("the audit log of a server", () => {
     expect((await push(ssh("a.git"), "main")).status).toBe(128);
     expect(await line("sign-in")).toMatchObject({
       transport: "ssh",
+      credentialId: expect.stringMatching(/^SHA256:/) as string,
       outcome: "unauthenticated",
       address: "127.0.0.1",
     });

@@ -1,4 +1,5 @@
 /** What of a request's target may be logged: no query, no user information, no control characters, not without end. */
+import { withoutUserInformation } from "../base/user-information.js";
 import { formatControlText } from "./http/plain-text.js";
 
 const SHOWN_MAX = 300;
@@ -7,6 +8,5 @@ const SHOWN_MAX = 300;
 export function shownTarget(url: string | undefined): string {
   const [path = ""] = (url ?? "").split(/[?#]/, 1);
   const relative = path.replace(/^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/]*/, "");
-  // A name in front of an @ may be followed by a password wherever it stands.
-  return formatControlText(relative.replace(/[^/@]*:[^/@]*@/g, "").slice(0, SHOWN_MAX));
+  return formatControlText(withoutUserInformation(relative).slice(0, SHOWN_MAX));
 }

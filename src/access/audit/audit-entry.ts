@@ -2,6 +2,8 @@
  * What is written into the audit log: who, what, from where, outcome. An entry becomes one line, a push of many refs
  * several. No field holds a secret, drives a terminal or goes on without end. Fields: docs/audit-log.md.
  */
+import { withoutUserInformation } from "../../base/user-information.js";
+
 export const AUDIT_EVENTS = [
   "server-start",
   "server-stop",
@@ -100,10 +102,10 @@ export function formatEntry(entry: AuditEntry): readonly string[] {
     credentialId: cleaned(entry.credentialId),
     transport: entry.transport,
     address: cleaned(entry.address),
-    repository: cleaned(withoutUserInformation(entry.repository)),
+    repository: cleanedQuote(entry.repository),
     outcome: cleaned(entry.outcome),
     code: entry.code,
-    reason: cleaned(withoutUserInformation(entry.reason)),
+    reason: cleanedQuote(entry.reason),
     ...(details === undefined ? {} : { details: cleanedDetails(details) }),
   };
   if (refs === undefined) return [inner(fields)];
@@ -122,13 +124,8 @@ function cleaned(text: string | undefined): string | undefined {
   return text === undefined ? undefined : cleanText(text);
 }
 
-/** A name in front of an @ may be followed by a password, wherever somebody quotes it. */
-function withoutUserInformation(text: string | undefined): string | undefined {
-  if (text === undefined || !text.includes("@")) return text;
-  return text.replaceAll(/[^\s'"/]+/g, (word) => {
-    const at = word.lastIndexOf("@");
-    return word.slice(0, Math.max(0, at)).includes(":") ? word.slice(at + 1) : word;
-  });
+function cleanedQuote(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : cleanText(withoutUserInformation(text));
 }
 
 function cleanedDetails(details: NonNullable<AuditEntry["details"]>): object {
@@ -148,7 +145,7 @@ function formatRef({ name, old, new: to, kind, pushedAs, outcome, reason }: Audi
     kind,
     pushedAs: pushedAs === undefined ? undefined : cleanText(pushedAs, REF_NAME_CHARACTERS_MAX),
     outcome,
-    reason: cleaned(withoutUserInformation(reason)),
+    reason: cleanedQuote(reason),
   });
 }
 

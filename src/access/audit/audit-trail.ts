@@ -32,6 +32,8 @@ export interface AuditTrail {
   refusedSignIn(about: {
     readonly transport: "http" | "ssh";
     readonly address: string | undefined;
+    /** A key that was shown. */
+    readonly credentialId: string | undefined;
     readonly error: unknown;
   }): void;
   started(details: NonNullable<AuditEntry["details"]>): Promise<void>;
@@ -153,8 +155,8 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       if (outcome === "ok") write(entry);
       else writeRefusal(entry);
     },
-    refusedSignIn({ transport, address, error }) {
-      writeRefusal({ event: "sign-in", transport, address, outcome: "unauthenticated", ...whyOf(error) });
+    refusedSignIn({ error, ...about }) {
+      writeRefusal({ event: "sign-in", ...about, outcome: "unauthenticated", ...whyOf(error) });
     },
     async started(details) {
       await writer.append([{ event: "server-start", outcome: "ok", details }], { durable: true });

@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import type { Socket } from "node:net";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { withoutUserInformation } from "../../base/user-information.js";
 import { encodePktLine, type Packet, PktLineReader } from "../../protocol/wire/pkt-line.js";
 import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
@@ -136,7 +137,9 @@ async function serveRequest(
 }
 
 function shownRequest(request: DaemonRequest | undefined): string {
-  return request === undefined ? "" : ` ${request.service} ${formatControlText(request.path.slice(0, 300))}`;
+  return request === undefined
+    ? ""
+    : ` ${request.service} ${formatControlText(withoutUserInformation(request.path).slice(0, 300))}`;
 }
 
 /** Refusals that would tell what exists are all told alike. @returns how it ended, for the log */
@@ -177,7 +180,7 @@ async function tell(
   } catch {
     // It has gone.
   }
-  return `refused: ${formatControlText(text)}`;
+  return `refused: ${formatControlText(withoutUserInformation(text))}`;
 }
 
 async function finish(socket: Socket, output: WritableSink): Promise<void> {

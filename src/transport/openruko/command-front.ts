@@ -38,6 +38,7 @@ export function createAppCommandFront(access: OpenrukoAccess, options: CheckedOp
     const { host, caller } = exchange;
     const service = command.action === "git-receive-pack" ? "receive-pack" : "upload-pack";
     caller.activity.note({ service, repository: command.app });
+    if (service === "receive-pack") await host.audit?.admit("push");
     if (access.isUndecided(caller.identity))
       throw new GitwharfError("server/build-unavailable", "the API server could not tell who this is");
     const tell = (...lines: readonly string[]): void => void write(call, lines);

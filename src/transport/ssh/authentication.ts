@@ -91,7 +91,7 @@ function logRefusal({ host, address }: SshAuthenticationOptions, context: AuthCo
   const key = context.method === "publickey" ? fingerprintOf(context.key.data) : undefined;
   const fields = { address, login, key };
   if (isGitwharfError(error, "access/unauthenticated", "access/malformed-key")) {
-    host.audit?.refusedSignIn({ transport: "ssh", address, error });
+    host.audit?.refusedSignIn({ transport: "ssh", address, credentialId: key, error });
     const message = `an SSH sign-in was refused: ${error.message}`;
     host.log({ level: "info", message, fields });
   } else host.log({ level: "error", message: "an SSH sign-in failed on this side", error, fields });

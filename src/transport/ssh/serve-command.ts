@@ -9,6 +9,7 @@
  */
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { withoutUserInformation } from "../../base/user-information.js";
 import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
@@ -71,7 +72,7 @@ export async function serveCommand(exchange: ServiceExchange, call: CommandCall)
 
 /** For the log. */
 export function shownCommand(text: string | undefined): string {
-  return formatControlText((text ?? "shell").slice(0, 300));
+  return formatControlText(withoutUserInformation(text ?? "shell").slice(0, 300));
 }
 
 async function serve(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<number> {
