@@ -1,6 +1,7 @@
 /** Calls the application's handlers and the policy, in git's order. A handler that throws refuses. */
 import { GitwharfError } from "../../base/errors.js";
 import { inStep } from "../../base/activity.js";
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { ChangedRef, ProcReceiveResult, PushCommand, PushHandlers, Verdict } from "../../engine/push.js";
 import type { PushView } from "../../engine/pushed/create-push.js";
 import { withRequestId } from "../service.js";
@@ -31,7 +32,9 @@ export async function runHandlers(state: PushState): Promise<void> {
     return;
   }
   await findAliasedUpdates(state);
+  const budget = new WorkBudget({ signal: context.signal });
   for (const result of standing(state)) {
+    if (budget.spend(1)) await budget.pause();
     if (result.refusal !== undefined || isForProcReceive(state, result) || result.follows !== undefined)
       continue;
     await judge(state, result);
@@ -134,6 +137,7 @@ async function askProcReceive(
 /** The work trees that show a pushed branch, after everything that may refuse but the refs themselves. */
 export async function updateWorkTrees(state: PushState): Promise<void> {
   const { context, atomic } = state;
+  if (context.settings.receive.denyCurrentBranch !== "updateInstead") return;
   for (const result of standing(state)) {
     if (isSubstituted(result)) continue;
     result.refusal = await ask(state, {

@@ -73,7 +73,6 @@ export async function updateWorkTree(
   push: Push,
   update: PushedRef,
 ): Promise<Verdict> {
-  if (context.settings.receive.denyCurrentBranch !== "updateInstead") return undefined;
   const used = (await context.repository.checkedOutBranches()).get(update.name);
   if (used === undefined || used.bare) return undefined;
   return inStep(context.activity, "push-to-checkout", async () => {

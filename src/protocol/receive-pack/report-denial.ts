@@ -50,7 +50,7 @@ export async function reportDenial(
     if (!isTold) throw error;
     const limitBytes = context.limits.packSizeBytesMax;
     if (!isGit && !(await drain(reader, limitBytes))) throw error;
-    const report = formatReport(refused, undefined, version);
+    const report = await formatReport(refused, undefined, version);
     if (!capabilities.has("side-band-64k")) await streams.output.write(report);
     else {
       const bands = createSideBandWriter(streams.output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX });

@@ -5,6 +5,7 @@
  *     ok <ref> | ng <ref> <why>
  *     option refname|old-oid|new-oid|forced-update …       report-status-v2, behind an `ok`
  */
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { ProcReceiveResult, PushCommand, PushOutcome } from "../../engine/push.js";
 import { encodePktLine, FLUSH, PKT_LINE_BYTES_MAX } from "../wire/pkt-line.js";
 import { sanitizeText } from "../wire/sanitize.js";
@@ -21,14 +22,16 @@ export interface CommandResult extends PushOutcome {
   follows?: CommandResult;
 }
 
-/** @param unpackFailure undefined: the pack (if there was one) was taken */
-export function formatReport(
+/** With pauses: of many refs the report is long. @param unpackFailure undefined: the pack (if there was one) was taken */
+export async function formatReport(
   results: readonly CommandResult[],
   unpackFailure: string | undefined,
   version: 1 | 2,
-): Buffer {
+): Promise<Buffer> {
+  const budget = new WorkBudget();
   const lines = [line(`unpack ${unpackFailure ?? "ok"}`)];
   for (const { command, refusal, substitutes } of results) {
+    if (budget.spend(1)) await budget.pause();
     if (refusal !== undefined) {
       lines.push(line(`ng ${command.name} ${refusal}`));
       continue;

@@ -9,8 +9,9 @@ import { inStep } from "../../base/activity.js";
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
-import type { PushCertificate } from "../../engine/push.js";
+import type { PushCertificate, PushCommand } from "../../engine/push.js";
 import { createPush, type PushView } from "../../engine/pushed/create-push.js";
 import type { PushBase } from "../../engine/pushed/pushed-base.js";
 import { describeOddSeverities } from "../../object/fsck/fsck-message.js";
@@ -123,9 +124,7 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
   const printer = createPushPrinter(bands, request.capabilities);
   let quarantine: Quarantine | undefined;
   try {
-    const results = request.commands.map(
-      (command): CommandResult => ({ command, refusal: checkCommandName(context, command), substitutes: [] }),
-    );
+    const results = await checkNames(context, request.commands);
     const needsPack = request.commands.some((command) => !isNullObjectId(command.newOid));
     if (needsPack || request.certificate !== undefined)
       quarantine = await context.repository.openQuarantine();
@@ -164,6 +163,19 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
     snapshot.release();
     await quarantine?.discard();
   }
+}
+
+async function checkNames(
+  context: ReceivePackContext,
+  commands: readonly PushCommand[],
+): Promise<readonly CommandResult[]> {
+  const results: CommandResult[] = [];
+  const budget = new WorkBudget({ signal: context.signal });
+  for (const command of commands) {
+    if (budget.spend(1)) await budget.pause();
+    results.push({ command, refusal: checkCommandName(context, command), substitutes: [] });
+  }
+  return results;
 }
 
 /** A push that makes no ref makes no repository either. */
@@ -293,7 +305,7 @@ async function sendReport(
       ? 1
       : undefined;
   if (version === undefined) return;
-  const report = formatReport(
+  const report = await formatReport(
     state.results,
     failure === undefined ? undefined : describeForPeer(failure, state.context.activity),
     version,

@@ -1,6 +1,7 @@
 /** Refs in memory: an equal of the stores on disk, for tests and for what need not last. */
 import { randomBytes } from "node:crypto";
 import { throwIfAborted } from "../../base/errors.js";
+import { othersTurn } from "../../base/others-turn.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { nullObjectId } from "../../object/object-id.js";
 import type {
@@ -29,6 +30,9 @@ export interface MemoryRefStoreOptions {
 export function createMemoryRefStore(options: MemoryRefStoreOptions): RefStore {
   return new MemoryRefStore(options);
 }
+
+/** More take a while: between the steps others have their turn. */
+const UPDATES_AT_ONCE = 1000;
 
 class MemoryRefStore implements RefStore {
   readonly #options: MemoryRefStoreOptions;
@@ -67,9 +71,12 @@ class MemoryRefStore implements RefStore {
 
   async #run(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
     throwIfAborted(transaction.signal);
+    const isLong = transaction.updates.length > UPDATES_AT_ONCE;
     const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(this.#state, name));
     for (const part of splitTransaction(transaction, planned)) {
+      if (isLong) await othersTurn();
       checkUpdates(part, refusals, this.#state);
+      if (isLong) await othersTurn();
       settleAtomic(transaction, refusals);
       await decide(transaction, part, refusals, (accepted) => this.#apply(transaction, accepted));
     }

@@ -15,6 +15,7 @@
 import * as fs from "node:fs";
 import { dirname, relative } from "node:path";
 import { throwIfAborted } from "../../../base/errors.js";
+import { othersTurn } from "../../../base/others-turn.js";
 import type { RefTransaction } from "../../contracts/ref-store.js";
 import { isDeletion, type PlannedUpdate } from "../../refs/planned-update.js";
 import { prefixRange } from "../../refs/ref-order.js";
@@ -232,11 +233,6 @@ export class FilesTransaction {
       to: to ?? undefined,
     });
   }
-}
-
-/** Tens of thousands of refs take a while: between the steps others have their turn. */
-function othersTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function packedNames({ packed }: FilesRefs): {
