@@ -19,7 +19,7 @@ function readAll(chunks: readonly (string | Buffer)[]): {
   const read = { output: "", errors: "" };
   for (const chunk of chunks) {
     const { to, bytes } = reader.read(Buffer.from(chunk));
-    read[to] += bytes.toString("latin1");
+    read[to] += bytes.toString(to === "errors" ? "utf8" : "latin1");
   }
   return { ...read, hasSpoken: reader.hasSpoken };
 }
@@ -61,6 +61,20 @@ describe("what a dyno sends", () => {
       hasSpoken: false,
     });
     expect(readAll(["E: \n ! Problem", " provisioning"])).toMatchObject({ output: "", hasSpoken: false });
+  });
+
+  it("drives no terminal, and keeps letters whole that are cut", () => {
+    const letter = Buffer.from("ä");
+    const cut = [
+      Buffer.concat([Buffer.from("E:"), letter.subarray(0, 1)]),
+      Buffer.concat([Buffer.from("E:"), letter.subarray(1)]),
+    ];
+    expect(readAll(["E:\x1b]0;title\x07\ta\r\n\u009bb", ...cut])).toMatchObject({
+      errors: "?]0;title?\ta\r\n?bä",
+    });
+    expect(readAll(["\x1b[2Jno git"])).toMatchObject({ errors: "?[2Jno git", output: "" });
+    // What git sends is git's business.
+    expect(readAll([lineText("\x1b[2J")])).toMatchObject({ output: lineText("\x1b[2J") });
   });
 
   it.each(["0003", "fff1", "00g0"])("takes %s for no length", (text) => {

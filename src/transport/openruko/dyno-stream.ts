@@ -11,7 +11,11 @@
  *   0       4     length of the line with these, hexadecimal; 0 to 2 stand alone
  *   4       n-4   payload
  */
+import { StringDecoder } from "node:string_decoder";
+import { sanitizeText } from "../../protocol/wire/sanitize.js";
+
 export interface DynoBytes {
+  /** What is for "errors" drives no terminal. */
   readonly to: "output" | "errors";
   readonly bytes: Buffer;
 }
@@ -35,6 +39,11 @@ export function createDynoReader(): DynoReader {
   /** Bytes of the running line that are still to come. */
   let left = 0;
   let hasSpoken = false;
+  const decoder = new StringDecoder("utf8");
+  const forPerson = (bytes: Buffer): DynoBytes => ({
+    to: "errors",
+    bytes: Buffer.from(sanitizeText(decoder.write(bytes))),
+  });
 
   /** @returns false when these bytes are no lines */
   const follow = (chunk: Buffer): boolean => {
@@ -65,13 +74,13 @@ export function createDynoReader(): DynoReader {
       return hasSpoken;
     },
     read(chunk) {
-      if (mode === "text") return { to: "errors", bytes: chunk };
+      if (mode === "text") return forPerson(chunk);
       if (mode === "pack") return { to: "output", bytes: chunk };
       if (left === 0 && headBytes === 0 && chunk[0] === 0x45 && chunk[1] === 0x3a)
-        return { to: "errors", bytes: chunk.subarray(2) };
+        return forPerson(chunk.subarray(2));
       if (!follow(chunk)) mode = hasSpoken ? "pack" : "text";
       // (The compiler does not see that `follow` has changed it.)
-      return { to: (mode as string) === "text" ? "errors" : "output", bytes: chunk };
+      return (mode as string) === "text" ? forPerson(chunk) : { to: "output", bytes: chunk };
     },
   };
 }
