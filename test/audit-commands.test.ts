@@ -64,7 +64,7 @@ function lines(of = file): readonly Record<string, unknown>[] {
 const verify = (...args: readonly string[]): Promise<GitResult> =>
   gitwharf(["audit", "verify", "-d", repositories, ...args]);
 
-describe("commands that change something", () => {
+describe("commands that change something", { timeout: 240_000 }, () => {
   it("are written into the log that the server has named, by whom, and whether it was done", async () => {
     serving = await startServe(repositories, "--audit-log", file);
     const key = makeSshKey(workspace.directory, "ada");
@@ -78,8 +78,8 @@ describe("commands that change something", () => {
     await run(["user", "add", "ada"], 1);
     await run(["user", "password", "ada"], 0, "hush-again");
     await run(["key", "add", "ada", `${key.path}.pub`, "--read-only"]);
-    const token = await run(["token", "add", "ada", "--expires", "1d"]);
-    const [{ id } = { id: "" }] = JSON.parse(await run(["token", "list", "--json"])) as { id: string }[];
+    const tokenText = await run(["token", "add", "ada", "--expires", "1d", "--json"]);
+    const { id, token } = JSON.parse(tokenText) as { readonly id: string; readonly token: string };
     await run(["token", "remove", id]);
     await run(["public", "add", "team/app"]);
     await run(["public", "remove", "team/app"]);
@@ -196,6 +196,50 @@ describe("gitwharf serve --audit-log", () => {
     await expect(startServe(repositories, "--audit-log", file)).rejects.toThrow(
       /ended with 1.*cannot be written/s,
     );
+  });
+});
+
+describe("commands that serve over standard input and output", () => {
+  const git = (...args: readonly string[]): Promise<GitResult> => workspace.in("app").try(...args);
+
+  it("write into the log that they are told of, as who started them", async () => {
+    const repository = join(repositories, "app.git");
+    await workspace.run("init", "-q", "--bare", repository);
+    const program = (service: string): string => `${process.execPath} ${CLI} ${service} --audit-log ${file}`;
+    expect(
+      await git("push", "-q", `--receive-pack=${program("receive-pack")}`, repository, "main"),
+    ).toMatchObject({
+      status: 0,
+    });
+    const clone = ["clone", "-q", "-u", program("upload-pack"), `file://${repository}`, "copy"];
+    expect((await workspace.try(...clone)).status).toBe(0);
+    const common = { transport: "stdio", user: userInfo().username, method: "os", repository };
+    expect(lines()).toMatchObject([
+      { ...common, event: "push-begin" },
+      { ...common, event: "push", outcome: "ok", refs: [{ name: "refs/heads/main", outcome: "accepted" }] },
+      { ...common, event: "fetch", outcome: "ok" },
+    ]);
+    renameSync(file, `${file}.1`);
+    mkdirSync(file);
+    const refused = await git("push", `--receive-pack=${program("receive-pack")}`, repository, "main:two");
+    expect(refused.stderr).toContain("the server cannot write its audit log");
+    expect(refused.status).toBe(128);
+  });
+
+  it("write as the user whom sshd has signed in, into the log of the directory", async () => {
+    serving = await startServe(repositories, "--audit-log", file);
+    await git("push", "-q", `${serving.url}/app.git`, "main");
+    const env = { SSH_ORIGINAL_COMMAND: "git-upload-pack 'app.git'", SSH_CLIENT: "192.0.2.7 5 22" };
+    await gitwharf(["ssh-command", "ada", "-d", repositories], "0000", env);
+    expect(lines().findLast(({ event }) => event === "fetch")).toMatchObject({
+      user: "ada",
+      method: "ssh-command",
+      transport: "ssh",
+      address: "192.0.2.7",
+      repository: "app",
+      outcome: "ok",
+    });
+    expect(await verify()).toMatchObject({ status: 0 });
   });
 });
 

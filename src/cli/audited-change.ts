@@ -61,7 +61,7 @@ export async function auditedChange<Result>(flags: AuditFlags, change: Change<Re
 
 async function write(writer: AuditWriter, entry: AuditEntry): Promise<void> {
   try {
-    await writer.append([{ ...who(), ...entry }], { durable: true });
+    await writer.append([{ ...operatingSystemUser(), transport: "cli", ...entry }], { durable: true });
   } catch (error) {
     fail(
       `${error instanceof Error ? error.message : String(error)}. What this command has done stands, unrecorded`,
@@ -69,13 +69,18 @@ async function write(writer: AuditWriter, entry: AuditEntry): Promise<void> {
   }
 }
 
-function who(): Pick<AuditEntry, "user" | "method" | "credentialId" | "transport" | "address"> {
+/** Who started this process. */
+export function operatingSystemUser(): {
+  readonly user: string;
+  readonly method: string;
+  readonly credentialId: string;
+  readonly address: string | undefined;
+} {
   const uid = process.getuid?.();
   return {
     user: process.env["SUDO_USER"] ?? nameOf(uid),
     method: process.env["SUDO_USER"] === undefined ? "os" : "sudo",
-    credentialId: uid === undefined ? undefined : `uid:${uid}`,
-    transport: "cli",
+    credentialId: `uid:${uid ?? "?"}`,
     address: process.env["SSH_CLIENT"]?.split(" ")[0],
   };
 }

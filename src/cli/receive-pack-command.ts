@@ -1,6 +1,6 @@
 /** `gitwharf receive-pack PATH`: takes one push over standard input and output, like git-receive-pack. */
 import { Command } from "commander";
-import { panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
+import { auditLogOption, panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
 
 export function receivePackCommand(): Command {
   return new Command("receive-pack")
@@ -10,6 +10,7 @@ export function receivePackCommand(): Command {
     .option("--http-backend-info-refs", "only the advertisement")
     .option("--advertise-refs", "the same under its older name")
     .addOption(panicFileOption())
+    .addOption(auditLogOption())
     .option("--repository-hooks", "run the hooks that stand inside the repository")
     .option("--no-collision-detection", "do not look for SHA-1 collision attacks in the objects (faster)")
     .action((path: string, flags: Flags) =>
@@ -18,6 +19,7 @@ export function receivePackCommand(): Command {
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
         panicFile: flags.panicFile,
+        auditLog: flags.auditLog,
         repositoryHooks: flags.repositoryHooks === true,
         collisionDetection: flags.collisionDetection,
       }),
@@ -29,6 +31,7 @@ interface Flags {
   readonly httpBackendInfoRefs?: boolean;
   readonly advertiseRefs?: boolean;
   readonly panicFile?: string;
+  readonly auditLog?: string;
   readonly repositoryHooks?: boolean;
   readonly collisionDetection: boolean;
 }

@@ -440,7 +440,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     requirePreReceive: true,
     resolveRepository: true,
     handlers: true,
-  handlerTimeoutMs: true,
+    handlerTimeoutMs: true,
     repositoryHooks: true,
     verifyPushCertificate: true,
     collisionDetection: true,

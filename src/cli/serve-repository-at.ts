@@ -15,6 +15,7 @@ import { serveReceivePack } from "../protocol/receive-pack/serve-receive-pack.js
 import { serveUploadArchive } from "../protocol/upload-archive/serve-upload-archive.js";
 import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
 import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
+import { createStdioAudit } from "./stdio-audit.js";
 import { AGENT } from "../server/version.js";
 import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
 import { converseReceivePack, converseUploadPack } from "../transport/conversation.js";
@@ -30,6 +31,14 @@ export interface ServeRepositoryOptions {
   readonly collisionDetection?: boolean;
   /** @default there is no panic switch: a repository does not know those beside it */
   readonly panicFile?: string | undefined;
+  /** @default nothing is written down */
+  readonly auditLog?: string | undefined;
+}
+
+export function auditLogOption(): Option {
+  return new Option("--audit-log <file>", "append who did what to this audit log  [default: none]").env(
+    "GITWHARF_AUDIT_LOG",
+  );
 }
 
 export function panicFileOption(): Option {
@@ -44,6 +53,10 @@ const OPERATIONS = { "upload-pack": "fetch", "receive-pack": "push", "upload-arc
 export async function serveRepositoryAt(path: string, options: ServeRepositoryOptions): Promise<void> {
   const panic = createPanicSwitch(options.panicFile === undefined ? undefined : resolve(options.panicFile));
   await panic.admit(OPERATIONS[options.service]);
+  const { auditLog } = options;
+  const audit =
+    auditLog === undefined || options.advertiseOnly ? undefined : createStdioAudit(auditLog, path);
+  if (options.service === "receive-pack") await audit?.admitPush();
   const repository = await openDiskRepositoryAt(path);
   const signal = createStdioSignal();
   const output = createStdoutSink(signal);
@@ -59,12 +72,17 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   };
   const streams = { input: process.stdin, output, statelessRpc: options.statelessRpc };
   try {
-    if (options.service === "upload-archive") await serveUploadArchive(common, streams);
-    else if (options.service === "upload-pack") {
+    if (options.service === "upload-archive") {
+      const { failure } = await serveUploadArchive(common, streams);
+      await audit?.ended("archive", failure);
+    } else if (options.service === "upload-pack") {
       const context = { ...common, version };
       if (options.advertiseOnly) await output.write(...(await advertiseUploadPack(context)));
-      else if (options.statelessRpc) await serveUploadPack(context, streams);
-      else await converseUploadPack(context, streams);
+      else {
+        const serve = options.statelessRpc ? serveUploadPack : converseUploadPack;
+        const { failure } = await serve(context, streams);
+        await audit?.ended("fetch", failure);
+      }
     } else {
       const context = {
         ...common,
@@ -77,6 +95,7 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
           ...(options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : []),
           panic.handler,
         ],
+        recorder: audit?.recorder,
         verifyPushCertificate: undefined,
         collisionDetection: options.collisionDetection ?? true,
         onHandlerError: (handler: string, error: unknown) =>
@@ -91,6 +110,7 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
     await flushStdout();
   } finally {
     await repository.close();
+    await audit?.close();
     await closeWorkerPool();
     process.stdin.destroy();
     if (!process.stdin.destroyed) await once(process.stdin, "close");

@@ -1,18 +1,20 @@
 /** `gitwharf upload-archive PATH`: answers `git archive --remote` over standard input and output. */
 import { Command } from "commander";
-import { panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
+import { auditLogOption, panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
 
 export function uploadArchiveCommand(): Command {
   return new Command("upload-archive")
     .description("Answer `git archive --remote` from one repository over standard input and output.")
     .argument("<path>", "a bare repository, or a work tree with its .git")
     .addOption(panicFileOption())
-    .action((path: string, { panicFile }: { readonly panicFile?: string }) =>
+    .addOption(auditLogOption())
+    .action((path: string, flags: { readonly panicFile?: string; readonly auditLog?: string }) =>
       serveRepositoryAt(path, {
         service: "upload-archive",
         statelessRpc: false,
         advertiseOnly: false,
-        panicFile,
+        panicFile: flags.panicFile,
+        auditLog: flags.auditLog,
       }),
     );
 }

@@ -1,6 +1,6 @@
 /** `gitwharf upload-pack PATH`: serves one fetch over standard input and output, like git-upload-pack. */
 import { Command } from "commander";
-import { panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
+import { auditLogOption, panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
 
 export function uploadPackCommand(): Command {
   return new Command("upload-pack")
@@ -12,12 +12,14 @@ export function uploadPackCommand(): Command {
     .option("--http-backend-info-refs", "only the advertisement")
     .option("--advertise-refs", "the same under its older name")
     .addOption(panicFileOption())
+    .addOption(auditLogOption())
     .action((path: string, flags: Flags) =>
       serveRepositoryAt(path, {
         service: "upload-pack",
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
         panicFile: flags.panicFile,
+        auditLog: flags.auditLog,
       }),
     );
 }
@@ -27,4 +29,5 @@ interface Flags {
   readonly httpBackendInfoRefs?: boolean;
   readonly advertiseRefs?: boolean;
   readonly panicFile?: string;
+  readonly auditLog?: string;
 }

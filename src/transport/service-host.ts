@@ -80,7 +80,9 @@ export interface ServiceHost {
   readonly rates: RateLimits;
   readonly panic: Pick<PanicSwitch, "admit">;
   /** undefined: there is no audit log. */
-  readonly audit: Pick<AuditTrail, "admit" | "recorderOf" | "passedOn" | "ended" | "refusedSignIn"> | undefined;
+  readonly audit:
+    | Pick<AuditTrail, "admit" | "recorderOf" | "passedOn" | "ended" | "refusedSignIn">
+    | undefined;
   readonly gate: RepositoryGate;
   /** Does this repository take one push at a time? */
   readonly isSerial: (name: string) => boolean;

@@ -56,7 +56,7 @@ export interface AuditEntry {
   readonly method?: string | undefined;
   /** A key's fingerprint, a token's id. */
   readonly credentialId?: string | undefined;
-  readonly transport?: "http" | "ssh" | "git" | "cli" | undefined;
+  readonly transport?: "http" | "ssh" | "git" | "stdio" | "cli" | undefined;
   readonly address?: string | undefined;
   readonly repository?: string | undefined;
   readonly outcome?: string | undefined;

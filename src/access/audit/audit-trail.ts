@@ -15,7 +15,7 @@ import { createRefusalMeter } from "./refusal-meter.js";
 export interface AuditCaller {
   readonly identity: Identity;
   readonly address: string | undefined;
-  readonly transport: "http" | "ssh" | "git";
+  readonly transport: "http" | "ssh" | "git" | "stdio";
   readonly activity?: Activity | undefined;
 }
 
@@ -162,7 +162,8 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       await writer.append([{ event: "server-start", outcome: "ok", details }], { durable: true });
       hasStarted = true;
     },
-    ready: () => writer.ready(),
+    // Who goes on without it can serve.
+    ready: async () => (onFailure === "refuse" ? writer.ready() : undefined),
     async close() {
       const omitted = meter.rest();
       if (omitted > 0) write(omittedEntry(omitted));
