@@ -6,6 +6,7 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RemoteOptions } from "../src/access/remote/remote-options.js";
+import type { GitServerOptions } from "../src/server/git-server-options.js";
 import { basicOf, type Doors, openDoors } from "./support/doors.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { openRequest } from "./support/open-request.js";
@@ -35,13 +36,17 @@ afterEach(async () => {
   removeDirectory(workspace);
 });
 
-const serve = async (remote: Partial<RemoteOptions> = {}): Promise<void> => {
+const serve = async (
+  remote: Partial<RemoteOptions> = {},
+  options: Partial<GitServerOptions> = {},
+): Promise<void> => {
   doors = await openDoors(workspace, {
     authenticate: undefined as never,
     policies: undefined as never,
     anonymousRead: [],
     autoCreate: "read",
     remote: { url: application.url, secret: SECRET, retries: 0, ...remote },
+    ...options,
   });
 };
 
@@ -108,6 +113,45 @@ describe("while a crowd asks, an application that is slow", () => {
     await Promise.all(all);
     expect(statuses.filter((status) => status === 200)).toHaveLength(12);
     expect(await ask("ada")).toBe(200);
+  });
+
+  it("answers who asks from elsewhere in his turn, and not behind the crowd", async () => {
+    await serve({ concurrencyMax: 1, queueMax: 20, timeoutMs: 30_000 }, { trustedProxies: ["loopback"] });
+    const order: unknown[] = [];
+    const held: (() => void)[] = [];
+    application.answer = (question, response) => {
+      held.push(() => {
+        order.push(question.body["address"]);
+        response.end('{"allowed":false,"reason":"sign in","answer":"challenge"}');
+      });
+      return ANSWERED;
+    };
+    const from = (address: string): Promise<number> =>
+      send(doors.httpUrl + DISCOVERY, { headers: { "X-Forwarded-For": address } }).then(
+        ({ status }) => status,
+      );
+    let refused = 0;
+    const crowded = Array.from({ length: 100 }, () =>
+      from("192.0.2.7").then((status) => {
+        if (status === 403) refused++;
+      }),
+    );
+    // One is asked about and twenty wait.
+    await expect.poll(() => refused, { timeout: 20_000 }).toBe(79);
+    const innocent = from("198.51.100.1");
+    // The last of the crowd has made room.
+    await expect.poll(() => refused, { timeout: 20_000 }).toBe(80);
+    let isAnswered = false;
+    void innocent.finally(() => (isAnswered = true));
+    while (!isAnswered) {
+      held.shift()?.();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(await innocent).toBe(401);
+    expect(order.indexOf("198.51.100.1")).toBeLessThanOrEqual(2);
+    const letGo = setInterval(() => held.shift()?.(), 5);
+    await Promise.all(crowded);
+    clearInterval(letGo);
   });
 
   it("lets nobody in with an answer that comes too late", async () => {

@@ -69,11 +69,19 @@ describe("the password checker", () => {
       perAddressMax: 3,
       queueMax: 4,
     });
-    const flood = ["a", "b"].flatMap((address) =>
+    const flood = ["192.0.2.1", "2001:db8::1"].flatMap((address) =>
       Array.from({ length: 4 }, () => outcome(check(attempt("wrong", { address })))),
     );
-    expect(await outcome(check(attempt("right", { address: "c" })))).toBe(true);
+    expect(await outcome(check(attempt("right", { address: "192.0.2.3" })))).toBe(true);
     expect((await Promise.all(flood)).filter((each) => each === false).length).toBeLessThan(6);
+  });
+
+  it("takes a network of IPv6 for one address", async () => {
+    const { check } = createPasswordChecker({ cost: CHEAP, concurrencyMax: 1, perAddressMax: 2 });
+    const crowd = Array.from({ length: 9 }, (_, i) =>
+      outcome(check(attempt("wrong", { address: `2001:db8::${i}` }))),
+    );
+    expect((await Promise.all(crowd)).filter((each) => each === false)).toHaveLength(3);
   });
 
   it("remembers who was right, until the password changes", async () => {

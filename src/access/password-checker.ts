@@ -7,6 +7,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { GitwharfError } from "../base/errors.js";
+import { createFairTurns } from "../base/fair-turns.js";
+import { addressKey } from "./rates/address-key.js";
 import { impossibleHash, PASSWORD_BYTES_MAX, type ScryptCost, verifyPassword } from "./password-hash.js";
 
 export interface PasswordCheckerOptions {
@@ -35,36 +37,15 @@ export interface PasswordChecker {
   check(attempt: PasswordAttempt): Promise<boolean>;
 }
 
-interface Job {
-  readonly work: () => Promise<boolean>;
-  readonly resolve: (isRight: boolean) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 const REMEMBERED_MAX = 10_000;
 
 export function createPasswordChecker(options: PasswordCheckerOptions = {}): PasswordChecker {
-  const { concurrencyMax = 2, rememberedMs = 300_000, cost } = options;
+  const { concurrencyMax = 2, queueMax = 64, perAddressMax = 8, rememberedMs = 300_000, cost } = options;
   const impossible = impossibleHash(cost);
   const remembered = new LRUCache<string, true>({ max: REMEMBERED_MAX, ttl: Math.max(1, rememberedMs) });
   // Of this process only: what is remembered says nothing about a password.
   const secret = randomBytes(32);
-  const queue = createFairQueue(options);
-  let working = 0;
-
-  const next = (): void => {
-    if (working >= concurrencyMax) return;
-    const job = queue.take();
-    if (job === undefined) return;
-    working++;
-    void job
-      .work()
-      .then(job.resolve, job.reject)
-      .finally(() => {
-        working--;
-        next();
-      });
-  };
+  const turns = createFairTurns({ concurrencyMax, queueMax, perAskerMax: perAddressMax, tooMany });
 
   return {
     async check({ user, password, stored, address }) {
@@ -73,54 +54,12 @@ export function createPasswordChecker(options: PasswordCheckerOptions = {}): Pas
         .update(JSON.stringify([user, password, stored ?? ""]))
         .digest("base64");
       if (stored !== undefined && remembered.get(key) === true) return true;
-      const isRight = await new Promise<boolean>((resolve, reject) => {
-        const work = (): Promise<boolean> => verifyPassword(password, stored ?? impossible);
-        queue.add(address ?? "", { work, resolve, reject });
-        next();
-      });
+      const isRight = await turns.run(addressKey(address), () =>
+        verifyPassword(password, stored ?? impossible),
+      );
       if (!isRight || stored === undefined) return false;
       if (rememberedMs > 0) remembered.set(key, true);
       return true;
-    },
-  };
-}
-
-interface FairQueue {
-  /** @throws access/too-many-attempts */
-  add(address: string, job: Job): void;
-  take(): Job | undefined;
-}
-
-function createFairQueue({ queueMax = 64, perAddressMax = 8 }: PasswordCheckerOptions): FairQueue {
-  /** Addresses in the order of their turns. None is empty. */
-  const waiting = new Map<string, Job[]>();
-  let length = 0;
-  const makeRoom = (): boolean => {
-    let most: Job[] = [];
-    for (const jobs of waiting.values()) if (jobs.length > most.length) most = jobs;
-    if (most.length < 2) return false;
-    most.pop()?.reject(tooMany());
-    length--;
-    return true;
-  };
-  return {
-    add(address, job) {
-      const jobs = waiting.get(address);
-      if (jobs !== undefined && jobs.length >= perAddressMax) throw tooMany();
-      if (length >= queueMax && (jobs !== undefined || !makeRoom())) throw tooMany();
-      if (jobs === undefined) waiting.set(address, [job]);
-      else jobs.push(job);
-      length++;
-    },
-    take() {
-      for (const [address, jobs] of waiting) {
-        waiting.delete(address);
-        const job = jobs.shift();
-        if (jobs.length > 0) waiting.set(address, jobs);
-        length--;
-        return job;
-      }
-      return undefined;
     },
   };
 }

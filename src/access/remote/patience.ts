@@ -5,8 +5,6 @@
  */
 import {
   BrokenCircuitError,
-  bulkhead,
-  BulkheadRejectedError,
   circuitBreaker,
   ConsecutiveBreaker,
   ExponentialBackoff,
@@ -14,6 +12,7 @@ import {
   retry,
   wrap,
 } from "cockatiel";
+import { createFairTurns } from "../../base/fair-turns.js";
 import type { CheckedCallerOptions } from "./caller-options.js";
 import { RemoteAway, RemoteFailure } from "./remote-failure.js";
 
@@ -23,8 +22,12 @@ export interface PatienceEvents {
   readonly onReset: () => void;
 }
 
-/** Runs attempts until one gives no `RemoteAway`. @throws RemoteFailure, and what the attempt throws */
-export type Patience = <T>(attempt: () => Promise<T>) => Promise<T>;
+/**
+ * Runs attempts until one gives no `RemoteAway`. Askers (addresses of callers, where they are known) take turns, so that a
+ * crowd from one place does not keep the questions of others waiting.
+ * @throws RemoteFailure, and what the attempt throws
+ */
+export type Patience = <T>(attempt: () => Promise<T>, asker?: string) => Promise<T>;
 
 export function createPatience(
   options: Pick<
@@ -45,15 +48,19 @@ export function createPatience(
   breaker.onBreak(() => events.onBreak());
   breaker.onReset(() => events.onReset());
   retries.onRetry((reason) => events.onRetry("error" in reason ? reason.error.message : "it gave no answer"));
-  const policy = wrap(bulkhead(options.concurrencyMax, options.queueMax), retries, breaker);
-  return async (attempt) => {
+  const policy = wrap(retries, breaker);
+  const { concurrencyMax, queueMax } = options;
+  const turns = createFairTurns({
+    concurrencyMax,
+    queueMax,
+    tooMany: () => new RemoteFailure(`${queueMax} questions wait already (queueMax)`),
+  });
+  return async (attempt, asker = "") => {
     try {
-      return await policy.execute(() => attempt());
+      return await turns.run(asker, () => policy.execute(() => attempt()));
     } catch (error) {
       if (error instanceof BrokenCircuitError)
         throw new RemoteFailure("it did not answer lately and is left alone for a while");
-      if (error instanceof BulkheadRejectedError)
-        throw new RemoteFailure(`${options.queueMax} questions wait already (queueMax)`);
       throw error;
     }
   };

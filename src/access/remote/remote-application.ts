@@ -64,12 +64,16 @@ export function createRemoteApplication(
   const kept = new LRUCache<string, { readonly answer: unknown }>({ max: CACHED_ANSWERS_MAX });
 
   /** Only what was understood is kept. */
-  async function ask<T>(path: string, body: string, read: (value: unknown) => T): Promise<T> {
+  async function ask<T>(
+    question: { readonly path: string; readonly body: string; readonly address: string | undefined },
+    read: (value: unknown) => T,
+  ): Promise<T> {
+    const { path, body, address } = question;
     // Questions hold passwords: only their digest stays.
     const key = createHash("sha256").update(`${path}\0${body}`).digest("base64");
     const before = kept.get(key);
     if (before !== undefined) return read(before.answer);
-    const { value, maxAgeSeconds } = await caller.ask(path, body);
+    const { value, maxAgeSeconds } = await caller.ask(path, body, address);
     const answer = read(value);
     const ttl = Math.min(maxAgeSeconds, options.cacheSecondsMax) * 1000;
     if (ttl > 0) kept.set(key, { answer: value }, { ttl });
@@ -84,8 +88,7 @@ export function createRemoteApplication(
     const startedMs = performance.now();
     try {
       const answer = await ask(
-        "authenticate",
-        authenticateQuestion(credentials, from),
+        { path: "authenticate", body: authenticateQuestion(credentials, from), address: from.address },
         readAuthenticateAnswer,
       );
       const outcome = "identity" in answer ? `are of ${answer.identity.user}` : `refused: ${answer.refused}`;
@@ -109,7 +112,10 @@ export function createRemoteApplication(
     const what = `${operation} '${repository}'${refs} for ${identity.user ?? "anonymous"}`;
     const startedMs = performance.now();
     try {
-      const answer = await ask("authorize", authorizeQuestion(request, actions), readAuthorizeAnswer);
+      const answer = await ask(
+        { path: "authorize", body: authorizeQuestion(request, actions), address: request.address },
+        readAuthorizeAnswer,
+      );
       tell(
         "info",
         `${what} ${answer.allowed ? "allowed" : `denied: ${answer.reason}`} (${since(startedMs)})`,
@@ -126,7 +132,10 @@ export function createRemoteApplication(
     const what = `the name '${name}' for ${request.identity.user ?? "anonymous"}`;
     const startedMs = performance.now();
     try {
-      const answer = await ask("resolve", resolveQuestion(name, request), readResolveAnswer);
+      const answer = await ask(
+        { path: "resolve", body: resolveQuestion(name, request), address: request.address },
+        readResolveAnswer,
+      );
       const found = answer === undefined ? undefined : await nameOfAnswer(answer, options, directory);
       tell("info", `${what} is ${found === undefined ? "unknown" : `'${found}'`} (${since(startedMs)})`);
       return found;

@@ -1,4 +1,5 @@
 /** One question of our own contract: a signed POST of JSON, and only status 200 is an answer. */
+import { addressKey } from "../rates/address-key.js";
 import { fetchBounded, parseJson } from "./bounded-fetch.js";
 import { createPatience, type PatienceEvents } from "./patience.js";
 import { RemoteFailure } from "./remote-failure.js";
@@ -12,8 +13,8 @@ export interface RemoteAnswer {
 }
 
 export interface RemoteCaller {
-  /** @throws RemoteFailure */
-  ask(path: string, body: string): Promise<RemoteAnswer>;
+  /** @param address whose request it is about. @throws RemoteFailure */
+  ask(path: string, body: string, address: string | undefined): Promise<RemoteAnswer>;
 }
 
 const OK = 200;
@@ -21,7 +22,8 @@ const OK = 200;
 export function createRemoteCaller(options: CheckedRemoteOptions, events: PatienceEvents): RemoteCaller {
   const patiently = createPatience(options, events);
   return {
-    ask: (path, body) => patiently(() => attempt(options, `${options.url}/${path}`, body)),
+    ask: (path, body, address) =>
+      patiently(() => attempt(options, `${options.url}/${path}`, body), addressKey(address)),
   };
 }
 
