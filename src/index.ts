@@ -74,6 +74,9 @@ export type {
   Signature,
   Verdict,
 } from "./engine/push.js";
+export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
+export type { Script } from "./hooks/script.js";
+export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";
 export { DEFAULT_LIMITS, type Limits } from "./base/limits.js";
 export { GitwharfError, isGitwharfError } from "./base/errors.js";
 export { ERROR_CODES, type ErrorCode, type ErrorKind } from "./base/error-codes.js";

@@ -441,6 +441,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     resolveRepository: true,
     handlers: true,
     handlerTimeoutMs: true,
+    hooks: true,
     repositoryHooks: true,
     verifyPushCertificate: true,
     collisionDetection: true,

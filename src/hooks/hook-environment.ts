@@ -44,7 +44,14 @@ export function hookEnvironment(
   }
   environment["GITWHARF_REPOSITORY"] = push.repository.name;
   environment["GITWHARF_TRANSPORT"] = push.transport;
-  if (push.identity.user !== undefined) environment["GITWHARF_USER"] = push.identity.user;
-  if (push.address !== undefined) environment["GITWHARF_ADDRESS"] = push.address;
+  const { user, method, credentialId } = push.identity;
+  const known: Record<string, string | undefined> = {
+    GITWHARF_USER: user,
+    GITWHARF_METHOD: method,
+    GITWHARF_KEY_ID: credentialId,
+    GITWHARF_ADDRESS: push.address,
+    GITWHARF_REQUEST_ID: push.requestId,
+  };
+  for (const [name, value] of Object.entries(known)) if (value !== undefined) environment[name] = value;
   return environment;
 }

@@ -17,6 +17,7 @@ import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
 import type { PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
+import type { ScriptHooks } from "../hooks/script-hooks.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
 import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
@@ -113,6 +114,11 @@ export interface GitServerOptions {
    * @default 600,000
    */
   readonly handlerTimeoutMs?: number;
+  /**
+   * Scripts as hooks of pushes, as text or as files, after `handlers` and before the repositories' own; a list of them
+   * for several repositories. Nothing is installed.
+   */
+  readonly hooks?: ScriptHooks | readonly ScriptHooks[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */
   readonly repositoryHooks?: boolean;
   readonly verifyPushCertificate?: (

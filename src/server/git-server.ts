@@ -19,6 +19,7 @@ import type { Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
+import { createScriptHooks } from "../hooks/script-hooks.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { requirePreReceive } from "../hooks/required-pre-receive.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
@@ -125,6 +126,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     ...[createGrantHandler(), ...remoteHandlers, ...policies.handlers].map(withoutLimit),
     ...[options.handlers ?? []].flat(),
   ];
+  const scripts = options.hooks === undefined ? undefined : createScriptHooks(options.hooks, process.env);
+  const scriptsAt = handlers.length;
   const { deliveries } = identification;
   const gitoriousHandlers =
     deliveries === undefined ? undefined : gitorious?.attach({ repositories: store, deliveries });
@@ -232,7 +235,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     prepareRepository: (name) => store.prepare(name, creation),
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
     settingsOf: (repository) => repository.settings(),
-    handlersOf: () => handlers,
+    handlersOf: ({ name }) =>
+      scripts === undefined ? handlers : handlers.toSpliced(scriptsAt, 0, ...scripts.handlersFor(name)),
     handlerTimeoutMs: options.handlerTimeoutMs ?? 600_000,
     verifyPushCertificate: options.verifyPushCertificate,
     collisionDetection,
@@ -369,6 +373,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         ]);
         giveUp();
         await maintenance.close();
+        await scripts?.close();
         await gitoriousHandlers?.queue.close();
         await audit?.close();
         await identification.close();

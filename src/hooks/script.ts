@@ -1,0 +1,113 @@
+/**
+ * A script of the configuration: a text, or a program's file. Nothing is installed into repositories: a text is kept in a
+ * directory that only this user reads, and its interpreter is called as the system would call it.
+ * Specification: execve(2) (`#!`).
+ */
+import { accessSync, constants, statSync } from "node:fs";
+import { access, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { GitwharfError } from "../base/errors.js";
+
+/** A text that begins with `#!` is a script; any other is the path of a program. */
+export type Script =
+  | string
+  /** Without `#!` a script of `/bin/sh`. */
+  | { readonly text: string }
+  | { readonly file: string; readonly args?: readonly string[] };
+
+export interface Program {
+  readonly path: string;
+  readonly args: readonly string[];
+}
+
+export interface ScriptDirectory {
+  /** How to run it; what has gone from the directory is written anew. */
+  programOf(script: CheckedScript, name: string): Promise<Program>;
+  close(): Promise<void>;
+}
+
+export interface CheckedScript {
+  readonly text?: string;
+  readonly program: Program;
+}
+
+/** @param option for the message @throws server/bad-configuration */
+export function checkScript(script: unknown, option: string): CheckedScript {
+  const wrong = (why: string): GitwharfError =>
+    new GitwharfError("server/bad-configuration", `${option} ${why}`);
+  const { text, file, args } = partsOf(script);
+  if (text !== undefined) {
+    if (text.trim() === "" || text.includes("\0")) throw wrong("is an empty script");
+    const [, path = "/bin/sh", arg] = /^#![ \t]*(\S+)(?:[ \t]+([^\n]*\S))?/.exec(text) ?? [];
+    return { text, program: { path, args: arg === undefined ? [] : [arg] } };
+  }
+  if (file === undefined || file === "")
+    throw wrong('is a script that begins with "#!", the path of a program, { text } or { file }');
+  const path = resolve(file);
+  try {
+    if (!statSync(path).isFile()) throw wrong(`names ${path}, which is no file`);
+    accessSync(path, constants.X_OK);
+  } catch (error) {
+    if (error instanceof GitwharfError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw wrong(`names a program that cannot be run; the text of a script begins with "#!" (${why})`);
+  }
+  return { program: { path, args } };
+}
+
+function partsOf(script: unknown): {
+  readonly text?: string;
+  readonly file?: string;
+  readonly args: readonly string[];
+} {
+  if (typeof script === "string")
+    return script.startsWith("#!") ? { text: script, args: [] } : { file: script, args: [] };
+  if (typeof script !== "object" || script === null) return { args: [] };
+  const { text, file, args } = script as Record<string, unknown>;
+  if (typeof text === "string") return { text, args: [] };
+  const given: readonly unknown[] = Array.isArray(args) ? args : [];
+  return typeof file === "string" ? { file, args: given.map(String) } : { args: [] };
+}
+
+export function createScriptDirectory(): ScriptDirectory {
+  let directory: Promise<string> | undefined;
+  const written = new Map<CheckedScript, Promise<string>>();
+  const write = async (script: CheckedScript, name: string): Promise<string> => {
+    directory ??= mkdtemp(join(tmpdir(), "gitwharf-hooks-"));
+    const own = join(await directory, String(written.size));
+    await mkdir(own, { recursive: true, mode: 0o700 });
+    const path = join(own, name);
+    await writeFile(path, script.text ?? "", { mode: 0o700 });
+    return path;
+  };
+  const pathOf = (script: CheckedScript, name: string): Promise<string> => {
+    let path = written.get(script);
+    if (path === undefined) {
+      written.set(script, (path = write(script, name)));
+      path.catch(() => written.delete(script));
+    }
+    return path;
+  };
+  return {
+    async programOf(script, name) {
+      if (script.text === undefined) return script.program;
+      let path = await pathOf(script, name);
+      try {
+        await access(path);
+      } catch {
+        // Who tidies temporary directories has been here.
+        written.delete(script);
+        directory = undefined;
+        path = await pathOf(script, name);
+      }
+      return { path: script.program.path, args: [...script.program.args, path] };
+    },
+    async close() {
+      const made = await directory?.catch(() => undefined);
+      directory = undefined;
+      written.clear();
+      if (made !== undefined) await rm(made, { recursive: true, force: true });
+    },
+  };
+}
