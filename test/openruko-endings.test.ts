@@ -303,24 +303,17 @@ describe("a session", () => {
     await openruko.app("orphan", ada);
     const front = await openruko.serve();
     let go: () => void = () => undefined;
-    const asked = new Promise<void>((resolve) => {
-      openruko.answer = (request, response) => {
-        if (request.method === "GET") return false;
-        go = () => {
-          openruko.answer = undefined;
-          response.writeHead(200).end(JSON.stringify({ host: "127.0.0.1", dyno_id: "gone", rez_id: "r" }));
-        };
-        resolve();
-        return true;
-      };
-    });
+    openruko.hold = new Promise((resolve) => (go = resolve));
     const { client } = await connect(front, "git-receive-pack 'orphan.git'");
-    await asked;
-    client.destroy();
+    while (!openruko.asked.some((each) => each.startsWith("POST")))
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    // Closed by both sides, so the server knows.
+    client.end();
+    await once(client, "close");
     go();
     const build = await openruko.build(0);
-    expect(build.id).toBe("gone");
     await build.closed;
+    expect(build.told).toBe("end");
     await settled(front.server);
   });
 

@@ -343,6 +343,24 @@ describe("Openruko's front door", () => {
     expect(openruko.builds).toEqual([]);
   });
 
+  it("serves no command to who was signed in by others", async () => {
+    const told: Buffer[] = [];
+    const status = await front.server.runCommand({
+      identity: { user: "ada" },
+      address: undefined,
+      command: "git-upload-pack 'web.git'",
+      input: (async function* () {})(),
+      output: { write: () => undefined },
+      errors: { write: (...chunks) => void told.push(...chunks.map((chunk) => Buffer.from(chunk))) },
+      signal: AbortSignal.timeout(10_000),
+    });
+    expect(status).toBe(1);
+    expect(Buffer.concat(told).toString()).toContain(
+      " ! The build server does not know this way to sign in;",
+    );
+    expect(openruko.builds).toEqual([]);
+  });
+
   it("is closed over HTTP to who has no other way to sign in", async () => {
     const { http } = await front.server.listen({ http: 0 });
     expect((await fetch(`${http.url}/web.git/info/refs?service=git-upload-pack`)).status).toBe(401);

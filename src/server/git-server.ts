@@ -355,7 +355,11 @@ export function createGitServer(given: GitServerOptions): GitServer {
       gitoriousHandlers?.queue.start();
       return { http, ssh, git, metrics: forOperators };
     },
-    runCommand: (request) => runCommand(host, request, options.sshServer?.lfsAuthenticate),
+    runCommand: (request) =>
+      runCommand(host, request, {
+        lfsAuthenticate: options.sshServer?.lfsAuthenticate,
+        front: openruko.front,
+      }),
     close({ graceMs = 10_000 } = {}) {
       isDraining = true;
       const giveUp = (): void =>

@@ -3,7 +3,12 @@ import { randomUUID } from "node:crypto";
 import type { Identity } from "../engine/push.js";
 import { beginRequest } from "../transport/observed-request.js";
 import type { ServiceHost } from "../transport/service-host.js";
-import { type CommandStreams, serveCommand, shownCommand } from "../transport/ssh/serve-command.js";
+import {
+  type CommandFront,
+  type CommandStreams,
+  serveCommand,
+  shownCommand,
+} from "../transport/ssh/serve-command.js";
 import type { LfsAuthenticate } from "../transport/ssh/lfs-authenticate.js";
 
 export interface CommandRequest extends CommandStreams {
@@ -22,13 +27,19 @@ export interface CommandRequest extends CommandStreams {
 export async function runCommand(
   host: ServiceHost,
   request: CommandRequest,
-  lfsAuthenticate: LfsAuthenticate | undefined,
+  about: {
+    readonly lfsAuthenticate: LfsAuthenticate | undefined;
+    /** In place of this server's own repositories. */
+    readonly front: CommandFront | undefined;
+  },
 ): Promise<number> {
   const { identity, address, command: text, gitProtocol, urlPrefix = "git@HOST:" } = request;
   const { activity, end } = beginRequest(host, { requestId: randomUUID(), transport: "ssh", address });
   const caller = { identity, address, transport: "ssh" as const, activity };
   const signal = AbortSignal.any([request.signal, host.closing]);
-  const status = await serveCommand(
+  const { lfsAuthenticate, front } = about;
+  const serve = front?.serve ?? serveCommand;
+  const status = await serve(
     { host, caller, signal, sessionId: activity.requestId },
     { text, gitProtocol, streams: request, lfsAuthenticate, urlPrefix },
   );

@@ -56,6 +56,8 @@ export interface Openruko {
   readonly apps: Map<string, readonly Person[]>;
   /** In place of the API server's own answers, where it answers true. */
   answer: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
+  /** Dynos are not told of before it is settled. */
+  hold: Promise<void> | undefined;
   /** In place of git. */
   behave: Behaviour;
   readonly rendezvousPort: number;
@@ -94,7 +96,7 @@ export async function startOpenruko(directory: string): Promise<Openruko> {
   const arrivals: (() => void)[] = [];
   const { caFile, key, cert } = await makeCertificates(directory);
 
-  const answerApi = (request: IncomingMessage, response: ServerResponse): unknown => {
+  const answerApi = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
     const { method = "", url = "", headers } = request;
     const given = Buffer.from((headers.authorization ?? "").replace(/^Basic /, ""), "base64").toString();
     const apiKey = given.startsWith(":") ? given.slice(1) : `malformed ${given}`;
@@ -113,6 +115,7 @@ export async function startOpenruko(directory: string): Promise<Openruko> {
     }
     if (method !== "POST" || action?.[1] === undefined || action[2] === undefined)
       return response.writeHead(400).end();
+    await openruko.hold;
     const who = people.find((person) => person.apiKey === apiKey);
     if (who === undefined) return response.writeHead(401).end();
     const users = openruko.apps.get(action[1]);
@@ -123,8 +126,11 @@ export async function startOpenruko(directory: string): Promise<Openruko> {
     const answer = { host: "127.0.0.1", dyno_id: id, rez_id: randomUUID() };
     return response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(answer));
   };
-  const api = createHttpServer(answerApi);
-  const apiOverTls = createHttpsServer({ key, cert }, answerApi);
+  const api = createHttpServer((request, response) => void answerApi(request, response));
+  const apiOverTls = createHttpsServer(
+    { key, cert },
+    (request, response) => void answerApi(request, response),
+  );
   const host = createTlsServer({ key, cert, allowHalfOpen: true }, (socket) => {
     socket.on("error", () => undefined);
     // As Openruko's own: the first record is the head, all of it and nothing else.
@@ -164,6 +170,7 @@ export async function startOpenruko(directory: string): Promise<Openruko> {
     builds: [],
     apps: new Map(),
     answer: undefined,
+    hold: undefined,
     behave: runGit,
     rendezvousPort: portOf(host),
     apiUrl: `http://127.0.0.1:${portOf(api)}`,
