@@ -15,6 +15,8 @@ export interface ServiceStreams {
 /** What went wrong and was told to the client; for the log. */
 export interface ServiceOutcome {
   readonly failure?: unknown;
+  /** It was told where the protocol has a place for it, as of refs that are refused. */
+  readonly isReported?: boolean;
 }
 
 /** True for what the transport tells better than the protocol can: with HTTP, a status that says when to come again. */

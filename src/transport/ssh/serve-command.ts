@@ -85,8 +85,8 @@ async function serve(exchange: ServiceExchange, command: SshCommand, call: Comma
     return 0;
   }
   const { gitProtocol, streams } = call;
-  const { failure } = await converse(exchange, { service, name, gitProtocol, streams });
-  return failure === undefined ? 0 : STATUS_BROKEN_OFF;
+  const { failure, isReported = false } = await converse(exchange, { service, name, gitProtocol, streams });
+  return failure === undefined || isReported ? 0 : STATUS_BROKEN_OFF;
 }
 
 async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
