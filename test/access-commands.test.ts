@@ -160,6 +160,28 @@ describe("the commands for users, keys and tokens", { timeout: 240_000 }, () => 
     expect((await explain("ada", "push", "app", "main")).status).toBe(2);
   });
 
+  it("explain leaves to an application what it is asked", async () => {
+    const explain = (...args: readonly string[]) => gitwharf(["explain", "--config", "c.json", ...args]);
+    writeFileSync(
+      join(workspace.directory, "c.json"),
+      JSON.stringify({ gitorious: { denyForcePushing: true } }),
+    );
+    const main = ["ada", "push", "app", "refs/heads/main", "--action"];
+    expect(await explain(...main, "force")).toMatchObject({
+      status: 1,
+      stdout: "  deny force pushing denies\ndenied by deny force pushing\n",
+    });
+    expect(await explain(...main, "update")).toMatchObject({
+      status: 0,
+      stdout: "  deny force pushing does not match\nit depends on what is pushed, or on code\n",
+    });
+    writeFileSync(join(workspace.directory, "c.json"), JSON.stringify({ gitorious: {} }));
+    expect(await explain(...main, "force")).toMatchObject({
+      status: 0,
+      stdout: "it depends on what is pushed, or on code\n",
+    });
+  });
+
   it("explain knows rules about paths and about what readers see, and public repositories of the database", async () => {
     const policies = [
       { name: "ops", effect: "deny", paths: ["ops/**"] },

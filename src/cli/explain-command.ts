@@ -8,6 +8,7 @@ import { GitwharfError } from "../base/errors.js";
 import { parseDatabaseLocation } from "../database/open-database.js";
 import type { RefAction } from "../engine/identity.js";
 import { checkRefName } from "../object/ref-name.js";
+import { gitoriousPolicies } from "../server/gitorious.js";
 import type { GitServerOptions } from "../server/git-server-options.js";
 import { policyEntriesOf, PUBLIC_REPOSITORIES } from "../server/server-policies.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
@@ -46,7 +47,9 @@ async function explainRequest(
   if (!isOperation(operation)) throw wrong(`'${operation}' is none of read, push and create`);
   if (ref !== undefined && (!ref.startsWith("refs/") || checkRefName(ref) !== undefined))
     throw wrong(`'${ref}' is not a full ref name; write refs/heads/NAME or refs/tags/NAME`);
-  const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
+  const configuration = withApplications(
+    flags.config === undefined ? {} : await readConfiguration(flags.config),
+  );
   const name = parseRepositoryName(repository);
   const entries = await entriesFor(name, configuration, flags);
   const asked = {
@@ -56,8 +59,10 @@ async function explainRequest(
     ...(ref === undefined ? {} : { ref }),
     ...(flags.action === undefined ? {} : { action: flags.action }),
   };
-  const { outcome, rules } = entries.length === 0 ? withoutRules(asked.user) : explain(entries, asked);
-  const isAsked = entries.length > 0 && outcome === "denied" && configuration.authorize !== undefined;
+  const asksCode = configuration.authorize !== undefined;
+  const { outcome, rules } =
+    entries.length === 0 && !asksCode ? withoutRules(asked.user) : explain(entries, asked);
+  const isAsked = outcome === "denied" && asksCode;
   const told = isAsked && !rules.some(({ verdict }) => verdict === "denies") ? undefined : outcome;
   if (flags.json === true) process.stdout.write(`${JSON.stringify({ outcome: told ?? "depends", rules })}\n`);
   else {
@@ -65,6 +70,18 @@ async function explainRequest(
     process.stdout.write(`${told ?? "it depends on what is pushed, or on code"}${decidedBy(rules, told)}\n`);
   }
   if (told === "denied") process.exitCode = 1;
+}
+
+/** What an application is asked is as good as code. */
+function withApplications(configuration: Partial<GitServerOptions>): Partial<GitServerOptions> {
+  const { authorize, remote, gitorious } = configuration;
+  const asks = gitorious !== undefined || (remote !== undefined && remote.authorize !== false);
+  const asked = authorize ?? (asks ? () => ({ allowed: false as const, reason: "" }) : undefined);
+  return {
+    ...configuration,
+    ...gitoriousPolicies(configuration),
+    ...(asked === undefined ? {} : { authorize: asked }),
+  };
 }
 
 /** As a server has them; what the database says of this repository is looked up now. */

@@ -7,10 +7,7 @@ import { createDeliveryHandlers } from "../access/gitorious/delivery-handler.js"
 import { createDeliveryQueue, type DeliveryQueue } from "../access/gitorious/delivery-queue.js";
 import { createGitoriousApi } from "../access/gitorious/gitorious-api.js";
 import { createGitoriousApplication } from "../access/gitorious/gitorious-application.js";
-import {
-  type CheckedGitoriousOptions,
-  checkGitoriousOptions,
-} from "../access/gitorious/gitorious-options.js";
+import { checkGitoriousOptions } from "../access/gitorious/gitorious-options.js";
 import { describeAsGitorious, greetAsGitorious } from "../access/gitorious/gitorious-texts.js";
 import { parsePublicPath } from "../access/gitorious/public-path.js";
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
@@ -74,7 +71,7 @@ export function createGitorious(
   return {
     options: {
       ...given,
-      ...policiesOf(given, checked),
+      ...gitoriousPolicies(given),
       database: given.database ?? `sqlite:${join(directory, ".gitwharf", "access.sqlite")}`,
       authenticate: (credentials) => application.authenticate(credentials),
       authorize: application.authorize,
@@ -116,11 +113,13 @@ export function createGitorious(
   };
 }
 
-/** Rules of the operator go first, then this one, then the application. */
-function policiesOf(
-  { policies }: Pick<GitServerOptions, "policies">,
-  { denyForcePushing }: Pick<CheckedGitoriousOptions, "denyForcePushing">,
-): Pick<GitServerOptions, "policies"> {
+/** This rule goes first, then those of the operator, then the application. */
+export function gitoriousPolicies({
+  policies,
+  gitorious,
+}: Pick<GitServerOptions, "policies" | "gitorious">): Pick<GitServerOptions, "policies"> {
+  if (gitorious === undefined) return {};
+  const { denyForcePushing } = checkGitoriousOptions(gitorious);
   if (denyForcePushing.length === 0) return {};
   return { policies: [denyForcePushingIn(denyForcePushing), ...(policies ?? [])] };
 }
