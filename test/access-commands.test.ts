@@ -200,6 +200,11 @@ describe("the commands for users, keys and tokens", { timeout: 240_000 }, () => 
     expect((await explain("ada", "push", "app")).stdout).toBe(
       "  ops may deny\n  secret does not match\n  team allows\nit depends on what is pushed, or on code\n",
     );
+    // Whatever is pushed, nothing allows it.
+    expect(await explain("@anonymous", "push", "app")).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("  ops may deny\n"),
+    });
     expect(await explain("bob", "read", "app", "refs/heads/secret/x")).toMatchObject({
       status: 1,
       stdout: "  ops does not match\n  secret denies\ndenied by secret\n",

@@ -247,30 +247,35 @@ export function explain(
     operation: asked.operation === "read" ? ("fetch" as const) : asked.operation,
   };
   const rules: Explanation[] = [];
-  let depends = false;
+  // What stands before the rule that decides and cannot be told from here.
+  let mayAllow = false;
+  let mayDeny = false;
   for (const [index, entry] of entries.entries()) {
     const tell = (verdict: Explanation["verdict"]): void =>
       void rules.push({ rule: nameOf(entry, index), verdict });
     if (isPolicyFunction(entry)) {
-      depends = true;
+      mayAllow = mayDeny = true;
       tell("is code");
       continue;
     }
     const match = matchExplained(entry, request, asked);
     if (match === "no") tell("does not match");
     else if (entry.effect === "require") {
-      depends = true;
+      mayDeny = true;
       tell("requires");
     } else if (match === "maybe") {
-      depends = true;
+      if (entry.effect === "allow") mayAllow = true;
+      else mayDeny = true;
       tell(entry.effect === "allow" ? "may allow" : "may deny");
+    } else if (entry.effect === "allow") {
+      tell("allows");
+      return { outcome: mayDeny ? undefined : "allowed", rules };
     } else {
-      tell(entry.effect === "allow" ? "allows" : "denies");
-      const outcome = entry.effect === "allow" ? "allowed" : "denied";
-      return { outcome: depends ? undefined : outcome, rules };
+      tell("denies");
+      break;
     }
   }
-  return { outcome: depends ? undefined : "denied", rules };
+  return { outcome: mayAllow ? undefined : "denied", rules };
 }
 
 function matchExplained(
