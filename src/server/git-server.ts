@@ -10,7 +10,6 @@ import { createAuthorizationPoint } from "../access/authorization-point.js";
 import { compilePatterns } from "../access/name-pattern.js";
 import { createPanicSwitch } from "../access/panic-switch.js";
 import { createRateLimits } from "../access/rates/rate-limits.js";
-import { isLoopbackName } from "../access/open-access.js";
 import { createRepositoryResolver } from "../access/repository-resolver.js";
 import { createSharedBudget } from "../base/shared-budget.js";
 import { compileAddresses } from "../access/trusted-addresses.js";
@@ -28,27 +27,23 @@ import type { CreateRepositoryOptions, RepositoryStore } from "../storage/contra
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../storage/memory/memory-repository-store.js";
 import { createHttpHandler, type HttpHandler } from "../transport/http/handler.js";
-import { listenHttp, type HttpListener } from "../transport/http/listener.js";
 import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
 import { checkOptions, limitsWith } from "./check-options.js";
-import type { DaemonListener } from "../transport/git-daemon/listener.js";
-import type { SshListener } from "../transport/ssh/listener.js";
-import { listenDaemonFor } from "./git-daemon-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
+import { createListeners, type Listening } from "./listeners.js";
 import { createServerMetrics } from "./metrics.js";
-import { listenForOperations, type OperationsListener } from "./operations-listener.js";
 import { createOpenrukoFront } from "./openruko.js";
 import { createServerAudit } from "./server-audit.js";
 import { createReadiness, type Readiness } from "./readiness.js";
 import { createServerPolicies } from "./server-policies.js";
 import { createIdentification } from "./identification.js";
-import { type ListenAddress, parseListenAddress } from "./listen-address.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
-import { proxiesOf } from "./proxy-listeners.js";
 import { createGitorious } from "./gitorious.js";
 import { withRemoteApplication } from "./remote-application.js";
 import { AGENT, VERSION } from "./version.js";
+
+export type { Listening };
 
 export interface GitServer {
   /** A Node request listener: `http.createServer(server.handler)`, `app.use("/git", server.handler)`. */
@@ -80,16 +75,6 @@ export interface GitServer {
    * closes the store if the server opened it. A second call waits for the same end, and may bring it nearer.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>;
-}
-
-export interface Listening {
-  readonly http: HttpListener;
-  /** There when `ssh` was asked for. */
-  readonly ssh: SshListener | undefined;
-  /** There when `git` was asked for. */
-  readonly git: DaemonListener | undefined;
-  /** There when `metrics` was asked for. */
-  readonly metrics: OperationsListener | undefined;
 }
 
 /** Of each request; as many as nearly all requests have. */
@@ -244,8 +229,6 @@ export function createGitServer(given: GitServerOptions): GitServer {
     afterPush: (name) => maintenance.afterPush(name),
     closing: closing.signal,
   };
-  const listeners = new Set<HttpListener | SshListener | DaemonListener>();
-  const operations = new Set<OperationsListener>();
   let isDraining = false;
   const readiness = createReadiness({
     checks: {
@@ -267,15 +250,21 @@ export function createGitServer(given: GitServerOptions): GitServer {
   };
   const handler = handlerUnder("");
 
-  const listenBeside = async <T extends SshListener | DaemonListener>(
-    address: ListenAddress | undefined,
-    begin: (address: ListenAddress) => Promise<T>,
-  ): Promise<T | undefined> => {
-    if (address === undefined) return undefined;
-    const listener = await begin(address);
-    listeners.add(listener);
-    return listener;
-  };
+  const listeners = createListeners({
+    options,
+    host,
+    handler,
+    commandFront: openruko.front,
+    isOpen: async () => identification.isOpen(),
+    // Nothing is served that could not be written down.
+    onListen: async ({ host: name, port }) =>
+      audit?.started({ version: VERSION, pid: process.pid, http: `${name}:${port}` }),
+    operations: {
+      metrics: () => metrics.text(),
+      readiness,
+      onFailure: (error) => log({ level: "error", message: "metrics cannot be told", error }),
+    },
+  });
 
   return {
     handler,
@@ -288,72 +277,13 @@ export function createGitServer(given: GitServerOptions): GitServer {
     },
     metrics: () => metrics.text(),
     readiness,
-    async listen(listen) {
-      const address = parseListenAddress(listen.http);
-      const sshAddress = listen.ssh === undefined ? undefined : parseListenAddress(listen.ssh);
-      const gitAddress = listen.git === undefined ? undefined : parseListenAddress(listen.git);
-      const outside = [address, sshAddress, gitAddress].find(
-        (one) => one !== undefined && !isLoopbackName(one.host),
-      );
-      if (outside !== undefined && (await identification.isOpen())) {
-        throw new GitwharfError(
-          "server/bad-configuration",
-          `refusing to listen on ${outside.host}: without authentication everyone who reaches this address could ` +
-            "read and push. Listen on 127.0.0.1, or configure `authenticate` or `authorize`",
-        );
-      }
-      if (listen.tls?.clientCaFile !== undefined && options.clientCertificates === undefined) {
-        throw new GitwharfError(
-          "server/bad-configuration",
-          "tls.clientCaFile asks for client certificates that nobody looks at: set clientCertificates too",
-        );
-      }
-      const proxies = proxiesOf(options, listen);
-      // Nothing is served that could not be written down.
-      await audit?.started({ version: VERSION, pid: process.pid, http: `${address.host}:${address.port}` });
-      const http = await listenHttp({
-        ...address,
-        proxies: proxies.http,
-        rates,
-        isProxy: host.isProxy,
-        handler,
-        limits,
-        log,
-        ...(listen.tls === undefined ? {} : { tls: listen.tls }),
-      });
-      listeners.add(http);
-      const begun: (HttpListener | SshListener | DaemonListener)[] = [http];
-      const undo = async (error: unknown): Promise<never> => {
-        for (const listener of begun) {
-          listeners.delete(listener);
-          await listener.close(0);
-        }
-        throw error;
-      };
-      const ssh = await listenBeside(sshAddress, async (at) => {
-        // Who does without SSH does without its library.
-        const { listenSshFor } = await import("./ssh-options.js");
-        return listenSshFor(options, host, { ...at, proxies: proxies.ssh }, openruko.front);
-      }).catch(undo);
-      if (ssh !== undefined) begun.push(ssh);
-      const git = await listenBeside(gitAddress, (at) =>
-        listenDaemonFor(options.gitDaemon, host, { ...at, proxies: proxies.git }),
-      ).catch(undo);
-      if (git !== undefined) begun.push(git);
-      const forOperators =
-        listen.metrics === undefined
-          ? undefined
-          : await listenForOperations(parseListenAddress(listen.metrics), {
-              metrics: () => metrics.text(),
-              readiness,
-              onFailure: (error) => log({ level: "error", message: "metrics cannot be told", error }),
-            }).catch(undo);
-      if (forOperators !== undefined) operations.add(forOperators);
+    async listen(addresses) {
+      const listening = await listeners.listen(addresses);
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );
       gitoriousHandlers?.queue.start();
-      return { http, ssh, git, metrics: forOperators };
+      return listening;
     },
     runCommand: (request) =>
       runCommand(host, request, {
@@ -368,11 +298,11 @@ export function createGitServer(given: GitServerOptions): GitServer {
         );
       // Timers have 31 bits.
       const timer = setTimeout(giveUp, Math.min(graceMs, 0x7fff_ffff));
-      const listenersClosed = [...listeners].map((listener) => listener.close(graceMs + 1000));
+      const listenersClosed = listeners.close(graceMs + 1000);
       closed ??= (async () => {
         // Requests may come through a server of the caller's, which knows nothing of this.
         await Promise.all([
-          ...listenersClosed,
+          listenersClosed,
           Promise.race([Promise.all([gate.close(), pushTurns.close()]), abandoned(closing.signal)]),
         ]);
         giveUp();
@@ -384,7 +314,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         await rates.close();
         if (ownsStore) await store.close();
         // To the last, it tells who asks that this one is going.
-        await Promise.all([...operations].map((listener) => listener.close()));
+        await listeners.closeOperations();
       })();
       void closed.finally(() => clearTimeout(timer)).catch(() => undefined);
       return closed;
