@@ -42,7 +42,7 @@ describe("explain", () => {
       ask("bob", "push", { ref: "refs/heads/x", action: "update" }),
       /^undefined: .*docs may allow/,
     ],
-    ["bob pushes somewhere", ask("bob", "push"), /^denied: kept may deny, .*docs may allow/],
+    ["bob pushes somewhere", ask("bob", "push"), /^undefined: kept may deny, .*docs may allow/],
     ["eve makes one", ask("eve", "create"), /^denied: /],
   ])("%s", (_, told, expected) => {
     if (typeof expected === "string") expect(told).toBe(expected);
