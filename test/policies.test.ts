@@ -338,6 +338,30 @@ describe("policies", () => {
     expect(asked).toEqual(Array(3).fill("ada@example.org"));
   });
 
+  it.each<[string, () => unknown]>([
+    ["nothing", () => undefined],
+    ["a word", () => "good"],
+    ["never", () => new Promise(() => undefined)],
+    [
+      "an error",
+      () => {
+        throw new Error("the key server is away");
+      },
+    ],
+  ])("take no signature for good when the application answers %s", async (_, answer) => {
+    await serve([{ effect: "require", require: { signedCommits: true } }, OWNER], {
+      verifyCommit: answer as () => boolean,
+      limits: { decisionTimeoutMs: 100 },
+    });
+    const text = await app.run("cat-file", "commit", "HEAD");
+    const signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n X\n -----END PGP SIGNATURE-----\n";
+    const input = `${text.replace("\n\n", `\n${signature}\n`)}\n`;
+    const made = await app.tryWith({ input }, "hash-object", "-t", "commit", "-w", "--stdin");
+    const pushed = await push("owner", `${made.stdout.trim()}:refs/heads/main`);
+    expect(pushed.stderr).toMatch(/is not good|could not decide on authorization/);
+    expect(pushed.stderr).not.toContain("key server");
+  });
+
   it("hold sizes: of a push and of a file", async () => {
     await serve([
       { effect: "require", refs: ["refs/heads/**", "refs/tags/**"], require: { fileBytesMax: 1000 } },

@@ -4,6 +4,7 @@ import {
   type Authenticator,
   createAuthenticationChain,
 } from "./authenticator.js";
+import { createCallbackAuthenticator } from "./callback-authenticator.js";
 
 const attempt = (credentials: AuthenticationAttempt["credentials"]): AuthenticationAttempt => ({
   credentials,
@@ -70,5 +71,29 @@ describe("createAuthenticationChain", () => {
     const { ask, said } = chain(broken, only("ada", "a"));
     await expect(ask(basic("ada", "a"))).rejects.toMatchObject({ code: "access/unavailable" });
     expect(said).toEqual(["broken: Error: database away"]);
+  });
+
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["true", true],
+    ["a name", "ada"],
+    ["nothing that is known", {}],
+    ["no identity", { identity: null }],
+    ["an identity that is a name", { identity: "ada" }],
+    ["a user that is none", { identity: { user: 7 } }],
+    ["a refusal without a reason", { refused: true }],
+    ["a list", []],
+  ])("lets nobody in when one answers %s", async (_, answer) => {
+    const odd: Authenticator = { name: "odd", authenticate: () => answer as undefined };
+    const { ask } = chain(odd, only("ada", "a"));
+    await expect(ask(basic("ada", "a"))).rejects.toMatchObject({ code: "access/unavailable" });
+  });
+
+  it("takes null of a callback for a refusal, and what is no identity for no answer", async () => {
+    const of = (answer: unknown) => chain(createCallbackAuthenticator(() => answer as undefined)).ask;
+    await expect(of(null)(basic("ada", "a"))).rejects.toMatchObject({ code: "access/unauthenticated" });
+    await expect(of(undefined)(basic("ada", "a"))).rejects.toMatchObject({ code: "access/unauthenticated" });
+    await expect(of("ada")(basic("ada", "a"))).rejects.toMatchObject({ code: "access/unavailable" });
+    expect(await of({ user: "ada" })(basic("ada", "a"))).toEqual({ user: "ada" });
   });
 });

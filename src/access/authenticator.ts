@@ -88,7 +88,7 @@ async function ask(
   options: AuthenticationChainOptions,
 ): Promise<AuthenticationAnswer> {
   try {
-    return await authenticator.authenticate(attempt);
+    return checkAnswer(await authenticator.authenticate(attempt));
   } catch (error) {
     if (error instanceof GitwharfError && error.code.startsWith("access/")) throw error;
     options.onFailure(authenticator.name, error);
@@ -97,6 +97,20 @@ async function ask(
       "the server cannot check credentials at the moment; try again later",
     );
   }
+}
+
+/** One that is written in JavaScript may answer anything: what is not understood lets nobody in. */
+function checkAnswer(answer: unknown): AuthenticationAnswer {
+  if (answer === undefined) return undefined;
+  if (typeof answer === "object" && answer !== null) {
+    const { identity, refused } = answer as { readonly identity?: unknown; readonly refused?: unknown };
+    if (identity === undefined && typeof refused === "string") return { refused };
+    if (typeof identity === "object" && identity !== null) {
+      const { user } = identity as { readonly user?: unknown };
+      if (user === undefined || typeof user === "string") return { identity: identity as Identity };
+    }
+  }
+  throw new TypeError("it answered neither an identity, a refusal nor undefined");
 }
 
 /** @param why for the operator */

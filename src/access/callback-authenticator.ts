@@ -16,7 +16,10 @@ export function createCallbackAuthenticator(
     async authenticate({ credentials, address, transport }) {
       if (credentials === undefined || credentials === "malformed") return undefined;
       const identity = await authenticate(credentials, { address, transport });
-      return identity === undefined ? { refused: "the callback does not know them" } : { identity };
+      // JavaScript says null as well.
+      return (identity ?? undefined) === undefined
+        ? { refused: "the callback does not know them" }
+        : { identity: identity as Identity };
     },
   };
 }

@@ -47,7 +47,7 @@ export interface Limits {
   readonly headerTimeoutMs: number;
   /** Time without a byte moving in either direction. @default 120,000 */
   readonly idleTimeoutMs: number;
-  /** Time for a callback (`authenticate`, `authorize`, policies, `resolveRepository`) to answer. @default 30,000 */
+  /** Time for a callback (`authenticate`, `authorize`, policies, …) to answer. @default 30,000 */
   readonly decisionTimeoutMs: number;
   /** Requests that work on one repository at once; more wait in the queue. @default 64 */
   readonly repositoryConcurrencyMax: number;

@@ -190,6 +190,7 @@ async function judge(options: GuardedOptions, push: Push, command: PushCommand):
       facts,
       verifyCommit: options.verifyCommit,
       isUserKey: options.isUserKey,
+      timeoutMs: options.timeoutMs ?? Infinity,
     };
     const why = await checkRequirements(entry, entry.require ?? {}, context);
     if (why !== undefined) return entry.reason === undefined ? why : `${entry.reason} (${why})`;

@@ -1,5 +1,6 @@
 /** What a rule requires of a push. @returns why it is not met */
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
+import { withinTime } from "../../base/within-time.js";
 import type { Push, PushCommand } from "../../engine/push.js";
 import { commitSignature } from "../../object/commit-signature.js";
 import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
@@ -28,6 +29,8 @@ export interface RequirementContext {
   readonly facts: PushFacts;
   readonly verifyCommit: VerifyCommit | undefined;
   readonly isUserKey: IsUserKey | undefined;
+  /** For each question to the callback. */
+  readonly timeoutMs: number;
 }
 
 export async function checkRequirements(
@@ -75,7 +78,9 @@ async function checkSignatures(
         return `commit ${oid} is signed with ${signer.fingerprint}, which is no user's key`;
     }
     // Configurations are JavaScript: what is not `true` says nothing good.
-    if (verifyCommit !== undefined && (await verifyCommit({ oid, data, ...signed })) !== true)
+    if (verifyCommit === undefined) continue;
+    const question = () => verifyCommit({ oid, data, ...signed });
+    if ((await withinTime(context.timeoutMs, "verifyCommit", question)) !== true)
       return `the signature of commit ${oid} is not good`;
   }
   return undefined;
