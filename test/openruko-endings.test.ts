@@ -299,6 +299,16 @@ describe("a session", () => {
     expect(await pushed).toMatchObject({ status: 0 });
   });
 
+  it("says in the log that it goes on", async () => {
+    const go = await appThatWaits("beating");
+    const front = await openruko.serve({ heartbeatMs: 1000 });
+    const pushed = push(await makeWork(workspace, "work"), front, "beating");
+    const { id } = await openruko.build(0);
+    await front.heard(`dyno ${id} is still at work`);
+    go();
+    expect(await pushed).toMatchObject({ status: 0 });
+  });
+
   it("goes to meet a dyno whose client has left meanwhile, to end it", async () => {
     await openruko.app("orphan", ada);
     const front = await openruko.serve();

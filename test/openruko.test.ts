@@ -238,6 +238,10 @@ describe("Openruko's front door", () => {
       expect(openruko.builds).toEqual([]);
       await other.heard("was not looked up: ");
     }
+    const hasty = await openruko.serve({ timeoutMs: 100 });
+    openruko.answer = () => true;
+    const asked = await hasty.client(ada).ssh(["git@127.0.0.1", "git-upload-pack 'web.git'"]);
+    expect(asked).toMatchObject({ status: 127, stderr: `\n${UNREACHABLE}\n\n` });
     const work = await makeWork(workspace, "while-away");
     openruko.answer = (request, response) => {
       if (request.method === "GET") return false;
