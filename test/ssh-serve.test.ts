@@ -115,6 +115,7 @@ describe("gitwharf serve --ssh", { timeout: 60_000 }, () => {
     const { status, text } = gitwharf("serve", elsewhere, "--http", "127.0.0.1:0", "--ssh", "0.0.0.0:0");
     expect(status).toBe(2);
     expect(text).toContain("refusing to listen on 0.0.0.0");
+    expect(text).toContain("add a user (gitwharf user add)");
     expect(existsSync(join(elsewhere, ".gitwharf", "ssh"))).toBe(false);
   });
 });

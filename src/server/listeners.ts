@@ -65,7 +65,8 @@ export function createListeners(given: ListenersOptions): Listeners {
       if (outside !== undefined && (await isOpen())) {
         throw wrong(
           `refusing to listen on ${outside.host}: without authentication everyone who reaches this address could ` +
-            "read and push. Listen on 127.0.0.1, or configure `authenticate` or `authorize`",
+            `read and push. Listen on 127.0.0.1, ${options.database === undefined ? "" : "add a user (gitwharf user add), "}` +
+            "or configure `authenticate` or `authorize`",
         );
       }
       if (listen.tls?.clientCaFile !== undefined && options.clientCertificates === undefined)
