@@ -72,6 +72,7 @@ export type {
   PushHandlers,
   RedirectOptions,
   Signature,
+  Upload,
   Verdict,
 } from "./engine/push.js";
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";

@@ -285,6 +285,16 @@ export interface PushRecorder {
   end(outcomes: readonly PushOutcome[], failure: unknown): Promise<string | undefined>;
 }
 
+/** One answer to a fetch, or one archive, as preUpload sees it. */
+export interface Upload
+  extends Pick<Push, "repository" | "identity" | "transport" | "address" | "requestId"> {
+  readonly kind: "fetch" | "archive";
+  /** What was asked for, by id; the caller may have it. */
+  readonly wants: readonly ObjectId[];
+  /** Fires when the client has gone, when the handler has used up its time, and when the server gives up on requests. */
+  readonly signal: AbortSignal;
+}
+
 export interface PushHandlers {
   /**
    * How long each of these may take; then its `signal` fires and it counts as having thrown.
@@ -293,6 +303,11 @@ export interface PushHandlers {
   readonly timeoutMs?: number;
   /** Where procReceive is asked: as in git's `receive.procReceiveRefs`. @default what the repository's configuration says */
   readonly procReceiveRefs?: readonly string[];
+  /**
+   * Before a pack or an archive goes out, after everything that authorizes; a text refuses. Files that dumb HTTP reads
+   * are not asked about.
+   */
+  preUpload?(upload: Upload): HandlerVerdict;
   /** Before the objects are published, once a push. A refusal is for all commands. */
   preReceive?(push: Push): HandlerVerdict;
   /** Before the objects are published, once a command. */

@@ -22,6 +22,7 @@ const KNOWN_VALUES = {
 
 const HANDLER_NAMES: ReadonlySet<string> = new Set(
   Object.keys({
+    preUpload: true,
     preReceive: true,
     update: true,
     procReceive: true,

@@ -1,5 +1,7 @@
 /** What the protocol is told about one call of a service: the same from every transport. */
 import { isGitwharfError } from "../base/errors.js";
+import type { Upload } from "../engine/push.js";
+import { type BeforeUpload, createBeforeUpload } from "../protocol/before-upload.js";
 import type { ReceivePackContext } from "../protocol/receive-pack/receive-pack-context.js";
 import type { UploadArchiveContext } from "../protocol/upload-archive/upload-archive-context.js";
 import type { UploadPackContext } from "../protocol/upload-pack/upload-pack-context.js";
@@ -43,14 +45,47 @@ export function uploadPackContext(
     signal,
     sessionId,
     activity: caller.activity,
+    beforeUpload: beforeUpload(exchange, call, "fetch"),
   };
+}
+
+function beforeUpload(
+  { host, caller, signal }: ServiceExchange,
+  { repository, name }: ServiceCall,
+  kind: Upload["kind"],
+): BeforeUpload | undefined {
+  const { identity, transport, address, activity } = caller;
+  const requestId = activity?.requestId;
+  return createBeforeUpload({
+    handlers: host.handlersOf(repository),
+    upload: { repository, identity, transport, address, requestId, kind, signal },
+    timeoutMs: host.handlerTimeoutMs,
+    onHandlerError: (handler, error) =>
+      host.log({
+        level: "error",
+        message: `the ${handler} handler failed in a ${kind} from ${name}`,
+        error,
+        fields: { requestId },
+      }),
+  });
 }
 
 export function uploadArchiveContext(exchange: ServiceExchange, call: ServiceCall): UploadArchiveContext {
   const { host, signal, caller } = exchange;
   const { repository, settings, isHiddenRef } = call;
   const { limits, requestBytes } = host;
-  return { repository, settings, isHiddenRef, limits, requestBytes, signal, activity: caller.activity };
+  const asked = beforeUpload(exchange, call, "archive");
+  const { activity } = caller;
+  return {
+    repository,
+    settings,
+    isHiddenRef,
+    limits,
+    requestBytes,
+    signal,
+    activity,
+    beforeUpload: asked,
+  };
 }
 
 export function receivePackContext(

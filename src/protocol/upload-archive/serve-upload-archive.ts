@@ -47,6 +47,7 @@ export async function serveUploadArchive(
     } else {
       snapshot = await context.repository.snapshot();
       const resolved = await resolve(context, snapshot, asked);
+      await context.beforeUpload?.([resolved.origin.commit ?? resolved.tree]);
       await output.write(...ACKNOWLEDGED);
       isAcknowledged = true;
       const about = { asked, resolved, snapshot };

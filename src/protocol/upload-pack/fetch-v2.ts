@@ -119,6 +119,7 @@ async function prepareAnswer(about: FetchAbout): Promise<Answer> {
       return { lines: [...lines, FLUSH], pack: undefined };
     lines.push(line(formatAcknowledgment({ kind: "ready" })), DELIM);
   }
+  await context.beforeUpload?.(request.wants);
   const boundary = await shallowInfo(about);
   if (boundary !== undefined) {
     lines.push(line("shallow-info\n"));

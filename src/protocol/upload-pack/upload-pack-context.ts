@@ -5,12 +5,15 @@ import type { Limits } from "../../base/limits.js";
 import type { Identity } from "../../engine/push.js";
 import type { Repository, Snapshot } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
+import type { BeforeUpload } from "../before-upload.js";
 import type { IsHiddenRef } from "../hidden-refs.js";
 
 export interface UploadPackContext {
   readonly repository: Repository;
   readonly settings: RepositorySettings;
   readonly limits: Limits;
+  /** Asked once it is known what would be sent. @default nobody is asked */
+  readonly beforeUpload?: BeforeUpload | undefined;
   /** What the requests of all callers may hold together. @default without bound */
   readonly requestBytes?: SharedBudget | undefined;
   readonly identity: Identity;

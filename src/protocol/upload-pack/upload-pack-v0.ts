@@ -61,6 +61,7 @@ async function answer(
   const refs = visibleRefs(context, snapshot.refs);
   const filter = allowedFilter(context, fetch.filterSpec);
   await checkWants({ context, snapshot, refs, statelessRpc }, fetch.wants);
+  await context.beforeUpload?.(fetch.wants);
   const boundary = await resolveShallow({ context, snapshot, refs, request: fetch });
   if (boundary !== undefined) {
     const lines = [
