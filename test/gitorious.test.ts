@@ -299,6 +299,22 @@ describe("an application that is away, slow or lying", () => {
     expect(logged.some(({ level }) => level === "error")).toBe(true);
   });
 
+  it("is left alone for a while when it is away, and not for what it chokes on", async () => {
+    await serve({ breakerFailures: 2, breakerResetMs: 600_000 });
+    const status = async (path: string): Promise<number> => (await ask(upload(path)))[0];
+    let failing = 500;
+    application.intercept = (call, response) => {
+      if (call.parameters["repo_path"] !== "odd.git") return false;
+      response.writeHead(failing).end();
+      return true;
+    };
+    for (let i = 0; i < 3; i++) expect(await status("odd.git")).toBe(500);
+    expect(await status("project/app.git")).toBe(200);
+    failing = 503;
+    for (let i = 0; i < 3; i++) expect(await status("odd.git")).toBe(500);
+    expect(await status("project/app.git")).toBe(500);
+  });
+
   it("is believed within the allowed roots only", async () => {
     await serve({ roots: [join(root, "ab/cd/4567.git"), join(root, "ef")] });
     expect((await ask(upload("project/app.git")))[0]).toBe(500);

@@ -73,7 +73,7 @@ export function createGitorious(
       ...given,
       ...gitoriousPolicies(given),
       database: given.database ?? `sqlite:${join(directory, ".gitwharf", "access.sqlite")}`,
-      authenticate: (credentials) => application.authenticate(credentials),
+      authenticate: (credentials, from) => application.authenticate(credentials, from),
       authorize: application.authorize,
       resolveRepository: application.resolveRepository,
     },

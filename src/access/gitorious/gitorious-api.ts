@@ -3,6 +3,7 @@
  * is the contract; addresses are in no message of ours.
  */
 import { GitwharfError } from "../../base/errors.js";
+import { addressKey } from "../rates/address-key.js";
 import { type BoundedAnswer, fetchBounded, parseJson } from "../remote/bounded-fetch.js";
 import { createPatience, type PatienceEvents } from "../remote/patience.js";
 import { RemoteFailure } from "../remote/remote-failure.js";
@@ -20,16 +21,23 @@ export interface HookReport {
   readonly newOid: string;
 }
 
+/** Of whom it is about: addresses take turns. */
+type Address = string | undefined;
+
 export interface GitoriousApi {
   /** @throws RemoteFailure */
   repositoryConfiguration(
     path: string,
     user: string,
+    address: Address,
   ): Promise<RepositoryConfiguration | "denied" | "unknown">;
   /** @returns the login; undefined: they are wrong. @throws RemoteFailure */
-  authenticate(user: string, password: string): Promise<string | undefined>;
+  authenticate(user: string, password: string, address: Address): Promise<string | undefined>;
   /** @returns why not. @throws RemoteFailure */
-  preReceive(report: HookReport & { readonly mergeBase: string }): Promise<string | undefined>;
+  preReceive(
+    report: HookReport & { readonly mergeBase: string },
+    address: Address,
+  ): Promise<string | undefined>;
   /** Once, without trying again. @throws RemoteFailure */
   postReceive(report: HookReport, signal?: AbortSignal): Promise<void>;
 }
@@ -38,30 +46,47 @@ const OK = 200;
 const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
 const NOT_FOUND = 404;
+const AWAY: readonly number[] = [429, 502, 503, 504];
 const HEADERS = { Accept: "application/json", "Accept-Encoding": "identity" };
 const REASON_LENGTH_MAX = 1000;
 const REFUSED = "pre-receive hook declined";
+
+interface Question {
+  readonly parameters: Readonly<Record<string, string>>;
+  readonly address: Address;
+  readonly readStatuses?: readonly number[];
+}
+
+/**
+ * 500 is a question that the application chokes on: whoever finds one must not be able to have it left alone for
+ * everybody.
+ */
+function isAway(status: number): boolean {
+  return AWAY.includes(status);
+}
 
 export function createGitoriousApi(options: CheckedGitoriousOptions, events: PatienceEvents): GitoriousApi {
   const patiently = createPatience(options, events);
   const get = (
     path: string,
-    parameters: Readonly<Record<string, string>>,
-    readStatuses: readonly number[] = [OK],
+    { parameters, address, readStatuses = [OK] }: Question,
   ): Promise<BoundedAnswer> => {
     const url = `${options.url}/${path}?${new URLSearchParams(parameters).toString()}`;
-    return patiently(() => fetchBounded(url, { headers: HEADERS }, { ...options, readStatuses }));
+    const bounds = { ...options, readStatuses, isAway };
+    return patiently(() => fetchBounded(url, { headers: HEADERS }, bounds), addressKey(address));
   };
   return {
-    async repositoryConfiguration(path, user) {
-      const { status, text } = await get("repo-config", { repo_path: path, username: user });
+    async repositoryConfiguration(path, user, address) {
+      const parameters = { repo_path: path, username: user };
+      const { status, text } = await get("repo-config", { parameters, address });
       if (status === FORBIDDEN) return "denied";
       if (status === NOT_FOUND) return "unknown";
       if (status !== OK) throw unexpected(status);
       return readRepositoryConfiguration(parseJson(text));
     },
-    async authenticate(user, password) {
-      const { status, text } = await get("authenticate", { username: user, password });
+    async authenticate(user, password, address) {
+      const parameters = { username: user, password };
+      const { status, text } = await get("authenticate", { parameters, address });
       if (status === UNAUTHORIZED) return undefined;
       if (status !== OK) throw unexpected(status);
       const answer = parseJson(text);
@@ -71,9 +96,10 @@ export function createGitoriousApi(options: CheckedGitoriousOptions, events: Pat
         throw new RemoteFailure("its answer cannot be understood: username is no name of a user");
       return login;
     },
-    async preReceive({ mergeBase, ...report }) {
+    async preReceive({ mergeBase, ...report }, address) {
       const parameters = { ...parametersOf(report), mergebase: mergeBase };
-      const { status, text } = await get("hooks/pre-receive", parameters, [FORBIDDEN]);
+      const readStatuses = [FORBIDDEN];
+      const { status, text } = await get("hooks/pre-receive", { parameters, address, readStatuses });
       if (status === OK) return undefined;
       if (status !== FORBIDDEN) throw unexpected(status);
       return firstLineOf(text) ?? REFUSED;

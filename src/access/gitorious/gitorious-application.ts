@@ -24,7 +24,10 @@ export interface GitoriousLogEntry {
 
 export interface GitoriousApplication {
   /** Names and passwords only; undefined: none of its business. @throws access/unauthenticated, access/unavailable */
-  authenticate(credentials: Credentials): Promise<Identity | undefined>;
+  authenticate(
+    credentials: Credentials,
+    from: { readonly address: string | undefined },
+  ): Promise<Identity | undefined>;
   readonly authorize: Authorize;
   /** @throws access/denied, access/unauthenticated, access/unavailable */
   readonly resolveRepository: ResolveRepository;
@@ -52,22 +55,26 @@ export function createGitoriousApplication(about: GitoriousApplicationOptions): 
   async function configurationOf(
     path: string,
     user: string,
+    address: string | undefined,
   ): Promise<RepositoryConfiguration | "denied" | "unknown"> {
     const key = `${user}\0${path}`;
     const before = kept.get(key);
     if (before !== undefined) return before;
-    const answer = await api.repositoryConfiguration(path, user);
+    const answer = await api.repositoryConfiguration(path, user, address);
     if (typeof answer === "object" && options.cacheSeconds > 0)
       kept.set(key, answer, { ttl: options.cacheSeconds * 1000 });
     return answer;
   }
 
-  async function authenticate(credentials: Credentials): Promise<Identity | undefined> {
+  async function authenticate(
+    credentials: Credentials,
+    { address }: { readonly address: string | undefined },
+  ): Promise<Identity | undefined> {
     if (credentials.kind !== "basic") return undefined;
     const startedMs = performance.now();
     let login: string | undefined;
     try {
-      login = await api.authenticate(credentials.user, credentials.password);
+      login = await api.authenticate(credentials.user, credentials.password, address);
     } catch (error) {
       tell("error", `credentials were not checked: ${whyOf(error)} (${since(startedMs)})`);
       throw new GitwharfError(
@@ -83,7 +90,7 @@ export function createGitoriousApplication(about: GitoriousApplicationOptions): 
     return { user: login, method: "gitorious" };
   }
 
-  const resolveRepository: ResolveRepository = async (path, { identity, operation }) => {
+  const resolveRepository: ResolveRepository = async (path, { identity, operation, address }) => {
     const { user = "" } = identity;
     if (operation === "push" && user === "")
       throw new GitwharfError("access/unauthenticated", ANONYMOUS_PUSH);
@@ -91,7 +98,7 @@ export function createGitoriousApplication(about: GitoriousApplicationOptions): 
     const startedMs = performance.now();
     let found: ResolvedRepository | "denied" | "unknown";
     try {
-      const answer = await configurationOf(path, user);
+      const answer = await configurationOf(path, user, address);
       found =
         typeof answer === "string"
           ? answer
@@ -124,14 +131,17 @@ export function createGitoriousApplication(about: GitoriousApplicationOptions): 
     const startedMs = performance.now();
     const what = `'${name}' of '${push.repository.name}' for ${push.identity.user}`;
     try {
-      const verdict = await api.preReceive({
-        user: push.identity.user ?? "",
-        repositoryId: push.facts?.["repository_id"] ?? "",
-        refName: name,
-        oldOid,
-        newOid,
-        mergeBase: await mergeBaseOf(push, command),
-      });
+      const verdict = await api.preReceive(
+        {
+          user: push.identity.user ?? "",
+          repositoryId: push.facts?.["repository_id"] ?? "",
+          refName: name,
+          oldOid,
+          newOid,
+          mergeBase: await mergeBaseOf(push, command),
+        },
+        push.address,
+      );
       tell(
         "info",
         `${what} ${verdict === undefined ? "allowed" : `refused: ${verdict}`} (${since(startedMs)})`,

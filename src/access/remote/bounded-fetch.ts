@@ -9,6 +9,8 @@ export interface BoundedFetchOptions {
   readonly answerBytesMax: number;
   /** Whose bodies are of interest. @default 200 */
   readonly readStatuses?: readonly number[];
+  /** Is this a status of an application that cannot answer now? @default 429 and 5xx */
+  readonly isAway?: (status: number) => boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -22,12 +24,13 @@ export interface BoundedAnswer {
 const OK = 200;
 const TOO_MANY = 429;
 
-/** @throws RemoteAway without an answer, and for 429 and 5xx; RemoteFailure for one that is too large */
+/** @throws RemoteAway without an answer, and for statuses that say so; RemoteFailure for one that is too large */
 export async function fetchBounded(
   url: string,
   request: Pick<RequestInit, "method" | "headers" | "body">,
-  { timeoutMs, answerBytesMax, readStatuses = [OK], signal: given }: BoundedFetchOptions,
+  about: BoundedFetchOptions,
 ): Promise<BoundedAnswer> {
+  const { timeoutMs, answerBytesMax, readStatuses = [OK], isAway = saysAway, signal: given } = about;
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal = given === undefined ? timeout : AbortSignal.any([timeout, given]);
   let response: Response;
@@ -41,11 +44,15 @@ export async function fetchBounded(
     });
   }
   const { status, headers } = response;
-  if (status >= 500 || status === TOO_MANY) throw new RemoteAway(`it answered with status ${status}`);
+  if (isAway(status)) throw new RemoteAway(`it answered with status ${status}`);
   if (text !== undefined) return { status, text, headers };
   if (readStatuses.includes(status))
     throw new RemoteFailure(`its answer is larger than ${answerBytesMax} bytes (answerBytesMax)`);
   return { status, text: "", headers };
+}
+
+function saysAway(status: number): boolean {
+  return status >= 500 || status === TOO_MANY;
 }
 
 /** @throws RemoteFailure */
