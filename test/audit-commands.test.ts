@@ -239,6 +239,21 @@ describe("commands that serve over standard input and output", () => {
       repository: "app",
       outcome: "ok",
     });
+    await gitwharf(["user", "add", "ada", "-d", repositories]);
+    const removed = await gitwharf(
+      ["ssh-command", "ada", "--key", "SHA256:gone", "-d", repositories],
+      "",
+      env,
+    );
+    expect(removed.status).toBe(1);
+    expect(lines().at(-1)).toMatchObject({
+      event: "sign-in",
+      transport: "ssh",
+      address: "192.0.2.7",
+      credentialId: "SHA256:gone",
+      outcome: "unauthenticated",
+      reason: expect.stringContaining("is not one of 'ada' any more") as string,
+    });
     expect(await verify()).toMatchObject({ status: 0 });
   });
 });

@@ -12,6 +12,7 @@ import { GitwharfError } from "../base/errors.js";
 import type { Identity } from "../engine/push.js";
 import { auditLogOf, type AuditFlags, withAuditOption } from "./audited-change.js";
 import { createGitServer } from "../server/git-server.js";
+import { createServerAudit } from "../server/server-audit.js";
 import type { GitServerOptions } from "../server/git-server-options.js";
 import {
   type DatabaseFlags,
@@ -62,13 +63,15 @@ async function run(user: string, flags: SshCommandFlags): Promise<void> {
     ...databaseOf(flags, fromFile, repositories),
     ...(audit === undefined ? {} : { audit }),
   };
-  const identity = await identityOf(user, flags, options.database);
+  const identity = await identityOf(user, flags, options.database).catch((error: unknown) =>
+    noteRefusal(options, flags.key, error),
+  );
   const server = createGitServer(options);
   const signal = createStdioSignal();
   try {
     process.exitCode = await server.runCommand({
       identity,
-      address: process.env["SSH_CLIENT"]?.split(" ")[0],
+      address: addressOfClient(),
       command: process.env["SSH_ORIGINAL_COMMAND"],
       gitProtocol: process.env["GIT_PROTOCOL"],
       input: process.stdin,
@@ -82,6 +85,22 @@ async function run(user: string, flags: SshCommandFlags): Promise<void> {
     await server.close({ graceMs: 0 });
     await closeWorkerPool();
   }
+}
+
+/** No server stands behind this yet that would do it. @throws the error */
+async function noteRefusal(
+  options: GitServerOptions,
+  credentialId: string | undefined,
+  error: unknown,
+): Promise<never> {
+  const trail = createServerAudit(options, options.log ?? (() => undefined));
+  trail?.refusedSignIn({ transport: "ssh", address: addressOfClient(), credentialId, error });
+  await trail?.close();
+  throw error;
+}
+
+function addressOfClient(): string | undefined {
+  return process.env["SSH_CLIENT"]?.split(" ")[0];
 }
 
 /** A key that was removed since sshd read its file opens nothing any more. */

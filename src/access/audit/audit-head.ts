@@ -1,6 +1,6 @@
 /**
  * The end of the chain, remembered beside the log: by it the chain goes on when the log was moved away, and a log whose
- * tail was cut off is told from one that ends there. It follows the log and is never ahead of it.
+ * tail was cut off is told from one that ends there. Written after the lines it names.
  *
  *   OFFSET  SIZE  MEANING
  *        0    64  SHA-256 of the last line, lower-case hex
