@@ -120,6 +120,7 @@ describe("the panic switch", () => {
     expect(answer).toMatchObject({ status: 503 });
     expect(answer.body.toString()).toBe(`${WORDS}\n`);
     expect(answer.headers["retry-after"]).toBeDefined();
+    expect(await server.metrics()).toContain('service="receive-pack",outcome="busy"');
     expect(await server.store.open("other")).toBeUndefined();
   });
 

@@ -32,6 +32,7 @@ export function outcomeOf(error: unknown): RequestOutcome {
     case "base/limit-exceeded":
       return "too-large";
     case "access/audit-failed":
+    case "access/suspended":
     case "access/too-many-attempts":
     case "access/too-many-requests":
     case "base/shutting-down":
