@@ -13,6 +13,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { type FileHandle, open as openFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -296,6 +297,61 @@ describe("an audit log", () => {
       await expect(writer.close()).resolves.toBeUndefined();
     });
     holder.close();
+  });
+});
+
+describe("what is asked for as durable", () => {
+  let asked: boolean[];
+  let fails: boolean;
+  let restore: () => void;
+
+  beforeEach(async () => {
+    const handle = await openFile(join(directory, "any"), "w");
+    const prototype = Object.getPrototypeOf(handle) as FileHandle;
+    await handle.close();
+    const { datasync } = prototype;
+    asked = [];
+    fails = false;
+    prototype.datasync = async function (this: FileHandle): Promise<void> {
+      if (fails) throw new Error("EIO: i/o error, fdatasync");
+      await datasync.call(this);
+      asked.push(existsSync(path));
+    };
+    restore = () => void (prototype.datasync = datasync);
+  });
+  afterEach(() => restore());
+
+  it("is on the disk before its writer is told, and nothing else is waited for", async () => {
+    for (const durability of ["sync", "none"] as const) {
+      asked = [];
+      const writer = createAuditFile({ path, durability });
+      writers.push(writer);
+      await writer.append([{ event: "fetch" }]);
+      expect(asked).toEqual([]);
+      await writer.append([{ event: "push" }], { durable: true });
+      expect(asked).toEqual(durability === "sync" ? [true] : []);
+    }
+  });
+
+  it("is waited for once by all who write at the same time", async () => {
+    const writer = createAuditFile({ path, durability: "sync" });
+    writers.push(writer);
+    await Promise.all(
+      Array.from({ length: 20 }, () => writer.append([{ event: "push" }], { durable: true })),
+    );
+    expect(asked).toEqual([true]);
+    expect(await verify()).toMatchObject({ lines: 20, errors: 0 });
+  });
+
+  it("is refused when the disk does not take it, and not written a second time", async () => {
+    const writer = createAuditFile({ path, durability: "sync" });
+    writers.push(writer);
+    fails = true;
+    await expect(writer.append([{ event: "push" }], { durable: true })).rejects.toThrow(/EIO/);
+    await expect(writer.append([{ event: "push" }], { durable: true })).rejects.toThrow(/EIO/);
+    fails = false;
+    await writer.append([{ event: "push" }], { durable: true });
+    expect(await verify()).toMatchObject({ lines: 3, errors: 0 });
   });
 });
 

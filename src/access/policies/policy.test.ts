@@ -27,11 +27,7 @@ describe("explain", () => {
       ask("ada", "push", { ref: "refs/heads/main", action: "force" }),
       "denied: kept denies",
     ],
-    [
-      "ada pushes main somehow",
-      ask("ada", "push", { ref: "refs/heads/main" }),
-      /^denied: kept may deny, /,
-    ],
+    ["ada pushes main somehow", ask("ada", "push", { ref: "refs/heads/main" }), /^denied: kept may deny, /],
     [
       "ada creates her own",
       ask("ada", "push", { ref: "refs/heads/ada/x", action: "create" }),
