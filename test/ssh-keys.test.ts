@@ -224,6 +224,52 @@ describe("signing in over SSH", () => {
       writeFileSync(revokedKeysFile, "");
     });
 
+    it("lets everyone come by one name where principals says so, and tells whose certificate it is", async () => {
+      const seen: unknown[] = [];
+      const shared = await serve({
+        sshServer: {
+          userAuthoritiesFile: join(workspace.directory, "authorities"),
+          principals: (user) => (user === "git" ? ["ada", "bob", "a b"] : []),
+        },
+        authenticators: [
+          {
+            name: "own",
+            authenticate: ({ credentials }) =>
+              typeof credentials === "object" &&
+              credentials.kind === "ssh-certificate" &&
+              credentials.principal === "a b"
+                ? { identity: { user: "ab", method: "own" } }
+                : undefined,
+          },
+        ],
+        handlers: { preReceive: (push) => void seen.push(push.identity) },
+      });
+      const bob = certified(["-n", "bob", "-z", "42"]);
+      expect((await shell(clientOf(shared, [bob]), "git")).stderr).toContain("hello bob, you are signed in");
+      // The certificate names him, but nobody may come by this name.
+      expect((await shell(clientOf(shared, [bob]), "bob")).stderr).toContain("Permission denied");
+      expect((await shell(clientOf(shared, [certified(["-n", "eve"])]), "git")).stderr).toContain(
+        "Permission denied",
+      );
+      // The application's own is asked first.
+      expect((await shell(clientOf(shared, [certified(["-n", "a b"])]), "git")).stderr).toContain("hello ab");
+      await workspace.run("init", "-q", "certified");
+      await workspace.in("certified").run("commit", "-q", "--allow-empty", "-m", "first");
+      const url = `ssh://git@127.0.0.1:${shared.ssh.port}/app.git`;
+      const env = clientOf(shared, [bob]).environment;
+      expect(await workspace.in("certified").tryWith({ env }, "push", url, "main")).toMatchObject({
+        status: 0,
+      });
+      expect(seen).toEqual([
+        {
+          user: "bob",
+          method: "ssh-certificate",
+          credentialId: expect.stringMatching(/^SHA256:/),
+          attributes: { keyId: "test-id", serial: "42" },
+        },
+      ]);
+    });
+
     it("runs the command that a certificate forces", async () => {
       const client = clientOf(server, [
         certified([...principals, "-O", "force-command=git-upload-pack 'only'"]),

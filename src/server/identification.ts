@@ -1,6 +1,6 @@
 /**
- * Puts the ways to sign in together, in this order: client certificate, proxy header, signed token, SSH certificate, SSH key, access
- * token, the application's own, users of the configuration, users of the database, the `authenticate` callback. Without
+ * Puts the ways to sign in together, in this order: client certificate, proxy header, signed token, SSH key, access token,
+ * the application's own, SSH certificate, users of the configuration, users of the database, the `authenticate` callback. Without
  * any of them, and as long as the database has no user, the server is open.
  */
 import { looksLikeAccessToken } from "../access/access-token.js";
@@ -167,8 +167,9 @@ function configuredAuthenticators(
   if (trustedUserHeader !== undefined) first.push(createProxyHeaderAuthenticator(trustedUserHeader));
   if (signedTokens !== undefined)
     first.push(createSignedTokenAuthenticator(signedTokens, { onFailure: onKeyFailure }));
-  if (options.sshServer?.userAuthoritiesFile !== undefined) first.push(createSshCertificateAuthenticator());
   second.push(...(options.authenticators ?? []).map((each) => inTime(each, timeoutMs)));
+  // It answers for every certificate.
+  if (options.sshServer?.userAuthoritiesFile !== undefined) second.push(createSshCertificateAuthenticator());
   if (users !== undefined) {
     const passesUnknown = hasDatabase || options.authenticate !== undefined;
     second.push(createPasswordAuthenticator({ checker, findUser: readStaticUsers(users), passesUnknown }));
