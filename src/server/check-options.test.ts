@@ -60,7 +60,7 @@ describe("options", () => {
     [{ defaultBranch: 5 }, /defaultBranch '5' cannot be a branch/],
     [{ handlers: 5 }, /handlers is an object/],
     [{ handlers: [undefined] }, /handlers is an object/],
-    [{ handlers: { prereceive: () => "no" } }, /there is no handler 'prereceive'; known are preReceive, /],
+    [{ handlers: { prereceive: () => "no" } }, /there is no handler 'prereceive'; known are .*preReceive, /],
     [{ handlers: [{}, { update: "no" }] }, /the handler update is a function/],
     [{ limits: 5 }, /limits is an object/],
     [{ limits: { wants: 1 } }, /there is no limit 'wants'; known are packSizeBytesMax, /],
