@@ -323,6 +323,34 @@ describe("connectionsPerAddress", () => {
     },
   );
 
+  it.each<Transport>(["http", "ssh", "git"])(
+    "over %s is for those behind a balancer, one by one",
+    async (transport) => {
+      await serve(
+        { connectionsPerAddress: 1 },
+        { trustedProxies: ["127.0.0.1"] },
+        { proxyProtocol: [transport] },
+      );
+      const port = listening[transport]?.port ?? 0;
+      const open = async (source: string): Promise<Socket> => {
+        const socket = connect(port, "127.0.0.1");
+        socket.on("error", () => undefined);
+        sockets.push(socket);
+        await once(socket, "connect");
+        socket.write(proxyHead(1, source));
+        return socket;
+      };
+      const first = await open("198.51.100.7");
+      const other = await open("198.51.100.8");
+      const second = await open("198.51.100.7");
+      second.resume();
+      // Which of the two of the same address came first is the system's to say.
+      await Promise.race([once(second, "close"), once(first.resume(), "close")]);
+      expect([first.destroyed, second.destroyed].filter(Boolean)).toHaveLength(1);
+      expect(other.destroyed).toBe(false);
+    },
+  );
+
   it("is no limit for listed proxies", async () => {
     await serve({ connectionsPerAddress: 1 }, { trustedProxies: ["127.0.0.1"] });
     for (const transport of ["http", "git"] as const) {

@@ -24,6 +24,22 @@ describe("createAuthorizationPoint", () => {
     expect(failures).toHaveLength(1);
   });
 
+  it("fails closed when no answer comes in time, of whoever is asked", async () => {
+    const never = new Promise<never>(() => undefined);
+    const yes: Authorize = () => ({ allowed: true });
+    for (const asked of [
+      { authorize: () => never, isOpen: () => false },
+      { authorize: yes, isOpen: () => never },
+      { authorize: yes, isOpen: () => false, isCurrent: () => never },
+    ]) {
+      const failures: unknown[] = [];
+      const onFailure = (error: unknown): void => void failures.push(error);
+      const authorize = createAuthorizationPoint({ ...asked, timeoutMs: 20, onFailure });
+      expect(await authorize({ ...request, transport: "ssh" })).toMatchObject({ allowed: false });
+      expect(String(failures)).toContain("authorization gave no answer within 20 ms");
+    }
+  });
+
   it("opens for `allowed: true` only, whatever a callback answers", async () => {
     for (const answer of [undefined, null, true, {}, { allowed: "yes" }]) {
       const authorize = createAuthorizationPoint({
