@@ -190,6 +190,26 @@ describe("a Gitorious application", () => {
       expect(await ask(path, basic("ada")), path).toEqual([400, "Invalid command\n", undefined]);
   });
 
+  it("has every session logged, also of who is not let in", async () => {
+    await serve();
+    await ask(receive("project/app.git"), basic("ada", "wrong"));
+    await ask(upload("~ada/project/secret.git"), basic("bob"));
+    await ask(upload("project/app.git"), basic("ada"));
+    const sessions = logged.flatMap(({ fields }) => (fields?.["service"] === undefined ? [] : [fields]));
+    const common = { address: "127.0.0.1", transport: "http", milliseconds: expect.any(Number) as number };
+    expect(sessions).toMatchObject([
+      { ...common, repository: "project/app.git", service: "receive-pack-refs", outcome: "unauthenticated" },
+      {
+        ...common,
+        user: "bob",
+        repository: "~ada/project/secret.git",
+        service: "upload-pack-refs",
+        outcome: "denied",
+      },
+      { ...common, user: "ada", repository: "ab/cd/0123", service: "upload-pack-refs", outcome: "ok" },
+    ]);
+  });
+
   it("may have another realm", async () => {
     await serve({ realm: "Our Git" });
     expect((await ask(receive("project/app.git")))[2]).toBe('Basic realm="Our Git", charset="UTF-8"');

@@ -6,6 +6,7 @@ import { context, propagation } from "@opentelemetry/api";
 import type { AuthenticationAttempt } from "../../access/authenticator.js";
 import { isLoopbackHostHeader } from "../../access/open-access.js";
 import { parseAuthorizationHeader } from "../../access/credentials.js";
+import type { ServiceLabel } from "../../base/activity.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { Identity } from "../../engine/push.js";
 import { formatControlText } from "./plain-text.js";
@@ -90,6 +91,8 @@ async function answer(
       activity.failed(new GitwharfError("protocol/bad-request", "another method is expected here"));
       return;
     }
+    // Also of whom nobody lets in.
+    activity.note({ service: serviceOf(target), repository: target.repository });
     const identity = await identify(host, request, { address, peerAddress });
     const { user, method, credentialId } = identity;
     if (user !== undefined) activity.note({ user, method, credentialId });
@@ -130,6 +133,22 @@ function beginHttpRequest(
     ...(isTrusted ? { parent: propagation.extract(context.active(), request.headers) } : {}),
   });
   return { begun, requestId };
+}
+
+function serviceOf(target: RequestTarget): ServiceLabel {
+  if (target.kind === "file") return "files";
+  const service = target.kind === "service" ? target.service : (target.service ?? "files");
+  const suffix = target.kind === "service" ? "" : "-refs";
+  switch (service) {
+    case "git-upload-pack":
+      return `upload-pack${suffix}`;
+    case "git-receive-pack":
+      return `receive-pack${suffix}`;
+    case "files":
+      return "files";
+    default:
+      return "other";
+  }
 }
 
 async function route(exchange: HttpExchange, target: RequestTarget): Promise<void> {
