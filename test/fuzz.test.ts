@@ -11,6 +11,7 @@ import { formatFilter, parseFilter } from "../src/engine/filter.js";
 import { ingestPack } from "../src/engine/ingest/ingest-pack.js";
 import { talkToProcReceive } from "../src/hooks/proc-receive-protocol.js";
 import { parseCommitLinks } from "../src/object/commit.js";
+import { parseCommitText, subjectOf } from "../src/object/commit-text.js";
 import { checkGitmodules } from "../src/object/fsck/gitmodules.js";
 import { checkObject, createFsckState } from "../src/object/fsck/object-fsck.js";
 import { hashObject, type ObjectType } from "../src/object/object-id.js";
@@ -209,6 +210,7 @@ const CODECS: Readonly<Record<string, Codec>> = {
   commit: {
     feed(bytes) {
       checked("commit", bytes);
+      subjectOf(parseCommitText(bytes).message);
       parseCommitLinks(bytes, SHA1);
     },
   },

@@ -28,12 +28,15 @@ let http: string;
 let ssh: string;
 let sshEnvironment: NodeJS.ProcessEnv;
 /** What the server's handlers do in this test. */
-let handlers: PushHandlers;
+let handlers: PushHandlers = {};
 const logged: string[] = [];
 
 beforeAll(async () => {
   workspace = createWorkspace();
   const forward: PushHandlers = {
+    get timeoutMs() {
+      return handlers.timeoutMs ?? 2000;
+    },
     procReceiveRefs: ["refs/for"],
     preReceive: (push) => handlers.preReceive?.(push),
     update: (push, update) => handlers.update?.(push, update),
@@ -52,7 +55,6 @@ beforeAll(async () => {
   server = createGitServer({
     repositories: createMemoryRepositoryStore(),
     autoCreate: "push",
-    handlerTimeoutMs: 2000,
     handlers: forward,
     log: ({ level, error }) => void (level === "error" && logged.push(String(error))),
   });
@@ -344,6 +346,52 @@ describe("a handler", () => {
       expect(terminal).toMatch(
         /^remote: \x1b\[1G\x1b\[K-----> one *\nremote: \x1b\[1G\x1b\[K-----> t\?wo \(terminal\) *$/m,
       );
+    },
+  );
+});
+
+describe("a pusher who does not read", () => {
+  it.each(["http", "ssh"] as const)(
+    "slows the handler over %s, and gets all of it in the end",
+    async (transport) => {
+      const texts = 192;
+      let printed = 0;
+      let begun: () => void = () => undefined;
+      const first = new Promise<void>((resolve) => (begun = resolve));
+      let goOn: () => void = () => undefined;
+      const stopped = new Promise<void>((resolve) => (goOn = resolve));
+      handlers = {
+        timeoutMs: 60_000,
+        preReceive: async (given) => {
+          begun();
+          await stopped;
+          const line = `${"x".repeat(1023)}\n`.repeat(512);
+          for (; printed < texts; printed++) await given.print(line);
+        },
+      };
+      const client = spawn("git", ["push", `${transport === "http" ? http : ssh}/${name}.git`, "main"], {
+        cwd: app.directory,
+        env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...sshEnvironment },
+        stdio: ["ignore", "ignore", "pipe"],
+        detached: true,
+      });
+      const exited = once(client, "exit");
+      let bytes = 0;
+      client.stderr.on("data", (chunk: Buffer) => (bytes += chunk.length));
+      await first;
+      process.kill(-(client.pid ?? 0), "SIGSTOP");
+      goOn();
+      // Until the handler stands still: buffers on the way take a few megabytes.
+      for (let seen = -1, still = 0, looks = 0; still < 20 && looks < 4000; looks++) {
+        await new Promise((resolve) => setTimeout(resolve, 25));
+        still = seen === printed ? still + 1 : 0;
+        seen = printed;
+      }
+      expect(printed).toBeLessThan(texts);
+      process.kill(-(client.pid ?? 0), "SIGCONT");
+      expect((await exited)[0]).toBe(0);
+      expect(printed).toBe(texts);
+      expect(bytes).toBeGreaterThan(texts * 512 * 1024);
     },
   );
 });

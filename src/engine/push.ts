@@ -75,6 +75,7 @@ export interface PushedCommit {
   readonly committer: Signature;
   /** The first paragraph on one line, as `git log --oneline` has it. */
   readonly subject: string;
+  /** The first 16 MiB. */
   readonly message: string;
   /** What it changes: the files that are as in none of its parents. @throws base/limit-exceeded */
   changedPaths(): AsyncIterable<PathChange>;

@@ -20,6 +20,10 @@ export interface CommitPerson {
 
 /** Headers of an honest commit are short, its signatures included. */
 const HEADERS_BYTES_MAX = 1024 * 1024;
+/** A commit may be as large as an object may be; a message longer than this is cut. */
+const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+/** Later ones no `Date` holds. */
+const SECONDS_MAX = 8_640_000_000_000;
 
 export function parseCommitText(data: Buffer): CommitText {
   const end = data.indexOf("\n\n");
@@ -29,15 +33,21 @@ export function parseCommitText(data: Buffer): CommitText {
   return {
     author: person("author"),
     committer: person("committer"),
-    message: end < 0 ? "" : decode(data.subarray(end + 2)),
+    message: end < 0 ? "" : decode(data.subarray(end + 2, end + 2 + MESSAGE_BYTES_MAX)),
   };
 }
 
-/** The first paragraph on one line. */
+/** The first paragraph on one line. Line by line: patterns for this take as long as the square of what a stranger writes. */
 export function subjectOf(message: string): string {
-  const text = message.replace(/^(?:[ \t]*\n)+/, "");
-  const end = text.search(/\n[ \t]*(?:\n|$)/);
-  return (end < 0 ? text : text.slice(0, end)).trim().replaceAll(/[ \t]*\n[ \t]*/g, " ");
+  const lines: string[] = [];
+  for (let at = 0; at < message.length; ) {
+    const end = message.indexOf("\n", at);
+    const line = message.slice(at, end < 0 ? message.length : end).trim();
+    if (line !== "") lines.push(line);
+    else if (lines.length > 0) break;
+    at = end < 0 ? message.length : end + 1;
+  }
+  return lines.join(" ");
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -67,6 +77,6 @@ function personOf(line: string): CommitPerson {
   return {
     name: line.slice(0, open).trim(),
     email: line.slice(open + 1, close).trim(),
-    seconds: Number.isSafeInteger(seconds) ? seconds : 0,
+    seconds: Math.abs(seconds) <= SECONDS_MAX ? seconds : 0,
   };
 }

@@ -73,12 +73,21 @@ async function writeTree(
   const budget = new WorkBudget({ signal });
   const root = Buffer.from(`${directory}/`);
   const at = (path: string): Buffer => Buffer.concat([root, Buffer.from(path, "latin1")]);
+  const tooMany = (): GitwharfError =>
+    new GitwharfError("base/limit-exceeded", `the checkout has more than ${entriesMax} entries`);
+  const rowsOf = async (oid: ObjectId, max: number): Promise<readonly TreeRow[]> => {
+    try {
+      return await readTreeRows(objects, oid, max);
+    } catch (error) {
+      throw isGitwharfError(error, "base/limit-exceeded") ? tooMany() : error;
+    }
+  };
   await mkdir(directory, { recursive: true });
-  const levels: Level[] = [
-    { rows: await readTreeRows(objects, tree, entriesMax), next: 0, directory: "", isMade: true },
-  ];
+  const levels: Level[] = [{ rows: await rowsOf(tree, entriesMax), next: 0, directory: "", isMade: true }];
   const links: Link[] = [];
   const skipped: string[] = [];
+  // A small pack may hold one large tree that stands in itself a thousand times.
+  let openRows = levels[0]?.rows.length ?? 0;
   let entries = 0;
   let files = 0;
   let sizeBytes = 0;
@@ -93,11 +102,11 @@ async function writeTree(
   for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
     const row = level.rows[level.next++];
     if (row === undefined) {
+      openRows -= level.rows.length;
       levels.pop();
       continue;
     }
-    if (++entries > entriesMax)
-      throw new GitwharfError("base/limit-exceeded", `the checkout has more than ${entriesMax} entries`);
+    if (++entries > entriesMax) throw tooMany();
     const path = level.directory + row.name;
     if (budget.spend(1 + selection.cost(path.length))) await budget.pause();
     if (isDotGit(row.name)) throw malformedTree(`an entry is called '${row.name.slice(0, 60)}'`);
@@ -105,7 +114,8 @@ async function writeTree(
       if (!selection.mayHold(path)) continue;
       if (levels.length > TREE_DEPTH_MAX)
         throw malformedTree(`its trees are nested deeper than ${TREE_DEPTH_MAX}`);
-      const rows = await readTreeRows(objects, row.oid, entriesMax);
+      const rows = await rowsOf(row.oid, entriesMax - openRows);
+      openRows += rows.length;
       levels.push({ rows, next: 0, directory: `${path}/`, isMade: false });
       continue;
     }

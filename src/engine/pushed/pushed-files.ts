@@ -83,7 +83,10 @@ export async function listDirectory(
 ): Promise<readonly PushedEntry[] | undefined> {
   const found = await findAt(from, oid, path);
   if (found?.mode !== MODE_TREE) return undefined;
-  const directory = path.replace(/^\/+|\/+$/g, "");
+  const directory = path
+    .split("/")
+    .filter((part) => part !== "")
+    .join("/");
   const rows = await readTreeRows(from.objects, found.oid, from.limits.archiveEntriesMax);
   return rows.map(({ mode, name: bytes, oid: entry }) => {
     const name = Buffer.from(bytes, "latin1").toString("utf8");

@@ -1,4 +1,5 @@
 /** Asks one handler of the application: with a time limit, and failing closed. */
+import { isGitwharfError } from "../../base/errors.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { PushHandlers } from "../../engine/push.js";
 import type { PushView } from "../../engine/pushed/create-push.js";
@@ -52,7 +53,8 @@ export async function askHandler<T>(
     return { ok: false, why };
   } catch (error) {
     // What a handler throws may hold secrets and is not for the pusher.
-    context.onHandlerError(name, error);
+    // That the client has left is no failure of the handler's.
+    if (!(signal.aborted && isGitwharfError(error, "base/aborted"))) context.onHandlerError(name, error);
     return { ok: false, why: undefined };
   } finally {
     clearTimeout(timer);
