@@ -383,8 +383,10 @@ describe("an audit log that cannot be written", () => {
     expect(await workspace.in("copy").run("log", "--format=%s")).toBe("one");
     expect(logged.filter(({ level }) => level === "error").map(({ message }) => message)[0]).toContain(file);
     expect(await server?.readiness()).toMatchObject({ ready: false, parts: { audit: "unavailable" } });
+    expect(await server?.metrics()).toContain("gitwharf_audit_failing 1");
     rmSync(file, { recursive: true });
     expect((await push(http("a.git"), "main")).status).toBe(0);
+    expect(await server?.metrics()).toContain("gitwharf_audit_failing 0");
     expect(await line("push", { outcome: "ok" })).toMatchObject({ repository: "a" });
     await expectWhole(`${file}.1`, file);
   });

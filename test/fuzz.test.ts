@@ -1,5 +1,10 @@
 /** Every codec on damaged bytes: it answers, or throws an error of ours that is no defect of ours; nothing else escapes. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { createAuditFile } from "../src/access/audit/audit-file.js";
+import { verifyAudit } from "../src/access/audit/verify-audit.js";
 import { isGitwharfError } from "../src/base/errors.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
 import { parseSshCertificate } from "../src/access/ssh-certificate.js";
@@ -284,6 +289,30 @@ const CODECS: Readonly<Record<string, Codec>> = {
       );
       if (results?.some((result) => result.name !== name) === true)
         throw new Error("an answer to no question");
+    },
+  },
+  "audit-log": {
+    // Each round opens files.
+    rounds: 400,
+    async feed(bytes) {
+      const directory = mkdtempSync(join(tmpdir(), "gitwharf-fuzz-"));
+      const file = join(directory, "log");
+      const writer = createAuditFile({ path: file, durability: "none" });
+      try {
+        writeFileSync(file, bytes);
+        await verifyAudit([file], { onFinding: () => undefined });
+        // Whatever stands there stays, and what is written behind it can be read.
+        await writer.append([{ event: "request" }]).finally(() => {
+          if (!readFileSync(file).subarray(0, bytes.length).equals(bytes))
+            throw new Error("the log was changed");
+        });
+        const last = readFileSync(file, "utf8").trimEnd().split("\n").at(-1) ?? "";
+        if ((JSON.parse(last) as { readonly event: string }).event !== "request")
+          throw new Error("nothing was added");
+      } finally {
+        await writer.close();
+        rmSync(directory, { recursive: true });
+      }
     },
   },
   "request-target": { feed: (bytes) => parseRequestTarget(bytes.toString("latin1")) },

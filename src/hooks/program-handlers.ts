@@ -18,7 +18,9 @@ export interface ProgramCall {
 export type CallProgram = (push: Push, about: ProgramCall) => Promise<HookEnd | undefined>;
 
 /** All of them; a hook that is not there accepts. */
-export function createProgramHandlers(call: CallProgram): Required<Omit<PushHandlers, "procReceiveRefs" | "preUpload">> {
+export function createProgramHandlers(
+  call: CallProgram,
+): Required<Omit<PushHandlers, "procReceiveRefs" | "preUpload">> {
   return {
     // Each run has its own.
     timeoutMs: Number.POSITIVE_INFINITY,

@@ -178,6 +178,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     },
     requestBytes,
     packObjects,
+    isAuditFailing: audit === undefined ? undefined : () => audit.isFailing(),
   });
   const host: ServiceHost = {
     store,

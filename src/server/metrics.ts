@@ -24,6 +24,8 @@ export interface MetricsSources {
   readonly gate: Pick<RepositoryGate, "active" | "waiting">;
   readonly requestBytes: SharedBudget;
   readonly packObjects: SharedBudget;
+  /** Has the audit log failed, and not been written since? @default there is none */
+  readonly isAuditFailing?: (() => boolean) | undefined;
 }
 
 export function createServerMetrics(sources: MetricsSources): ServerMetrics {
@@ -84,8 +86,15 @@ export function createServerMetrics(sources: MetricsSources): ServerMetrics {
 }
 
 /** What is looked up when somebody asks. */
-function addGauges(registry: Registry, { gate, requestBytes, packObjects }: MetricsSources): void {
+function addGauges(
+  registry: Registry,
+  { gate, requestBytes, packObjects, isAuditFailing }: MetricsSources,
+): void {
+  const audit = "1 while the audit log cannot be written, as far as the last attempt tells.";
   const gauges: readonly (readonly [string, string, () => number])[] = [
+    ...(isAuditFailing === undefined
+      ? []
+      : [["gitwharf_audit_failing", audit, () => (isAuditFailing() ? 1 : 0)] as const]),
     ["gitwharf_requests_at_work", "Requests that have a place in their repository.", () => gate.active],
     ["gitwharf_requests_waiting", "Requests in the queues of repositories.", () => gate.waiting],
     [

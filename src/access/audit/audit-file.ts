@@ -102,6 +102,10 @@ class AuditFile implements AuditWriter {
     });
   }
 
+  isFailing(): boolean {
+    return this.#failure !== undefined;
+  }
+
   async close(): Promise<void> {
     await this.#working;
     // What waits for a log that failed is tried once more.

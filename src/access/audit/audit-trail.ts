@@ -39,6 +39,8 @@ export interface AuditTrail {
   started(details: NonNullable<AuditEntry["details"]>): Promise<void>;
   /** @throws access/audit-failed */
   ready(): Promise<void>;
+  /** As far as the last attempt tells. */
+  isFailing(): boolean;
   close(): Promise<void>;
 }
 
@@ -164,6 +166,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
     },
     // Who goes on without it can serve.
     ready: async () => (onFailure === "refuse" ? writer.ready() : undefined),
+    isFailing: () => writer.isFailing(),
     async close() {
       const omitted = meter.rest();
       if (omitted > 0) write(omittedEntry(omitted));

@@ -10,6 +10,8 @@ export interface AuditWriter {
   append(entries: readonly AuditEntry[], options?: { readonly durable?: boolean }): Promise<void>;
   /** Resolves when the log can be written, as far as can be told without writing. @throws access/audit-failed */
   ready(): Promise<void>;
+  /** Did the last attempt fail? */
+  isFailing(): boolean;
   /** Writes what still waits, as far as that is possible. */
   close(): Promise<void>;
 }
@@ -21,6 +23,7 @@ const WAITING_MAX = 10_000;
 export function createSinkWriter(sink: AuditSink): AuditWriter {
   let last: Promise<unknown> = Promise.resolve();
   let waiting = 0;
+  let isFailing = false;
   return {
     append(entries) {
       if (waiting >= WAITING_MAX)
@@ -30,12 +33,17 @@ export function createSinkWriter(sink: AuditSink): AuditWriter {
       const done = last.then(async () => {
         for (const entry of entries) await sink({ time, ...entry });
       });
-      last = done.catch(() => undefined).then(() => waiting--);
+      last = done.then(
+        () => (isFailing = false),
+        () => (isFailing = true),
+      );
+      void last.then(() => waiting--);
       return done.catch((cause: unknown) => {
         throw auditFailed("the audit log takes no entry", cause);
       });
     },
     ready: async () => undefined,
+    isFailing: () => isFailing,
     async close() {
       await last;
     },
