@@ -213,25 +213,26 @@ describe("an address", () => {
       expect([odd, await from(odd)]).toEqual([odd, 429]);
   });
 
-  it.each<Transport>(["http", "ssh", "git"])(
-    "over %s is what the PROXY protocol tells",
-    async (transport) => {
-      await serve(one, { trustedProxies: ["loopback"] }, { proxyProtocol: [transport] });
-      const balancers = [];
-      for (const [source, isFirst] of [
-        ["198.51.100.7", true],
-        ["198.51.100.7", false],
-        ["198.51.100.8", true],
-      ] as const) {
-        const balancer = await startBalancer(listening[transport]?.port ?? 0, [proxyHead(1, source)]);
-        balancers.push(balancer);
-        const answer = await ask(transport, "read", balancer.port);
-        if (isFirst) expect(answer).toBeUndefined();
-        else expect(answer).toContain("too many requests from your address");
-      }
-      for (const balancer of balancers) balancer.close();
-    },
-  );
+  it.each(
+    [1, 2].flatMap((version) =>
+      (["http", "ssh", "git"] as const).map((transport) => [version, transport]),
+    ) as [1 | 2, Transport][],
+  )("is what version %i of the PROXY protocol tells, over %s", async (version, transport) => {
+    await serve(one, { trustedProxies: ["loopback"] }, { proxyProtocol: [transport] });
+    const balancers = [];
+    for (const [source, isFirst] of [
+      ["198.51.100.7", true],
+      ["198.51.100.7", false],
+      ["198.51.100.8", true],
+    ] as const) {
+      const balancer = await startBalancer(listening[transport]?.port ?? 0, [proxyHead(1, source)]);
+      balancers.push(balancer);
+      const answer = await ask(transport, "read", balancer.port);
+      if (isFirst) expect(answer).toBeUndefined();
+      else expect(answer).toContain("too many requests from your address");
+    }
+    for (const balancer of balancers) balancer.close();
+  });
 
   it.each(["http", "ssh", "git"] as const)(
     "over %s is nobody's for a client that writes a head unasked",
