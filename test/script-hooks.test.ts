@@ -253,6 +253,8 @@ process.stdin.on("data", (chunk) => {
 });
 
 describe("a receiver", () => {
+  const TRANSPORTS = ["http", "ssh"] as const;
+  const urlOver = (transport: "http" | "ssh"): string => `${transport === "http" ? http : ssh}/app.git`;
   const BRANCHES = ["main", "feature/*"];
 
   it("is called for allowed branches with their whole names, and refuses others", async () => {
@@ -279,67 +281,77 @@ describe("a receiver", () => {
     expect(seen).toHaveLength(3);
   });
 
-  it("has directories that are made when they are asked for, and gone afterwards", async () => {
-    let directories: readonly string[] = [];
-    let inside: readonly string[] = [];
-    await serve({
-      handlers: createReceiver({
-        handler: async ({ branch, checkout }) => {
-          if (branch === "none") return undefined;
-          directories = [await checkout(), await checkout({ paths: ["nothing"] })];
-          inside = directories.map((directory) => readdirSync(directory).join());
-          if (branch === "throws") throw new Error("on purpose");
-          return branch === "refused" ? "no" : undefined;
-        },
-      }),
-    });
-    for (const [branch, says] of [
-      ["none", "main -> none"],
-      ["taken", "main -> taken"],
-      ["refused", "main -> refused (no)"],
-      ["throws", "main -> throws (hook declined"],
-    ]) {
-      expect((await push("app", `main:${branch}`)).stderr).toContain(says);
-      expect(left()).toEqual([]);
-    }
-    expect([inside, directories.map((directory) => existsSync(directory))]).toEqual([
-      ["README.md", ""],
-      [false, false],
-    ]);
-  });
+  it.each(TRANSPORTS)(
+    "has directories that are made when they are asked for, and gone afterwards, over %s",
+    async (transport) => {
+      let directories: readonly string[] = [];
+      let inside: readonly string[] = [];
+      await serve({
+        handlers: createReceiver({
+          handler: async ({ branch, checkout }) => {
+            if (branch === "none") return undefined;
+            directories = [await checkout(), await checkout({ paths: ["nothing"] })];
+            inside = directories.map((directory) => readdirSync(directory).join());
+            if (branch === "throws") throw new Error("on purpose");
+            return branch === "refused" ? "no" : undefined;
+          },
+        }),
+      });
+      for (const [branch, says] of [
+        ["none", "main -> none"],
+        ["taken", "main -> taken"],
+        ["refused", "main -> refused (no)"],
+        ["throws", "main -> throws (hook declined"],
+      ]) {
+        expect((await app.tryWith({ env }, "push", urlOver(transport), `main:${branch}`)).stderr).toContain(
+          says,
+        );
+        expect(left()).toEqual([]);
+      }
+      expect([inside, directories.map((directory) => existsSync(directory))]).toEqual([
+        ["README.md", ""],
+        [false, false],
+      ]);
+    },
+  );
 
-  it("keeps nothing when a handler takes too long, or its client is killed", async () => {
-    const ready = `${workspace.directory}/ready`;
-    let release: () => void = () => undefined;
-    await serve({
-      handlers: createReceiver({
-        checkout: true,
-        timeoutMs: 1000,
-        async handler({ directory }) {
-          writeFileSync(ready, `${directory}\n`);
-          await new Promise<void>((resolve) => (release = resolve));
-        },
-      }),
-    });
-    expect((await push("app", "main")).stderr).toContain("(the update handler took longer than 1 seconds)");
-    await becomesEmpty();
-    release();
-    rmSync(ready);
-    const client = spawn("git", ["push", "-q", `${http}/app.git`, "main"], {
-      cwd: app.directory,
-      env: { PATH: process.env["PATH"], HOME: "/nonexistent" },
-      stdio: "ignore",
-      detached: true,
-    });
-    await appears(ready);
-    expect(left()).toHaveLength(1);
-    process.kill(-(client.pid ?? 0), "SIGKILL");
-    await once(client, "exit");
-    await becomesEmpty();
-    release();
-    await settled(server ?? { active: 0 });
-    expect(left()).toEqual([]);
-  });
+  it.each(TRANSPORTS)(
+    "keeps nothing when a handler takes too long, or its client is killed, over %s",
+    async (transport) => {
+      const ready = `${workspace.directory}/ready`;
+      let release: () => void = () => undefined;
+      await serve({
+        handlers: createReceiver({
+          checkout: true,
+          timeoutMs: 1000,
+          async handler({ directory }) {
+            writeFileSync(ready, `${directory}\n`);
+            await new Promise<void>((resolve) => (release = resolve));
+          },
+        }),
+      });
+      expect((await app.tryWith({ env }, "push", urlOver(transport), "main")).stderr).toContain(
+        "(the update handler took longer than 1 seconds)",
+      );
+      await becomesEmpty();
+      release();
+      rmSync(ready);
+      const client = spawn("git", ["push", "-q", urlOver(transport), "main"], {
+        cwd: app.directory,
+        env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...env },
+        stdio: "ignore",
+        detached: true,
+      });
+      await appears(ready);
+      expect(left()).toHaveLength(1);
+      process.kill(-(client.pid ?? 0), "SIGKILL");
+      await once(client, "exit");
+      await becomesEmpty();
+      release();
+      await settled(server ?? { active: 0 });
+      expect(left()).toEqual([]);
+    },
+  );
 
   it("works on after the push, in the first push of a repository, too", async () => {
     let files: readonly string[] = [];
