@@ -298,6 +298,23 @@ describe("an audit log", () => {
     });
     holder.close();
   });
+
+  it("is locked against other processes, whoever in this one asks for the lock meanwhile", async () => {
+    await append(open(), "ada");
+    const { createAuditLock } = await import("./audit-lock.js");
+    const [holder, other] = [createAuditLock(`${path}.lock`), createAuditLock(`${path}.lock`, 20)];
+    const run = promisify(execFile);
+    await holder.hold(async () => {
+      await expect(other.hold(async () => undefined)).rejects.toThrow(/another process has held/);
+      other.close();
+      await expect(run(process.execPath, [APPEND, path, "ben", "1", "0", "100"])).rejects.toMatchObject({
+        code: 3,
+      });
+    });
+    await run(process.execPath, [APPEND, path, "cyd"]);
+    holder.close();
+    expect(await verify()).toMatchObject({ lines: 2, errors: 0 });
+  });
 });
 
 describe("what is asked for as durable", () => {
