@@ -109,7 +109,9 @@ describe("examples/classroom", () => {
   it("keeps tests, history and branches as they are meant to be", async () => {
     const [student = ""] = STUDENTS;
     const clone = await work(student, { "tests/count-lines": "13\n" });
-    expect((await clone.try("push", "origin", "main")).stderr).toContain("tests/count-lines is the teacher's");
+    expect((await clone.try("push", "origin", "main")).stderr).toContain(
+      "tests/count-lines is the teacher's",
+    );
     await clone.run("reset", "-q", "--hard", "HEAD~2");
     expect((await clone.try("push", "--force", "origin", "main")).stderr).toContain(
       "what was handed in stays: add commits",

@@ -56,6 +56,9 @@ export const ERROR_CODES = {
   "access/suspended": { kind: "peer", retryable: true },
   "access/too-many-requests": { kind: "peer", retryable: true },
   "access/unavailable": { kind: "operational", retryable: true },
+  // deploy
+  "deploy/launch-failed": { kind: "operational", retryable: true },
+  "deploy/no-answer": { kind: "operational", retryable: true },
   // server
   "server/bad-configuration": { kind: "operational", retryable: false },
   "server/build-unavailable": { kind: "operational", retryable: true },

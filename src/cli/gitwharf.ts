@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { isGitwharfError } from "../base/errors.js";
+import { appCommands } from "./app-commands.js";
 import { auditCommand } from "./audit-command.js";
 import { authorizedKeysCommand } from "./authorized-keys-command.js";
 import { VERSION } from "../server/version.js";
@@ -48,6 +49,7 @@ for (const command of [
   uploadPackCommand(),
   receivePackCommand(),
   uploadArchiveCommand(),
+  ...appCommands(),
 ])
   program.addCommand(prepared(command));
 

@@ -3,6 +3,7 @@ import { isLoopbackName } from "../access/open-access.js";
 import { GitwharfError } from "../base/errors.js";
 import type { DaemonListener } from "../transport/git-daemon/listener.js";
 import type { HttpHandler } from "../transport/http/handler.js";
+import type { HttpFront } from "../transport/http/http-front.js";
 import { type HttpListener, listenHttp } from "../transport/http/listener.js";
 import type { ServiceHost } from "../transport/service-host.js";
 import type { SshListener } from "../transport/ssh/listener.js";
@@ -31,6 +32,8 @@ export interface ListenersOptions {
   readonly options: GitServerOptions;
   readonly host: ServiceHost;
   readonly handler: HttpHandler;
+  /** Takes what is for apps before it comes to the handler. */
+  readonly front?: HttpFront | undefined;
   /** Answers commands over SSH in place of the services. */
   readonly commandFront: CommandFront | undefined;
   readonly isOpen: () => Promise<boolean>;
@@ -54,7 +57,7 @@ export interface Listeners {
 type Door = HttpListener | SshListener | DaemonListener;
 
 export function createListeners(given: ListenersOptions): Listeners {
-  const { options, host, handler, commandFront, isOpen, onListen, operations } = given;
+  const { options, host, handler, front, commandFront, isOpen, onListen, operations } = given;
   const open = new Set<Door>();
   const openForOperators = new Set<OperationsListener>();
 
@@ -91,6 +94,7 @@ export function createListeners(given: ListenersOptions): Listeners {
               rates: host.rates,
               isProxy: host.isProxy,
               handler,
+              front,
               limits: host.limits,
               log: host.log,
               ...(listen.tls === undefined ? {} : { tls: listen.tls }),

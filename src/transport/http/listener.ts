@@ -12,6 +12,8 @@ import type { IsListedAddress } from "../../access/trusted-addresses.js";
 import { type ConnectionsPerAddressOptions, limitConnectionsPerAddress } from "../connections-per-address.js";
 import { holdForProxyHeads } from "../proxied-connections.js";
 import type { HttpHandler } from "./handler.js";
+import type { HttpFront } from "./http-front.js";
+import { serveAsPlainRequest } from "./plain-upgrade.js";
 import { awaitingContinue } from "./request-body.js";
 
 export interface TlsFiles {
@@ -24,6 +26,8 @@ export interface TlsFiles {
 
 export interface HttpListenerOptions extends ConnectionsPerAddressOptions {
   readonly handler: HttpHandler;
+  /** Asked first: what it takes is none of the handler's business. */
+  readonly front?: HttpFront | undefined;
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;
@@ -77,13 +81,21 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
         if (closing) request.socket.end();
       });
     }
-    options.handler(request, response);
+    if (options.front?.request(request, response) !== true) options.handler(request, response);
   };
   server.on("request", handle);
   server.on("checkContinue", (request, response) => {
     awaitingContinue.add(request);
     handle(request, response);
   });
+  const { front } = options;
+  if (front !== undefined) {
+    // Without a listener Node takes such requests for plain ones; with one all of them come here.
+    const beginAgain = serveAsPlainRequest(server);
+    server.on("upgrade", (request, socket, head) => {
+      if (!front.upgrade(request, socket, head)) beginAgain(request, socket, head);
+    });
+  }
   if ("headersTimeout" in server) {
     server.headersTimeout = headerTimeoutMs;
     Object.assign(server, { connectionsCheckingInterval: checkingIntervalMs(headerTimeoutMs) });

@@ -21,6 +21,8 @@ const STATUS: Record<ErrorCode, number> = {
   "base/truncated": 400,
   "base/worker-failed": 500,
   "database/unavailable": 503,
+  "deploy/launch-failed": 503,
+  "deploy/no-answer": 502,
   "object/corrupt": 500,
   "object/malformed": 400,
   "pack/bad-delta": 400,

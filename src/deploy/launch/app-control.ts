@@ -1,0 +1,157 @@
+/**
+ * What operators do with apps, wherever they are: `ps`, `scale`, `config`, `releases`, `rollback`, `run`. Reads and writes
+ * the durable state, and has the launcher follow.
+ */
+import { GitwharfError } from "../../base/errors.js";
+import { isAppName, isConfigName, isProcessType } from "./app-name.js";
+import { checkCount } from "./formation.js";
+import type { Formation, LaunchRecords, LaunchRelease } from "./launch-release.js";
+import type { Launcher } from "./launcher.js";
+import type { ProcessEnd } from "./process-runner.js";
+import type { ProcessState } from "./supervised-process.js";
+
+export interface ProcessRow {
+  readonly app: string;
+  readonly name: string;
+  readonly state: ProcessState;
+  readonly since: number;
+  readonly restarts: number;
+  readonly command: string;
+  /** 12 in `v12`. */
+  readonly release: number;
+}
+
+export interface ReleaseRow
+  extends Pick<LaunchRelease, "number" | "commit" | "status" | "createdAt" | "createdBy"> {
+  readonly isCurrent: boolean;
+}
+
+export interface AppControl {
+  /** Of one app, or of all. */
+  ps(app: string | undefined): Promise<readonly ProcessRow[]>;
+  scale(app: string, changes: Formation): Promise<Formation>;
+  config(app: string): Promise<Readonly<Record<string, string>>>;
+  /** null removes. @returns the number of the release that it makes; undefined: there is none so far */
+  setConfig(
+    app: string,
+    changes: Readonly<Record<string, string | null>>,
+    by: string | undefined,
+  ): Promise<number | undefined>;
+  releases(app: string): Promise<readonly ReleaseRow[]>;
+  /** @param number @default the last one that ran before the current one. @returns the number of the new release */
+  rollback(app: string, number: number | undefined, by: string | undefined): Promise<number>;
+  run(
+    app: string,
+    command: string,
+    signal: AbortSignal,
+    onOutput: (chunk: Uint8Array) => void | Promise<void>,
+  ): Promise<ProcessEnd>;
+}
+
+/** Of one variable. Linux takes 128 KiB for a name and its value. */
+const VALUE_BYTES_MAX = 64 * 1024;
+const RELEASES_SHOWN = 50;
+
+export function createAppControl(records: LaunchRecords, launcher: Launcher): AppControl {
+  const checkApp = async (app: string): Promise<void> => {
+    if (!isAppName(app) || !(await records.listApps()).includes(app))
+      throw new GitwharfError("storage/not-found", `there is no app '${app.slice(0, 80)}'`);
+  };
+  const launch = async (release: LaunchRelease): Promise<void> => {
+    try {
+      await launcher.launch(release, { formation: await records.formationOf(release.app) });
+    } catch (error) {
+      await records.settleRelease(release.id, "failed");
+      throw error;
+    }
+    await records.settleRelease(release.id, "launched");
+  };
+  return {
+    async ps(app) {
+      if (app !== undefined) await checkApp(app);
+      const apps = app === undefined ? await records.listApps() : [app];
+      return apps.flatMap((one) => {
+        const release = launcher.releaseOf(one);
+        if (release === undefined) return [];
+        return (launcher.processes(one) ?? []).map(({ name, state, since, restarts, command }) => ({
+          app: one,
+          name,
+          state,
+          since,
+          restarts,
+          command,
+          release: release.number,
+        }));
+      });
+    },
+    async scale(app, changes) {
+      await checkApp(app);
+      const release = launcher.releaseOf(app) ?? (await records.currentRelease(app));
+      for (const [type, count] of Object.entries(changes)) {
+        if (!isProcessType(type)) throw wrong(`'${type.slice(0, 80)}' is no process type`);
+        if (release !== undefined) checkCount(release, type, count);
+      }
+      const formation = { ...((await records.formationOf(app)) ?? { web: 1 }), ...changes };
+      // Durable first: whatever comes of it now is tried again when the server starts.
+      await records.setFormation(app, formation);
+      if (launcher.releaseOf(app) !== undefined) await launcher.scale(app, changes);
+      return formation;
+    },
+    async config(app) {
+      await checkApp(app);
+      return records.configOf(app);
+    },
+    async setConfig(app, changes, by) {
+      await checkApp(app);
+      for (const [name, value] of Object.entries(changes)) {
+        if (!isConfigName(name)) throw wrong(`'${name.slice(0, 80)}' is no name of a variable`);
+        if (value !== null && (value.includes("\0") || Buffer.byteLength(value) > VALUE_BYTES_MAX))
+          throw wrong(`${name} has no NUL and at most ${VALUE_BYTES_MAX} bytes`);
+      }
+      const release = await records.changeConfig(app, changes, by);
+      if (release !== undefined) await launch(release);
+      return release?.number;
+    },
+    async releases(app) {
+      await checkApp(app);
+      const current = await records.currentRelease(app);
+      return (await records.listReleases(app, RELEASES_SHOWN)).map((release) => ({
+        number: release.number,
+        commit: release.commit,
+        status: release.status,
+        createdAt: release.createdAt,
+        createdBy: release.createdBy,
+        isCurrent: release.id === current?.id,
+      }));
+    },
+    async rollback(app, number, by) {
+      await checkApp(app);
+      const target = number ?? (await previousOf(records, app));
+      const release = target === undefined ? undefined : await records.copyRelease(app, target, by);
+      if (release === undefined) {
+        const which = target === undefined ? "an earlier release" : `a release v${target} that ran`;
+        throw new GitwharfError("storage/not-found", `'${app}' does not have ${which}`);
+      }
+      await launch(release);
+      return release.number;
+    },
+    async run(app, command, signal, onOutput) {
+      await checkApp(app);
+      return launcher.run({ app, command, signal, onOutput });
+    },
+  };
+}
+
+/** The newest before the current one that did not fail. */
+async function previousOf(records: LaunchRecords, app: string): Promise<number | undefined> {
+  const current = await records.currentRelease(app);
+  if (current === undefined) return undefined;
+  const older = (await records.listReleases(app, RELEASES_SHOWN)).filter(
+    (one) => one.number < current.number && one.status !== "failed",
+  );
+  return older[0]?.number;
+}
+
+function wrong(why: string): GitwharfError {
+  return new GitwharfError("protocol/bad-request", why);
+}

@@ -1,0 +1,78 @@
+/**
+ * Apps as a whole: what launches them, the way in for their callers, and the commands of operators, begun and ended in
+ * order. For the composition root, which brings the durable state and an executor.
+ */
+import { createAppControl, type AppControl } from "./app-control.js";
+import { type AppFront, createAppFront, type AppFrontOptions } from "./app-front.js";
+import { type AppHostsOptions, createAppHosts } from "./app-hosts.js";
+import { type ControlServer, listenForOperators } from "./control-server.js";
+import type { LaunchRecords } from "./launch-release.js";
+import { createLauncher, type Launcher, type LauncherOptions } from "./launcher.js";
+
+export interface AppsOptions
+  extends LauncherOptions,
+    AppHostsOptions,
+    Pick<AppFrontOptions, "peerAddressOf" | "isTrustedProxy" | "times" | "requestsMax"> {
+  readonly records: LaunchRecords;
+  /** Where commands of operators are taken: `controlSocketOf`. @default nowhere */
+  readonly controlSocket?: string;
+}
+
+export interface Apps {
+  readonly launcher: Launcher;
+  readonly front: AppFront;
+  readonly control: AppControl;
+  /**
+   * Starts what ran when the server was stopped, and takes commands. An app that does not start is told to the log and does
+   * not keep the others. @throws server/bad-configuration: the socket cannot be used
+   */
+  start(): Promise<void>;
+  /** Once nobody's requests are at work any more: ends every process. */
+  close(): Promise<void>;
+}
+
+/** Apps that are started at the same time. */
+const STARTS_AT_ONCE = 4;
+
+/** @throws server/bad-configuration */
+export function openApps(options: AppsOptions): Apps {
+  const { records, controlSocket, log } = options;
+  const appOf = createAppHosts(options);
+  const launcher = createLauncher(options);
+  const front = createAppFront({ ...options, appOf, launcher });
+  const control = createAppControl(records, launcher);
+  let operators: ControlServer | undefined;
+  let isClosing = false;
+
+  const restore = async (app: string): Promise<void> => {
+    try {
+      const release = await records.currentRelease(app);
+      if (release !== undefined && !isClosing)
+        await launcher.restore(release, await records.formationOf(app));
+    } catch (error) {
+      log({ level: "error", message: `the app '${app}' cannot be started`, error });
+    }
+  };
+  return {
+    launcher,
+    front,
+    control,
+    async start() {
+      if (controlSocket !== undefined) {
+        operators = await listenForOperators(controlSocket, control, (error) =>
+          log({ level: "error", message: "a command for an app failed", error }),
+        );
+      }
+      const waiting = [...(await records.listApps())];
+      const work = async (): Promise<void> => {
+        for (let app = waiting.shift(); app !== undefined; app = waiting.shift()) await restore(app);
+      };
+      await Promise.all(Array.from({ length: STARTS_AT_ONCE }, work));
+    },
+    async close() {
+      isClosing = true;
+      await operators?.close();
+      await launcher.close();
+    },
+  };
+}
