@@ -91,7 +91,7 @@ export function createAppControl(records: LaunchRecords, launcher: Launcher): Ap
         if (!isProcessType(type)) throw wrong(`'${type.slice(0, 80)}' is no process type`);
         if (release !== undefined) checkCount(release, type, count);
       }
-      const formation = { ...((await records.formationOf(app)) ?? { web: 1 }), ...changes };
+      const formation = { ...(await records.formationOf(app)), ...changes };
       // Durable first: whatever comes of it now is tried again when the server starts.
       await records.setFormation(app, formation);
       if (launcher.releaseOf(app) !== undefined) await launcher.scale(app, changes);

@@ -18,7 +18,7 @@ export async function callControl(
     const answer = JSON.parse(line) as ControlAnswer;
     if ("output" in answer) await onOutput?.(Buffer.from(answer.output, "base64"));
     else if ("error" in answer) throw errorOfControl(answer.error);
-    else return answer.result;
+    else if ("result" in answer) return answer.result;
   }
   throw new GitwharfError("deploy/no-answer", "the server broke off before the command was through");
 }

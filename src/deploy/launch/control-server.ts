@@ -120,10 +120,11 @@ async function textOf(request: IncomingMessage): Promise<string> {
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > CALL_BYTES_MAX)
-      throw new GitwharfError("base/limit-exceeded", `a command has at most ${CALL_BYTES_MAX} bytes`);
-    chunks.push(chunk);
+    // Read to its end in any case: leaving in the middle would take the connection along, and the answer with it.
+    if (bytes <= CALL_BYTES_MAX) chunks.push(chunk);
   }
+  if (bytes > CALL_BYTES_MAX)
+    throw new GitwharfError("base/limit-exceeded", `a command has at most ${CALL_BYTES_MAX} bytes`);
   return Buffer.concat(chunks).toString("utf8");
 }
 

@@ -30,7 +30,7 @@ export interface LaunchRecords {
   listReleases(app: string, max: number): Promise<readonly LaunchRelease[]>;
   /** The one that runs, or is to. undefined: none has been launched. */
   currentRelease(app: string): Promise<LaunchRelease | undefined>;
-  /** undefined: nobody has said, so that there is one `web`. */
+  /** What somebody has said; of `web` there is one unless it says so, of others none. */
   formationOf(app: string): Promise<Formation | undefined>;
   setFormation(app: string, formation: Formation): Promise<void>;
   configOf(app: string): Promise<Readonly<Record<string, string>>>;

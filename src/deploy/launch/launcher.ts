@@ -133,7 +133,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
 
   /** The processes that are to run, of types that the release has. */
   const formationOf = (release: LaunchRelease, wanted: Formation | undefined): Formation => {
-    const known = Object.entries(wanted ?? { [WEB_TYPE]: 1 }).filter(
+    const known = Object.entries({ [WEB_TYPE]: 1, ...wanted }).filter(
       ([type]) => type !== STATIC_TYPE && release.processTypes[type] !== undefined,
     );
     return Object.fromEntries(known);
@@ -209,6 +209,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
       });
       return { kind: "site", site, requests: formation.guests };
     }
+    throwIfAborted(signal);
     const abandon = (): void => void formation.stop("web", 0);
     signal.addEventListener("abort", abandon, { once: true });
     try {

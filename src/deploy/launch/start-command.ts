@@ -10,7 +10,23 @@ const PROFILES =
 
 /** A text for a POSIX shell. */
 export function startCommand(command: string): string {
-  return `${PROFILES}${command}`;
+  return `${PROFILES}${isProgram(command) ? "exec " : ""}${command}`;
+}
+
+/** Words with which a line begins that is no program's. */
+const SHELL_WORDS = new Set(
+  (
+    "alias bg break case cd command continue eval exec exit export false fg for getopts hash if jobs local read readonly " +
+    "return set shift source times trap true type ulimit umask unalias unset until wait while"
+  ).split(" "),
+);
+
+/** A shell that waits for a program takes the SIGTERM that is meant for it; where there is one program, it takes its place. */
+function isProgram(command: string): boolean {
+  const [first = ""] = command.trim().split(/[ \t]/, 1);
+  return (
+    /^[A-Za-z0-9_/.-]*[A-Za-z0-9_]$/.test(first) && !SHELL_WORDS.has(first) && !/[;&|()\n`]/.test(command)
+  );
 }
 
 export interface EnvironmentOf {

@@ -36,16 +36,16 @@ export async function openStaticSite(options: StaticSiteOptions): Promise<Static
         return;
       }
       const path = pathOf(request.url ?? "/");
-      const file = path === undefined ? undefined : await findFile(root, path);
-      if (file === "directory") {
+      const found = path === undefined ? undefined : await findFile(root, path);
+      if (found === "directory") {
         response.statusCode = 301;
         response.setHeader("Location", `${collapsed(path ?? "")}/${queryOf(request.url ?? "")}`);
         response.end();
         return;
       }
-      if (file !== undefined) return sendFile({ root, file, tag }, request, response);
-      const missing = await findFile(root, "/404.html");
-      if (typeof missing !== "string" || missing === "directory") {
+      if (found !== undefined) return sendFile({ root, file: found.file, tag }, request, response);
+      const missing = await fileAt(root, "/404.html");
+      if (missing === undefined) {
         answerInPlainText(request, response, 404, "there is nothing at this address");
         return;
       }
@@ -89,13 +89,14 @@ function pathOf(url: string): string | undefined {
  * The file that answers, from the root, beginning with a slash; "directory": it has an `index.html` and was asked for
  * without its slash. undefined: there is none.
  */
-async function findFile(root: string, path: string): Promise<string | "directory" | undefined> {
+async function findFile(root: string, path: string): Promise<{ readonly file: string } | "directory" | undefined> {
   const plain = decodeURIComponent(path);
-  if (plain.endsWith("/")) return fileAt(root, `${plain}index.html`);
-  const exact = await fileAt(root, plain);
-  if (exact !== undefined) return exact;
-  const page = await fileAt(root, `${plain}.html`);
-  if (page !== undefined) return page;
+  const candidates = plain.endsWith("/") ? [`${plain}index.html`] : [plain, `${plain}.html`];
+  for (const candidate of candidates) {
+    const file = await fileAt(root, candidate);
+    if (file !== undefined) return { file };
+  }
+  if (plain.endsWith("/")) return undefined;
   return (await fileAt(root, `${plain}/index.html`)) === undefined ? undefined : "directory";
 }
 

@@ -74,11 +74,16 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
   let closing = false;
+  /** Requests that are not answered yet, of connections of HTTP/1.1. */
+  const atWork = new WeakMap<object, number>();
   const handle: HttpHandler = (request, response) => {
     if (request.httpVersionMajor === 1) {
       // Whoever was answered while the server stops must not keep it up with a connection that stays open.
+      const { socket } = request;
+      atWork.set(socket, (atWork.get(socket) ?? 0) + 1);
       response.once("close", () => {
-        if (closing) request.socket.end();
+        atWork.set(socket, (atWork.get(socket) ?? 1) - 1);
+        if (closing) socket.end();
       });
     }
     if (options.front?.request(request, response) !== true) options.handler(request, response);
@@ -93,7 +98,9 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     // Without a listener Node takes such requests for plain ones; with one all of them come here.
     const beginAgain = serveAsPlainRequest(server);
     server.on("upgrade", (request, socket, head) => {
-      if (!front.upgrade(request, socket, head)) beginAgain(request, socket, head);
+      // Nobody does this who waits for his answers; Node would send them out of order.
+      if ((atWork.get(socket) ?? 0) > 0) socket.destroy();
+      else if (!front.upgrade(request, socket, head)) beginAgain(request, socket, head);
     });
   }
   if ("headersTimeout" in server) {

@@ -1,5 +1,5 @@
 /**
- * A request that asks for another protocol may be answered as if it had not (RFC 9110, 7.8): git built with HTTP/2 asks every
+ * A request that asks for another protocol may be answered as if it had not (RFC 9110, 7.8): git with http.version=HTTP/2 asks every
  * server for it. Node, once anybody listens for upgrades, hands the bare connection over instead. Here the request's head is
  * put back in front of what has not been read, without its wish, and the connection begins anew.
  */

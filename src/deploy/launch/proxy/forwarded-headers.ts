@@ -74,7 +74,8 @@ export function headersForApp(head: RequestHead): string[] {
   headers.push("X-Forwarded-Port", told("x-forwarded-port") ?? portOf(host, protocol));
   headers.push("X-Request-Id", origin.requestId);
   if (upgrade !== undefined) headers.push("Connection", "Upgrade", "Upgrade", upgrade);
-  else headers.push("Connection", "close");
+  // It is used once. But an app that is told so may close it while the request is on its way, and reset its own answer.
+  else headers.push("Connection", "keep-alive");
   if (head.hasUnknownLength) headers.push("Transfer-Encoding", "chunked");
   else if (!hasLength && !BODILESS.has(method)) headers.push("Content-Length", "0");
   return headers;
