@@ -10,6 +10,7 @@ export type { SshAlgorithms } from "./transport/ssh/algorithms.js";
 export type { LfsAccess, LfsAuthenticate, LfsRequest } from "./transport/ssh/lfs-authenticate.js";
 export type { DaemonListener } from "./transport/git-daemon/listener.js";
 export type { SshListener } from "./transport/ssh/listener.js";
+export type { FrontHost, HttpFront } from "./transport/http/http-front.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
 export type { AuditEntry, AuditEvent, AuditRef, AuditSink } from "./access/audit/audit-entry.js";
@@ -75,6 +76,13 @@ export type {
   Upload,
   Verdict,
 } from "./engine/push.js";
+export { type Apps, type AppsOptions, openApps } from "./deploy/launch/open-apps.js";
+export type { AppControl, ProcessRow, ReleaseRow } from "./deploy/launch/app-control.js";
+export type { AppFront } from "./deploy/launch/app-front.js";
+export type { Formation, LaunchRecords, LaunchRelease } from "./deploy/launch/launch-release.js";
+export type { AppTarget, Launcher } from "./deploy/launch/launcher.js";
+export { appsDirectoryOf, controlSocketOf } from "./deploy/launch/places.js";
+export type { ProcessEnd, ProcessRun, ProcessRunner } from "./deploy/launch/process-runner.js";
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";

@@ -416,6 +416,7 @@ export async function readConfiguration(file: string): Promise<Configuration> {
 
 const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
   Object.keys({
+    front: true,
     repositories: true,
     autoCreate: true,
     defaultBranch: true,

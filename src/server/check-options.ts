@@ -52,6 +52,7 @@ export function checkOptions(options: GitServerOptions): void {
     "resolveRepository",
     "verifyPushCertificate",
     "verifyCommit",
+    "front",
     "log",
   ] as const) {
     const value: unknown = options[option];

@@ -20,6 +20,7 @@ import type { PushCertificate, PushCertificateVerification, PushHandlers } from 
 import type { ScriptHooks } from "../hooks/script-hooks.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
+import type { FrontHost, HttpFront } from "../transport/http/http-front.js";
 import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 import type { GitDaemonOptions } from "./git-daemon-options.js";
 import type { SshServerOptions } from "./ssh-options.js";
@@ -109,6 +110,11 @@ export interface GitServerOptions {
   readonly requirePreReceive?: boolean;
   /** Handlers of pushes, called in order. */
   readonly handlers?: PushHandlers | readonly PushHandlers[];
+  /**
+   * Takes requests before they come to Git, by host name say: `openApps(…).frontFor`. Of listeners that `listen` makes.
+   * @default none
+   */
+  readonly front?: (host: FrontHost) => HttpFront;
   /**
    * How long each handler of these may take; then the push is refused. Handlers may say so themselves: `timeoutMs`.
    * @default 600,000

@@ -27,6 +27,7 @@ import type { CreateRepositoryOptions, RepositoryStore } from "../storage/contra
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../storage/memory/memory-repository-store.js";
 import { createHttpHandler, type HttpHandler } from "../transport/http/handler.js";
+import { peerAddressOf } from "../transport/proxied-connections.js";
 import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
 import { checkOptions, limitsWith } from "./check-options.js";
@@ -255,6 +256,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
     options,
     host,
     handler,
+    front: options.front?.({
+      peerAddressOf: ({ socket }) => peerAddressOf(socket),
+      isTrustedProxy: host.isTrustedProxy,
+    }),
     commandFront: openruko.front,
     isOpen: async () => identification.isOpen(),
     // Nothing is served that could not be written down.

@@ -39,8 +39,6 @@ beforeEach(async () => {
     directory: join(workshop.directory, "apps"),
     runner: plainRunner,
     controlSocket: socket,
-    peerAddressOf: () => undefined,
-    isTrustedProxy: () => false,
     log: () => undefined,
   });
   await apps.start();

@@ -12,7 +12,7 @@ import { createLauncher, type Launcher, type LauncherOptions } from "./launcher.
 export interface AppsOptions
   extends LauncherOptions,
     AppHostsOptions,
-    Pick<AppFrontOptions, "peerAddressOf" | "isTrustedProxy" | "times" | "requestsMax"> {
+    Pick<AppFrontOptions, "times" | "requestsMax"> {
   readonly records: LaunchRecords;
   /** Where commands of operators are taken: `controlSocketOf`. @default nowhere */
   readonly controlSocket?: string;
@@ -20,7 +20,8 @@ export interface AppsOptions
 
 export interface Apps {
   readonly launcher: Launcher;
-  readonly front: AppFront;
+  /** For the listener that serves Git: `createGitServer({ front: apps.frontFor })`. */
+  frontFor(host: Pick<AppFrontOptions, "peerAddressOf" | "isTrustedProxy">): AppFront;
   readonly control: AppControl;
   /**
    * Starts what ran when the server was stopped, and takes commands. An app that does not start is told to the log and does
@@ -39,7 +40,6 @@ export function openApps(options: AppsOptions): Apps {
   const { records, controlSocket, log } = options;
   const appOf = createAppHosts(options);
   const launcher = createLauncher(options);
-  const front = createAppFront({ ...options, appOf, launcher });
   const control = createAppControl(records, launcher);
   let operators: ControlServer | undefined;
   let isClosing = false;
@@ -55,7 +55,16 @@ export function openApps(options: AppsOptions): Apps {
   };
   return {
     launcher,
-    front,
+    frontFor: (host) =>
+      createAppFront({
+        peerAddressOf: host.peerAddressOf,
+        isTrustedProxy: host.isTrustedProxy,
+        appOf,
+        launcher,
+        log,
+        ...(options.times === undefined ? {} : { times: options.times }),
+        ...(options.requestsMax === undefined ? {} : { requestsMax: options.requestsMax }),
+      }),
     control,
     async start() {
       if (controlSocket !== undefined) {

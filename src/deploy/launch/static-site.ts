@@ -89,7 +89,10 @@ function pathOf(url: string): string | undefined {
  * The file that answers, from the root, beginning with a slash; "directory": it has an `index.html` and was asked for
  * without its slash. undefined: there is none.
  */
-async function findFile(root: string, path: string): Promise<{ readonly file: string } | "directory" | undefined> {
+async function findFile(
+  root: string,
+  path: string,
+): Promise<{ readonly file: string } | "directory" | undefined> {
   const plain = decodeURIComponent(path);
   const candidates = plain.endsWith("/") ? [`${plain}index.html`] : [plain, `${plain}.html`];
   for (const candidate of candidates) {
