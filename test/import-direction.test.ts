@@ -18,6 +18,7 @@ const RANKS: Record<string, number> = {
   access: 5,
   hooks: 5,
   transport: 6,
+  deploy: 6,
   server: 7,
   cli: 8,
   testing: 8,
