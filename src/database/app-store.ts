@@ -8,6 +8,8 @@ export interface App {
   readonly name: string;
   readonly repository: string;
   readonly branch: string;
+  /** How many processes of which type; undefined: nobody has said. */
+  readonly formation: Readonly<Record<string, number>> | undefined;
   readonly createdAt: number;
   /** Empty: nobody had signed in. */
   readonly createdBy: string;
@@ -25,6 +27,7 @@ export interface AppStore {
   list(): Promise<readonly App[]>;
   /** With its configuration, builds and releases; their files are for the caller to remove. */
   remove(id: string): Promise<boolean>;
+  setFormation(id: string, formation: Readonly<Record<string, number>>): Promise<void>;
   config(id: string): Promise<AppConfig>;
   setConfig(id: string, name: string, value: string): Promise<void>;
   /** A value that somebody set stays. */
@@ -44,6 +47,7 @@ export function createAppStore({ db }: Pick<Database, "db">): AppStore {
         name,
         repository,
         branch,
+        formation: null,
         created_at: Date.now(),
         created_by: createdBy,
       };
@@ -64,6 +68,13 @@ export function createAppStore({ db }: Pick<Database, "db">): AppStore {
     async remove(id) {
       const done = await db.deleteFrom("apps").where("id", "=", id).executeTakeFirst();
       return done.numDeletedRows === 1n;
+    },
+    async setFormation(id, formation) {
+      await db
+        .updateTable("apps")
+        .set({ formation: JSON.stringify(formation) })
+        .where("id", "=", id)
+        .execute();
     },
     async config(id) {
       const rows = await db
@@ -101,5 +112,6 @@ export function createAppStore({ db }: Pick<Database, "db">): AppStore {
 
 function appOf(row: AppsTable): App {
   const { id, name, repository, branch, created_at: createdAt, created_by: createdBy } = row;
-  return { id, name, repository, branch, createdAt, createdBy };
+  const formation = row.formation === null ? undefined : (JSON.parse(row.formation) as Record<string, number>);
+  return { id, name, repository, branch, formation, createdAt, createdBy };
 }

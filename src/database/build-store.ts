@@ -36,7 +36,6 @@ export interface BuildProduct {
   readonly processTypes: Readonly<Record<string, string>>;
   /** With what the buildpack adds. */
   readonly config: Readonly<Record<string, string>>;
-  readonly staticDirectory?: string;
   /** What it was recognized as: `Node.js`. */
   readonly framework: string;
 }

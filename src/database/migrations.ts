@@ -106,6 +106,7 @@ export const MIGRATIONS: readonly Migration[] = [
         .addColumn("name", "text", (column) => column.notNull().unique())
         .addColumn("repository", "text", (column) => column.notNull().unique())
         .addColumn("branch", "text", (column) => column.notNull())
+        .addColumn("formation", "text")
         .addColumn("created_at", "bigint", (column) => column.notNull())
         .addColumn("created_by", "text", (column) => column.notNull())
         .execute();
@@ -153,7 +154,6 @@ export const MIGRATIONS: readonly Migration[] = [
         .addColumn("slug_path", "text", (column) => column.notNull())
         .addColumn("process_types", "text", (column) => column.notNull())
         .addColumn("config", "text", (column) => column.notNull())
-        .addColumn("static_directory", "text")
         .addColumn("status", "text", (column) => column.notNull())
         .addColumn("description", "text", (column) => column.notNull())
         .addColumn("created_at", "bigint", (column) => column.notNull())

@@ -17,11 +17,9 @@ export interface Release {
   readonly buildId: string | undefined;
   /** A tar of the build directory. Empty: there is none, the build failed. */
   readonly slugPath: string;
-  /** Name → command. */
+  /** Name → command. Of a static site `static`, whose text is the directory in the slug that is served as it is. */
   readonly processTypes: Readonly<Record<string, string>>;
   readonly config: Readonly<Record<string, string>>;
-  /** Directory in the slug that is served as it is: `""` is its root; undefined: it is not a static site. */
-  readonly staticDirectory: string | undefined;
   readonly status: ReleaseStatus;
   /** `Deploy 1234567`, `Rollback to v2`, `Set DATABASE_URL` */
   readonly description: string;
@@ -73,7 +71,6 @@ export function createReleaseStore({ db }: Pick<Database, "db">): ReleaseStore {
           slug_path: release.slugPath,
           process_types: JSON.stringify(release.processTypes),
           config: JSON.stringify(release.config),
-          static_directory: release.staticDirectory ?? null,
           status: release.status,
           description: release.description,
           created_at: Date.now(),
@@ -157,7 +154,6 @@ function releaseOf(row: ReleasesTable): Release {
     slugPath: row.slug_path,
     processTypes: JSON.parse(row.process_types) as Record<string, string>,
     config: JSON.parse(row.config) as Record<string, string>,
-    staticDirectory: row.static_directory ?? undefined,
     status: row.status,
     description: row.description,
     createdAt: row.created_at,

@@ -99,6 +99,8 @@ export interface AppsTable {
   repository: string;
   /** The branch whose pushes are built, without `refs/heads/`. */
   branch: string;
+  /** JSON: process type → how many; null: nobody has said. */
+  formation: string | null;
   created_at: number;
   created_by: string;
 }
@@ -150,12 +152,10 @@ export interface ReleasesTable {
   build_id: string | null;
   /** Empty: there is none, the build failed. */
   slug_path: string;
-  /** JSON: name → command. */
+  /** JSON: name → command; of a static site `static` → directory. */
   process_types: string;
   /** JSON: name → value. */
   config: string;
-  /** Directory in the slug that is served as it is; null: it is not a static site. */
-  static_directory: string | null;
   status: "created" | "current" | "replaced" | "failed";
   description: string;
   created_at: number;

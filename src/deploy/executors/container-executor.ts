@@ -41,6 +41,7 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
   return {
     name: "container",
     isIsolating: true,
+    user: ownId === 0 ? user : undefined,
     async check() {
       try {
         await promisify(execFile)(program, [...programArguments, "version"], { timeout: 10_000 });
@@ -63,7 +64,7 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
         await writeFile(file, fileOf(execution.environment), { mode: 0o600 });
         const child = spawn(
           program,
-          [...programArguments, ...runArguments(name, image, user, execution, file)],
+          [...programArguments, ...runArguments(name, image, user, execution, file, /podman$/.test(program))],
           { stdio: ["ignore", "pipe", "pipe"], detached: true },
         );
         end = await attendProcess({
@@ -88,6 +89,7 @@ function runArguments(
   user: { readonly uid: number; readonly gid: number },
   execution: Execution,
   environmentFile: string,
+  isPodman: boolean,
 ): readonly string[] {
   const { limits, mounts, environment } = execution;
   const when = (value: number, ...args: readonly string[]): readonly string[] =>
@@ -99,6 +101,8 @@ function runArguments(
     "run",
     "--rm",
     "--init",
+    // Without it the server's user would be another one inside.
+    ...(process.getuid?.() !== 0 && isPodman ? ["--userns=keep-id"] : []),
     "--pull=missing",
     "--name",
     name,

@@ -8,6 +8,8 @@ export interface Executor {
   readonly name: "sandbox" | "container" | "plain";
   /** false: what runs there can do whatever the server may. */
   readonly isIsolating: boolean;
+  /** Who runs there, to whom writable mounts have to belong; undefined: the server's own user. */
+  readonly user: { readonly uid: number; readonly gid: number } | undefined;
   /** Can it be used here? @throws server/bad-configuration what is missing and what to do */
   check(): Promise<void>;
   /** Where a mount is for the program: its target, or the directory itself where nothing can be moved. */

@@ -24,6 +24,7 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
   return {
     name: "plain",
     isIsolating: false,
+    user: undefined,
     async check() {
       warn(
         "warning: builds run as plain processes: whoever may push can do on this machine whatever the server may; " +

@@ -73,6 +73,7 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
   const executor: Executor = {
     name: "sandbox",
     isIsolating: true,
+    user,
     async check() {
       let output = "";
       const { status, ended } = await executor.run({
