@@ -112,6 +112,7 @@ export function createAppStore({ db }: Pick<Database, "db">): AppStore {
 
 function appOf(row: AppsTable): App {
   const { id, name, repository, branch, created_at: createdAt, created_by: createdBy } = row;
-  const formation = row.formation === null ? undefined : (JSON.parse(row.formation) as Record<string, number>);
+  const formation =
+    row.formation === null ? undefined : (JSON.parse(row.formation) as Record<string, number>);
   return { id, name, repository, branch, formation, createdAt, createdBy };
 }

@@ -34,7 +34,7 @@ export interface BuildProduct {
   readonly slugPath: string;
   readonly slugBytes: number;
   readonly processTypes: Readonly<Record<string, string>>;
-  /** With what the buildpack adds. */
+  /** What the buildpack sets where nobody else has. */
   readonly config: Readonly<Record<string, string>>;
   /** What it was recognized as: `Node.js`. */
   readonly framework: string;
@@ -316,10 +316,7 @@ export function createBuildStore({ db }: Pick<Database, "db">): BuildStore {
     async settleExpired(claimsMax, leaseMs) {
       const now = Date.now();
       const expired = (status: "queued" | "running") =>
-        db
-          .updateTable("builds")
-          .where("status", "=", status)
-          .where("lease_expires_at", "<", now);
+        db.updateTable("builds").where("status", "=", status).where("lease_expires_at", "<", now);
       const over = { lease_owner: null, ended_at: now };
       const steps = [
         expired("queued").set({ ...over, status: "failed", reason: "its builder has gone" }),

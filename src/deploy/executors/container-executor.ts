@@ -64,7 +64,10 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
         await writeFile(file, fileOf(execution.environment), { mode: 0o600 });
         const child = spawn(
           program,
-          [...programArguments, ...runArguments(name, image, user, execution, file, /podman$/.test(program))],
+          [
+            ...programArguments,
+            ...runArguments(name, image, user, execution, file, program.endsWith("podman")),
+          ],
           { stdio: ["ignore", "pipe", "pipe"], detached: true },
         );
         end = await attendProcess({

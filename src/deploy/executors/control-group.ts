@@ -6,7 +6,7 @@
  */
 import { access, constants, mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { ExecutionLimits } from "./executor.js";
 import { sendSignal } from "./process-tree.js";
@@ -46,10 +46,21 @@ async function createUnified(
 ): Promise<ControlGroup | undefined> {
   const own = /^0::(\/.*)$/m.exec(await readFile("/proc/self/cgroup", "utf8"))?.[1];
   if (own === undefined) return undefined;
-  const parent = join(root, own);
-  const controllers = await readFile(join(parent, "cgroup.subtree_control"), "utf8").catch(() => "");
-  const has = (controller: string): boolean => controllers.split(/\s+/).includes(controller);
-  if (!has("memory") || !has("pids")) return undefined;
+  // A group that has processes hands no controllers on: the server stands in one beside (systemd's DelegateSubgroup).
+  for (const parent of [join(root, own), join(root, dirname(own))]) {
+    const controllers = await readFile(join(parent, "cgroup.subtree_control"), "utf8").catch(() => "");
+    const has = (controller: string): boolean => controllers.split(/\s+/).includes(controller);
+    if (has("memory") && has("pids")) return createBelow(parent, name, limits, has);
+  }
+  return undefined;
+}
+
+async function createBelow(
+  parent: string,
+  name: string,
+  limits: ExecutionLimits,
+  has: (controller: string) => boolean,
+): Promise<ControlGroup> {
   const directory = join(parent, name);
   await mkdir(directory);
   const group = groupOf([directory], () => numberIn(join(directory, "memory.events"), /^oom_kill (\d+)$/m));
@@ -121,7 +132,8 @@ async function parentIn(controller: string, own: string, root: string): Promise<
       () => true,
       () => false,
     );
-  if (path !== undefined && (await writable(join(root, controller, path)))) return join(root, controller, path);
+  if (path !== undefined && (await writable(join(root, controller, path))))
+    return join(root, controller, path);
   await access(join(root, controller), constants.W_OK);
   return join(root, controller);
 }

@@ -29,11 +29,10 @@ export interface SandboxOptions {
   readonly controlGroups?: "try" | "require" | "never";
 }
 
-/** What of /etc a program may need to know; no users but those that every system has. */
+/** What of /etc a program may need to know. Who the machine's users are is not among it. */
 const ETC = [
   "alternatives",
   "ca-certificates",
-  "group",
   "hosts",
   "ld.so.cache",
   "ld.so.conf",
@@ -42,7 +41,6 @@ const ETC = [
   "mime.types",
   "nsswitch.conf",
   "os-release",
-  "passwd",
   "pki",
   "protocols",
   "resolv.conf",
@@ -120,7 +118,7 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
           cwd: "/",
           // Nothing of the program's: an LD_PRELOAD of it would be read by what is not yet in the sandbox.
           env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
-          stdio: ["ignore", "pipe", "pipe", "pipe"],
+          stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
           detached: true,
         });
       } catch (error) {
@@ -131,9 +129,19 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         };
       }
       // Not among the arguments, which everybody on the machine may read.
-      const settings = child.stdio[3] as Writable;
-      settings.on("error", () => undefined);
-      settings.end(sandboxArguments(execution, readOnlyPaths).map((text) => `${text}\0`).join(""));
+      const { uid, gid } = user ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+      const texts = [
+        sandboxArguments(execution, readOnlyPaths)
+          .map((text) => `${text}\0`)
+          .join(""),
+        `build:x:${uid}:${gid}:build:/app:/bin/sh\n`,
+        `build:x:${gid}:\n`,
+      ];
+      for (const [i, text] of texts.entries()) {
+        const pipe = child.stdio[i + 3] as Writable | null | undefined;
+        pipe?.on("error", () => undefined);
+        pipe?.end(text);
+      }
       const { pid } = child;
       const inside = (): readonly number[] => {
         if (pid === undefined) return [];
@@ -198,6 +206,12 @@ function sandboxArguments(execution: Execution, readOnlyPaths: readonly string[]
     "/usr",
     ...system,
     ...ETC.flatMap((name) => ["--ro-bind-try", `/etc/${name}`, `/etc/${name}`]),
+    "--ro-bind-data",
+    "4",
+    "/etc/passwd",
+    "--ro-bind-data",
+    "5",
+    "/etc/group",
     ...readOnlyPaths.flatMap((path) => ["--ro-bind", path, path]),
     "--dev",
     "/dev",
@@ -206,7 +220,11 @@ function sandboxArguments(execution: Execution, readOnlyPaths: readonly string[]
     ...inMemory("/tmp"),
     ...inMemory("/app"),
     ...inMemory("/dev/shm"),
-    ...mounts.flatMap(({ source, target, isWritable }) => [isWritable ? "--bind" : "--ro-bind", source, target]),
+    ...mounts.flatMap(({ source, target, isWritable }) => [
+      isWritable ? "--bind" : "--ro-bind",
+      source,
+      target,
+    ]),
     // Nobody writes next to what is mounted.
     "--remount-ro",
     "/",

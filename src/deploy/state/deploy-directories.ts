@@ -6,7 +6,7 @@
  *     apps/ID/cache/            kept from build to build
  *     apps/ID/slugs/BUILD.tar
  *     builds/BUILD/source/      as it was pushed, until the build is over: another builder can begin anew
- *     builds/BUILD/work/        the build's: build, env, buildpack
+ *     builds/BUILD/work-N/      of the builder that has begun with it as the Nth: build, env, buildpack
  *     logs/BUILD.log
  */
 import { randomUUID } from "node:crypto";
@@ -20,7 +20,7 @@ export interface DeployDirectories {
   slugsOf(app: string): string;
   slugOf(app: string, build: string): string;
   sourceOf(build: string): string;
-  workOf(build: string): string;
+  workOf(build: string, claim: number): string;
   logOf(build: string): string;
   /** The source and whatever the build left. */
   removeBuild(build: string): Promise<void>;
@@ -48,7 +48,7 @@ export async function openDeployDirectories(directory: string): Promise<DeployDi
     slugsOf: (app) => join(appOf(app), "slugs"),
     slugOf: (app, build) => join(appOf(app), "slugs", `${build}.tar`),
     sourceOf: (build) => join(buildOf(build), "source"),
-    workOf: (build) => join(buildOf(build), "work"),
+    workOf: (build, claim) => join(buildOf(build), `work-${claim}`),
     logOf: (build) => join(root, "logs", `${build}.log`),
     removeBuild: (build) => removeTree(buildOf(build)),
     removeApp: (app) => removeTree(appOf(app)),

@@ -63,7 +63,11 @@ export function createLaunchRecords(state: DeployState) {
       });
       return named(app, release);
     },
-    async copyRelease(name: string, number: number, by: string | undefined): Promise<NamedRelease | undefined> {
+    async copyRelease(
+      name: string,
+      number: number,
+      by: string | undefined,
+    ): Promise<NamedRelease | undefined> {
       const app = await appCalled(name);
       const old = await releases.find(app.id, number);
       if (old === undefined || old.slugPath === "" || old.status === "failed") return undefined;
