@@ -86,6 +86,23 @@ export type { ProcessEnd, ProcessRun, ProcessRunner } from "./deploy/launch/proc
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";
+export { openDeploy, type Deploy, type DeployOptions } from "./deploy/deploy.js";
+export type { Launch, Launching } from "./deploy/build/release-builds.js";
+export type { NamedBuildpack } from "./deploy/build/buildpack-source.js";
+export type { DeployState } from "./deploy/state/deploy-state.js";
+export type {
+  Execution,
+  ExecutionEnd,
+  ExecutionLimits,
+  Executor,
+  Mount,
+} from "./deploy/executors/executor.js";
+export { createSandboxExecutor, type SandboxOptions } from "./deploy/executors/sandbox-executor.js";
+export { createContainerExecutor, type ContainerOptions } from "./deploy/executors/container-executor.js";
+export { createPlainExecutor, type PlainOptions } from "./deploy/executors/plain-executor.js";
+export type { App, AppConfig } from "./database/app-store.js";
+export type { Build, BuildProduct, BuildStatus } from "./database/build-store.js";
+export type { Release, ReleaseStatus } from "./database/release-store.js";
 export { DEFAULT_LIMITS, type Limits } from "./base/limits.js";
 export { GitwharfError, isGitwharfError } from "./base/errors.js";
 export { ERROR_CODES, type ErrorCode, type ErrorKind } from "./base/error-codes.js";

@@ -3,6 +3,7 @@
  * Who delivers is told apart by leases, so that several processes and machines may share a database.
  */
 import { randomUUID } from "node:crypto";
+import { isConflict } from "./is-conflict.js";
 import type { Database } from "./open-database.js";
 import type { DeliveriesTable } from "./schema.js";
 
@@ -196,10 +197,4 @@ function deliveryOf(row: DeliveriesTable): Delivery {
     notBefore: row.not_before,
     createdAt: row.created_at,
   };
-}
-
-/** Another row has this place. */
-function isConflict(error: unknown): boolean {
-  const code: unknown = error instanceof Error ? Reflect.get(error, "code") : undefined;
-  return code === "23505" || (typeof code === "string" && code.startsWith("SQLITE_CONSTRAINT"));
 }

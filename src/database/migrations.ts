@@ -97,6 +97,74 @@ export const MIGRATIONS: readonly Migration[] = [
         .execute();
     },
   },
+  {
+    name: "004-apps-builds-releases",
+    async up(db) {
+      await db.schema
+        .createTable("apps")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("name", "text", (column) => column.notNull().unique())
+        .addColumn("repository", "text", (column) => column.notNull().unique())
+        .addColumn("branch", "text", (column) => column.notNull())
+        .addColumn("formation", "text")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("created_by", "text", (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createTable("app_config")
+        .addColumn("app_id", "text", (column) => column.notNull().references("apps.id").onDelete("cascade"))
+        .addColumn("name", "text", (column) => column.notNull())
+        .addColumn("value", "text", (column) => column.notNull())
+        .addPrimaryKeyConstraint("app_config_key", ["app_id", "name"])
+        .execute();
+      await db.schema
+        .createTable("builds")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("app_id", "text", (column) => column.notNull().references("apps.id").onDelete("cascade"))
+        .addColumn("commit_oid", "text", (column) => column.notNull())
+        .addColumn("ref_name", "text", (column) => column.notNull())
+        .addColumn("attempt", "integer", (column) => column.notNull())
+        .addColumn("position", "bigint", (column) => column.notNull().unique())
+        .addColumn("place", "text", (column) => column.notNull())
+        .addColumn("status", "text", (column) => column.notNull())
+        .addColumn("reason", "text", (column) => column.notNull())
+        .addColumn("cancel_requested", "integer", (column) => column.notNull())
+        .addColumn("claims", "integer", (column) => column.notNull())
+        .addColumn("lease_owner", "text")
+        .addColumn("lease_expires_at", "bigint", (column) => column.notNull())
+        .addColumn("config_digest", "text", (column) => column.notNull())
+        .addColumn("product", "text")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("created_by", "text", (column) => column.notNull())
+        .addColumn("started_at", "bigint")
+        .addColumn("ended_at", "bigint")
+        .addUniqueConstraint("builds_attempt", ["app_id", "commit_oid", "attempt"])
+        .execute();
+      // What the database itself does not let happen, whoever builds.
+      await sql`create unique index builds_active on builds (app_id, commit_oid)
+        where status in ('queued', 'running')`.execute(db);
+      await sql`create unique index builds_running on builds (app_id) where status = 'running'`.execute(db);
+      await db.schema
+        .createTable("releases")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("app_id", "text", (column) => column.notNull().references("apps.id").onDelete("cascade"))
+        .addColumn("number", "integer", (column) => column.notNull())
+        .addColumn("commit_oid", "text", (column) => column.notNull())
+        .addColumn("build_id", "text")
+        .addColumn("slug_path", "text", (column) => column.notNull())
+        .addColumn("process_types", "text", (column) => column.notNull())
+        .addColumn("config", "text", (column) => column.notNull())
+        .addColumn("status", "text", (column) => column.notNull())
+        .addColumn("description", "text", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("created_by", "text", (column) => column.notNull())
+        .addUniqueConstraint("releases_number", ["app_id", "number"])
+        .execute();
+      await sql`create unique index releases_build on releases (build_id) where build_id is not null`.execute(
+        db,
+      );
+    },
+  },
 ];
 
 /** Any number: the lock that all processes which migrate one PostgreSQL database ask for. */

@@ -7,6 +7,10 @@ export interface Schema {
   readonly public_repositories: PublicRepositoriesTable;
   readonly deliveries: DeliveriesTable;
   readonly delivery_leases: DeliveryLeasesTable;
+  readonly apps: AppsTable;
+  readonly app_config: AppConfigTable;
+  readonly builds: BuildsTable;
+  readonly releases: ReleasesTable;
 }
 
 export interface UsersTable {
@@ -84,4 +88,76 @@ export interface DeliveryLeasesTable {
   repository: string;
   owner: string;
   expires_at: number;
+}
+
+/** What is deployed by pushing to a repository. */
+export interface AppsTable {
+  id: string;
+  /** Unique; a label of a host name. */
+  name: string;
+  /** Name without `.git`; unique. */
+  repository: string;
+  /** The branch whose pushes are built, without `refs/heads/`. */
+  branch: string;
+  /** JSON: process type → how many; null: nobody has said. */
+  formation: string | null;
+  created_at: number;
+  created_by: string;
+}
+
+/** The variables of an app. */
+export interface AppConfigTable {
+  app_id: string;
+  name: string;
+  value: string;
+}
+
+/** Jobs. One that is queued or at work is the only one of its app and commit; one that is at work the only one of its app. */
+export interface BuildsTable {
+  id: string;
+  app_id: string;
+  commit_oid: string;
+  ref_name: string;
+  /** The how manieth of this app and commit, from 1. */
+  attempt: number;
+  /** Builds are done in this order. */
+  position: number;
+  /** Which data directory has its files: builders of another leave it alone. */
+  place: string;
+  status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "superseded";
+  /** One sentence; empty unless it failed, was cancelled or superseded. */
+  reason: string;
+  cancel_requested: number;
+  /** How many builders have begun with it. */
+  claims: number;
+  lease_owner: string | null;
+  /** While it is queued: when its place is taken for gone. */
+  lease_expires_at: number;
+  /** Of the configuration it was built with. */
+  config_digest: string;
+  /** JSON, a `BuildProduct`; null unless it succeeded. */
+  product: string | null;
+  created_at: number;
+  created_by: string;
+  started_at: number | null;
+  ended_at: number | null;
+}
+
+/** What an app runs, or ran. Numbers count from 1 in each app and are never given twice. */
+export interface ReleasesTable {
+  id: string;
+  app_id: string;
+  number: number;
+  commit_oid: string;
+  build_id: string | null;
+  /** Empty: there is none, the build failed. */
+  slug_path: string;
+  /** JSON: name → command; of a static site `static` → directory. */
+  process_types: string;
+  /** JSON: name → value. */
+  config: string;
+  status: "created" | "current" | "replaced" | "failed";
+  description: string;
+  created_at: number;
+  created_by: string;
 }

@@ -1,0 +1,11 @@
+/** A build that did not succeed: what was pushed is at fault, or somebody ended it. What the server is at fault for is thrown as ever. */
+export class BuildFailure extends Error {
+  /** A sentence without its end, for the pusher: `bin/compile exited with status 1`. */
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super(reason);
+    this.name = "BuildFailure";
+    this.reason = reason;
+  }
+}

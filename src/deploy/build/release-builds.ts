@@ -1,0 +1,82 @@
+/** From a build that is over to a release that runs, with the last lines that the pusher sees. */
+import type { App } from "../../database/app-store.js";
+import type { Build } from "../../database/build-store.js";
+import type { Release } from "../../database/release-store.js";
+import type { NamedRelease } from "../state/launch-records.js";
+import type { DeployState } from "../state/deploy-state.js";
+import { pruneApp, type Retention } from "../state/prune.js";
+
+export interface Launching {
+  /** @property app the app's name */
+  readonly release: NamedRelease;
+  readonly app: App;
+  /** Details, with a line feed; they are indented. */
+  readonly print: (text: string) => Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Starts what a release runs, and lets requests through once it is healthy. Who launches settles the release's status.
+ * @returns where it answers @throws what the pusher is told; the release that ran goes on
+ */
+export type Launch = (launching: Launching) => Promise<{ readonly url?: string }>;
+
+export interface ReleaseBuilds {
+  /** A second time it is the same release, launched again if it was not. */
+  release(
+    app: App,
+    build: Build,
+    print: (text: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<Release>;
+}
+
+export interface ReleaseBuildsOptions {
+  readonly state: DeployState;
+  /** Without it a release is current as soon as it is made. */
+  readonly launch?: Launch;
+  readonly retention: Retention;
+  readonly log: (text: string, error?: unknown) => void;
+}
+
+export function createReleaseBuilds({ state, launch, retention, log }: ReleaseBuildsOptions): ReleaseBuilds {
+  return {
+    async release(app, build, print, signal) {
+      const release = await state.releaseBuild(app, build);
+      if (release.status === "failed") {
+        await print(
+          `\n !     Release v${release.number} failed: ${build.reason || `the build ${build.status}`}.\n\n`,
+        );
+        return release;
+      }
+      if (release.status !== "created") return release;
+      await print(`-----> Releasing v${release.number}\n`);
+      try {
+        const { url } = (await launch?.({
+          release: { ...release, app: app.name },
+          app,
+          print: (text) => print(text.replace(/^(?=.)/gm, "       ")),
+          signal,
+        })) ?? { url: undefined };
+        await state.releases.setStatus(release.id, "current");
+        await print(`-----> Launching... done, v${release.number}\n`);
+        if (url !== undefined) await print(`       ${url} deployed to gitwharf\n`);
+        await print("\n");
+      } catch (error) {
+        await state.releases.setStatus(release.id, "failed");
+        log(`v${release.number} of ${app.name} could not be launched`, error);
+        await print(`\n !     v${release.number} could not be launched: ${messageOf(error)}\n\n`);
+      }
+      try {
+        await pruneApp(state, app, retention);
+      } catch (error) {
+        log(`old slugs of ${app.name} cannot be removed`, error);
+      }
+      return release;
+    },
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,290 @@
+/**
+ * Push to deploy: what a server's pushes call (`handlers`), and what operators ask for. It stands beside a Git server, not
+ * in it: the same handlers serve any number of them. docs/deploy.md
+ */
+import { randomUUID } from "node:crypto";
+import { GitwharfError, throwIfAborted } from "../base/errors.js";
+import { DEFAULT_LIMITS } from "../base/limits.js";
+import type { App } from "../database/app-store.js";
+import { type Build, isOpen } from "../database/build-store.js";
+import { openDatabase, parseDatabaseLocation } from "../database/open-database.js";
+import { checkOutTree } from "../engine/pushed/check-out-tree.js";
+import { treeBehind } from "../engine/pushed/pushed-files.js";
+import type { PushHandlers } from "../engine/push.js";
+import type { ObjectId } from "../object/object-id.js";
+import type { RepositoryStore } from "../storage/contracts/repository.js";
+import { createBuildLogs } from "./build/build-log.js";
+import { createBuildpackSources, type NamedBuildpack } from "./build/buildpack-source.js";
+import { createBuilder } from "./build/builder.js";
+import { createDeployHandlers } from "./build/push-handlers.js";
+import { createReleaseBuilds, type Launch } from "./build/release-builds.js";
+import { createTerminalText } from "./build/terminal-text.js";
+import { DEFAULT_EXECUTION_LIMITS, type ExecutionLimits, type Executor } from "./executors/executor.js";
+import { type DeployState, digestOfConfig, openDeployState } from "./state/deploy-state.js";
+
+export interface DeployOptions {
+  /** `sqlite:PATH`, `postgres://…`; the one of users and keys will do. */
+  readonly database: string;
+  /** For slugs, caches and builds. Programs of builds pass through it: those above it must let them. */
+  readonly directory: string;
+  readonly executor: Executor;
+  /** Asked in this order whether they take what was pushed. */
+  readonly buildpacks?: readonly NamedBuildpack[];
+  /** Patterns of what BUILDPACK_URL may be: `https://github.com/heroku/*`. @default none */
+  readonly allowedBuildpacks?: readonly string[];
+  /** Do builds get the network? "when-asked": those whose gitwharf.yml says `network: true`. @default false */
+  readonly network?: boolean | "when-asked";
+  readonly limits?: Partial<ExecutionLimits>;
+  /** What buildpacks find in STACK. @default "heroku-24" */
+  readonly stack?: string;
+  /** PATH of builds. @default the usual one in a sandbox or container, the server's for plain processes */
+  readonly path?: string;
+  /** "accept": the ref moves first; a build that fails leaves a release that has failed. @default "refuse" */
+  readonly onBuildFailure?: "refuse" | "accept";
+  /** Builds at once in this process. @default 2 */
+  readonly concurrencyMax?: number;
+  /** For one push: waiting, building and launching together. @default 3,600,000 */
+  readonly pushTimeoutMs?: number;
+  /** After so long without a word a builder is dead, and the next one begins. @default 30,000 */
+  readonly leaseMs?: number;
+  /** How often a build is begun whose builders die. @default 3 */
+  readonly claimsMax?: number;
+  /** Of each app, whose slugs stay. @default 20 */
+  readonly releasesKept?: number;
+  /** Of each app, whose output stays. @default 50 */
+  readonly buildsKept?: number;
+  /** Starts a release. @default a release is current as soon as it is made */
+  readonly launch?: Launch;
+  /** Where retried builds take their files from, and by which `recover` sees what was pushed. */
+  readonly repositories?: RepositoryStore;
+  /** @default a line on standard error */
+  readonly log?: (text: string, error?: unknown) => void;
+}
+
+export interface Deploy {
+  readonly state: DeployState;
+  /** For `createGitServer({ handlers })`. */
+  readonly handlers: PushHandlers;
+  /**
+   * The output of a build, from its beginning, until it is over.
+   * @param buildId @default the app's last one
+   * @returns that build; undefined: there is none
+   */
+  follow(
+    app: string,
+    options: {
+      readonly buildId?: string;
+      readonly print: (text: string) => Promise<void> | void;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<Build | undefined>;
+  /** @returns false when it is over already */
+  cancel(buildId: string): Promise<boolean>;
+  /**
+   * Builds a commit once more, without a push, and releases it.
+   * @param commit @default what was built last
+   */
+  rebuild(
+    app: string,
+    options?: {
+      readonly commit?: string;
+      readonly by?: string;
+      readonly print?: (text: string) => Promise<void>;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<Build>;
+  /** After a crash: releases what was built and pushed, and got no further. Needs `repositories`. */
+  recover(): Promise<void>;
+  /** Ends what is being built; the next start goes on with it. Idempotent. */
+  close(): Promise<void>;
+}
+
+const SANDBOX_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const BUILDS_LOOKED_AT = 20;
+
+/** @throws server/bad-configuration, database/unavailable */
+export async function openDeploy(options: DeployOptions): Promise<Deploy> {
+  const { executor, repositories, onBuildFailure = "refuse", leaseMs = 30_000 } = options;
+  const { log = defaultLog } = options;
+  const buildpacks = createBuildpackSources({
+    named: options.buildpacks ?? [],
+    allowed: options.allowedBuildpacks ?? [],
+  });
+  await executor.check();
+  const database = await openDatabase(parseDatabaseLocation(options.database));
+  const state = await openDeployState(database, options.directory).catch(async (error: unknown) => {
+    await database.close();
+    throw error;
+  });
+  const logs = createBuildLogs();
+  const builder = createBuilder({
+    state,
+    logs,
+    executor,
+    limits: { ...DEFAULT_EXECUTION_LIMITS, ...options.limits },
+    buildpacks,
+    network: options.network ?? false,
+    stack: options.stack ?? "heroku-24",
+    path: options.path ?? (executor.isIsolating ? SANDBOX_PATH : (process.env["PATH"] ?? SANDBOX_PATH)),
+    concurrencyMax: options.concurrencyMax ?? 2,
+    leaseMs,
+    claimsMax: options.claimsMax ?? 3,
+    log,
+  });
+  const releases = createReleaseBuilds({
+    state,
+    ...(options.launch === undefined ? {} : { launch: options.launch }),
+    retention: { releases: options.releasesKept ?? 20, builds: options.buildsKept ?? 50 },
+    log,
+  });
+  const closing = new AbortController();
+  const appCalled = async (name: string): Promise<App> => {
+    const app = await state.apps.find(name);
+    if (app === undefined) throw new GitwharfError("storage/not-found", `there is no app called ${name}`);
+    return app;
+  };
+  const followBuild = async (
+    build: Build,
+    print: (text: string) => Promise<void> | void,
+    signal: AbortSignal,
+  ): Promise<Build> => {
+    const terminal = createTerminalText();
+    await logs.follow({
+      id: build.id,
+      path: state.directories.logOf(build.id),
+      slows: false,
+      signal,
+      isOver: async () => {
+        const now = await state.builds.find(build.id);
+        return now === undefined || !isOpen(now.status);
+      },
+      print: (bytes) => print(terminal.add(bytes)),
+    });
+    throwIfAborted(signal);
+    await print(terminal.end());
+    return (await state.builds.find(build.id)) ?? build;
+  };
+  let closed: Promise<void> | undefined;
+  return {
+    state,
+    handlers: createDeployHandlers({
+      state,
+      builder,
+      logs,
+      releases,
+      onBuildFailure,
+      timeoutMs: options.pushTimeoutMs ?? 3_600_000,
+      leaseMs,
+    }),
+    async follow(name, { buildId, print, signal = closing.signal }) {
+      const app = await appCalled(name);
+      const found =
+        buildId === undefined ? (await state.builds.list(app.id, 1))[0] : await state.builds.find(buildId);
+      if (found === undefined || found.app !== app.id) return undefined;
+      return followBuild(found, print, signal);
+    },
+    cancel: (buildId) => builder.cancel(buildId, "it was cancelled"),
+    async rebuild(name, { commit, by = "", print = async () => undefined, signal = closing.signal } = {}) {
+      const app = await appCalled(name);
+      const oid = commit ?? (await state.builds.list(app.id, 1))[0]?.commit;
+      if (oid === undefined)
+        throw new GitwharfError("storage/not-found", `nothing of ${name} was ever built`);
+      const { directories } = state;
+      const id = randomUUID();
+      let build: Build;
+      try {
+        await checkOutCommit(repositories, app, oid, directories.sourceOf(id), signal);
+        const queued = await state.builds.enqueue({
+          id,
+          app: app.id,
+          commit: oid,
+          refName: `refs/heads/${app.branch}`,
+          place: directories.place,
+          configDigest: digestOfConfig(await state.apps.config(app.id)),
+          createdBy: by,
+          leaseMs,
+        });
+        build = queued.build;
+        if (!queued.isNew) await directories.removeBuild(id);
+      } catch (error) {
+        await directories.removeBuild(id);
+        throw error;
+      }
+      builder.poke();
+      const ended = await followBuild(build, print, signal);
+      if (ended.status === "succeeded") await releases.release(app, ended, print, signal);
+      return ended;
+    },
+    async recover() {
+      if (repositories === undefined) return;
+      for (const app of await state.apps.list()) {
+        try {
+          const build = (await state.builds.list(app.id, BUILDS_LOOKED_AT)).find(
+            ({ status }) => status === "succeeded",
+          );
+          if (build === undefined || (await refOf(repositories, app)) !== build.commit) continue;
+          const release = await state.releases.ofBuild(build.id);
+          if (release !== undefined && release.status !== "created") continue;
+          await releases.release(app, build, async () => undefined, closing.signal);
+        } catch (error) {
+          log(`what was pushed to ${app.name} cannot be released`, error);
+        }
+      }
+    },
+    close() {
+      return (closed ??= (async () => {
+        closing.abort();
+        await builder.close();
+        await database.close();
+      })());
+    },
+  };
+}
+
+/** What the app's branch names; undefined: there is none. */
+async function refOf(repositories: RepositoryStore, app: App): Promise<string | undefined> {
+  const repository = await repositories.open(app.repository);
+  if (repository === undefined) return undefined;
+  try {
+    return (await repository.refs.snapshot()).get(`refs/heads/${app.branch}`)?.oid;
+  } finally {
+    await repository.close();
+  }
+}
+
+/** @throws storage/not-found */
+async function checkOutCommit(
+  repositories: RepositoryStore | undefined,
+  app: App,
+  commit: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const repository = await repositories?.open(app.repository);
+  if (repository === undefined) {
+    throw new GitwharfError(
+      "storage/not-found",
+      `the repository ${app.repository} of ${app.name} cannot be found from here`,
+    );
+  }
+  try {
+    const snapshot = await repository.snapshot();
+    try {
+      const { objects, shallow } = snapshot;
+      const from = { objects, snapshot, shallow, limits: DEFAULT_LIMITS, signal };
+      const tree = await treeBehind(from, commit as ObjectId);
+      if (tree === undefined)
+        throw new GitwharfError("storage/not-found", `${app.repository} has no commit ${commit}`);
+      await checkOutTree(from, tree.tree, directory);
+    } finally {
+      snapshot.release();
+    }
+  } finally {
+    await repository.close();
+  }
+}
+
+function defaultLog(text: string, error?: unknown): void {
+  const why = error instanceof Error ? `: ${error.message}` : "";
+  process.stderr.write(`deploy: ${text}${why}\n`);
+}

@@ -1,0 +1,36 @@
+/** Removes slugs and logs that nobody comes back to: releases further back than may be returned to, builds long over. */
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { App } from "../../database/app-store.js";
+import { isOpen } from "../../database/build-store.js";
+import type { DeployState } from "./deploy-state.js";
+
+export interface Retention {
+  /** Whose slugs stay; the one that runs does in any case. */
+  readonly releases: number;
+  /** Whose logs stay; and slugs, as long as they have no release. */
+  readonly builds: number;
+}
+
+const BUILDS_LOOKED_AT = 1000;
+
+export async function pruneApp(state: DeployState, app: App, retention: Retention): Promise<void> {
+  const { directories } = state;
+  const releases = await state.releases.list(app.id, retention.releases);
+  const current = await state.releases.current(app.id);
+  const builds = await state.builds.list(app.id, BUILDS_LOOKED_AT);
+  const kept = builds.filter(({ status }, i) => i < retention.builds || isOpen(status));
+  const slugs = new Set([
+    ...releases.map(({ slugPath }) => slugPath),
+    current?.slugPath,
+    ...kept.map(({ id }) => directories.slugOf(app.id, id)),
+  ]);
+  const directory = directories.slugsOf(app.id);
+  const names = await readdir(directory).catch(() => []);
+  for (const name of names) {
+    const path = join(directory, name);
+    if (name.endsWith(".tar") && !slugs.has(path)) await rm(path, { force: true });
+  }
+  const logs = new Set(kept.map(({ id }) => id));
+  for (const { id } of builds) if (!logs.has(id)) await rm(directories.logOf(id), { force: true });
+}
