@@ -86,6 +86,7 @@ export type { ProcessEnd, ProcessRun, ProcessRunner } from "./deploy/launch/proc
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";
+export { type Deployment, type DeploymentOptions, openDeployment } from "./deploy/deployment.js";
 export { openDeploy, type Deploy, type DeployOptions } from "./deploy/deploy.js";
 export type { Launch, Launching } from "./deploy/build/release-builds.js";
 export type { NamedBuildpack } from "./deploy/build/buildpack-source.js";
