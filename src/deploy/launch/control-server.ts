@@ -34,7 +34,10 @@ export async function listenForOperators(
     throw wrong(
       `the path of the socket ${path} is longer than ${PATH_BYTES_MAX} bytes; use a shorter directory`,
     );
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const directory = dirname(path);
+  // Only this one is the server's alone, not those above it.
+  await mkdir(dirname(directory), { recursive: true });
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   if (await isAnswered(path)) throw wrong(`another server takes commands on ${path}`);
   // A server that was killed leaves it behind.
   await rm(path, { force: true });

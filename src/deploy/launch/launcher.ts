@@ -3,7 +3,7 @@
  * they are healthy. A launch that comes to nothing leaves everything as it was.
  */
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
 import { isAppName } from "./app-name.js";
@@ -21,8 +21,10 @@ import type { ProcessHost, SupervisedProcess } from "./supervised-process.js";
 import { type UnpackSlug, unpackSlug } from "./unpack-slug.js";
 
 export interface LauncherOptions {
-  /** `APP/releases/vN/` and `APP/log/` are made here. */
+  /** `APP/releases/` is made here: whoever processes run as has to come through the directories above. */
   readonly directory: string;
+  /** `APP/log/` is made here. @default `directory` */
+  readonly logs?: string;
   readonly runner: ProcessRunner;
   /** In the executor's words, for every process. */
   readonly limits?: object;
@@ -103,7 +105,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
     if (app === undefined) {
       app = {
         log: createAppLog({
-          directory: logDirectoryOf(directory, name),
+          directory: logDirectoryOf(options.logs ?? directory, name),
           onFailure: (error) =>
             log({ level: "error", message: `the log of the app '${name}' cannot be written`, error }),
         }),
@@ -176,6 +178,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
       await rm(releases, { recursive: true, force: true });
     // The same release may be launched again beside itself.
     const files = join(releases, `v${release.number}-${randomBytes(4).toString("hex")}`);
+    await makePassable([directory, join(directory, release.app), releases]);
     await unpack(release.slugPath, files, signal);
     await app.log.write("gitwharf[release]", [
       `Launching v${release.number} (${release.commit.slice(0, 7)})`,
@@ -302,6 +305,14 @@ export function createLauncher(options: LauncherOptions): Launcher {
       );
     },
   };
+}
+
+/** Others may go through, and see nothing: processes may run as another user. */
+async function makePassable(directories: readonly string[]): Promise<void> {
+  for (const path of directories) {
+    await mkdir(path, { recursive: true });
+    await chmod(path, 0o711);
+  }
 }
 
 /** Only what is a path can be asked for. */

@@ -15,7 +15,7 @@ const COMPLAINT_CHARACTERS_MAX = 500;
 /** @throws storage/io, base/aborted */
 export const unpackSlug: UnpackSlug = async (slugPath, directory, signal) => {
   const parent = dirname(directory);
-  await mkdir(parent, { recursive: true, mode: 0o700 });
+  await mkdir(parent, { recursive: true });
   const fresh = await mkdtemp(join(parent, ".new-"));
   try {
     await untar(slugPath, fresh, signal);
