@@ -85,7 +85,12 @@ describe("examples", () => {
       await app.run("commit", "-q", "--allow-empty", "-m", "first");
       await app.run("push", "-q", url, "main");
       await workspace.run("clone", "-q", url, "copy");
-      expect(await workspace.in("copy").run("rev-parse", "HEAD")).toBe(await app.run("rev-parse", "HEAD"));
+      const head = await app.run("rev-parse", "HEAD");
+      expect(await workspace.in("copy").run("rev-parse", "HEAD")).toBe(head);
+      if (name === "express") {
+        const page = await fetch(new URL("/", url));
+        expect(await page.text()).toBe(`Latest pushes:\nexpress main ${head.slice(0, 7)}\n`);
+      }
       await git.close({ graceMs: 0 });
     });
   }

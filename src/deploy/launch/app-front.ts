@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { plainAddress } from "../../access/client-address.js";
 import type { AppOfHost } from "./app-hosts.js";
 import type { Launcher } from "./launcher.js";
 import { forwardRequest, type Forwarding, hostOf } from "./proxy/forward-request.js";
@@ -55,8 +56,9 @@ export function createAppFront(options: AppFrontOptions): AppFront {
       log({ level: "warn", message: `the app '${app}' fails: ${text}`, fields: { app, requestId } });
     };
   const originOf = (request: AppRequest): Forwarding["origin"] => {
-    const peerAddress = peerAddressOf(request);
-    const isTrusted = isTrustedProxy(peerAddress);
+    const peer = peerAddressOf(request);
+    const isTrusted = isTrustedProxy(peer);
+    const peerAddress = peer === undefined ? undefined : (plainAddress(peer) ?? peer);
     const given = request.headers["x-request-id"];
     const isGiven = isTrusted && typeof given === "string" && /^[\x21-\x7e]{1,200}$/.test(given);
     return { peerAddress, isTrusted, requestId: isGiven ? given : randomUUID() };

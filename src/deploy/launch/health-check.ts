@@ -12,7 +12,7 @@ export interface HealthCheck {
   readonly path?: string | undefined;
   /** From the start of the process. @default 60,000 (Heroku's R10) */
   readonly timeoutMs?: number;
-  /** Between two questions. @default 50 */
+  /** Between two questions. @default 20 */
   readonly intervalMs?: number;
   /** For one answer. @default 5,000 */
   readonly answerTimeoutMs?: number;
@@ -24,7 +24,7 @@ export interface HealthCheck {
  */
 export async function waitUntilHealthy(
   port: number,
-  { path, timeoutMs = 60_000, intervalMs = 50, answerTimeoutMs = 5000 }: HealthCheck,
+  { path, timeoutMs = 60_000, intervalMs = 20, answerTimeoutMs = 5000 }: HealthCheck,
   signal: AbortSignal,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;

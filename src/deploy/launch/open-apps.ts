@@ -80,8 +80,8 @@ export function openApps(options: AppsOptions): Apps {
     },
     async close() {
       isClosing = true;
-      await operators?.close();
-      await launcher.close();
+      // Commands that launch something end with the launcher.
+      await Promise.all([operators?.close(), launcher.close()]);
     },
   };
 }
