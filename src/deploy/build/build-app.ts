@@ -170,7 +170,7 @@ async function discoverProcessTypes({ place, output }: BuildJob, built: Built): 
   const list = (names: readonly string[]): string => (names.length === 0 ? "(none)" : names.join(", "));
   if (text !== undefined)
     await output.detail(`Procfile declares types     -> ${list(Object.keys(declared))}`);
-  const defaults = Object.keys(built.processTypes).filter((name) => declared[name] === undefined);
+  const defaults = Object.keys(built.processTypes).filter((name) => !Object.hasOwn(declared, name));
   if (defaults.length > 0 || text === undefined)
     await output.detail(`Default types for ${built.framework || "buildpack"} -> ${list(defaults)}`);
   if (Object.keys(types).length === 0)

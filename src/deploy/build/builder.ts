@@ -64,6 +64,7 @@ export function createBuilder(options: BuilderOptions): Builder {
   let isClosed = false;
   let isLooking = false;
   let mustLookAgain = false;
+  let looking: Promise<void> = Promise.resolve();
 
   const interrupt = (id: string, why: Interruption): void => {
     const found = running.get(id);
@@ -74,19 +75,15 @@ export function createBuilder(options: BuilderOptions): Builder {
     );
   };
 
-  const look = async (): Promise<void> => {
-    if (isLooking) {
-      mustLookAgain = true;
-      return;
-    }
-    isLooking = true;
+  const claimAll = async (): Promise<void> => {
     try {
       do {
         mustLookAgain = false;
         while (!isClosed && running.size < options.concurrencyMax) {
           const build = await builds.claim(directories.place, owner, leaseMs);
           if (build === undefined) break;
-          begin(build);
+          if (isClosed) await builds.giveBack(build.id, owner, leaseMs);
+          else begin(build);
         }
       } while (mustLookAgain);
     } catch (error) {
@@ -94,6 +91,14 @@ export function createBuilder(options: BuilderOptions): Builder {
     } finally {
       isLooking = false;
     }
+  };
+  const look = (): Promise<void> => {
+    if (isLooking) mustLookAgain = true;
+    else {
+      isLooking = true;
+      looking = claimAll();
+    }
+    return looking;
   };
   const begin = (build: Build): void => {
     const controller = new AbortController();
@@ -234,6 +239,7 @@ export function createBuilder(options: BuilderOptions): Builder {
       clearInterval(timer);
       for (const id of running.keys()) interrupt(id, "closing");
       await beating;
+      await looking;
       await Promise.all(working);
     },
   };

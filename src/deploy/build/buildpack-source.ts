@@ -95,13 +95,14 @@ export function createBuildpackSources(options: BuildpackSourceOptions): Buildpa
 /** @returns undefined when it is no address that anything is fetched from */
 function parseAddress(text: string): BuildpackAddress | undefined {
   let url: URL;
+  let ref: string;
   try {
     url = new URL(text);
+    ref = decodeURIComponent(url.hash.slice(1)) || "HEAD";
   } catch {
     return undefined;
   }
   if (!["https:", "http:", "file:"].includes(url.protocol)) return undefined;
-  const ref = decodeURIComponent(url.hash.slice(1)) || "HEAD";
   // What begins with a dash would be an option, a colon would name a ref to write.
   if (!/^[A-Za-z0-9_][A-Za-z0-9_./-]*$/.test(ref) || ref.includes("..")) return undefined;
   url.hash = "";

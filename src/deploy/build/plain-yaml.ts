@@ -37,6 +37,7 @@ class Parser {
     this.#name = name;
     if (text.length > BYTES_MAX) throw this.#wrong(1, `is larger than ${BYTES_MAX} bytes`);
     const rows = text.replace(/^\ufeff/, "").split(/\r?\n/);
+    if (rows.at(-1) === "") rows.pop();
     let begun = false;
     for (const [i, row] of rows.entries()) {
       const indent = /^ */.exec(row)?.[0].length ?? 0;

@@ -19,19 +19,13 @@ export function createTerminalText(): TerminalText {
   const clean = (text: string): string => text.replace(COMPLETE, "").replaceAll("\r\n", "\n");
   return {
     add(bytes) {
-      const text = held + decoder.decode(bytes, { stream: true });
-      held = "";
-      const begun = text.lastIndexOf("\x1b");
+      const text = clean(held + decoder.decode(bytes, { stream: true }));
+      const begun = text.indexOf("\x1b");
       const tail = begun < 0 ? "" : text.slice(begun);
-      if (tail !== "" && tail.length < SEQUENCE_MAX && tail.replace(COMPLETE, "").startsWith("\x1b")) {
-        held = tail;
-        return clean(text.slice(0, begun));
-      }
-      if (text.endsWith("\r")) {
-        held = "\r";
-        return clean(text.slice(0, -1));
-      }
-      return clean(text);
+      held = "";
+      if (tail !== "" && tail.length < SEQUENCE_MAX && !tail.includes("\n")) held = tail;
+      else if (text.endsWith("\r")) held = "\r";
+      return text.slice(0, text.length - held.length);
     },
     end() {
       const text = clean(held + decoder.decode());

@@ -102,7 +102,7 @@ export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
       void Promise.allSettled([outputs, disk.stop()]).then(() => {
         clearInterval(closer);
         signal.removeEventListener("abort", onAbort);
-        const why = ended ?? attended.explain?.();
+        const why = ended ?? (status === 0 ? undefined : attended.explain?.());
         if (why !== undefined) resolve({ status: undefined, ended: why });
         else resolve({ status, ...(by === undefined ? {} : { signal: by }) });
       });

@@ -17,7 +17,7 @@ export interface DiskUse {
 }
 
 export interface DiskWatch {
-  /** Looks once more. */
+  /** Looks once more after a program that ran for a while. */
   stop(): Promise<void>;
 }
 
@@ -37,7 +37,8 @@ export function watchDisk(
   };
   const watch = async (): Promise<void> => {
     if (directories.length === 0) return;
-    for (let tookMs = 0; !stopped.signal.aborted; ) {
+    let hasLooked = false;
+    for (let tookMs = 0; !stopped.signal.aborted; hasLooked = true) {
       try {
         await setTimeout(Math.max(PAUSE_MS_MIN, tookMs * PAUSE_FACTOR), undefined, {
           signal: stopped.signal,
@@ -50,7 +51,8 @@ export function watchDisk(
       if (await look()) return;
       tookMs = performance.now() - begun;
     }
-    await look();
+    // A program that is over in no time has not filled a disk, and nobody waits for counting a large cache.
+    if (hasLooked) await look();
   };
   const watching = watch();
   return {

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { attendProcess } from "./attend-process.js";
 import type { Executor } from "./executor.js";
 import { COOKIE_VARIABLE, descendantsOf, processesWithCookie, sendSignal } from "./process-tree.js";
-import { limitingCommand } from "./resource-limits.js";
+import { LIMITING_PROGRAM, limitingCommand } from "./resource-limits.js";
 
 export interface PlainOptions {
   /** Told once, when it is checked. @default a line on standard error */
@@ -20,7 +20,7 @@ const KILL_ROUNDS = 20;
 
 export function createPlainExecutor(options: PlainOptions = {}): Executor {
   const { warn = (text) => void process.stderr.write(`${text}\n`) } = options;
-  const prlimit = ["/usr/bin/prlimit", "/bin/prlimit"].find((path) => existsSync(path));
+  const canLimit = existsSync(LIMITING_PROGRAM);
   return {
     name: "plain",
     isIsolating: false,
@@ -36,14 +36,9 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
       const cookie = randomUUID();
       const { limits } = execution;
       // The number of processes is one of the user's, the server's own among them.
-      const command =
-        prlimit === undefined
-          ? execution.command
-          : [
-              prlimit,
-              ...limitingCommand(limits, { memory: false, processes: true }).slice(1),
-              ...execution.command,
-            ];
+      const command = canLimit
+        ? [...limitingCommand(limits, { memory: false, processes: true }), ...execution.command]
+        : execution.command;
       let child: ChildProcess;
       try {
         child = spawn(command[0] as string, command.slice(1), {
@@ -66,9 +61,9 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
         child,
         execution,
         terminate() {
-          const others = all();
-          if (pid !== undefined) sendSignal(-pid, "SIGTERM");
-          for (const each of others) sendSignal(each, "SIGTERM");
+          // Once to each: a second one would find some of them at clearing up.
+          for (const each of new Set([...(pid === undefined ? [] : [pid]), ...all()]))
+            sendSignal(each, "SIGTERM");
         },
         kill() {
           for (let round = 0; round < KILL_ROUNDS; round++) {

@@ -43,6 +43,12 @@ export function processesWithCookie(cookie: string): readonly number[] {
   });
 }
 
+/** One that has ended and that nobody has asked about does not count. */
+export function isAlive(pid: number): boolean {
+  const state = statusOf(pid)?.[0];
+  return state !== undefined && state !== "Z" && state !== "X";
+}
+
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
@@ -62,10 +68,16 @@ function processes(): readonly number[] {
 }
 
 function parentOf(pid: number): number | undefined {
+  const parent = statusOf(pid)?.[1];
+  return parent === undefined ? undefined : Number(parent);
+}
+
+/** State, parent, and so on. */
+function statusOf(pid: number): readonly string[] | undefined {
   try {
     // The name in parentheses may hold anything.
     const text = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[1]);
+    return text.slice(text.lastIndexOf(")") + 2).split(" ");
   } catch {
     return undefined;
   }

@@ -5,6 +5,8 @@
 import { readFileSync } from "node:fs";
 import type { ExecutionLimits } from "./executor.js";
 
+export const LIMITING_PROGRAM = "/usr/bin/prlimit";
+
 /** In front of a command. @param counts what control groups count instead */
 export function limitingCommand(
   limits: ExecutionLimits,
@@ -16,7 +18,8 @@ export function limitingCommand(
     return value === Infinity ? [] : [`--${name}=${Math.floor(value)}`];
   };
   return [
-    "prlimit",
+    // Not by the PATH, which is the program's.
+    LIMITING_PROGRAM,
     "--core=0",
     ...option("nofile", "Max open files", limits.openFilesMax),
     ...option("fsize", "Max file size", limits.fileBytesMax),

@@ -7,12 +7,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { existsSync, lstatSync, readlinkSync } from "node:fs";
 import { isAbsolute } from "node:path";
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
 import { type ControlGroup, createControlGroup } from "./control-group.js";
 import { DEFAULT_EXECUTION_LIMITS, type Execution, type Executor } from "./executor.js";
-import { childrenOf, descendantsOf, sendSignal } from "./process-tree.js";
+import { childrenOf, descendantsOf, isAlive, sendSignal } from "./process-tree.js";
 import { limitingCommand } from "./resource-limits.js";
 
 export interface SandboxOptions {
@@ -50,6 +51,11 @@ const ETC = [
 ];
 /** In the order in which they are looked at; links are made again as links. */
 const SYSTEM = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/** The descriptor on which bubblewrap tells what it has started. */
+const INFORMATION = 6;
+const LOOK_AGAIN_MS = 5;
+const LOOKS_MAX = 1000;
 
 /** Puts itself into the groups that it is told of, then becomes the program. */
 const ENTER_GROUPS =
@@ -118,7 +124,7 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
           cwd: "/",
           // Nothing of the program's: an LD_PRELOAD of it would be read by what is not yet in the sandbox.
           env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
-          stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
+          stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"],
           detached: true,
         });
       } catch (error) {
@@ -137,17 +143,28 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         `build:x:${uid}:${gid}:build:/app:/bin/sh\n`,
         `build:x:${gid}:\n`,
       ];
+      const pipes: readonly unknown[] = child.stdio;
       for (const [i, text] of texts.entries()) {
-        const pipe = child.stdio[i + 3] as Writable | null | undefined;
+        const pipe = pipes[i + 3] as Writable | null | undefined;
         pipe?.on("error", () => undefined);
         pipe?.end(text);
       }
       const { pid } = child;
+      // The first process of the sandbox: with it the kernel ends all others.
+      let first: number | undefined;
+      const told = pipes[INFORMATION] as Readable | null | undefined;
+      told?.on("error", () => undefined);
+      told?.once("data", (chunk: Buffer) => {
+        const said = Number(/"child-pid": (\d+)/.exec(chunk.toString("latin1"))?.[1] ?? 0);
+        // What runs inside could write there, too, later on.
+        if (pid !== undefined && childrenOf(pid).includes(said)) first = said;
+        told.resume();
+      });
       const inside = (): readonly number[] => {
         if (pid === undefined) return [];
         // The first below bubblewrap is the one that the kernel ends the sandbox with; it takes no SIGTERM.
-        const first = new Set(childrenOf(pid));
-        return descendantsOf(pid).filter((each) => !first.has(each));
+        const firsts = new Set(childrenOf(pid));
+        return descendantsOf(pid).filter((each) => !firsts.has(each));
       };
       const end = await attendProcess({
         child,
@@ -168,11 +185,17 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         },
         ...(group === undefined ? {} : { explain: group.explain }),
       });
+      if (first !== undefined) await gone(first);
       await group?.remove();
       return end;
     },
   };
   return executor;
+}
+
+/** bubblewrap itself ends a moment before what it has started. */
+async function gone(pid: number): Promise<void> {
+  for (let looks = 0; looks < LOOKS_MAX && isAlive(pid); looks++) await setTimeout(LOOK_AGAIN_MS);
 }
 
 function sandboxArguments(execution: Execution, readOnlyPaths: readonly string[]): readonly string[] {
@@ -189,6 +212,8 @@ function sandboxArguments(execution: Execution, readOnlyPaths: readonly string[]
       : ["--ro-bind", path, path];
   });
   return [
+    "--info-fd",
+    String(INFORMATION),
     "--unshare-all",
     "--unshare-user",
     "--disable-userns",
