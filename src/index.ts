@@ -77,7 +77,7 @@ export type {
   Verdict,
 } from "./engine/push.js";
 export { type Apps, type AppsOptions, openApps } from "./deploy/launch/open-apps.js";
-export type { AppControl, ProcessRow, ReleaseRow } from "./deploy/launch/app-control.js";
+export type { AppControl, FollowBuild, ProcessRow, ReleaseRow } from "./deploy/launch/app-control.js";
 export type { AppFront } from "./deploy/launch/app-front.js";
 export type { Formation, LaunchRecords, LaunchRelease } from "./deploy/launch/launch-release.js";
 export type { AppTarget, Launcher } from "./deploy/launch/launcher.js";

@@ -51,6 +51,7 @@ export function appCommands(): readonly Command[] {
       .option("-f, --follow", "wait for more")
       .option("-n, --lines <number>", "of those that are there", parseLines, 100)
       .option("-p, --process <name>", "only of web.1, or of all web")
+      .option("--build", "what the last build prints, until it is over")
       .action(showLogs),
   ];
 }
@@ -167,6 +168,7 @@ async function showLogs(
     readonly follow?: boolean;
     readonly lines: number;
     readonly process?: string;
+    readonly build?: boolean;
   },
 ): Promise<void> {
   if (!isAppName(app)) throw wrong(`'${app}' is no name of an app`);
@@ -175,6 +177,7 @@ async function showLogs(
   process.once("SIGTERM", () => left.abort());
   // Whoever reads has seen enough: `gitwharf logs app | head`.
   process.stdout.once("error", () => left.abort());
+  if (flags.build === true) return showBuild(app, flags.directory, left.signal);
   const lines = readLog(logDirectoryOf(appsDirectoryOf(flags.directory), app), {
     lines: flags.lines,
     follow: flags.follow === true,
@@ -182,6 +185,21 @@ async function showLogs(
     signal: left.signal,
   });
   for await (const line of lines) await written(Buffer.from(`${line}\n`));
+}
+
+/** A push that was broken off goes on building: this is how to see the rest. */
+async function showBuild(app: string, directory: string, signal: AbortSignal): Promise<void> {
+  try {
+    const status = await callControl(
+      controlSocketOf(directory),
+      { command: "follow-build", app },
+      { signal, onOutput: (chunk) => written(chunk) },
+    );
+    if (typeof status !== "string") fail(`nothing of '${app}' was ever built`);
+    else if (status !== "succeeded") fail(`the build ${status}`);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 /** @returns when standard output has taken it */

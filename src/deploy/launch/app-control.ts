@@ -46,13 +46,27 @@ export interface AppControl {
     signal: AbortSignal,
     onOutput: (chunk: Uint8Array) => void | Promise<void>,
   ): Promise<ProcessEnd>;
+  /** What the last build has printed so far, and what it prints until it is over. @returns its status */
+  followBuild: FollowBuild;
 }
+
+/** undefined: nothing was ever built. */
+export type FollowBuild = (
+  app: string,
+  signal: AbortSignal,
+  onOutput: (chunk: Uint8Array) => void | Promise<void>,
+) => Promise<string | undefined>;
 
 /** Of one variable. Linux takes 128 KiB for a name and its value. */
 const VALUE_BYTES_MAX = 64 * 1024;
 const RELEASES_SHOWN = 50;
 
-export function createAppControl(records: LaunchRecords, launcher: Launcher): AppControl {
+/** @param followBuild of whoever builds. @default nothing is ever built */
+export function createAppControl(
+  records: LaunchRecords,
+  launcher: Launcher,
+  followBuild: FollowBuild = async () => undefined,
+): AppControl {
   const checkApp = async (app: string): Promise<void> => {
     if (!isAppName(app) || !(await records.listApps()).includes(app))
       throw new GitwharfError("storage/not-found", `there is no app '${app.slice(0, 80)}'`);
@@ -138,6 +152,10 @@ export function createAppControl(records: LaunchRecords, launcher: Launcher): Ap
     async run(app, command, signal, onOutput) {
       await checkApp(app);
       return launcher.run({ app, command, signal, onOutput });
+    },
+    async followBuild(app, signal, onOutput) {
+      await checkApp(app);
+      return followBuild(app, signal, onOutput);
     },
   };
 }

@@ -9,7 +9,7 @@ import type { Formation } from "./launch-release.js";
 export type ControlCall =
   | { readonly command: "ps"; readonly app?: string | undefined }
   | { readonly command: "scale"; readonly app: string; readonly formation: Formation }
-  | { readonly command: "config" | "releases"; readonly app: string }
+  | { readonly command: "config" | "releases" | "follow-build"; readonly app: string }
   | {
       readonly command: "set-config";
       readonly app: string;
@@ -40,6 +40,7 @@ export function parseControlCall(text: string): ControlCall {
       return app === undefined ? { command } : { command, app: name() };
     case "config":
     case "releases":
+    case "follow-build":
       return { command, app: name() };
     case "scale":
       return { command, app: name(), formation: recordAt(call, "formation", isCount) };

@@ -113,6 +113,8 @@ function carryOut(
       return control.releases(call.app);
     case "rollback":
       return control.rollback(call.app, call.number, call.by);
+    case "follow-build":
+      return control.followBuild(call.app, signal, onOutput);
     case "run":
       return control.run(call.app, call.line, signal, onOutput);
   }

@@ -39,6 +39,10 @@ beforeEach(async () => {
     directory: join(workshop.directory, "apps"),
     runner: plainRunner,
     controlSocket: socket,
+    async followBuild(app, _signal, onOutput) {
+      await onOutput(Buffer.from(`-----> ${app}\n`));
+      return "succeeded";
+    },
     log: () => undefined,
   });
   await apps.start();
@@ -115,6 +119,15 @@ describe("commands of operators", () => {
       },
     });
     expect([end, output]).toEqual([{ status: 4 }, "worker: sleep 600\n\xff"]);
+  });
+
+  it("follow a build", async () => {
+    const chunks: Uint8Array[] = [];
+    const call = { command: "follow-build", app: "shop" } as const;
+    const status = await callControl(socket, call, { onOutput: (chunk) => void chunks.push(chunk) });
+    expect([status, Buffer.concat(chunks).toString()]).toEqual(["succeeded", "-----> shop\n"]);
+    const missing = callControl(socket, { ...call, app: "nobody" });
+    await expect(missing).rejects.toMatchObject({ code: "storage/not-found" });
   });
 
   it("end the command of somebody who has left", async () => {

@@ -2,7 +2,7 @@
  * Apps as a whole: what launches them, the way in for their callers, and the commands of operators, begun and ended in
  * order. For the composition root, which brings the durable state and an executor.
  */
-import { createAppControl, type AppControl } from "./app-control.js";
+import { createAppControl, type AppControl, type FollowBuild } from "./app-control.js";
 import { type AppFront, createAppFront, type AppFrontOptions } from "./app-front.js";
 import { type AppHostsOptions, createAppHosts } from "./app-hosts.js";
 import { type ControlServer, listenForOperators } from "./control-server.js";
@@ -16,6 +16,8 @@ export interface AppsOptions
   readonly records: LaunchRecords;
   /** Where commands of operators are taken: `controlSocketOf`. @default nowhere */
   readonly controlSocket?: string;
+  /** For `gitwharf logs --build`. @default nothing is ever built */
+  readonly followBuild?: FollowBuild;
 }
 
 export interface Apps {
@@ -40,7 +42,7 @@ export function openApps(options: AppsOptions): Apps {
   const { records, controlSocket, log } = options;
   const appOf = createAppHosts(options);
   const launcher = createLauncher(options);
-  const control = createAppControl(records, launcher);
+  const control = createAppControl(records, launcher, options.followBuild);
   let operators: ControlServer | undefined;
   let isClosing = false;
 
