@@ -120,6 +120,11 @@ describe("examples/deploy-node", () => {
       output: "shop\n",
     });
     expect((await gitwharf("logs", "shop", "-n", "1000")).output).toContain("gitwharf[web.2]: ");
+    const build = await gitwharf("logs", "shop", "--build");
+    expect([build.status, build.output]).toEqual([
+      0,
+      expect.stringContaining("-----> Running node --check server.js"),
+    ]);
     expect(await gitwharf("ps", "nobody")).toMatchObject({ status: 1 });
     expect((await gitwharf("ps", "-d", "elsewhere")).output).toContain("no server that deploys apps");
   });

@@ -71,6 +71,10 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     log,
     directory: `${directory}/running`,
     records: createLaunchRecords(deploy.state),
+    async followBuild(app, signal, onOutput) {
+      const print = async (text: string): Promise<void> => onOutput(Buffer.from(text));
+      return (await deploy.follow(app, { print, signal }))?.status;
+    },
     runner: {
       run: ({ limits: _limits, ...run }) =>
         runRelease(executor, { ...run, ...(processLimits === undefined ? {} : { limits: processLimits }) }),
