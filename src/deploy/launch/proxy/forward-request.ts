@@ -73,6 +73,8 @@ export function answerFailure(
   const { status, text } = failureOf(error);
   for (const name of response.getHeaderNames())
     if (name.toLowerCase() !== "x-request-id") response.removeHeader(name);
+  // The app may have said another one already.
+  if (isHttp1(response)) response.statusMessage = "";
   answerInPlainText(request, response, status, text);
 }
 
