@@ -1,6 +1,7 @@
 /** Push to deploy with the real client: what is built and how, what the pusher sees, what is refused, who waits for whom. */
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -400,6 +401,38 @@ describe("builds as jobs", () => {
     await start({ limits: { timeoutMs: 500, killAfterMs: 200 } });
     await commit({ "gitwharf.yml": "build: sleep 1000\n" });
     expect(said(await push())).toContain("the build command failed: it ran for more than 0.5 seconds");
+  });
+});
+
+describe("a pusher who stops reading", () => {
+  it("slows the build, and gets everything once he reads on", async () => {
+    await start({ limits: { outputBytesMax: 64 * 2 ** 20 } });
+    const lines = 800_000;
+    await commit({ "gitwharf.yml": `build: seq -f 'line %.0f of the output of this build' ${lines}\n` });
+    const client = spawn("git", ["push", url, "main"], {
+      cwd: app.directory,
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, GIT_CONFIG_GLOBAL: "/dev/null", LANG: "C" },
+    });
+    const log = async (): Promise<number> => {
+      const [build] = await buildsOf();
+      return build === undefined ? 0 : (await stat(deploy.state.directories.logOf(build.id))).size;
+    };
+    // Nobody reads: what was printed stays where it is, far from its end.
+    let size = -1;
+    let same = 0;
+    for (let looks = 0; same < 20 && looks < 1000; looks++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      const now = await log().catch(() => 0);
+      same = now === size && now > 0 ? same + 1 : 0;
+      size = now;
+    }
+    expect(same).toBe(20);
+    expect(size).toBeLessThan((lines * 40) / 2);
+    let read = 0;
+    for await (const chunk of client.stderr) read += String(chunk).match(/line \d+ of/g)?.length ?? 0;
+    expect(read).toBeGreaterThan(lines * 0.99);
+    expect(await releasesOf()).toHaveLength(1);
   });
 });
 
