@@ -114,7 +114,7 @@ describe("a push to the branch that is deployed", () => {
     const result = await push();
     expect(result.status).toBe(0);
     expect(said(result)).toContain(
-      "-----> Running echo one; mkdir -p tmp; echo made > made.txt\n       one\n-----> Running echo two >&2\n       two\n",
+      "-----> Running echo one; mkdir -p tmp; echo made > made.txt\n       one\n-----> Running echo two >&2\n       two\n-----> Build succeeded in ",
     );
     expect(said(result)).toMatch(
       /-----> Discovering process types\n {7}Procfile declares types {5}-> worker\n[^]*-----> Compressing\.\.\.\n {7}Done: [0-9.]+[BK]\n-----> Releasing v1\n-----> Launching\.\.\. done, v1\n {7}http:\/\/shop\.localhost:5000 deployed to gitwharf\n/,
