@@ -1,6 +1,7 @@
 /** Push to deploy with the real client: what is built and how, what the pusher sees, what is refused, who waits for whom. */
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -113,7 +114,7 @@ describe("a push to the branch that is deployed", () => {
     const result = await push();
     expect(result.status).toBe(0);
     expect(said(result)).toContain(
-      "-----> Running echo one; mkdir -p tmp; echo made > made.txt\n       one\n-----> Running echo two >&2\n       two\n",
+      "-----> Running echo one; mkdir -p tmp; echo made > made.txt\n       one\n-----> Running echo two >&2\n       two\n-----> Build succeeded in ",
     );
     expect(said(result)).toMatch(
       /-----> Discovering process types\n {7}Procfile declares types {5}-> worker\n[^]*-----> Compressing\.\.\.\n {7}Done: [0-9.]+[BK]\n-----> Releasing v1\n-----> Launching\.\.\. done, v1\n {7}http:\/\/shop\.localhost:5000 deployed to gitwharf\n/,
@@ -400,6 +401,38 @@ describe("builds as jobs", () => {
     await start({ limits: { timeoutMs: 500, killAfterMs: 200 } });
     await commit({ "gitwharf.yml": "build: sleep 1000\n" });
     expect(said(await push())).toContain("the build command failed: it ran for more than 0.5 seconds");
+  });
+});
+
+describe("a pusher who stops reading", () => {
+  it("slows the build, and gets everything once he reads on", async () => {
+    await start({ limits: { outputBytesMax: 64 * 2 ** 20 } });
+    const lines = 800_000;
+    await commit({ "gitwharf.yml": `build: seq -f 'line %.0f of the output of this build' ${lines}\n` });
+    const client = spawn("git", ["push", url, "main"], {
+      cwd: app.directory,
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, GIT_CONFIG_GLOBAL: "/dev/null", LANG: "C" },
+    });
+    const log = async (): Promise<number> => {
+      const [build] = await buildsOf();
+      return build === undefined ? 0 : (await stat(deploy.state.directories.logOf(build.id))).size;
+    };
+    // Nobody reads: what was printed stays where it is, far from its end.
+    let size = -1;
+    let same = 0;
+    for (let looks = 0; same < 20 && looks < 1000; looks++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      const now = await log().catch(() => 0);
+      same = now === size && now > 0 ? same + 1 : 0;
+      size = now;
+    }
+    expect(same).toBe(20);
+    expect(size).toBeLessThan((lines * 40) / 2);
+    let read = 0;
+    for await (const chunk of client.stderr) read += String(chunk).match(/line \d+ of/g)?.length ?? 0;
+    expect(read).toBeGreaterThan(lines * 0.99);
+    expect(await releasesOf()).toHaveLength(1);
   });
 });
 

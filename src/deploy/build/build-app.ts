@@ -119,7 +119,9 @@ async function buildByPack(
   const { output, signal } = job;
   if (framework !== "") await output.heading(`${framework} app detected`);
   const place: BuildPlace = { ...job.place, run: (program) => job.place.run({ network, ...program }) };
+  const begun = performance.now();
   await compile(place, buildpack, output, signal);
+  await succeeded(output, begun);
   const hasRelease = await isFile(join(buildpack, "bin/release"));
   const said = hasRelease
     ? await release(place, buildpack, signal)
@@ -134,6 +136,7 @@ async function buildByPack(
 
 async function buildBySettings(job: BuildJob, settings: BuildSettings, network: boolean): Promise<Built> {
   const { output, place, config, signal } = job;
+  const begun = performance.now();
   for (const command of settings.commands) {
     await output.heading(`Running ${command.trim().replaceAll("\n", "; ")}`);
     const lines = output.indented();
@@ -149,6 +152,7 @@ async function buildBySettings(job: BuildJob, settings: BuildSettings, network: 
     const wrong = describeEnd(end);
     if (wrong !== undefined) throw new BuildFailure(`the build command failed: ${wrong}`);
   }
+  if (settings.commands.length > 0) await succeeded(output, begun);
   const { staticDirectory } = settings;
   if (staticDirectory === undefined)
     return { framework: SETTINGS_FILE, processTypes: settings.processTypes, config: {} };
@@ -159,6 +163,10 @@ async function buildBySettings(job: BuildJob, settings: BuildSettings, network: 
     processTypes: { ...settings.processTypes, static: staticDirectory },
     config: {},
   };
+}
+
+async function succeeded(output: BuildOutput, begun: number): Promise<void> {
+  await output.heading(`Build succeeded in ${((performance.now() - begun) / 1000).toFixed(1)}s`);
 }
 
 /** The Procfile's word counts before the buildpack's. */

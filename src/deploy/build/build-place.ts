@@ -3,7 +3,7 @@
  * build see them. Each builder makes its own.
  */
 import { execFile } from "node:child_process";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { MaybePromise } from "../../base/maybe-promise.js";
@@ -64,6 +64,7 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
   const { id, source, work, cache, config, executor, limits } = options;
   const directory = join(work, "build");
   const env = join(work, "env");
+  const home = join(work, "home");
   const buildpackDirectory = join(work, "buildpack");
   const handOver = async (path: string): Promise<void> => {
     if (executor.user !== undefined) await giveTree(path, executor.user);
@@ -82,7 +83,10 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
     await writeFile(join(env, name), value, { mode: 0o600 });
   await mkdir(cache, { recursive: true, mode: 0o700 });
   await chmod(dirname(cache), PASSABLE);
-  for (const path of [directory, env, cache]) await handOver(path);
+  await mkdir(home, { mode: 0o700 });
+  for (const path of [directory, env, home]) await handOver(path);
+  // What earlier builds left in it belongs to whom it should.
+  if ((await stat(cache)).uid !== executor.user?.uid) await handOver(cache);
 
   const mountOf = (path: string, target: string, isWritable: boolean): Mount => ({
     source: path,
@@ -110,12 +114,13 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
         directory: at(build),
         environment: {
           PATH: options.path,
-          HOME: executor.isIsolating ? "/app" : directory,
+          HOME: executor.isIsolating ? "/app" : home,
           LANG: "C.UTF-8",
           STACK: options.stack,
           SOURCE_VERSION: options.commit,
           REQUEST_ID: id,
           GITWHARF_APP: options.app,
+          CACHE_DIR: at(cacheMount),
           ...program.environment,
         },
         mounts: program.buildpack === undefined ? mounts : [...mounts, buildpack],

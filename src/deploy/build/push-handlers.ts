@@ -15,6 +15,9 @@ import type { BuildLogs } from "./build-log.js";
 import type { ReleaseBuilds } from "./release-builds.js";
 import { createTerminalText } from "./terminal-text.js";
 
+/** Of files that are left out. */
+const NAMES_MAX = 5;
+
 export interface PushHandlersOptions {
   readonly state: DeployState;
   readonly builder: Builder;
@@ -129,7 +132,12 @@ async function findOrQueue(
   }
   const id = randomUUID();
   try {
-    await update.checkout(directories.sourceOf(id));
+    const { skipped } = await update.checkout(directories.sourceOf(id));
+    if (skipped.length > 0) {
+      const names = skipped.slice(0, NAMES_MAX).join(", ");
+      const more = skipped.length > NAMES_MAX ? " and more" : "";
+      await print(push, ` !     Left out, being submodules or links that lead out of it: ${names}${more}\n`);
+    }
     const { build, isNew } = await builds.enqueue({
       id,
       app: app.id,
@@ -164,7 +172,11 @@ async function isOfUse(state: DeployState, build: Build, configDigest: string): 
 async function tellOfOthers(state: DeployState, app: App, build: Build, push: Push): Promise<void> {
   if (build.status !== "queued") return;
   const others = await state.builds.before(build);
-  if (others.length === 0) return;
+  if (others.length === 0) {
+    const now = await state.builds.find(build.id);
+    if (now?.status === "queued") await print(push, "-----> Waiting for a place to build\n");
+    return;
+  }
   const first = others[0] as Build;
   const who = first.createdBy === "" ? "" : ` of ${first.createdBy}`;
   await print(

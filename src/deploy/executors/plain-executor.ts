@@ -17,10 +17,12 @@ export interface PlainOptions {
 
 /** Whoever starts processes faster than this finds them is stopped by the limits of the machine only. */
 const KILL_ROUNDS = 20;
+const FOLLOWING_PROGRAM = "/usr/bin/setpriv";
 
 export function createPlainExecutor(options: PlainOptions = {}): Executor {
   const { warn = (text) => void process.stderr.write(`${text}\n`) } = options;
   const canLimit = existsSync(LIMITING_PROGRAM);
+  const canFollow = existsSync(FOLLOWING_PROGRAM);
   return {
     name: "plain",
     isIsolating: false,
@@ -36,9 +38,12 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
       const cookie = randomUUID();
       const { limits } = execution;
       // The number of processes is one of the user's, the server's own among them.
-      const command = canLimit
-        ? [...limitingCommand(limits, { memory: false, processes: true }), ...execution.command]
-        : execution.command;
+      const command = [
+        // With the server, if that is killed, at least the first of them ends.
+        ...(canFollow ? [FOLLOWING_PROGRAM, "--pdeathsig=KILL", "--"] : []),
+        ...(canLimit ? limitingCommand(limits, { memory: false, processes: true }) : []),
+        ...execution.command,
+      ];
       let child: ChildProcess;
       try {
         child = spawn(command[0] as string, command.slice(1), {

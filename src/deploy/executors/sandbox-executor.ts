@@ -156,7 +156,6 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
       told?.on("error", () => undefined);
       told?.once("data", (chunk: Buffer) => {
         const said = Number(/"child-pid": (\d+)/.exec(chunk.toString("latin1"))?.[1] ?? 0);
-        // What runs inside could write there, too, later on.
         if (pid !== undefined && childrenOf(pid).includes(said)) first = said;
         told.resume();
       });
@@ -166,6 +165,14 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         const firsts = new Set(childrenOf(pid));
         return descendantsOf(pid).filter((each) => !firsts.has(each));
       };
+      const killAll = (): void => {
+        if (pid !== undefined && child.exitCode === null && child.signalCode === null) {
+          const all = descendantsOf(pid);
+          sendSignal(pid, "SIGKILL");
+          for (const each of all) sendSignal(each, "SIGKILL");
+        }
+        group?.kill();
+      };
       const end = await attendProcess({
         child,
         execution,
@@ -173,16 +180,9 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
           const all = inside();
           for (const each of all) sendSignal(each, "SIGTERM");
           // It has not got that far.
-          if (all.length === 0 && pid !== undefined) sendSignal(pid, "SIGKILL");
+          if (all.length === 0) killAll();
         },
-        kill() {
-          if (pid !== undefined && child.exitCode === null && child.signalCode === null) {
-            const all = descendantsOf(pid);
-            sendSignal(pid, "SIGKILL");
-            for (const each of all) sendSignal(each, "SIGKILL");
-          }
-          group?.kill();
-        },
+        kill: killAll,
         ...(group === undefined ? {} : { explain: group.explain }),
       });
       if (first !== undefined) await gone(first);
