@@ -73,6 +73,7 @@ async function answer(
   request.on("error", () => undefined);
   response.on("error", () => undefined);
   const signal = AbortSignal.any([left.signal, host.closing]);
+  let release = (): void => undefined;
   try {
     if (!isLoopbackHostHeader(hostOf(request)) && (await host.isOpen())) {
       throw new GitwharfError(
@@ -97,6 +98,7 @@ async function answer(
     const { user, method, credentialId } = identity;
     if (user !== undefined) activity.note({ user, method, credentialId });
     await host.rates.admitIdentity(identity);
+    release = host.rates.holdConnection(identity);
     const caller: ServiceCaller = { identity, address, transport: "http", activity };
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: requestId };
     await route(exchange, target);
@@ -106,6 +108,7 @@ async function answer(
     activity.failed(error);
     fail(host, { request, response, requestId }, error);
   } finally {
+    release();
     const { statusCode } = response;
     begun.end(`${request.method} ${shownTarget(request.url)} ${statusCode}`, {
       "http.response.status_code": statusCode,
