@@ -23,6 +23,8 @@ export interface CommandStreams {
   readonly input: ByteSource;
   readonly output: ByteSink;
   readonly errors: ByteSink;
+  /** Once nobody reads `input` any more: throws away what still comes, until the client ends its side or the time is over. */
+  discard?(milliseconds: number): Promise<void>;
 }
 
 export interface CommandCall {
@@ -50,14 +52,19 @@ export interface CommandFront {
 
 const STATUS_REFUSED = 1;
 const STATUS_BROKEN_OFF = 128;
+const LINGER_MS = 2000;
 
 /** Never throws. @returns the exit status */
 export async function serveCommand(exchange: ServiceExchange, call: CommandCall): Promise<number> {
   const { activity, identity } = exchange.caller;
   const { user, method, credentialId } = identity;
   if (user !== undefined) activity.note({ user, method, credentialId });
-  const { input, output, errors } = call.streams;
-  const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
+  const { input, output } = call.streams;
+  const streams = {
+    ...call.streams,
+    input: countInput(input, activity),
+    output: countOutput(output, activity),
+  };
   try {
     await call.recheck?.();
     if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
@@ -86,7 +93,11 @@ async function serve(exchange: ServiceExchange, command: SshCommand, call: Comma
   }
   const { gitProtocol, streams } = call;
   const { failure, isReported = false } = await converse(exchange, { service, name, gitProtocol, streams });
-  return failure === undefined || isReported ? 0 : STATUS_BROKEN_OFF;
+  if (failure === undefined || isReported) return 0;
+  // A git that still writes would be ended by a signal before it has shown what it was told.
+  if (!isGitwharfError(failure, "base/aborted") && !exchange.signal.aborted)
+    await streams.discard?.(LINGER_MS);
+  return STATUS_BROKEN_OFF;
 }
 
 async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
