@@ -15,7 +15,7 @@ import { parseRequestTarget, type RequestTarget } from "./request-target.js";
 import { awaitingContinue, type HttpRequest, type HttpResponse } from "./request-body.js";
 import { clientCertificateOf } from "./client-certificate.js";
 import { serveDiscovery, serveService } from "./smart.js";
-import { describeFailure } from "./status.js";
+import { describeFailure, isForOperators } from "../describe-failure.js";
 import { peerAddressOf } from "../proxied-connections.js";
 import { beginRequest, type ObservedRequest } from "../observed-request.js";
 import { requestIdOf } from "../request-id.js";
@@ -206,19 +206,7 @@ function fail(
 ): void {
   const told = host.answers?.describe(error, { transport: "http" });
   const { status, text } = told ?? describeFailure(error, requestId);
-  // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
-  if (
-    status >= 500 &&
-    !isGitwharfError(
-      error,
-      "access/audit-failed",
-      "access/suspended",
-      "base/aborted",
-      "access/unavailable",
-      "base/shutting-down",
-      "server/busy",
-    )
-  ) {
+  if (isForOperators(error, status)) {
     host.log({
       level: "error",
       message: `${request.method} ${shownTarget(request.url)} failed`,

@@ -13,7 +13,7 @@ import { withoutUserInformation } from "../../base/user-information.js";
 import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
-import { describeFailure } from "../http/status.js";
+import { describeFailure, isForOperators } from "../describe-failure.js";
 import { requireAuthorization, resolveName } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import { parseSshCommand, type SshCommand } from "./command-line.js";
@@ -120,17 +120,7 @@ async function tell({ host, caller }: ServiceExchange, call: CommandCall, error:
   const requestId = caller.activity.requestId;
   const told = host.answers?.describe(error, { transport: "ssh" });
   const { status, text } = told ?? describeFailure(error, requestId);
-  if (
-    status >= 500 &&
-    !isGitwharfError(
-      error,
-      "access/audit-failed",
-      "access/suspended",
-      "base/aborted",
-      "base/shutting-down",
-      "server/busy",
-    )
-  ) {
+  if (isForOperators(error, status)) {
     host.log({
       level: "error",
       message: `ssh ${shownCommand(call.text)} failed`,
