@@ -26,5 +26,6 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    reporters: ["default", `./${compiled}/test/support/stalled-run.js`],
   },
 });

@@ -1,21 +1,13 @@
 /** `gitwharf user|key|token` beside a server that runs: what they change takes effect at once. */
-import { spawn } from "node:child_process";
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
-import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { runGitwharf } from "./support/run-gitwharf.js";
 
-const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
 const ED25519 =
   "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@laptop\u001b[31m";
-
-interface Ran {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 let workspace: GitClient;
 let server: GitServer;
@@ -42,19 +34,8 @@ afterEach(async () => {
   removeDirectory(workspace);
 });
 
-function gitwharf(args: readonly string[], input = ""): Promise<Ran> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CLI, ...args], { cwd: workspace.directory });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-    child.on("error", reject);
-    child.on("close", (status) => resolve({ status, stdout, stderr }));
-    child.stdin.on("error", () => undefined);
-    child.stdin.end(input);
-  });
-}
+const gitwharf = (args: readonly string[], input = ""): Promise<GitResult> =>
+  runGitwharf(args, { cwd: workspace.directory, input });
 
 const as = (user: string, password: string): string =>
   url.replace("http://", `http://${user}:${encodeURIComponent(password)}@`);

@@ -1,5 +1,4 @@
 /** `gitwharf serve --audit-log`, the commands that write into the same log, and `gitwharf audit verify`. */
-import { spawn } from "node:child_process";
 import {
   appendFileSync,
   existsSync,
@@ -11,13 +10,11 @@ import {
 } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { CLI, runGitwharf } from "./support/run-gitwharf.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
 import { makeSshKey } from "./support/ssh-keygen.js";
-
-const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
 
 let workspace: GitClient;
 let repositories: string;
@@ -37,22 +34,10 @@ afterEach(async () => {
   removeDirectory(workspace);
 });
 
-function gitwharf(args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}): Promise<GitResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CLI, ...args], {
-      cwd: workspace.directory,
-      env: { ...process.env, SUDO_USER: undefined, SSH_CLIENT: undefined, ...env },
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-    child.on("error", reject);
-    child.on("close", (status) => resolve({ status, stdout, stderr }));
-    child.stdin.on("error", () => undefined);
-    child.stdin.end(input);
-  });
-}
+const gitwharf = (args: readonly string[], input = "", more: NodeJS.ProcessEnv = {}): Promise<GitResult> => {
+  const env = { ...process.env, SUDO_USER: undefined, SSH_CLIENT: undefined, ...more };
+  return runGitwharf(args, { cwd: workspace.directory, env, input });
+};
 
 function lines(of = file): readonly Record<string, unknown>[] {
   return readFileSync(of, "utf8")

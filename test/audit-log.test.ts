@@ -218,9 +218,12 @@ describe("the audit log of a server", () => {
     expect(await line("fetch", { outcome: "not-found" })).toMatchObject({ user: "ada", repository: "none" });
     const panicFile = join(workspace.directory, "repositories", ".gitwharf", "panic.json");
     await switchPanicOn(panicFile, { reads: false, message: "stop" });
-    await expect.poll(async () => (await push(http("a.git"), "main:x")).stderr).toContain("remote: stop");
+    // One that was under way when the switch was looked at is refused later, as a push whose refs are known.
+    const suspended = (): unknown => lines().find(({ code }) => code === "access/suspended");
+    for (let tries = 0; suspended() === undefined && tries < 100; tries++)
+      expect((await push(http("a.git"), "main:x")).stderr).toMatch(/remote: stop|new branch|up-to-date/);
     await switchPanicOff(panicFile);
-    expect(await line("push", { code: "access/suspended" })).toMatchObject({ reason: "stop" });
+    expect(suspended()).toMatchObject({ event: "push", reason: "stop" });
     // The first request of a client, which has not shown anything yet, is none.
     const challenged = lines().filter(({ outcome }) => outcome === "unauthenticated");
     expect(new Set(challenged.map(({ event }) => event))).toEqual(new Set(["sign-in"]));

@@ -15,6 +15,7 @@ import type { Identity } from "../src/engine/push.js";
 import { createGitServer, type GitServer, type Listening } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { jwkOf } from "./support/jwk.js";
 import { pushOfBlob, RECEIVE_PACK_TYPE, UPLOAD_PACK_TYPE } from "./support/raw-push.js";
 import { createSshClient } from "./support/ssh-client.js";
 import { certifySshKey, makeSshKey, type SshKeyFile } from "./support/ssh-keygen.js";
@@ -86,8 +87,8 @@ beforeAll(async () => {
   const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
   writeFileSync(path("platform-1.pem"), ed.publicKey.export({ type: "spki", format: "pem" }));
   const set = [
-    { ...ec.publicKey.export({ format: "jwk" }), kid: "platform-2" },
-    { ...rsa.publicKey.export({ format: "jwk" }), kid: "platform-3" },
+    { ...jwkOf(ec.publicKey), kid: "platform-2" },
+    { ...jwkOf(rsa.publicKey), kid: "platform-3" },
   ];
   writeFileSync(path("platform.json"), JSON.stringify({ keys: set }));
   const sign = (user: string, alg: string, kid: string, key: KeyObject): Promise<string> =>

@@ -1,17 +1,14 @@
 /** A Gitorious application over SSH: our own server, the forced command, and a stock sshd that runs it. */
-import { spawn } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { type GitoriousTestApplication, startGitoriousApplication } from "./support/gitorious-application.js";
+import { runGitwharf } from "./support/run-gitwharf.js";
 import { createSshClient, type SshClient } from "./support/ssh-client.js";
 import { makeSshKey, type SshKeyFile } from "./support/ssh-keygen.js";
 import { type Sshd, startSshd } from "./support/sshd.js";
-
-const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
 
 let application: GitoriousTestApplication;
 let workspace: GitClient;
@@ -60,20 +57,8 @@ beforeEach(() => {
   application.refusals.clear();
 });
 
-function gitwharf(env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<GitResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CLI, ...args], {
-      env: { PATH: process.env["PATH"], ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-    child.on("error", reject);
-    child.on("close", (status) => resolve({ status, stdout, stderr }));
-  });
-}
+const gitwharf = (env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<GitResult> =>
+  runGitwharf(args, { env: { PATH: process.env["PATH"], ...env } });
 
 /** What is asked for, and what is answered on standard error with status 1. */
 const REFUSALS: readonly (readonly [string, string | undefined, string])[] = [

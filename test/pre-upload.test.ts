@@ -1,9 +1,12 @@
 /** preUpload: asked before a pack or an archive goes out, in every version, over HTTP and SSH. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { HandlerVerdict, Upload } from "../src/index.js";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { pktLine } from "./support/raw-http.js";
 import { createSshClient } from "./support/ssh-client.js";
 
 let workspace: GitClient;
@@ -76,6 +79,31 @@ describe("preUpload", () => {
     const { status, stderr } = await clone(version, transport);
     expect([status, stderr]).toEqual([128, expect.stringContaining("remote error: closed for the night")]);
     expect(logged).toEqual([]);
+  });
+
+  it("lets a git that still writes over SSH read why", async () => {
+    answer = () => "closed for the night";
+    const { port } = new URL(urls.ssh);
+    const { arguments: args } = createSshClient({ directory: workspace.directory, port: Number(port) });
+    const ssh = spawn("ssh", [...args, "-p", port, "git@127.0.0.1", "git-upload-pack '/app.git'"], {
+      stdio: ["pipe", "pipe", "ignore"],
+      env: { PATH: process.env["PATH"], HOME: workspace.directory },
+    });
+    let broken: unknown;
+    ssh.stdin.on("error", (error) => (broken = error));
+    const told = new Promise<void>((resolve) => {
+      let text = "";
+      ssh.stdout.on("data", (chunk: Buffer) => {
+        text += chunk.toString("latin1");
+        if (text.includes("ERR closed for the night")) resolve();
+      });
+    });
+    const closed = once(ssh, "close");
+    ssh.stdin.write(`${pktLine(`want ${oid}\n`)}0000${pktLine("done\n")}`);
+    await told;
+    // More than any pipe and window between here and there holds.
+    await new Promise<void>((resolve) => ssh.stdin.end(Buffer.alloc(8 * 1024 * 1024), () => resolve()));
+    expect([broken, (await closed)[0]]).toEqual([undefined, 128]);
   });
 
   it("is asked about archives", async () => {

@@ -2,8 +2,10 @@
  * Each rate at its limit and one past it, over each transport that it is for: who is refused reads why, and no work is
  * done for him.
  */
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RateOptions, Rates } from "../src/access/rates/rates.js";
 import { createGitServer, type GitServer, type Listening } from "../src/server/git-server.js";
@@ -11,10 +13,10 @@ import type { GitServerOptions, ListenOptions } from "../src/server/git-server-o
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { proxyHead, startBalancer } from "./support/balancer.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
-import { openRequest } from "./support/open-request.js";
+import { openRequest, postHead } from "./support/open-request.js";
 import { pktLine, send } from "./support/raw-http.js";
 import { pushOfBlob, RECEIVE_PACK_TYPE } from "./support/raw-push.js";
-import { createSshClient } from "./support/ssh-client.js";
+import { createSshClient, type SshClient } from "./support/ssh-client.js";
 import { makeSshKey } from "./support/ssh-keygen.js";
 
 const HOUR = 3600;
@@ -26,6 +28,7 @@ let server: GitServer | undefined;
 let listening: Listening;
 let env: NodeJS.ProcessEnv;
 let sockets: Socket[];
+let children: ChildProcess[];
 /** How often anybody was asked who that is, and what they may do. */
 let asked: number;
 let pushes: number;
@@ -36,11 +39,13 @@ beforeEach(async () => {
   app = workspace.in("app");
   await app.run("commit", "-q", "--allow-empty", "-m", "one");
   sockets = [];
+  children = [];
   asked = 0;
   pushes = 0;
 });
 afterEach(async () => {
   for (const socket of sockets) socket.destroy();
+  for (const child of children) child.kill();
   await server?.close({ graceMs: 0 });
   server = undefined;
   removeDirectory(workspace);
@@ -180,6 +185,61 @@ describe("a rate", () => {
       expect(await raw(name)).toContain("ERR too many requests from your address");
     expect(asked).toBe(before);
   });
+});
+
+describe("the connections that are held at once", () => {
+  /** Until the answer is called: an SSH connection that is signed in, or a request whose body does not come. */
+  async function hold(transport: "http" | "ssh"): Promise<() => void> {
+    if (transport === "http") {
+      const before = asked;
+      const headers = [`Authorization: ${AUTHORIZATION.Authorization}`];
+      const head = postHead("git-upload-pack", { length: 100, headers });
+      const { socket } = await openRequest(listening.http.url, head);
+      sockets.push(socket);
+      // Who it is, and what he may do.
+      await expect.poll(() => asked, { timeout: 20_000 }).toBe(before + 2);
+      return () => void socket.destroy();
+    }
+    const args = [...sshClient().arguments, "-p", String(listening.ssh?.port), "git@127.0.0.1"];
+    const child = spawn("ssh", [...args, "git-upload-pack '/app.git'"], {
+      stdio: ["pipe", "pipe", "ignore"],
+      env: { PATH: process.env["PATH"], HOME: workspace.directory },
+    });
+    children.push(child);
+    await once(child.stdout, "data");
+    return () => void child.kill();
+  }
+
+  const sshClient = (): SshClient => {
+    const port = listening.ssh?.port ?? 0;
+    const keys = [join(workspace.directory, `key${port}`)];
+    // What a server says while one signs in is shown at this level, which is ssh's own default.
+    return createSshClient({ directory: workspace.directory, port, keys, options: ["LogLevel=INFO"] });
+  };
+
+  it.each([
+    ["connectionsPerUser", "http", "you"],
+    ["connectionsPerUser", "ssh", "you"],
+    ["connectionsPerKey", "http", "this key or token"],
+    ["connectionsPerKey", "ssh", "this key or token"],
+  ] as const)(
+    "%s: those over %s count, and one too many is refused everywhere",
+    async (limit, door, whose) => {
+      await serve({ [limit]: 2 });
+      await hold("http");
+      // There is room for one.
+      expect(await ask("http", "read")).toBeUndefined();
+      const end = await hold(door);
+      const text = `too many connections from ${whose}; try again in 5 seconds`;
+      expect(await ask("http", "read")).toContain(text);
+      expect((await sshClient().ssh(["git@127.0.0.1", "git-upload-pack '/app.git'"])).stderr).toContain(text);
+      // Nobody has signed in there.
+      expect(await ask("git", "read")).toBeUndefined();
+      end();
+      await expect.poll(() => ask("http", "read"), { timeout: 20_000 }).toBeUndefined();
+      await expect.poll(() => ask("ssh", "read"), { timeout: 20_000 }).toBeUndefined();
+    },
+  );
 });
 
 describe("an address", () => {

@@ -3,6 +3,7 @@ import { createECDH, generateKeyPairSync } from "node:crypto";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeSshString } from "../src/access/ssh-wire.js";
+import { jwkOf } from "./support/jwk.js";
 import { type SshTestServer, startSshServer } from "./support/ssh-server.js";
 
 const KEXINIT = 20;
@@ -34,7 +35,7 @@ describe("a first key exchange that is guessed", () => {
     packet(Buffer.concat([Buffer.from([KEXECDH_INIT]), encodeSshString(key)]));
   function x25519(): Buffer {
     const { publicKey } = generateKeyPairSync("x25519");
-    return Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url");
+    return Buffer.from(jwkOf(publicKey).x ?? "", "base64url");
   }
   const p256 = (): Buffer => createECDH("prime256v1").generateKeys();
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { encodeSshString } from "../src/access/ssh-wire.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { jwkOf } from "./support/jwk.js";
 import {
   openRawSsh,
   publicKeyRequest,
@@ -60,7 +61,7 @@ afterEach(() => raw.close());
 
 function makeKey(algorithm = ED25519): OwnKey {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  const x = Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url");
+  const x = Buffer.from(jwkOf(publicKey).x ?? "", "base64url");
   const application = algorithm === DEVICE ? [encodeSshString("ssh:")] : [];
   return {
     algorithm,

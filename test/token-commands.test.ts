@@ -1,16 +1,13 @@
 /** `gitwharf user|key|token` on both databases beside `gitwharf serve` on the same one: what a token is for, from its making to its end. */
-import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
+import { runGitwharf } from "./support/run-gitwharf.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
 import { makeSshKey } from "./support/ssh-keygen.js";
-
-const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
 
 let postgres: TestPostgres | undefined;
 beforeAll(async () => {
@@ -46,23 +43,10 @@ describe.each(["sqlite", "postgres"] as const)(
       removeDirectory(workspace);
     });
 
-    function gitwharf(
-      args: readonly string[],
-      input = "",
-    ): Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }> {
-      return new Promise((resolve, reject) => {
-        const env = { ...process.env, GITWHARF_DATABASE: location };
-        const child = spawn(process.execPath, [CLI, ...args], { cwd: workspace.directory, env });
-        let stdout = "";
-        let stderr = "";
-        child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-        child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-        child.on("error", reject);
-        child.on("close", (status) => resolve({ status, stdout, stderr }));
-        child.stdin.on("error", () => undefined);
-        child.stdin.end(input);
-      });
-    }
+    const gitwharf = (args: readonly string[], input = ""): Promise<GitResult> => {
+      const env = { ...process.env, GITWHARF_DATABASE: location };
+      return runGitwharf(args, { cwd: workspace.directory, env, input });
+    };
     const urlAs = (password: string, name = "team/app"): string =>
       `${server.url.replace("://", `://x:${password}@`)}/${name}.git`;
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { type JWTPayload, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jwkOf } from "../../test/support/jwk.js";
 import type { AuthenticationAnswer, Authenticator } from "./authenticator.js";
 import { createSignedTokenAuthenticator } from "./signed-token.js";
 
@@ -36,7 +37,7 @@ beforeAll(() => {
   const pem = (key: KeyObject): string => key.export({ type: "spki", format: "pem" }).toString();
   writeFileSync(join(directory, "ed.pem"), pem(keys.ed.publicKey));
   writeFileSync(join(directory, "rsa.pem"), pem(keys.rsa.publicKey));
-  const jwks = { keys: [{ ...keys.ec.publicKey.export({ format: "jwk" }), kid: "ec" }] };
+  const jwks = { keys: [{ ...jwkOf(keys.ec.publicKey), kid: "ec" }] };
   writeFileSync(join(directory, "set.json"), JSON.stringify(jwks));
   authenticator = createSignedTokenAuthenticator({
     keys: ["ed.pem", "rsa.pem", "set.json"].map((name) => join(directory, name)),
@@ -202,7 +203,7 @@ describe("a signed token", () => {
     const small = generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey;
     for (const path of [
       file("private.pem", keys.ed.privateKey.export({ type: "pkcs8", format: "pem" }).toString()),
-      file("private.json", JSON.stringify({ keys: [keys.ec.privateKey.export({ format: "jwk" })] })),
+      file("private.json", JSON.stringify({ keys: [jwkOf(keys.ec.privateKey)] })),
       file("small.pem", small.export({ type: "spki", format: "pem" }).toString()),
       file("empty.json", "{}"),
       file("broken.pem", "-----BEGIN"),

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jwkOf } from "../../test/support/jwk.js";
 import { makeSshKey, sshKeygen } from "../../test/support/ssh-keygen.js";
 import {
   authorizedKeysLine,
@@ -62,7 +63,7 @@ describe("SSH public keys", () => {
     const sha1 = Buffer.concat([encodeSshString("ssh-rsa"), encodeSshString(Buffer.alloc(256, 1))]);
     expect(verifySshSignature(key, sha1, Buffer.from("x"))).toBe(false);
     const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
-    const { n = "", e = "" } = publicKey.export({ format: "jwk" }) as { n?: string; e?: string };
+    const { n = "", e = "" } = jwkOf(publicKey) as { n?: string; e?: string };
     const number = (text: string): Buffer =>
       encodeSshString(Buffer.concat([Buffer.alloc(1), Buffer.from(text, "base64url")]));
     const blob = Buffer.concat([encodeSshString("ssh-rsa"), number(e), number(n)]);
@@ -73,7 +74,7 @@ describe("SSH public keys", () => {
 
   it("asks a key in a security device whether somebody was there", () => {
     const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-    const x = Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url");
+    const x = Buffer.from(jwkOf(publicKey).x ?? "", "base64url");
     const type = "sk-ssh-ed25519@openssh.com";
     const key = parseSshPublicKey(
       Buffer.concat([encodeSshString(type), encodeSshString(x), encodeSshString("ssh:")]),

@@ -1,35 +1,17 @@
 /**
  * Ancestry between commits: is one behind the other? Unrelated histories are an answer, not an error.
  */
-import { isPromise } from "../base/maybe-promise.js";
 import type { ObjectId } from "../object/object-id.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import { CommitQueue } from "./fetch/commit-queue.js";
 import { type CommitReader, createCommitReader } from "./fetch/commit-reader.js";
 import { WorkBudget } from "./fetch/work-budget.js";
+import { flagsForParents, ONE, PaintedWalk, TWO } from "./painted-walk.js";
 
 export interface AncestryOptions {
   /** Commits whose parents are absent. */
   readonly shallow?: ReadonlySet<ObjectId> | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-const ONE = 1;
-const TWO = 2;
-const STALE = 4;
-
-class Painted {
-  readonly dateSeconds: number;
-  readonly generation: number;
-  readonly parents: readonly ObjectId[];
-  flags: number;
-  queued = true;
-  constructor(dateSeconds: number, generation: number, parents: readonly ObjectId[], flags: number) {
-    this.dateSeconds = dateSeconds;
-    this.generation = generation;
-    this.parents = parents;
-    this.flags = flags;
-  }
 }
 
 /**
@@ -58,46 +40,15 @@ async function isReached(
   options: AncestryOptions,
 ): Promise<boolean> {
   const budget = new WorkBudget({ signal: options.signal });
-  const nodes = new Map<ObjectId, Painted>();
-  const queue = new CommitQueue<Painted>();
-  /** Commits in the queue that are not stale. */
-  let fresh = 0;
-  const reach = async (oid: ObjectId, flags: number): Promise<void> => {
-    const known = nodes.get(oid);
-    if (known === undefined) {
-      const read = reader.read(oid);
-      const links = isPromise(read) ? await read : read;
-      if (links === undefined) return;
-      const node = new Painted(links.dateSeconds, links.generation, links.parents, flags);
-      nodes.set(oid, node);
-      queue.push(node);
-      if ((flags & STALE) === 0) fresh++;
-      return;
-    }
-    if ((known.flags & flags) === flags) return;
-    const wasFresh = known.queued && (known.flags & STALE) === 0;
-    known.flags |= flags;
-    if (!known.queued) {
-      known.queued = true;
-      queue.push(known);
-      if ((known.flags & STALE) === 0) fresh++;
-    } else if (wasFresh && (known.flags & STALE) !== 0) {
-      fresh--;
-    }
-  };
-  await reach(descendant, ONE);
-  await reach(ancestor, TWO);
-  while (fresh > 0) {
-    const node = queue.pop();
-    if (node === undefined) break;
+  const walk = new PaintedWalk(reader, new CommitQueue());
+  await walk.reach(descendant, ONE);
+  await walk.reach(ancestor, TWO);
+  for (let node = walk.next(); node !== undefined; node = walk.next()) {
     if (budget.spend(1)) await budget.pause();
-    node.queued = false;
-    let flags = node.flags & (ONE | TWO | STALE);
-    if ((flags & STALE) === 0) fresh--;
-    if (flags === (ONE | TWO)) flags |= STALE;
+    const flags = flagsForParents(node);
     for (const parent of node.parents) {
-      await reach(parent, flags);
-      if (parent === ancestor && (flags & ONE) !== 0 && nodes.has(parent)) return true;
+      await walk.reach(parent, flags);
+      if (parent === ancestor && (flags & ONE) !== 0 && walk.has(parent)) return true;
     }
   }
   return false;

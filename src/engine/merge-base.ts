@@ -4,12 +4,12 @@
  * Specification: git-merge-base.
  */
 import { GitwharfError } from "../base/errors.js";
-import { isPromise } from "../base/maybe-promise.js";
 import type { ObjectId } from "../object/object-id.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import { type AncestryOptions, isAncestor } from "./ancestry.js";
 import { type CommitReader, createCommitReader } from "./fetch/commit-reader.js";
 import { WorkBudget } from "./fetch/work-budget.js";
+import { flagsForParents, ONE, type Painted, PaintedWalk, STALE, TWO } from "./painted-walk.js";
 
 export interface MergeBaseOptions extends AncestryOptions {
   /** Commits that may be looked at. @default 2,000,000 */
@@ -45,29 +45,6 @@ export async function findMergeBase(
   return undefined;
 }
 
-const ONE = 1;
-const TWO = 2;
-const STALE = 4;
-
-class Painted {
-  readonly oid: ObjectId;
-  readonly dateSeconds: number;
-  readonly parents: readonly ObjectId[];
-  flags: number;
-  queued = true;
-  isFound = false;
-  constructor(
-    oid: ObjectId,
-    links: { readonly dateSeconds: number; readonly parents: readonly ObjectId[] },
-    flags: number,
-  ) {
-    this.oid = oid;
-    this.dateSeconds = links.dateSeconds;
-    this.parents = links.parents;
-    this.flags = flags;
-  }
-}
-
 /** Common ancestors that no other one covered when they were found, latest first. */
 async function findCommon(
   reader: CommitReader,
@@ -76,76 +53,37 @@ async function findCommon(
   { signal, commitsMax = COMMITS_MAX }: MergeBaseOptions,
 ): Promise<readonly ObjectId[]> {
   const budget = new WorkBudget({ signal });
-  const nodes = new Map<ObjectId, Painted>();
-  const queue = new DateQueue();
-  const found: Painted[] = [];
-  let pushed = 0;
-  /** Commits in the queue that are not stale. */
-  let fresh = 0;
-  const reach = async (oid: ObjectId, flags: number): Promise<void> => {
-    const known = nodes.get(oid);
-    if (known === undefined) {
-      const read = reader.read(oid);
-      const links = isPromise(read) ? await read : read;
-      if (links === undefined) return;
-      if (nodes.size >= commitsMax) throw tooMuch(`the merge base of ${one} and ${two} is further away`);
-      const node = new Painted(oid, links, flags);
-      nodes.set(oid, node);
-      queue.push(node, pushed++);
-      if ((flags & STALE) === 0) fresh++;
-      return;
-    }
-    if ((known.flags & flags) === flags) return;
-    const wasFresh = known.queued && (known.flags & STALE) === 0;
-    known.flags |= flags;
-    if (!known.queued) {
-      known.queued = true;
-      queue.push(known, pushed++);
-      if ((known.flags & STALE) === 0) fresh++;
-    } else if (wasFresh && (known.flags & STALE) !== 0) fresh--;
-  };
-  await reach(one, ONE);
-  await reach(two, TWO);
-  while (fresh > 0) {
-    const node = queue.pop();
-    if (node === undefined) break;
+  const walk = new PaintedWalk(reader, new DateQueue());
+  const found = new Set<Painted>();
+  await walk.reach(one, ONE);
+  await walk.reach(two, TWO);
+  for (let node = walk.next(); node !== undefined; node = walk.next()) {
     if (budget.spend(1)) await budget.pause();
-    node.queued = false;
-    let flags = node.flags & (ONE | TWO | STALE);
-    if ((flags & STALE) === 0) fresh--;
-    if (flags === (ONE | TWO)) {
-      if (!node.isFound) {
-        node.isFound = true;
-        found.push(node);
-      }
-      flags |= STALE;
+    if (node.flags === (ONE | TWO)) found.add(node);
+    const flags = flagsForParents(node);
+    for (const parent of node.parents) {
+      await walk.reach(parent, flags);
+      if (walk.size > commitsMax) throw tooMuch(`the merge base of ${one} and ${two} is further away`);
     }
-    for (const parent of node.parents) await reach(parent, flags);
   }
-  return found
+  return [...found]
     .filter((node) => (node.flags & STALE) === 0)
     .toSorted((a, b) => b.dateSeconds - a.dateSeconds)
     .map(({ oid }) => oid);
 }
 
-interface Queued {
-  readonly node: Painted;
-  readonly at: number;
-}
-
 /** Latest first; of equally late ones that which came first. A binary heap. */
 class DateQueue {
-  readonly #heap: Queued[] = [];
+  readonly #heap: Painted[] = [];
 
-  push(node: Painted, at: number): void {
+  push(item: Painted): void {
     const heap = this.#heap;
-    const item = { node, at };
     let place = heap.length;
     heap.push(item);
     while (place > 0) {
       const above = (place - 1) >>> 1;
-      const parent = heap[above] as Queued;
-      if (!isBefore(item, parent)) break;
+      const parent = heap[above] as Painted;
+      if (!isLater(item, parent)) break;
       heap[place] = parent;
       place = above;
     }
@@ -156,24 +94,24 @@ class DateQueue {
     const heap = this.#heap;
     const top = heap[0];
     const last = heap.pop();
-    if (top === undefined || last === undefined || heap.length === 0) return top?.node;
+    if (top === undefined || last === undefined || heap.length === 0) return top;
     let place = 0;
     for (;;) {
       let child = place * 2 + 1;
       if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1] as Queued, heap[child] as Queued)) child++;
-      const below = heap[child] as Queued;
-      if (!isBefore(below, last)) break;
+      if (child + 1 < heap.length && isLater(heap[child + 1] as Painted, heap[child] as Painted)) child++;
+      const below = heap[child] as Painted;
+      if (!isLater(below, last)) break;
       heap[place] = below;
       place = child;
     }
     heap[place] = last;
-    return top.node;
+    return top;
   }
 }
 
-function isBefore(a: Queued, b: Queued): boolean {
-  return a.node.dateSeconds === b.node.dateSeconds ? a.at < b.at : a.node.dateSeconds > b.node.dateSeconds;
+function isLater(a: Painted, b: Painted): boolean {
+  return a.dateSeconds === b.dateSeconds ? a.order < b.order : a.dateSeconds > b.dateSeconds;
 }
 
 function tooMuch(what: string): GitwharfError {

@@ -181,7 +181,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
 
 /**
  * Not: the first request of a fetch or push (the second one is), single files of dumb HTTP, who has not shown credentials
- * yet, who was told to come again.
+ * yet, who was told to come again by a limit.
  */
 function isOfInterest({ outcome, service, user, error }: RequestRecord, reads: boolean): boolean {
   switch (outcome) {
@@ -189,7 +189,7 @@ function isOfInterest({ outcome, service, user, error }: RequestRecord, reads: b
       if (service === "upload-pack" || service === "upload-archive") return reads;
       return service === "receive-pack" || service === "lfs-authenticate";
     case "busy":
-      return isGitwharfError(error, "access/audit-failed");
+      return isGitwharfError(error, "access/audit-failed", "access/suspended");
     case "unauthenticated":
       return user !== undefined || isSignIn({ error });
     case "gone":

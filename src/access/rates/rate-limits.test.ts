@@ -256,9 +256,42 @@ describe("requests", () => {
   });
 
   it("are as many as anybody likes without rates", async () => {
-    const { admitAddress, connectionsPerAddress } = limits(false);
-    for (let i = 0; i < 20_000; i++) await admitAddress("192.0.2.7");
+    const { admitAddress, connectionsPerAddress, holdConnection } = limits(false);
+    for (let i = 0; i < 20_000; i++) {
+      await admitAddress("192.0.2.7");
+      holdConnection({ user: "ada", credentialId: "laptop" });
+    }
     expect(connectionsPerAddress).toBe(Infinity);
+  });
+});
+
+describe("connections that are held", () => {
+  it("are given back once, each by its own answer", () => {
+    const { holdConnection } = limits({ connectionsPerUser: 2 });
+    const ada = { user: "ada" };
+    const [first, second] = [holdConnection(ada), holdConnection(ada)];
+    expect(() => holdConnection(ada)).toThrow(/too many connections from you; try again in 5 seconds/);
+    holdConnection({ user: "eve" });
+    first();
+    first();
+    holdConnection(ada);
+    expect(() => holdConnection(ada)).toThrow(/too many connections/);
+    second();
+    holdConnection(ada);
+  });
+
+  it("of a key count apart from those of its user, and one that is refused counts for neither", () => {
+    const { holdConnection } = limits({ connectionsPerUser: 2, connectionsPerKey: 1 });
+    holdConnection({ user: "ada", credentialId: "laptop" });
+    for (let tries = 0; tries < 3; tries++)
+      expect(() => holdConnection({ user: "ada", credentialId: "laptop" })).toThrow(/from this key or token/);
+    holdConnection({ user: "ada", credentialId: "other" });
+  });
+
+  it("of nobody in particular are not counted", () => {
+    const { holdConnection } = limits({ connectionsPerUser: 0, connectionsPerKey: 0 });
+    for (let i = 0; i < 1000; i++) holdConnection({ user: undefined });
+    expect(() => holdConnection({ user: "ada" })).toThrow(/too many connections/);
   });
 });
 

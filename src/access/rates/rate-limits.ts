@@ -11,9 +11,10 @@ import { parseDatabaseLocation } from "../../database/open-database.js";
 import { createSharedRates, type SharedRates } from "./shared-rates.js";
 import { addressKey } from "./address-key.js";
 import { createGuessLimits, tooManyRequests } from "./guess-limits.js";
+import { createHoldConnection, type HoldConnection } from "./held-connections.js";
 import { createRateCounter, type RateCounter } from "./rate-counter.js";
 import {
-  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  DEFAULT_CONNECTIONS,
   DEFAULT_EXEMPT,
   DEFAULT_RATES,
   type Rate,
@@ -28,6 +29,8 @@ export interface RateCaller {
 
 export interface RateLimits {
   readonly connectionsPerAddress: number;
+  /** For as long as an SSH connection is signed in, or an HTTP request at work. */
+  readonly holdConnection: HoldConnection;
   /** Rates per address are not for this one. */
   isExempt(address: string | undefined): boolean;
   /** A request, as soon as its address is known. @throws access/too-many-requests */
@@ -67,7 +70,12 @@ type Kind = "requests" | "pushes" | "bytes";
 export function createRateLimits(options: RateLimitsOptions): RateLimits {
   const { rates = {}, isOpen, identify, isUnguessable = () => false } = options;
   if (rates === false) return noRateLimits(identify);
-  const { connectionsPerAddress = DEFAULT_CONNECTIONS_PER_ADDRESS, exempt = DEFAULT_EXEMPT } = rates;
+  const {
+    connectionsPerAddress = DEFAULT_CONNECTIONS,
+    connectionsPerUser = DEFAULT_CONNECTIONS,
+    connectionsPerKey = DEFAULT_CONNECTIONS,
+    exempt = DEFAULT_EXEMPT,
+  } = rates;
   const isListed = compileAddresses(exempt);
   const isExempt = (address: string | undefined): boolean => address === undefined || isListed(address);
   let toldAt = Number.NEGATIVE_INFINITY;
@@ -119,6 +127,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
   };
   return {
     connectionsPerAddress,
+    holdConnection: createHoldConnection({ connectionsPerUser, connectionsPerKey }),
     close: async () => shared?.close(),
     isExempt,
     admitAddress: (address) => admit("requests", { address }, true),
@@ -144,6 +153,7 @@ function noRateLimits(identify: RateLimits["identify"]): RateLimits {
   const admit = async (): Promise<void> => undefined;
   return {
     connectionsPerAddress: Infinity,
+    holdConnection: createHoldConnection({ connectionsPerUser: Infinity, connectionsPerKey: Infinity }),
     close: admit,
     isExempt: () => true,
     admitAddress: admit,

@@ -30,6 +30,10 @@ export interface Rates {
 export interface RateOptions extends Partial<Rates> {
   /** Open connections of one address; more are closed. @default 512 */
   readonly connectionsPerAddress?: number;
+  /** Connections of one user that are signed in over SSH, and HTTP requests of his that are at work. @default 512 */
+  readonly connectionsPerUser?: number;
+  /** The same of one token or SSH key. @default 512 */
+  readonly connectionsPerKey?: number;
   /**
    * Where is counted: in the memory of each process, or together in the `database`, which must be PostgreSQL then.
    * @default "memory"
@@ -59,12 +63,13 @@ export const DEFAULT_RATES: Rates = {
   bytesPerUser: { max: 1024 * GIB, seconds: 3600 },
   bytesPerKey: { max: 1024 * GIB, seconds: 3600 },
 };
-export const DEFAULT_CONNECTIONS_PER_ADDRESS = 512;
+/** Per address, user and key. */
+export const DEFAULT_CONNECTIONS = 512;
 export const DEFAULT_EXEMPT: readonly string[] = ["loopback"];
 
 /** Timers have 31 bits of milliseconds. */
 const SECONDS_MAX = 2_000_000;
-const OTHER_KEYS = ["connectionsPerAddress", "store", "exempt"];
+const OTHER_KEYS = ["connectionsPerAddress", "connectionsPerUser", "connectionsPerKey", "store", "exempt"];
 
 /** @throws server/bad-configuration */
 export function checkRates(rates: unknown): void {
@@ -78,6 +83,8 @@ function checkRate(name: string, value: unknown): void {
   if (value === undefined) return;
   switch (name) {
     case "connectionsPerAddress":
+    case "connectionsPerUser":
+    case "connectionsPerKey":
       if (typeof value !== "number" || !(value >= 0)) throw wrong(`rates.${name} is a number from 0 up`);
       return;
     case "store":

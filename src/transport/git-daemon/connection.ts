@@ -11,7 +11,7 @@ import { encodePktLine, type Packet, PktLineReader } from "../../protocol/wire/p
 import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
-import { describeFailure } from "../http/status.js";
+import { describeFailure, isForOperators } from "../describe-failure.js";
 import { peerAddressOf } from "../proxied-connections.js";
 import { beginRequest } from "../observed-request.js";
 import { readReadable } from "../readable-source.js";
@@ -151,17 +151,7 @@ async function tell(
   const { request, error } = about;
   const requestId = caller.activity.requestId;
   const { status, text } = describeFailure(error, requestId);
-  const isOurs =
-    status >= 500 &&
-    !isGitwharfError(
-      error,
-      "access/audit-failed",
-      "access/suspended",
-      "base/aborted",
-      "base/shutting-down",
-      "server/busy",
-    );
-  if (isOurs) {
+  if (isForOperators(error, status)) {
     host.log({ level: "error", message: `git${shownRequest(request)} failed`, error, fields: { requestId } });
   }
   const isHidden =

@@ -15,7 +15,7 @@ import { parseRequestTarget, type RequestTarget } from "./request-target.js";
 import { awaitingContinue, type HttpRequest, type HttpResponse } from "./request-body.js";
 import { clientCertificateOf } from "./client-certificate.js";
 import { serveDiscovery, serveService } from "./smart.js";
-import { describeFailure } from "./status.js";
+import { describeFailure, isForOperators } from "../describe-failure.js";
 import { peerAddressOf } from "../proxied-connections.js";
 import { beginRequest, type ObservedRequest } from "../observed-request.js";
 import { requestIdOf } from "../request-id.js";
@@ -73,6 +73,7 @@ async function answer(
   request.on("error", () => undefined);
   response.on("error", () => undefined);
   const signal = AbortSignal.any([left.signal, host.closing]);
+  let release = (): void => undefined;
   try {
     if (!isLoopbackHostHeader(hostOf(request)) && (await host.isOpen())) {
       throw new GitwharfError(
@@ -97,6 +98,7 @@ async function answer(
     const { user, method, credentialId } = identity;
     if (user !== undefined) activity.note({ user, method, credentialId });
     await host.rates.admitIdentity(identity);
+    release = host.rates.holdConnection(identity);
     const caller: ServiceCaller = { identity, address, transport: "http", activity };
     const exchange: HttpExchange = { host, request, response, caller, signal, sessionId: requestId };
     await route(exchange, target);
@@ -106,6 +108,7 @@ async function answer(
     activity.failed(error);
     fail(host, { request, response, requestId }, error);
   } finally {
+    release();
     const { statusCode } = response;
     begun.end(`${request.method} ${shownTarget(request.url)} ${statusCode}`, {
       "http.response.status_code": statusCode,
@@ -203,19 +206,7 @@ function fail(
 ): void {
   const told = host.answers?.describe(error, { transport: "http" });
   const { status, text } = told ?? describeFailure(error, requestId);
-  // Who has left, and who was told to come again, is no news: a crowd must not fill the log.
-  if (
-    status >= 500 &&
-    !isGitwharfError(
-      error,
-      "access/audit-failed",
-      "access/suspended",
-      "base/aborted",
-      "access/unavailable",
-      "base/shutting-down",
-      "server/busy",
-    )
-  ) {
+  if (isForOperators(error, status)) {
     host.log({
       level: "error",
       message: `${request.method} ${shownTarget(request.url)} failed`,

@@ -14,7 +14,7 @@ import type { CheckedOpenrukoOptions } from "../../access/openruko/openruko-opti
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
-import { describeFailure } from "../http/status.js";
+import { describeFailure } from "../describe-failure.js";
 import { createRepositoryGate } from "../repository-gate.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import { type CommandCall, type CommandFront, shownCommand } from "../ssh/serve-command.js";

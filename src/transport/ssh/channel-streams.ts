@@ -6,6 +6,7 @@
  * All that is sent goes through one queue, in order, and waits for the client's window, for the socket and for
  * a running key exchange.
  */
+import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import type { Connection, ServerChannel } from "ssh2";
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { abortedError, GitwharfError } from "../../base/errors.js";
@@ -16,6 +17,8 @@ export interface ChannelStreams {
   readonly input: ByteSource;
   readonly output: ByteSink;
   readonly errors: ByteSink;
+  /** Once nobody reads `input` any more: what the client still sends is thrown away, until it ends its side or the time is over. */
+  discard(milliseconds: number): Promise<void>;
   /** Sends the exit status behind everything else and closes the channel. Never throws; false: the client had left. */
   exit(status: number): Promise<boolean>;
 }
@@ -44,6 +47,17 @@ export function createChannelStreams(options: ChannelStreamsOptions): ChannelStr
     input: input(),
     output: { write: (...chunks) => out.write(chunks, false) },
     errors: { write: (...chunks) => out.write(chunks, true) },
+    async discard(milliseconds) {
+      const over = new AbortController();
+      const ended = (async () => {
+        for await (const _ of input()) if (over.signal.aborted) return;
+      })().catch(() => undefined);
+      const timer = setTimeoutPromise(milliseconds, undefined, { signal: over.signal }).catch(
+        () => undefined,
+      );
+      await Promise.race([ended, timer]);
+      over.abort();
+    },
     exit: out.exit,
   };
 }

@@ -178,6 +178,9 @@ export function createSshConnection(socket: Socket, options: SshConnectionOption
         onGiveUp: giveUp,
         isGone: () => socket.destroyed || !socket.writable,
         onLogin(signedIn) {
+          const release = host.rates.holdConnection(signedIn.identity);
+          if (socket.closed) release();
+          else socket.once("close", release);
           login = signedIn;
           clearTimeout(deadline);
           options.onLogin();

@@ -10,7 +10,7 @@
  *   public key     string
  *   private part   string: a random uint32, twice; the type; the key's fields; the comment; 1, 2, 3 … up to a multiple of 8
  */
-import { generateKeyPair, type JsonWebKey, type KeyObject, randomBytes } from "node:crypto";
+import { generateKeyPair, type JsonWebKey, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { encodeSshString } from "../../access/ssh-wire.js";
 
@@ -25,17 +25,21 @@ export type OpensshKeyKind = "ed25519" | "ecdsa" | "rsa";
 const RSA_BITS = 3072;
 const BLOCK_BYTES = 8;
 
-const generate = promisify(generateKeyPair) as (
+const generate = promisify(generateKeyPair) as unknown as (
   type: string,
   options: object,
-) => Promise<{ readonly privateKey: KeyObject }>;
+) => Promise<{ readonly privateKey: JsonWebKey }>;
 
 export async function makeOpensshKey(kind: OpensshKeyKind, comment: string): Promise<OpensshKeyPair> {
+  // Exported by the generator: Node can lock up for ever in the export of a key object whose generating job is being
+  // collected.
   const { privateKey } = await generate(kind === "ecdsa" ? "ec" : kind, {
     modulusLength: RSA_BITS,
     namedCurve: "P-256",
+    privateKeyEncoding: { format: "jwk" },
+    publicKeyEncoding: { format: "jwk" },
   });
-  return formatOpensshKey(privateKey.export({ format: "jwk" }), comment);
+  return formatOpensshKey(privateKey, comment);
 }
 
 /** @param jwk Ed25519, P-256 or RSA, private */

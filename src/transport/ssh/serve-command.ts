@@ -13,7 +13,7 @@ import { withoutUserInformation } from "../../base/user-information.js";
 import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
-import { describeFailure } from "../http/status.js";
+import { describeFailure, isForOperators } from "../describe-failure.js";
 import { requireAuthorization, resolveName } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import { parseSshCommand, type SshCommand } from "./command-line.js";
@@ -23,6 +23,8 @@ export interface CommandStreams {
   readonly input: ByteSource;
   readonly output: ByteSink;
   readonly errors: ByteSink;
+  /** Once nobody reads `input` any more: throws away what still comes, until the client ends its side or the time is over. */
+  discard?(milliseconds: number): Promise<void>;
 }
 
 export interface CommandCall {
@@ -50,14 +52,19 @@ export interface CommandFront {
 
 const STATUS_REFUSED = 1;
 const STATUS_BROKEN_OFF = 128;
+const LINGER_MS = 2000;
 
 /** Never throws. @returns the exit status */
 export async function serveCommand(exchange: ServiceExchange, call: CommandCall): Promise<number> {
   const { activity, identity } = exchange.caller;
   const { user, method, credentialId } = identity;
   if (user !== undefined) activity.note({ user, method, credentialId });
-  const { input, output, errors } = call.streams;
-  const streams = { input: countInput(input, activity), output: countOutput(output, activity), errors };
+  const { input, output } = call.streams;
+  const streams = {
+    ...call.streams,
+    input: countInput(input, activity),
+    output: countOutput(output, activity),
+  };
   try {
     await call.recheck?.();
     if (call.text === undefined) throw new GitwharfError("access/denied", greeting(exchange, call.urlPrefix));
@@ -86,7 +93,11 @@ async function serve(exchange: ServiceExchange, command: SshCommand, call: Comma
   }
   const { gitProtocol, streams } = call;
   const { failure, isReported = false } = await converse(exchange, { service, name, gitProtocol, streams });
-  return failure === undefined || isReported ? 0 : STATUS_BROKEN_OFF;
+  if (failure === undefined || isReported) return 0;
+  // A git that still writes would be ended by a signal before it has shown what it was told.
+  if (!isGitwharfError(failure, "base/aborted") && !exchange.signal.aborted)
+    await streams.discard?.(LINGER_MS);
+  return STATUS_BROKEN_OFF;
 }
 
 async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: CommandCall): Promise<void> {
@@ -109,17 +120,7 @@ async function tell({ host, caller }: ServiceExchange, call: CommandCall, error:
   const requestId = caller.activity.requestId;
   const told = host.answers?.describe(error, { transport: "ssh" });
   const { status, text } = told ?? describeFailure(error, requestId);
-  if (
-    status >= 500 &&
-    !isGitwharfError(
-      error,
-      "access/audit-failed",
-      "access/suspended",
-      "base/aborted",
-      "base/shutting-down",
-      "server/busy",
-    )
-  ) {
+  if (isForOperators(error, status)) {
     host.log({
       level: "error",
       message: `ssh ${shownCommand(call.text)} failed`,

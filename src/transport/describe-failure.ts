@@ -1,9 +1,10 @@
 /**
- * Error codes as HTTP statuses. The table must cover every code: a new code does not compile without its row.
+ * What people are told of what went wrong, and whether operators are. Error codes as HTTP statuses, which other
+ * transports go by as well. The table must cover every code: a new code does not compile without its row.
  */
-import type { ErrorCode } from "../../base/error-codes.js";
-import { describeOperational, GitwharfError } from "../../base/errors.js";
-import { withRequestId } from "../../protocol/service.js";
+import type { ErrorCode } from "../base/error-codes.js";
+import { describeOperational, GitwharfError, isGitwharfError } from "../base/errors.js";
+import { withRequestId } from "../protocol/service.js";
 
 const STATUS: Record<ErrorCode, number> = {
   "access/audit-failed": 503,
@@ -71,4 +72,23 @@ function describe(error: unknown): { readonly status: number; readonly text: str
     return { status: 500, text: describeOperational(error) };
   }
   return { status: STATUS[error.code], text: error.message };
+}
+
+/**
+ * Is it for the log of errors? Who has left, and who was told to come again, is no news: a crowd must not fill the log.
+ * @param status as `describeFailure` says
+ */
+export function isForOperators(error: unknown, status: number): boolean {
+  return (
+    status >= 500 &&
+    !isGitwharfError(
+      error,
+      "access/audit-failed",
+      "access/suspended",
+      "access/unavailable",
+      "base/aborted",
+      "base/shutting-down",
+      "server/busy",
+    )
+  );
 }
