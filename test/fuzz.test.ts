@@ -11,7 +11,7 @@ import { parseSshCertificate } from "../src/access/ssh-certificate.js";
 import { parseSshPublicKey } from "../src/access/ssh-public-key.js";
 import { parseSshRevocations } from "../src/access/ssh-revocation.js";
 import { closeWorkerPool } from "../src/base/worker-pool.js";
-import { parsePlainYaml } from "../src/deploy/build/plain-yaml.js";
+import { readYaml } from "../src/deploy/build/read-yaml.js";
 import { parseSparsePatterns } from "../src/engine/fetch/sparse-patterns.js";
 import { formatFilter, parseFilter } from "../src/engine/filter.js";
 import { ingestPack } from "../src/engine/ingest/ingest-pack.js";
@@ -273,7 +273,7 @@ const CODECS: Readonly<Record<string, Codec>> = {
   },
   reflog: { feed: (bytes) => parseReflog(bytes.toString("utf8"), SHA1) },
   filter: { feed: (bytes) => formatFilter(parseFilter(bytes.toString("utf8"), LIMITS)) },
-  "plain-yaml": { feed: (bytes) => parsePlainYaml(bytes.toString("utf8"), "a file") },
+  yaml: { feed: (bytes) => readYaml(bytes.toString("utf8"), "a file") },
   "sparse-patterns": { feed: (bytes) => parseSparsePatterns(bytes) },
   "proc-receive": {
     async feed(bytes, random) {

@@ -8,7 +8,7 @@
  *     network: true                      the build needs the network
  */
 import { GitwharfError } from "../../base/errors.js";
-import { isYamlMap, parsePlainYaml, type YamlValue } from "./plain-yaml.js";
+import { isYamlMap, readYaml, type YamlValue } from "./read-yaml.js";
 import { checkProcessTypes, type ProcessTypes } from "./procfile.js";
 
 export const SETTINGS_FILE = "gitwharf.yml";
@@ -27,7 +27,7 @@ export interface BuildSettings {
 export function parseBuildSettings(text: string): BuildSettings {
   const wrong = (why: string): GitwharfError =>
     new GitwharfError("object/malformed", `${SETTINGS_FILE}: ${why}`);
-  const file = parsePlainYaml(text, SETTINGS_FILE) ?? new Map<string, YamlValue>();
+  const file = readYaml(text, SETTINGS_FILE) ?? new Map<string, YamlValue>();
   if (!isYamlMap(file)) throw wrong("it is no list of `key: value`");
   const known = ["build", "static", "processes", "buildpack", "network"];
   for (const key of file.keys())

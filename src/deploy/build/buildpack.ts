@@ -6,7 +6,7 @@ import { describeEnd, type ExecutionEnd } from "../executors/executor.js";
 import { BuildFailure } from "./build-failure.js";
 import type { BuildOutput } from "./build-output.js";
 import type { BuildPlace } from "./build-place.js";
-import { isYamlMap, parsePlainYaml } from "./plain-yaml.js";
+import { isYamlMap, readYaml } from "./read-yaml.js";
 import { checkProcessTypes, type ProcessTypes } from "./procfile.js";
 import { isVariableName } from "../state/app-rules.js";
 
@@ -66,7 +66,7 @@ export async function release(
 
 /** Older buildpacks print `--- {}`, newer ones leave out what they have nothing to say about. @throws object/malformed */
 export function parseRelease(text: string): BuildpackRelease {
-  const yaml = parsePlainYaml(text, "bin/release");
+  const yaml = readYaml(text, "bin/release");
   if (!isYamlMap(yaml)) return { processTypes: {}, config: {}, addons: [] };
   const pairs = (key: string): readonly (readonly [string, string])[] => {
     const value = yaml.get(key);
