@@ -87,7 +87,11 @@ export { createReceiver, type Received, type ReceiverOptions } from "./hooks/rec
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";
 export { type Deployment, type DeploymentOptions, openDeployment } from "./deploy/deployment.js";
-export { openDeploy, type Deploy, type DeployOptions } from "./deploy/deploy.js";
+export { openDeploy, type Deploy, type DeployObserver, type DeployOptions } from "./deploy/deploy.js";
+export type { EndedBuild } from "./deploy/build/builder.js";
+export type { EndedRelease } from "./deploy/build/release-builds.js";
+export type { NewApps } from "./deploy/new-apps.js";
+export type { AppRow, BuildControl, BuildRow } from "./deploy/launch/build-control.js";
 export type { Launch, Launching } from "./deploy/build/release-builds.js";
 export type { NamedBuildpack } from "./deploy/build/buildpack-source.js";
 export type { DeployState } from "./deploy/state/deploy-state.js";

@@ -1,44 +1,55 @@
 /** `gitwharf ps|scale|config|releases|rollback|run|logs`: deployed apps, by way of the server that runs them. */
-import { userInfo } from "node:os";
 import { Command, InvalidArgumentError } from "commander";
-import { GitwharfError } from "../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { ProcessRow, ReleaseRow } from "../deploy/launch/app-control.js";
 import { isAppName } from "../deploy/launch/app-name.js";
+import type { BuildRow } from "../deploy/launch/build-control.js";
 import { callControl } from "../deploy/launch/control-client.js";
-import type { ControlCall } from "../deploy/launch/control-messages.js";
 import type { Formation } from "../deploy/launch/launch-release.js";
 import { appsDirectoryOf, controlSocketOf, logDirectoryOf } from "../deploy/launch/places.js";
 import type { ProcessEnd } from "../deploy/launch/process-runner.js";
 import { readLog } from "../deploy/launch/read-log.js";
+import {
+  appCommand,
+  type AppFlags,
+  call,
+  changed,
+  changingCommand,
+  COMMIT_SHOWN,
+  INTERRUPTED,
+  leaving,
+  me,
+  releaseText,
+  withDirectory,
+  written,
+} from "./app-call.js";
+import { appsCommand, buildsCommand } from "./build-commands.js";
 import { fail } from "./failure.js";
 import { printDone, printList, timeText } from "./print-list.js";
 
-interface AppFlags {
-  readonly directory: string;
-  readonly json?: boolean;
-}
-
 export function appCommands(): readonly Command[] {
   return [
+    appsCommand(),
+    buildsCommand(),
     appCommand("ps").description("List the processes of apps.").argument("[app]").action(listProcesses),
-    appCommand("scale")
+    changingCommand("scale")
       .description("Say how many processes of which type an app has.")
       .argument("<app>")
       .argument("<type=count...>", "web=2 worker=1")
       .action(scale),
-    appCommand("config")
+    changingCommand("config")
       .description("Show an app's configuration, or change it, which makes a release.")
       .argument("<app>")
       .argument("[name=value...]")
       .option("--unset <name>", "remove a variable; may be repeated", collect, [])
       .action(configure),
     appCommand("releases").description("List the releases of an app.").argument("<app>").action(listReleases),
-    appCommand("rollback")
+    changingCommand("rollback")
       .description("Make a release of what an earlier one had.")
       .argument("<app>")
       .argument("[release]", "v12  [default: the one before]", parseRelease)
       .action(rollBack),
-    appCommand("run")
+    changingCommand("run")
       .description(
         "Run a command beside an app's processes, with its files and configuration, without input.",
       )
@@ -48,24 +59,12 @@ export function appCommands(): readonly Command[] {
     withDirectory(new Command("logs"))
       .description("Show the log of an app.")
       .argument("<app>")
-      .option("-f, --follow", "wait for more")
+      .option("-f, --follow", "wait for more; a build that is at work is shown first")
       .option("-n, --lines <number>", "of those that are there", parseLines, 100)
       .option("-p, --process <name>", "only of web.1, or of all web")
       .option("--build", "what the last build prints, until it is over")
       .action(showLogs),
   ];
-}
-
-function withDirectory(command: Command): Command {
-  return command.option("-d, --directory <directory>", "where the repositories are", "./repositories");
-}
-
-function appCommand(name: string): Command {
-  return withDirectory(new Command(name)).option("--json", "print JSON");
-}
-
-function call(flags: AppFlags, what: ControlCall): Promise<unknown> {
-  return callControl(controlSocketOf(flags.directory), what);
 }
 
 async function listProcesses(app: string | undefined, flags: AppFlags): Promise<void> {
@@ -86,7 +85,9 @@ async function scale(app: string, counts: readonly string[], flags: AppFlags): P
     if (type === undefined) throw wrong(`'${text}' is not TYPE=COUNT, as web=2`);
     changes[type] = Number(count);
   }
-  const formation = (await call(flags, { command: "scale", app, formation: changes })) as Formation;
+  const formation = (await changed(flags, "app-scale", { app, formation: counts.join(" ") }, () =>
+    call(flags, { command: "scale", app, formation: changes }),
+  )) as Formation;
   const shown = Object.entries(formation).map(([type, count]) => `${type}=${count}`);
   printDone(flags, formation, shown.join(" "));
 }
@@ -112,7 +113,10 @@ async function configure(
       );
     return;
   }
-  const number = await call(flags, { command: "set-config", app, changes, by: me() });
+  const names = Object.keys(changes).join(" ");
+  const number = await changed(flags, "app-config", { app, names }, () =>
+    call(flags, { command: "set-config", app, changes, by: me() }),
+  );
   if (typeof number === "number") printDone(flags, { release: `v${number}` }, `v${number} runs`);
   else printDone(flags, { release: null }, "kept for the first release");
 }
@@ -122,7 +126,7 @@ async function listReleases(app: string, flags: AppFlags): Promise<void> {
   printList(
     rows.map(({ number, commit, status, createdAt, createdBy, isCurrent }) => ({
       release: `v${number}`,
-      commit: flags.json === true ? commit : commit.slice(0, 10),
+      commit: flags.json === true ? commit : commit.slice(0, COMMIT_SHOWN),
       status: isCurrent ? "current" : status,
       created: timeText(createdAt),
       by: createdBy,
@@ -132,15 +136,14 @@ async function listReleases(app: string, flags: AppFlags): Promise<void> {
 }
 
 async function rollBack(app: string, number: number | undefined, flags: AppFlags): Promise<void> {
-  const made = await call(flags, { command: "rollback", app, number, by: me() });
+  const made = await changed(flags, "app-rollback", { app, release: releaseText(number) }, () =>
+    call(flags, { command: "rollback", app, number, by: me() }),
+  );
   printDone(flags, { release: `v${String(made)}` }, `v${String(made)} runs`);
 }
 
 async function run(app: string, words: readonly string[], flags: AppFlags): Promise<void> {
-  const left = new AbortController();
-  const leave = (): void => left.abort();
-  process.once("SIGINT", leave);
-  process.once("SIGTERM", leave);
+  const left = leaving();
   const [line = "", ...others] = words;
   const what = {
     command: "run",
@@ -149,15 +152,17 @@ async function run(app: string, words: readonly string[], flags: AppFlags): Prom
     line: others.length === 0 ? line : words.map(quoted).join(" "),
   } as const;
   try {
-    const end = (await callControl(controlSocketOf(flags.directory), what, {
-      signal: left.signal,
-      onOutput: (chunk) => written(chunk),
-    })) as ProcessEnd;
+    const end = (await changed(flags, "app-run", { app, program: line.split(/\s/, 1)[0] }, () =>
+      callControl(controlSocketOf(flags.directory), what, {
+        signal: left,
+        onOutput: (chunk) => written(chunk),
+      }),
+    )) as ProcessEnd;
     if (end.ended !== undefined) fail(end.ended);
     process.exitCode = end.status ?? 1;
   } catch (error) {
-    if (!left.signal.aborted) throw error;
-    process.exitCode = 130;
+    if (!left.aborted) throw error;
+    process.exitCode = INTERRUPTED;
   }
 }
 
@@ -172,17 +177,14 @@ async function showLogs(
   },
 ): Promise<void> {
   if (!isAppName(app)) throw wrong(`'${app}' is no name of an app`);
-  const left = new AbortController();
-  process.once("SIGINT", () => left.abort());
-  process.once("SIGTERM", () => left.abort());
-  // Whoever reads has seen enough: `gitwharf logs app | head`.
-  process.stdout.once("error", () => left.abort());
-  if (flags.build === true) return showBuild(app, flags.directory, left.signal);
+  const left = leaving();
+  if (flags.build === true) return showBuild(app, flags.directory, left);
+  if (flags.follow === true && flags.process === undefined) await showOpenBuild(app, flags.directory, left);
   const lines = readLog(logDirectoryOf(appsDirectoryOf(flags.directory), app), {
     lines: flags.lines,
     follow: flags.follow === true,
     process: flags.process,
-    signal: left.signal,
+    signal: left,
   });
   for await (const line of lines) await written(Buffer.from(`${line}\n`));
 }
@@ -202,21 +204,25 @@ async function showBuild(app: string, directory: string, signal: AbortSignal): P
   }
 }
 
-/** @returns when standard output has taken it */
-function written(chunk: Uint8Array): Promise<void> {
-  return new Promise((resolve) => process.stdout.write(chunk, () => resolve()));
+/** A build that is at work, or waits; nobody has to be there who could tell. */
+async function showOpenBuild(app: string, directory: string, signal: AbortSignal): Promise<void> {
+  const socket = controlSocketOf(directory);
+  try {
+    const [last] = (await callControl(socket, { command: "builds", app }, { signal })) as readonly BuildRow[];
+    if (last === undefined || (last.status !== "queued" && last.status !== "running")) return;
+    await callControl(
+      socket,
+      { command: "follow-build", app },
+      { signal, onOutput: (chunk) => written(chunk) },
+    );
+  } catch (error) {
+    // The log is in files.
+    if (!signal.aborted && !isGitwharfError(error, "deploy/no-answer", "protocol/bad-request")) throw error;
+  }
 }
 
 function quoted(word: string): string {
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-}
-
-function me(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return "";
-  }
 }
 
 function collect(text: string, before: readonly string[]): readonly string[] {

@@ -7,8 +7,16 @@ import { defaultDatabase } from "./access-database.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
+import {
+  checkDeployConfiguration,
+  type DeployConfiguration,
+  EXECUTOR_NAMES,
+  type ExecutorName,
+} from "./deploy-configuration.js";
 import { formatLogEntry, type LogForm } from "./log-form.js";
 import { openrukoFromEnvironment } from "./openruko-environment.js";
+import { checkOptions } from "../server/check-options.js";
+import { openServedDeployment, type ServedDeployment } from "./serve-deployment.js";
 import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
 import type { GitDaemonOptions } from "../server/git-daemon-options.js";
@@ -16,8 +24,9 @@ import type { SshServerOptions } from "../server/ssh-options.js";
 import type { RefFormat } from "../storage/contracts/repository.js";
 import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 
-/** What a configuration file may say: the options of `createGitServer` and where to listen. */
-type Configuration = Partial<GitServerOptions> & Partial<ListenOptions>;
+/** What a configuration file may say: the options of `createGitServer`, where to listen, and what is deployed. */
+type Configuration = Partial<GitServerOptions> &
+  Partial<ListenOptions> & { readonly deploy?: boolean | DeployConfiguration };
 
 const SSH_OFF = "off";
 const SSH_DEFAULT = "127.0.0.1:5022";
@@ -36,6 +45,8 @@ interface ServeFlags {
   readonly gitReceivePack?: boolean;
   readonly autoCreate?: boolean | AutoCreate;
   readonly config?: string;
+  readonly deploy?: boolean | ExecutorName;
+  readonly deployDomain?: string;
   readonly defaultBranch?: string;
   readonly objectFormat?: ObjectFormat;
   readonly refFormat?: RefFormat;
@@ -97,6 +108,14 @@ export function serveCommand(): Command {
     )
     .option("--no-auto-create", "serve only repositories that exist  [default: made on first push]")
     .option("--config <file>", "a .json file or a JavaScript module with the options of createGitServer")
+    .addOption(
+      new Option(
+        "--deploy [executor]",
+        "push to deploy: build and run what is pushed in a sandbox, or as plain processes (docs/deploy.md)",
+      ).choices(EXECUTOR_NAMES),
+    )
+    .option("--no-deploy", "build nothing, whatever the configuration says")
+    .option("--deploy-domain <name>", "apps are APP.NAME  [default: localhost]")
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
     .addOption(
@@ -159,7 +178,8 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, ssh, git, metrics, tls, proxyProtocol, ...fromFile } = configuration;
+  const { http, ssh, git, metrics, tls, proxyProtocol, deploy, ...fromFile } = configuration;
+  const deployConfiguration = deployOf(flags, deploy);
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
   const options: GitServerOptions = {
@@ -186,19 +206,41 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const graceMs = Number(flags.grace) * 1000;
   if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
   const gitDaemon = { ...fromFile.gitDaemon, ...gitDaemonOf(flags) };
-  const server = createGitServer({ ...options, sshServer, gitDaemon });
-  if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const { openruko } = options;
   const sshAddress = flags.ssh ?? ssh ?? (openruko === undefined ? undefined : SSH_DEFAULT);
   if (openruko !== undefined && sshAddress === SSH_OFF)
     throw new GitwharfError("server/bad-configuration", "openruko is about SSH, which is off");
-  const listening = await listen(server, sshAddress, {
+  const addresses: ListenOptions = {
     http: flags.http ?? http ?? "127.0.0.1:5000",
     ...defined("git", flags.git ?? git),
     ...defined("metrics", flags.metrics ?? metrics),
     ...defined("tls", tlsOf(flags) ?? tls),
     ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
-  });
+  };
+  const everything: GitServerOptions = { ...options, sshServer, gitDaemon };
+  // Before anything is made: what is wrong with them is told at once.
+  checkOptions(everything);
+  if (typeof options.repositories === "string") await makeDirectory(options.repositories);
+  const deployment =
+    deployConfiguration === undefined
+      ? undefined
+      : await openServedDeployment({
+          configuration: deployConfiguration,
+          server: everything,
+          log: options.log ?? ((entry) => log(flags.log, entry)),
+        });
+  let server: GitServer | undefined;
+  let listening: Listening;
+  let deployed: readonly string[] = [];
+  try {
+    server = createGitServer({ ...everything, ...deployment?.options });
+    listening = await listen(server, sshAddress, addresses);
+    deployed = (await deployment?.start(server, listening.http.url)) ?? [];
+  } catch (error) {
+    await server?.close({ graceMs: 0 });
+    await deployment?.close();
+    throw error;
+  }
   const open = await server.isOpen();
   const {
     http: { url },
@@ -207,7 +249,17 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     metrics: operations,
   } = listening;
   process.stdout.write(
-    banner({ url, ssh: sshListener, git: gitListener, operations, repositories, autoCreate, open, openruko }),
+    banner({
+      url,
+      ssh: sshListener,
+      git: gitListener,
+      operations,
+      repositories,
+      autoCreate,
+      open,
+      openruko,
+      deployed,
+    }),
   );
   process.on("SIGHUP", () => {
     listening.http.reloadCertificate().catch((error: unknown) => {
@@ -215,7 +267,26 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     });
   });
   await stopSignal();
-  await stop(server, graceMs);
+  await stop(server, deployment, graceMs);
+}
+
+/** The flags have the last word. */
+function deployOf(
+  { deploy, deployDomain }: ServeFlags,
+  fromFile: Configuration["deploy"],
+): DeployConfiguration | undefined {
+  if (deploy === false) return undefined;
+  const asked = deploy === undefined ? fromFile : fromFile === false ? true : (fromFile ?? true);
+  const configuration = checkDeployConfiguration(asked);
+  if (configuration === undefined) {
+    if (deployDomain === undefined) return undefined;
+    throw new GitwharfError("server/bad-configuration", "--deploy-domain needs --deploy");
+  }
+  return {
+    ...configuration,
+    ...(typeof deploy === "string" ? { executor: deploy } : {}),
+    ...defined("domain", deployDomain),
+  };
 }
 
 /** The flag names another file for what the configuration says. */
@@ -276,7 +347,11 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-async function stop(server: GitServer, graceMs: number): Promise<void> {
+async function stop(
+  server: GitServer,
+  deployment: ServedDeployment | undefined,
+  graceMs: number,
+): Promise<void> {
   if (server.active > 0) {
     process.stderr.write(
       `gitwharf: stopping; ${server.active} requests may finish (Ctrl-C again stops at once)\n`,
@@ -284,6 +359,7 @@ async function stop(server: GitServer, graceMs: number): Promise<void> {
   }
   await Promise.race([server.close({ graceMs }), stopSignal()]);
   await server.close({ graceMs: 0 });
+  await deployment?.close();
   process.exit();
 }
 
@@ -302,14 +378,16 @@ function banner(about: {
   readonly autoCreate: AutoCreate;
   readonly open: boolean;
   readonly openruko: GitServerOptions["openruko"];
+  readonly deployed: readonly string[];
 }): string {
-  const { url, ssh, git, operations, repositories, autoCreate, open, openruko } = about;
+  const { url, ssh, git, operations, repositories, autoCreate, open, openruko, deployed } = about;
   const lines = [
     `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
     ...(ssh === undefined ? [] : [`and on ${ssh.url} (its key is ${ssh.hostKeys[0]?.fingerprint})`]),
     ...(openruko === undefined ? [] : ["SSH commands are passed on to builds (Openruko)"]),
     ...(git === undefined ? [] : [`and on ${git.url}`]),
     ...(operations === undefined ? [] : [`metrics and health on ${operations.url}`]),
+    ...deployed,
     ...(open
       ? [
           "OPEN: there are no users, so anyone on this machine can read and push.",
@@ -456,6 +534,8 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     ssh: true,
     git: true,
     metrics: true,
+    furtherMetrics: true,
+    deploy: true,
     gitDaemon: true,
     sshServer: true,
     proxyProtocol: true,

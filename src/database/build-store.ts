@@ -59,6 +59,8 @@ export interface BuildStore {
   latest(app: string, commit: string): Promise<Build | undefined>;
   /** Newest first. */
   list(app: string, max?: number): Promise<readonly Build[]>;
+  /** Of all apps: how many wait, and how many are at work. */
+  countOpen(): Promise<{ readonly queued: number; readonly running: number }>;
   /** Those of the app that come before it and are not over, in their order. */
   before(build: Build): Promise<readonly Build[]>;
   /**
@@ -163,6 +165,17 @@ export function createBuildStore({ db }: Pick<Database, "db">): BuildStore {
         .limit(max)
         .execute();
       return rows.map(buildOf);
+    },
+    async countOpen() {
+      const rows = await db
+        .selectFrom("builds")
+        .select(["status", (column) => column.fn.countAll<number | string>().as("count")])
+        .where("status", "in", ["queued", "running"])
+        .groupBy("status")
+        .execute();
+      const countOf = (status: BuildStatus): number =>
+        Number(rows.find((row) => row.status === status)?.count ?? 0);
+      return { queued: countOf("queued"), running: countOf("running") };
     },
     async before(build) {
       const rows = await db

@@ -15,9 +15,9 @@ import type { ObjectId } from "../object/object-id.js";
 import type { RepositoryStore } from "../storage/contracts/repository.js";
 import { createBuildLogs } from "./build/build-log.js";
 import { createBuildpackSources, type NamedBuildpack } from "./build/buildpack-source.js";
-import { createBuilder } from "./build/builder.js";
+import { createBuilder, type EndedBuild } from "./build/builder.js";
 import { createDeployHandlers } from "./build/push-handlers.js";
-import { createReleaseBuilds, type Launch } from "./build/release-builds.js";
+import { createReleaseBuilds, type EndedRelease, type Launch } from "./build/release-builds.js";
 import { createTerminalText } from "./build/terminal-text.js";
 import { DEFAULT_EXECUTION_LIMITS, type ExecutionLimits, type Executor } from "./executors/executor.js";
 import { type DeployState, digestOfConfig, openDeployState } from "./state/deploy-state.js";
@@ -57,8 +57,17 @@ export interface DeployOptions {
   readonly launch?: Launch;
   /** Where retried builds take their files from, and by which `recover` sees what was pushed. */
   readonly repositories?: RepositoryStore;
+  /** Is told what has ended: for metrics, for an audit log. It returns at once and does not throw. */
+  readonly observer?: DeployObserver;
   /** @default a line on standard error */
   readonly log?: (text: string, error?: unknown) => void;
+}
+
+export interface DeployObserver {
+  /** A build of this process. */
+  readonly built?: (ended: EndedBuild & { readonly app: string }) => void;
+  /** A release that a push or a retried build has made. */
+  readonly released?: (ended: EndedRelease) => void;
 }
 
 export interface Deploy {
@@ -129,12 +138,21 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     concurrencyMax: options.concurrencyMax ?? 2,
     leaseMs,
     claimsMax: options.claimsMax ?? 3,
+    onEnded(ended) {
+      if (options.observer?.built === undefined) return;
+      const { built } = options.observer;
+      state.apps
+        .findById(ended.build.app)
+        .then((app) => built({ ...ended, app: app?.name ?? "" }))
+        .catch((error: unknown) => log(`the build ${ended.build.id} cannot be told of`, error));
+    },
     log,
   });
   const releases = createReleaseBuilds({
     state,
     ...(options.launch === undefined ? {} : { launch: options.launch }),
     retention: { releases: options.releasesKept ?? 20, builds: options.buildsKept ?? 50 },
+    onEnded: (ended) => options.observer?.released?.(ended),
     log,
   });
   const closing = new AbortController();

@@ -53,6 +53,7 @@ export function checkOptions(options: GitServerOptions): void {
     "verifyPushCertificate",
     "verifyCommit",
     "front",
+    "furtherMetrics",
     "log",
   ] as const) {
     const value: unknown = options[option];

@@ -159,6 +159,8 @@ export interface GitServerOptions {
    * @default "sync"
    */
   readonly durability?: "sync" | "none";
+  /** In Prometheus's text format, behind the server's own on `/metrics`: `deployment.metrics`. @default none */
+  readonly furtherMetrics?: () => MaybePromise<string>;
   /** Host keys, algorithms and certificates of the SSH server; `listen` says whether there is one. */
   readonly sshServer?: SshServerOptions;
   /** What is served over git://; `listen` says whether anything is. */

@@ -1,6 +1,7 @@
 /**
  * The composition root: puts stores, access, protocol and transports together, and ends them in order.
  */
+import type { AuditEntry } from "../access/audit/audit-entry.js";
 import { createGrantHandler } from "../access/grant-handler.js";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -59,6 +60,8 @@ export interface GitServer {
   readonly active: number;
   /** What has been counted, and how busy the process is, in Prometheus's text format. */
   metrics(): Promise<string>;
+  /** Writes into the audit log, where there is one, what is done beside requests: what push to deploy builds. */
+  audit(entry: AuditEntry): void;
   /** Whether it can serve, part by part; from `close` on it is not. */
   readiness(): Promise<Readiness>;
   /**
@@ -181,6 +184,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     packObjects,
     isAuditFailing: audit === undefined ? undefined : () => audit.isFailing(),
   });
+  const metricsText = async (): Promise<string> =>
+    `${await metrics.text()}${(await options.furtherMetrics?.()) ?? ""}`;
   const host: ServiceHost = {
     store,
     limits,
@@ -266,7 +271,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     onListen: async ({ host: name, port }) =>
       audit?.started({ version: VERSION, pid: process.pid, http: `${name}:${port}` }),
     operations: {
-      metrics: () => metrics.text(),
+      metrics: metricsText,
       readiness,
       onFailure: (error) => log({ level: "error", message: "metrics cannot be told", error }),
     },
@@ -281,7 +286,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     get active() {
       return gate.active;
     },
-    metrics: () => metrics.text(),
+    metrics: metricsText,
+    audit: (entry) => audit?.note(entry),
     readiness,
     async listen(addresses) {
       const listening = await listeners.listen(addresses);

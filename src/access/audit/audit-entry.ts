@@ -27,6 +27,16 @@ export const AUDIT_EVENTS = [
   "public-remove",
   "panic-on",
   "panic-off",
+  "build",
+  "release",
+  "app-add",
+  "app-remove",
+  "app-config",
+  "app-scale",
+  "app-rollback",
+  "app-run",
+  "build-cancel",
+  "build-retry",
   "recovery",
 ] as const;
 

@@ -37,6 +37,8 @@ export interface AuditTrail {
     readonly error: unknown;
   }): void;
   started(details: NonNullable<AuditEntry["details"]>): Promise<void>;
+  /** What is done beside requests. */
+  note(entry: AuditEntry): void;
   /** @throws access/audit-failed */
   ready(): Promise<void>;
   /** As far as the last attempt tells. */
@@ -82,6 +84,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
     if (isWritten) write(entry);
   };
   return {
+    note: (entry) => write(entry),
     async admit(operation) {
       if (onFailure === "continue" || (operation !== "push" && operation !== "create")) return;
       try {

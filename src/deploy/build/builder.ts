@@ -32,7 +32,18 @@ export interface BuilderOptions {
   readonly leaseMs: number;
   /** How often a build is begun whose builders die. */
   readonly claimsMax: number;
+  /** Told of each build that this one has settled; does its work later, and does not throw. */
+  readonly onEnded: (ended: EndedBuild) => void;
   readonly log: (text: string, error?: unknown) => void;
+}
+
+export interface EndedBuild {
+  readonly build: Build;
+  readonly status: "succeeded" | "failed" | "cancelled";
+  /** Empty when it succeeded. */
+  readonly reason: string;
+  /** From the moment in which it was begun, without its time in the queue. */
+  readonly milliseconds: number;
 }
 
 export interface Builder {
@@ -117,6 +128,7 @@ export function createBuilder(options: BuilderOptions): Builder {
 
   const attend = async (build: Build, signal: AbortSignal): Promise<void> => {
     const writer = await logs.write(build.id, directories.logOf(build.id), signal);
+    const begun = performance.now();
     try {
       const end = await carryOut(build, writer, signal);
       const why = running.get(build.id)?.why;
@@ -126,16 +138,20 @@ export function createBuilder(options: BuilderOptions): Builder {
         if (why === "closing") await builds.giveBack(build.id, owner, leaseMs);
         return;
       }
-      const settled = await builds.finish(
-        build.id,
-        owner,
+      const outcome =
         "product" in end
-          ? { status: "succeeded", product: end.product }
-          : {
-              status: why === "cancelled" ? "cancelled" : "failed",
-              reason: why === "cancelled" ? "it was cancelled" : end.reason,
-            },
-      );
+          ? ({ status: "succeeded", product: end.product } as const)
+          : why === "cancelled"
+            ? ({ status: "cancelled", reason: "it was cancelled" } as const)
+            : ({ status: "failed", reason: end.reason } as const);
+      const settled = await builds.finish(build.id, owner, outcome);
+      if (settled)
+        options.onEnded({
+          build,
+          status: outcome.status,
+          reason: "reason" in outcome ? outcome.reason : "",
+          milliseconds: performance.now() - begun,
+        });
       // Removing files takes its time, for which nobody has to wait.
       logs.notify(build.id);
       if (settled) await directories.removeBuild(build.id);

@@ -36,10 +36,21 @@ export interface ReleaseBuildsOptions {
   /** Without it a release is current as soon as it is made. */
   readonly launch?: Launch;
   readonly retention: Retention;
+  /** Told of each release that was launched, or was not; does its work later, and does not throw. */
+  readonly onEnded: (ended: EndedRelease) => void;
   readonly log: (text: string, error?: unknown) => void;
 }
 
-export function createReleaseBuilds({ state, launch, retention, log }: ReleaseBuildsOptions): ReleaseBuilds {
+export interface EndedRelease {
+  readonly release: NamedRelease;
+  readonly outcome: "launched" | "failed";
+  /** Empty when it was launched. */
+  readonly reason: string;
+  readonly milliseconds: number;
+}
+
+export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuilds {
+  const { state, launch, retention, onEnded, log } = options;
   return {
     async release(app, build, print, signal) {
       const release = await state.releaseBuild(app, build);
@@ -50,20 +61,26 @@ export function createReleaseBuilds({ state, launch, retention, log }: ReleaseBu
         return release;
       }
       if (release.status !== "created") return release;
+      const named: NamedRelease = { ...release, app: app.name };
+      const begun = performance.now();
+      const ended = (outcome: EndedRelease["outcome"], reason: string): void =>
+        onEnded({ release: named, outcome, reason, milliseconds: performance.now() - begun });
       await print(`-----> Releasing v${release.number}\n`);
       try {
         const { url } = (await launch?.({
-          release: { ...release, app: app.name },
+          release: named,
           app,
           print: (text) => print(text.replace(/^(?=.)/gm, "       ")),
           signal,
         })) ?? { url: undefined };
         await state.releases.setStatus(release.id, "current");
+        ended("launched", "");
         await print(`-----> Launching... done, v${release.number}\n`);
         if (url !== undefined) await print(`       ${url} deployed to gitwharf\n`);
         await print("\n");
       } catch (error) {
         await state.releases.setStatus(release.id, "failed");
+        ended("failed", messageOf(error));
         log(`v${release.number} of ${app.name} could not be launched`, error);
         await print(`\n !     v${release.number} could not be launched: ${messageOf(error)}\n\n`);
       }

@@ -5,6 +5,7 @@
 import { GitwharfError } from "../../base/errors.js";
 import { isAppName, isConfigName, isProcessType } from "./app-name.js";
 import { checkCount } from "./formation.js";
+import type { BuildControl } from "./build-control.js";
 import type { Formation, LaunchRecords, LaunchRelease } from "./launch-release.js";
 import type { Launcher } from "./launcher.js";
 import type { ProcessEnd } from "./process-runner.js";
@@ -26,7 +27,7 @@ export interface ReleaseRow
   readonly isCurrent: boolean;
 }
 
-export interface AppControl {
+export interface AppControl extends BuildControl {
   /** Of one app, or of all. */
   ps(app: string | undefined): Promise<readonly ProcessRow[]>;
   scale(app: string, changes: Formation): Promise<Formation>;
@@ -61,15 +62,19 @@ export type FollowBuild = (
 const VALUE_BYTES_MAX = 64 * 1024;
 const RELEASES_SHOWN = 50;
 
-/** @param followBuild of whoever builds. @default nothing is ever built */
+/** @param followBuild of whoever builds, as `builds`. @default nothing is ever built */
 export function createAppControl(
   records: LaunchRecords,
   launcher: Launcher,
   followBuild: FollowBuild = async () => undefined,
+  builds: BuildControl = NO_BUILDS,
 ): AppControl {
   const checkApp = async (app: string): Promise<void> => {
     if (!isAppName(app) || !(await records.listApps()).includes(app))
-      throw new GitwharfError("storage/not-found", `there is no app '${app.slice(0, 80)}'`);
+      throw new GitwharfError(
+        "storage/not-found",
+        `there is no app '${app.slice(0, 80)}'; \`gitwharf apps\` lists them`,
+      );
   };
   const launch = async (release: LaunchRelease): Promise<void> => {
     try {
@@ -81,6 +86,7 @@ export function createAppControl(
     await records.settleRelease(release.id, "launched");
   };
   return {
+    ...builds,
     async ps(app) {
       if (app !== undefined) await checkApp(app);
       const apps = app === undefined ? await records.listApps() : [app];
@@ -159,6 +165,18 @@ export function createAppControl(
     },
   };
 }
+
+const noBuilds = async (): Promise<never> => {
+  throw wrong("nothing is built here: what runs is somebody else's to make");
+};
+const NO_BUILDS: BuildControl = {
+  apps: noBuilds,
+  createApp: noBuilds,
+  removeApp: noBuilds,
+  builds: noBuilds,
+  cancelBuild: noBuilds,
+  retryBuild: noBuilds,
+};
 
 /** The newest before the current one that did not fail. */
 async function previousOf(records: LaunchRecords, app: string): Promise<number | undefined> {

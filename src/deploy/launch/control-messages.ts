@@ -9,7 +9,25 @@ import type { Formation } from "./launch-release.js";
 export type ControlCall =
   | { readonly command: "ps"; readonly app?: string | undefined }
   | { readonly command: "scale"; readonly app: string; readonly formation: Formation }
-  | { readonly command: "config" | "releases" | "follow-build"; readonly app: string }
+  | { readonly command: "apps" }
+  | {
+      readonly command: "config" | "releases" | "follow-build" | "remove-app" | "builds";
+      readonly app: string;
+    }
+  | {
+      readonly command: "create-app";
+      readonly app: string;
+      readonly repository?: string | undefined;
+      readonly branch?: string | undefined;
+      readonly by: string;
+    }
+  | { readonly command: "cancel-build"; readonly app: string; readonly build?: string | undefined }
+  | {
+      readonly command: "retry-build";
+      readonly app: string;
+      readonly commit?: string | undefined;
+      readonly by: string;
+    }
   | {
       readonly command: "set-config";
       readonly app: string;
@@ -38,10 +56,26 @@ export function parseControlCall(text: string): ControlCall {
   switch (command) {
     case "ps":
       return app === undefined ? { command } : { command, app: name() };
+    case "apps":
+      return { command };
     case "config":
     case "releases":
     case "follow-build":
+    case "remove-app":
+    case "builds":
       return { command, app: name() };
+    case "create-app":
+      return {
+        command,
+        app: name(),
+        repository: optionalAt(call, "repository"),
+        branch: optionalAt(call, "branch"),
+        by: stringAt(call, "by"),
+      };
+    case "cancel-build":
+      return { command, app: name(), build: optionalAt(call, "build") };
+    case "retry-build":
+      return { command, app: name(), commit: optionalAt(call, "commit"), by: stringAt(call, "by") };
     case "scale":
       return { command, app: name(), formation: recordAt(call, "formation", isCount) };
     case "set-config":
@@ -95,6 +129,10 @@ function stringAt(call: Readonly<Record<string, unknown>>, key: string): string 
   const value = call[key];
   if (typeof value !== "string") throw wrong(key);
   return value;
+}
+
+function optionalAt(call: Readonly<Record<string, unknown>>, key: string): string | undefined {
+  return call[key] === undefined ? undefined : stringAt(call, key);
 }
 
 function recordAt<T>(

@@ -103,6 +103,18 @@ function carryOut(
   switch (call.command) {
     case "ps":
       return control.ps(call.app);
+    case "apps":
+      return control.apps();
+    case "create-app":
+      return control.createApp({ ...call, name: call.app });
+    case "remove-app":
+      return control.removeApp(call.app);
+    case "builds":
+      return control.builds(call.app);
+    case "cancel-build":
+      return control.cancelBuild(call.app, call.build);
+    case "retry-build":
+      return control.retryBuild(call.app, { commit: call.commit, by: call.by, signal, onOutput });
     case "scale":
       return control.scale(call.app, call.formation);
     case "config":

@@ -4,6 +4,7 @@
  */
 import { createAppControl, type AppControl, type FollowBuild } from "./app-control.js";
 import { type AppFront, createAppFront, type AppFrontOptions } from "./app-front.js";
+import type { BuildControl } from "./build-control.js";
 import { type AppHostsOptions, createAppHosts } from "./app-hosts.js";
 import { type ControlServer, listenForOperators } from "./control-server.js";
 import type { LaunchRecords } from "./launch-release.js";
@@ -18,6 +19,8 @@ export interface AppsOptions
   readonly controlSocket?: string;
   /** For `gitwharf logs --build`. @default nothing is ever built */
   readonly followBuild?: FollowBuild;
+  /** For `gitwharf apps` and `gitwharf builds`. @default they are refused */
+  readonly builds?: BuildControl;
 }
 
 export interface Apps {
@@ -42,7 +45,7 @@ export function openApps(options: AppsOptions): Apps {
   const { records, controlSocket, log } = options;
   const appOf = createAppHosts(options);
   const launcher = createLauncher(options);
-  const control = createAppControl(records, launcher, options.followBuild);
+  const control = createAppControl(records, launcher, options.followBuild, options.builds);
   let operators: ControlServer | undefined;
   let isClosing = false;
 
