@@ -11,11 +11,12 @@ import type { Duplex } from "node:stream";
 export function serveAsPlainRequest(
   server: Server | Http2SecureServer,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
-  const isTls = !("headersTimeout" in server);
+  const isTls = "setSecureContext" in server;
   // Node's own, and no limits of ours: the connection has been counted.
   const [accept] = (server as Server).listeners(isTls ? "secureConnection" : "connection");
   return (request, socket, head) => {
-    if (accept === undefined || socket.destroyed) {
+    // Node leaves out what is beyond its limit; where the body ends may be among it.
+    if (accept === undefined || socket.destroyed || request.rawHeaders.length >= RAW_HEADERS_MAX) {
       socket.destroy();
       return;
     }
@@ -24,6 +25,8 @@ export function serveAsPlainRequest(
   };
 }
 
+/** Names and values of as many headers as Node reads of a request: `maxHeadersCount`, when nobody says otherwise. */
+const RAW_HEADERS_MAX = 2000;
 const WISH = new Set(["upgrade", "http2-settings"]);
 
 function headWithoutUpgrade({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
