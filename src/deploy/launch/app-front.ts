@@ -9,14 +9,19 @@ import type { Duplex } from "node:stream";
 import { plainAddress } from "../../access/client-address.js";
 import type { AppOfHost } from "./app-hosts.js";
 import type { Launcher } from "./launcher.js";
-import { forwardRequest, type Forwarding, hostOf } from "./proxy/forward-request.js";
+import { forwardRequest, type Forwarding } from "./proxy/forward-request.js";
 import { forwardUpgrade, isWebSocketRequest } from "./proxy/forward-upgrade.js";
 import { type AppRequest, type AppResponse, PROXY_TIMES, type ProxyTimes } from "./proxy/exchange.js";
 import { answerInPlainText } from "./proxy/plain-answer.js";
+import { refusedHead } from "./proxy/refused-head.js";
+import { hostOf } from "./proxy/request-target.js";
+import type { SupervisedProcess } from "./supervised-process.js";
 
 export interface AppFrontOptions {
   readonly appOf: AppOfHost;
   readonly launcher: Pick<Launcher, "targetOf">;
+  /** Of an app that is not there now: it ran before, and is being started. @default never */
+  readonly isComing?: (app: string) => boolean;
   /** At the other end of the connection: a listener behind a balancer knows better than the socket. */
   readonly peerAddressOf: (request: AppRequest) => string | undefined;
   /** Whose word about the client is believed. */
@@ -74,12 +79,20 @@ export function createAppFront(options: AppFrontOptions): AppFront {
         else atWork.set(app, left);
       });
   };
+  /** Asked anew each time: meanwhile a release may have taken the place of another. */
+  const processesOf = (app: string) => (): readonly SupervisedProcess[] => {
+    const target = launcher.targetOf(app);
+    return target?.kind === "processes" ? target.processes() : [];
+  };
   const isFull = (app: string): boolean => (atWork.get(app) ?? 0) >= requestsMax;
 
   const answerApp = async (app: string, request: AppRequest, response: AppResponse): Promise<void> => {
     const target = launcher.targetOf(app);
     if (target === undefined) {
-      answerInPlainText(request, response, 404, `there is no app '${app}' here, or it was never deployed`);
+      if (options.isComing?.(app) === true)
+        answerInPlainText(request, response, 503, "the app is being started; try again in a moment");
+      else
+        answerInPlainText(request, response, 404, `there is no app '${app}' here, or it was never deployed`);
       return;
     }
     const origin = originOf(request);
@@ -94,7 +107,7 @@ export function createAppFront(options: AppFrontOptions): AppFront {
       return;
     }
     const complain = complainOf(app, origin.requestId);
-    await forwardRequest(request, response, { processes: target.processes, times, origin, complain });
+    await forwardRequest(request, response, { processes: processesOf(app), times, origin, complain });
   };
 
   return {
@@ -103,6 +116,11 @@ export function createAppFront(options: AppFrontOptions): AppFront {
       if (found === undefined) return false;
       request.on("error", () => undefined);
       response.on("error", () => undefined);
+      const refused = refusedHead(request);
+      if (refused !== undefined) {
+        answerInPlainText(request, response, refused.status, refused.text);
+        return true;
+      }
       if (found === "unnamed") {
         answerInPlainText(request, response, 404, "no app can have this name");
         return true;
@@ -115,7 +133,7 @@ export function createAppFront(options: AppFrontOptions): AppFront {
       return true;
     },
     upgrade(request, socket, head) {
-      if (!isWebSocketRequest(request)) return false;
+      if (!isWebSocketRequest(request) || refusedHead(request) !== undefined) return false;
       const found = appOf(hostOf(request));
       if (found === undefined || found === "unnamed") return false;
       const { app } = found;
@@ -125,7 +143,7 @@ export function createAppFront(options: AppFrontOptions): AppFront {
       const origin = originOf(request);
       const complain = complainOf(app, origin.requestId);
       counted(app, () =>
-        forwardUpgrade(request, socket, head, { processes: target.processes, times, origin, complain }),
+        forwardUpgrade(request, socket, head, { processes: processesOf(app), times, origin, complain }),
       );
       return true;
     },

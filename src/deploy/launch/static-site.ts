@@ -8,6 +8,7 @@ import { join, sep } from "node:path";
 import send from "send";
 import { GitwharfError } from "../../base/errors.js";
 import { answerInPlainText } from "./proxy/plain-answer.js";
+import { pathOf } from "./proxy/request-target.js";
 import type { AppRequest, AppResponse } from "./proxy/exchange.js";
 
 export interface StaticSite {
@@ -35,11 +36,12 @@ export async function openStaticSite(options: StaticSiteOptions): Promise<Static
         answerInPlainText(request, response, 405, "this site answers GET and HEAD only");
         return;
       }
-      const path = pathOf(request.url ?? "/");
+      const url = pathOf(request);
+      const path = plainPath(url);
       const found = path === undefined ? undefined : await findFile(root, path);
       if (found === "directory") {
         response.statusCode = 301;
-        response.setHeader("Location", `${collapsed(path ?? "")}/${queryOf(request.url ?? "")}`);
+        response.setHeader("Location", `${collapsed(path ?? "")}/${queryOf(url)}`);
         response.end();
         return;
       }
@@ -69,7 +71,7 @@ async function rootOf({ directory, within }: StaticSiteOptions): Promise<string>
 }
 
 /** Percent-encoded as it came. undefined: no file can be meant. */
-function pathOf(url: string): string | undefined {
+function plainPath(url: string): string | undefined {
   const path = url.split(/[?#]/, 1)[0] ?? "";
   if (!path.startsWith("/")) return undefined;
   let plain: string;

@@ -17,7 +17,6 @@ export async function connectProcess(
 ): Promise<ProcessConnection> {
   const tried = new Set<SupervisedProcess>();
   for (;;) {
-    // Asked anew each time: meanwhile a release may have taken the place of another.
     const next = leastBusy(processes().filter((one) => !tried.has(one) && one.port !== undefined));
     if (next?.port === undefined) break;
     tried.add(next);

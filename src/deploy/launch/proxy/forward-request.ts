@@ -7,6 +7,7 @@ import {
   request as requestApp,
   type ClientRequest,
   type IncomingMessage,
+  type RequestOptions,
   type ServerResponse,
 } from "node:http";
 import type { TLSSocket } from "node:tls";
@@ -17,6 +18,7 @@ import { connectProcess, type ProcessConnection } from "./connect-process.js";
 import type { AppRequest, AppResponse, ProxyTimes, RequestOrigin } from "./exchange.js";
 import { headersForApp, headersForClient } from "./forwarded-headers.js";
 import { answerInPlainText, drainForAWhile } from "./plain-answer.js";
+import { hostOf, pathOf } from "./request-target.js";
 
 export interface Forwarding {
   readonly processes: () => readonly SupervisedProcess[];
@@ -64,6 +66,10 @@ export function answerFailure(
     response.destroy();
     return;
   }
+  if (isGitwharfError(error, "protocol/bad-request")) {
+    answerInPlainText(request, response, 400, error.message);
+    return;
+  }
   complain(error instanceof Error ? error.message : String(error));
   if (response.headersSent) {
     // The answer has begun: what can still be said is that it is not whole.
@@ -93,13 +99,15 @@ function exchange(
   { times, origin }: Forwarding,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const asked = requestApp({
+    const method = request.method ?? "GET";
+    const path = pathOf(request);
+    const asked = beginRequest({
       createConnection: () => socket,
-      method: request.method ?? "GET",
-      path: pathOf(request.url ?? "/"),
+      method,
+      path,
       headers: headersForApp({
         rawHeaders: rawHeadersOf(request),
-        method: request.method ?? "GET",
+        method,
         host: hostOf(request),
         origin,
         isEncrypted: isEncrypted(request),
@@ -120,7 +128,7 @@ function exchange(
     // Any byte in either direction begins it anew.
     socket.setTimeout(times.answerMs, () => {
       const message = answered ? "nothing more of its answer" : "no answer";
-      settle(() => reject(late(`${request.method} ${pathOf(request.url ?? "/")}: ${message} in time`)));
+      settle(() => reject(late(`${method} ${path}: ${message} in time`)));
     });
     response.once("close", () => {
       if (!response.writableFinished)
@@ -158,6 +166,16 @@ function late(message: string): GitwharfError {
   return new GitwharfError("deploy/no-answer", message, { details: { isLate: true } });
 }
 
+/** @throws protocol/bad-request what one parser lets through and the other does not: a control character, say */
+export function beginRequest(options: RequestOptions): ClientRequest {
+  try {
+    return requestApp(options);
+  } catch (cause) {
+    const message = "the request's address or a header has a character that cannot be handed on";
+    throw new GitwharfError("protocol/bad-request", message, { cause });
+  }
+}
+
 function sendBody(request: AppRequest, response: AppResponse, asked: ClientRequest): void {
   if (/100-continue/i.test(request.headers.expect ?? "")) response.writeContinue();
   request.pipe(asked);
@@ -179,18 +197,6 @@ export function beginAnswer(answer: IncomingMessage, response: AppResponse): voi
 
 function isHttp1(response: AppResponse): response is ServerResponse {
   return !("stream" in response);
-}
-
-/** `GET http://host/path` is for proxies of another kind. */
-function pathOf(url: string): string {
-  if (url.startsWith("/") || url === "*") return url;
-  const path = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*([/?].*)?$/i.exec(url)?.[1] ?? "/";
-  return path.startsWith("/") ? path : `/${path}`;
-}
-
-export function hostOf(request: AppRequest): string {
-  const authority = request.headers[":authority"];
-  return request.headers.host ?? (typeof authority === "string" ? authority : "");
 }
 
 export function isEncrypted({ socket }: AppRequest): boolean {

@@ -2,15 +2,19 @@
  * A connection that becomes a WebSocket: the app agrees, and from then on bytes go both ways as they come. Other upgrades
  * are not handed on: HTTP/2 behind a proxy's back (h2c) would be a way past it.
  */
-import { request as requestApp, ServerResponse, type IncomingMessage } from "node:http";
+import { ServerResponse, type IncomingMessage } from "node:http";
 import { pipeline, type Duplex } from "node:stream";
 import { GitwharfError } from "../../../base/errors.js";
 import { connectProcess, type ProcessConnection } from "./connect-process.js";
-import { answerFailure, beginAnswer, type Forwarding, hostOf, isEncrypted } from "./forward-request.js";
+import { answerFailure, beginAnswer, beginRequest, type Forwarding, isEncrypted } from "./forward-request.js";
 import { headersForApp } from "./forwarded-headers.js";
+import { hostOf, pathOf } from "./request-target.js";
 
+/** With a body it is an ordinary request: what follows its head must not be read as the other protocol by anybody. */
 export function isWebSocketRequest({ method, headers }: IncomingMessage): boolean {
-  return method === "GET" && headers.upgrade?.trim().toLowerCase() === "websocket";
+  const hasBody =
+    headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? "0") !== 0;
+  return method === "GET" && !hasBody && headers.upgrade?.trim().toLowerCase() === "websocket";
 }
 
 /** @param head what came with the request already. Settles when the connection has ended. Never rejects. */
@@ -49,10 +53,10 @@ function converse(
   { times, origin }: Forwarding,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const asked = requestApp({
+    const asked = beginRequest({
       createConnection: () => socket,
       method: "GET",
-      path: request.url ?? "/",
+      path: pathOf(request),
       headers: headersForApp({
         rawHeaders: request.rawHeaders,
         method: "GET",

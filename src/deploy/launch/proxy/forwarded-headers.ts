@@ -62,6 +62,8 @@ export function headersForApp(head: RequestHead): string[] {
     // `Expect` was answered here. Names with a colon are HTTP/2's own.
     if (name === "host" || name === "expect" || name.startsWith(":")) return;
     if (HOP_BY_HOP.has(plain) || (named.has(name) && name !== "content-length")) return;
+    // Another spelling of the length, to whoever takes `_` and `-` for the same.
+    if (plain === "content-length" && plain !== name) return;
     headers.push(written, value);
   });
   const told = (name: string): string | undefined =>

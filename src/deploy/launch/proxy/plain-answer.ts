@@ -18,6 +18,9 @@ export function answerInPlainText(
   response.setHeader("Content-Length", body.length);
   response.setHeader("Cache-Control", "no-store");
   response.setHeader("X-Content-Type-Options", "nosniff");
+  // Whoever waits to be told to go on may send the body now, or leave it out: nothing behind it can be read for sure.
+  if (request.httpVersionMajor === 1 && !request.complete && request.headers.expect !== undefined)
+    response.setHeader("Connection", "close");
   if (status === 503) response.setHeader("Retry-After", "5");
   if (request.method === "HEAD") response.end();
   else response.end(body);
