@@ -2,8 +2,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { ProcessRow, ReleaseRow } from "../deploy/launch/app-control.js";
-import { isAppName } from "../deploy/launch/app-name.js";
 import type { BuildRow } from "../deploy/launch/build-control.js";
+import { isAppName } from "../deploy/state/app-rules.js";
 import { callControl } from "../deploy/launch/control-client.js";
 import type { Formation } from "../deploy/launch/launch-release.js";
 import { appsDirectoryOf, controlSocketOf, logDirectoryOf } from "../deploy/launch/places.js";

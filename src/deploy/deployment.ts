@@ -8,6 +8,7 @@
  *     await deployment.start((app) => `http://${app}.localhost:${http.port}`);
  */
 import { resolve } from "node:path";
+import type { App } from "../database/app-store.js";
 import type { PushHandlers } from "../engine/push.js";
 import { checkRefName } from "../object/ref-name.js";
 import { GitwharfError } from "../base/errors.js";
@@ -92,8 +93,10 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     ...(buildLimits === undefined ? {} : { limits: buildLimits }),
     log: (message, error) => log({ level: "warn", message, error }),
     observer: both(metrics, observer),
-    async launch({ release, app, signal }) {
-      await apps.launcher.launch(release, { formation: app.formation, signal });
+    async launch({ release, app, signal, onLaunched }) {
+      const formation = async (): Promise<App["formation"]> =>
+        (await deploy.state.apps.findById(app.id))?.formation;
+      await apps.launcher.launch(release, { formation, signal, onLaunched });
       return urlOf === undefined ? {} : { url: urlOf(app.name) };
     },
   });

@@ -4,7 +4,7 @@
  */
 import { isGitwharfError } from "../base/errors.js";
 import type { Push, PushedRef, PushHandlers } from "../engine/push.js";
-import { isAppName } from "./launch/app-name.js";
+import { isAppName } from "./state/app-rules.js";
 import type { DeployState } from "./state/deploy-state.js";
 
 /** "declared": of what says by a file how it is built or run. "always": of every repository. */

@@ -1,4 +1,5 @@
 /** From a build that is over to a release that runs, with the last lines that the pusher sees. */
+import { isGitwharfError } from "../../base/errors.js";
 import type { App } from "../../database/app-store.js";
 import type { Build } from "../../database/build-store.js";
 import type { Release } from "../../database/release-store.js";
@@ -13,11 +14,14 @@ export interface Launching {
   /** Details, with a line feed; they are indented. */
   readonly print: (text: string) => Promise<void>;
   readonly signal: AbortSignal;
+  /** Makes it the current one: to be called before another release of the app is launched. @default when it has been launched */
+  readonly onLaunched: () => Promise<void>;
 }
 
 /**
- * Starts what a release runs, and lets requests through once it is healthy. Who launches settles the release's status.
- * @returns where it answers @throws what the pusher is told; the release that ran goes on
+ * Starts what a release runs, and lets requests through once it is healthy.
+ * @returns where it answers @throws what the pusher is told; the release that ran goes on. base/shutting-down: it is launched
+ * when the server starts again
  */
 export type Launch = (launching: Launching) => Promise<{ readonly url?: string }>;
 
@@ -65,6 +69,11 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
       const begun = performance.now();
       const ended = (outcome: EndedRelease["outcome"], reason: string): void =>
         onEnded({ release: named, outcome, reason, milliseconds: performance.now() - begun });
+      let isCurrent = false;
+      const onLaunched = async (): Promise<void> => {
+        isCurrent = true;
+        await state.releases.setStatus(release.id, "current");
+      };
       await print(`-----> Releasing v${release.number}\n`);
       try {
         const { url } = (await launch?.({
@@ -72,13 +81,20 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
           app,
           print: (text) => print(text.replace(/^(?=.)/gm, "       ")),
           signal,
+          onLaunched,
         })) ?? { url: undefined };
-        await state.releases.setStatus(release.id, "current");
+        if (!isCurrent) await onLaunched();
         ended("launched", "");
         await print(`-----> Launching... done, v${release.number}\n`);
         if (url !== undefined) await print(`       ${url} deployed to gitwharf\n`);
         await print("\n");
       } catch (error) {
+        if (isGitwharfError(error, "base/shutting-down")) {
+          await print(
+            `\n !     The server is stopping: v${release.number} is launched when it starts again.\n\n`,
+          );
+          return release;
+        }
         await state.releases.setStatus(release.id, "failed");
         ended("failed", messageOf(error));
         log(`v${release.number} of ${app.name} could not be launched`, error);

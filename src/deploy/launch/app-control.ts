@@ -2,8 +2,8 @@
  * What operators do with apps, wherever they are: `ps`, `scale`, `config`, `releases`, `rollback`, `run`. Reads and writes
  * the durable state, and has the launcher follow.
  */
-import { GitwharfError } from "../../base/errors.js";
-import { isAppName, isConfigName, isProcessType } from "./app-name.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { checkVariable, isAppName, isProcessType } from "../state/app-rules.js";
 import { checkCount } from "./formation.js";
 import type { BuildControl } from "./build-control.js";
 import type { Formation, LaunchRecords, LaunchRelease } from "./launch-release.js";
@@ -58,8 +58,6 @@ export type FollowBuild = (
   onOutput: (chunk: Uint8Array) => void | Promise<void>,
 ) => Promise<string | undefined>;
 
-/** Of one variable. Linux takes 128 KiB for a name and its value. */
-const VALUE_BYTES_MAX = 64 * 1024;
 const RELEASES_SHOWN = 50;
 
 /** @param followBuild of whoever builds, as `builds`. @default nothing is ever built */
@@ -76,15 +74,8 @@ export function createAppControl(
         `there is no app '${app.slice(0, 80)}'; \`gitwharf apps\` lists them`,
       );
   };
-  const launch = async (release: LaunchRelease): Promise<void> => {
-    try {
-      await launcher.launch(release, { formation: await records.formationOf(release.app) });
-    } catch (error) {
-      await records.settleRelease(release.id, "failed");
-      throw error;
-    }
-    await records.settleRelease(release.id, "launched");
-  };
+  const launch = (app: string, make: MakeRelease): Promise<LaunchRelease | undefined> =>
+    launchAndSettle(records, launcher, app, make);
   return {
     ...builds,
     async ps(app) {
@@ -123,13 +114,8 @@ export function createAppControl(
     },
     async setConfig(app, changes, by) {
       await checkApp(app);
-      for (const [name, value] of Object.entries(changes)) {
-        if (!isConfigName(name)) throw wrong(`'${name.slice(0, 80)}' is no name of a variable`);
-        if (value !== null && (value.includes("\0") || Buffer.byteLength(value) > VALUE_BYTES_MAX))
-          throw wrong(`${name} has no NUL and at most ${VALUE_BYTES_MAX} bytes`);
-      }
-      const release = await records.changeConfig(app, changes, by);
-      if (release !== undefined) await launch(release);
+      for (const [name, value] of Object.entries(changes)) checkVariable(name, value ?? "");
+      const release = await launch(app, () => records.changeConfig(app, changes, by));
       return release?.number;
     },
     async releases(app) {
@@ -146,13 +132,13 @@ export function createAppControl(
     },
     async rollback(app, number, by) {
       await checkApp(app);
-      const target = number ?? (await previousOf(records, app));
-      const release = target === undefined ? undefined : await records.copyRelease(app, target, by);
+      const release = await launch(app, () =>
+        number === undefined ? copyPrevious(records, app, by) : records.copyRelease(app, number, by),
+      );
       if (release === undefined) {
-        const which = target === undefined ? "an earlier release" : `a release v${target} that ran`;
+        const which = number === undefined ? "an earlier release" : `a release v${number} that ran`;
         throw new GitwharfError("storage/not-found", `'${app}' does not have ${which}`);
       }
-      await launch(release);
       return release.number;
     },
     async run(app, command, signal, onOutput) {
@@ -178,14 +164,41 @@ const NO_BUILDS: BuildControl = {
   retryBuild: noBuilds,
 };
 
-/** The newest before the current one that did not fail. */
-async function previousOf(records: LaunchRecords, app: string): Promise<number | undefined> {
+type MakeRelease = () => Promise<LaunchRelease | undefined>;
+
+/** A shutdown says nothing of the release: it is launched when the server starts again. @throws what the launch threw */
+export async function launchAndSettle(
+  records: LaunchRecords,
+  launcher: Pick<Launcher, "launchMade">,
+  app: string,
+  make: MakeRelease,
+): Promise<LaunchRelease | undefined> {
+  let made: LaunchRelease | undefined;
+  try {
+    return await launcher.launchMade(app, async () => (made = await make()), {
+      formation: () => records.formationOf(app),
+      onLaunched: ({ id }) => records.settleRelease(id, "launched"),
+    });
+  } catch (error) {
+    if (made !== undefined && !isGitwharfError(error, "base/shutting-down"))
+      await records.settleRelease(made.id, "failed");
+    throw error;
+  }
+}
+
+/** Of the newest before the current one that ran. */
+async function copyPrevious(
+  records: LaunchRecords,
+  app: string,
+  by: string | undefined,
+): Promise<LaunchRelease | undefined> {
   const current = await records.currentRelease(app);
   if (current === undefined) return undefined;
-  const older = (await records.listReleases(app, RELEASES_SHOWN)).filter(
-    (one) => one.number < current.number && one.status !== "failed",
-  );
-  return older[0]?.number;
+  for (const { number } of await records.listReleases(app, RELEASES_SHOWN)) {
+    const copy = number < current.number ? await records.copyRelease(app, number, by) : undefined;
+    if (copy !== undefined) return copy;
+  }
+  return undefined;
 }
 
 function wrong(why: string): GitwharfError {

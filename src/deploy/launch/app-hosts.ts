@@ -3,7 +3,7 @@
  * an app. `localhost` and addresses mean no app, so that Git is served there.
  */
 import { GitwharfError } from "../../base/errors.js";
-import { isAppName } from "./app-name.js";
+import { isAppName } from "../state/app-rules.js";
 
 export interface AppHostsOptions {
   /** Apps are called `APP.DOMAIN`. @default "localhost" */

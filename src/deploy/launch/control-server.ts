@@ -20,6 +20,8 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
+/** More than a one-off command has between SIGTERM and SIGKILL. */
+const GRACE_MS = 12_000;
 const CALL_BYTES_MAX = 8 * 1024 * 1024;
 /** What the address of such a socket holds, its NUL included, on every system. */
 const PATH_BYTES_MAX = 103;
@@ -60,7 +62,10 @@ export async function listenForOperators(
       const closed = once(server, "close");
       server.close();
       server.closeIdleConnections();
+      // Who does not read the end of his command's output is not waited for.
+      const timer = setTimeout(() => server.closeAllConnections(), GRACE_MS);
       await closed;
+      clearTimeout(timer);
     },
   };
 }

@@ -94,7 +94,7 @@ describe("commands of operators", () => {
     await expect(missing).rejects.toMatchObject({ code: "storage/not-found" });
     for (const name of ["1A", "A B", "A=B", ""]) {
       const odd = callControl(socket, { command: "set-config", app: "shop", changes: { [name]: "x" }, by });
-      await expect(odd).rejects.toMatchObject({ code: "protocol/bad-request" });
+      await expect(odd).rejects.toMatchObject({ code: "storage/bad-name" });
     }
   });
 

@@ -43,8 +43,13 @@ export interface LaunchRecords {
     changes: Readonly<Record<string, string | null>>,
     by: string | undefined,
   ): Promise<LaunchRelease | undefined>;
-  /** A new release with what that one had, not launched yet. undefined: there is none of that number, or it never ran. */
+  /**
+   * A new release with what that one had, not launched yet. undefined: there is none of that number, or it never ran.
+   * @throws storage/not-found: its files are kept no longer
+   */
   copyRelease(app: string, number: number, by: string | undefined): Promise<LaunchRelease | undefined>;
+  /** The newest, when it is one of a changed configuration or a copy and the server was stopped before it was launched. */
+  unfinishedRelease(app: string): Promise<LaunchRelease | undefined>;
   /** What became of a launch; "launched" makes it the current one. */
   settleRelease(id: string, outcome: "launched" | "failed"): Promise<void>;
 }

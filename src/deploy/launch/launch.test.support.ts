@@ -140,6 +140,12 @@ export function createMemoryRecords(): MemoryRecords {
       const from = ofApp(app).find((one) => one.number === number && one.status === "launched");
       return from === undefined ? undefined : copy(from, { createdBy: by });
     },
+    async unfinishedRelease(app) {
+      const [newest] = ofApp(app);
+      return newest?.status === "pending" && newest.number > (currentOf(app)?.number ?? 0)
+        ? newest
+        : undefined;
+    },
     async settleRelease(id, outcome) {
       releases = releases.map((one) => (one.id === id ? { ...one, status: outcome } : one));
       const app = releases.find((one) => one.id === id)?.app;

@@ -3,10 +3,11 @@
  * they are healthy. A launch that comes to nothing leaves everything as it was.
  */
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
-import { isAppName } from "./app-name.js";
+import { isAppName } from "../state/app-rules.js";
+import { removeTree } from "../state/deploy-directories.js";
 import { type AppLog, createAppLog } from "./app-log.js";
 import { checkCount, createFormation, type RunningFormation } from "./formation.js";
 import type { HealthCheck } from "./health-check.js";
@@ -44,6 +45,14 @@ export interface LauncherOptions {
   readonly restartDelayMs?: ProcessHost["restartDelayMs"];
 }
 
+export interface LaunchOptions {
+  /** A function is asked when the launch's turn has come: builds take their time. */
+  readonly formation?: Formation | (() => Promise<Formation | undefined>) | undefined;
+  readonly signal?: AbortSignal;
+  /** It runs; called before another launch of the app begins, so that what is written down last is what runs. */
+  readonly onLaunched?: (release: LaunchRelease) => Promise<void>;
+}
+
 /** Where requests for an app go. */
 export type AppTarget =
   | { readonly kind: "site"; readonly site: StaticSite; readonly requests: RequestsAtWork }
@@ -57,11 +66,20 @@ export interface OneOffRun {
 }
 
 export interface Launcher {
-  /** @throws deploy/launch-failed: the release before it goes on running; storage/io, base/aborted */
-  launch(
-    release: LaunchRelease,
-    options?: { readonly formation?: Formation | undefined; readonly signal?: AbortSignal },
-  ): Promise<void>;
+  /**
+   * @throws deploy/launch-failed: the release before it goes on running; storage/io, base/aborted; base/shutting-down: it says
+   * nothing of the release, which is to be launched again
+   */
+  launch(release: LaunchRelease, options?: LaunchOptions): Promise<void>;
+  /**
+   * The same of a release that is made when its turn has come: of what runs then. Nothing is launched where there is none.
+   * @throws the same, and what `make` throws
+   */
+  launchMade(
+    app: string,
+    make: () => Promise<LaunchRelease | undefined>,
+    options?: LaunchOptions,
+  ): Promise<LaunchRelease | undefined>;
   /** What ran before the server was stopped: it is started, and again when it does not come up. */
   restore(release: LaunchRelease, formation: Formation | undefined): Promise<void>;
   /** @throws storage/not-found, protocol/bad-request, deploy/launch-failed */
@@ -82,8 +100,8 @@ export interface Launcher {
 interface RunningApp {
   formation?: RunningFormation;
   target?: AppTarget;
-  /** Requests go elsewhere by now; those that had come are waited for. */
-  readonly leaving: Set<RunningFormation>;
+  /** Requests go elsewhere by now; those that had come are waited for, until the promise settles. */
+  readonly leaving: Map<RunningFormation, Promise<void>>;
   readonly log: AppLog;
   runs: number;
   /** One thing at a time. */
@@ -91,12 +109,16 @@ interface RunningApp {
 }
 
 const TIMER_MS_MAX = 0x7fff_ffff;
+/** When the server stops: for one-off commands, which are killed after ten seconds, and readers of static sites. */
+const GUESTS_MS = 15_000;
 
 export function createLauncher(options: LauncherOptions): Launcher {
   const { directory, runner, limits, drainMs = 30_000, unpack = unpackSlug, log } = options;
   const environment = options.environment ?? commonEnvironment(process.env);
   const apps = new Map<string, RunningApp>();
   const closing = new AbortController();
+  /** Nobody is waited for any more. */
+  const late = new AbortController();
 
   const appOf = (name: string): RunningApp => {
     if (!isAppName(name))
@@ -109,7 +131,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
           onFailure: (error) =>
             log({ level: "error", message: `the log of the app '${name}' cannot be written`, error }),
         }),
-        leaving: new Set(),
+        leaving: new Map(),
         runs: 0,
         queue: Promise.resolve(),
       };
@@ -149,20 +171,24 @@ export function createLauncher(options: LauncherOptions): Launcher {
     if (before === undefined) return;
     // Two of a kind that work off the same jobs must not run side by side.
     await before.stop("others", 0);
-    app.leaving.add(before);
-    void leave(before, drainMs)
-      .catch((error: unknown) => {
-        const message = `v${before.release.number} of '${before.release.app}' was not ended`;
-        log({ level: "error", message, error });
-      })
-      .finally(() => app.leaving.delete(before));
+    depart(app, before, drainMs);
   };
 
-  /** Waits for those who are at work there, then ends it and takes its files away. */
-  const leave = async (formation: RunningFormation, forMs: number): Promise<void> => {
-    await formation.stop("web", forMs);
-    await formation.guests.idle(TIMER_MS_MAX);
-    await rm(formation.directory, { recursive: true, force: true });
+  /** In the background: waits for those who are at work there, then ends it and takes its files away. */
+  const depart = (app: RunningApp, formation: RunningFormation, forMs: number): void => {
+    const { release, directory: files, guests } = formation;
+    const leave = async (): Promise<void> => {
+      await Promise.all([formation.stop("others", 0), formation.stop("web", forMs)]);
+      await guests.idle(TIMER_MS_MAX, late.signal);
+      await removeTree(files);
+    };
+    const left = leave()
+      .catch((error: unknown) => {
+        const message = `v${release.number} of '${release.app}' was not ended`;
+        log({ level: "error", message, error });
+      })
+      .finally(() => app.leaving.delete(formation));
+    app.leaving.set(formation, left);
   };
 
   const launchNow = async (
@@ -174,8 +200,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
     const app = appOf(release.app);
     const releases = join(directory, release.app, "releases");
     // What a server that was killed has left.
-    if (app.formation === undefined && app.leaving.size === 0)
-      await rm(releases, { recursive: true, force: true });
+    if (app.formation === undefined && app.leaving.size === 0) await removeTree(releases);
     // The same release may be launched again beside itself.
     const files = join(releases, `v${release.number}-${randomBytes(4).toString("hex")}`);
     await makePassable([directory, join(directory, release.app), releases]);
@@ -190,7 +215,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
       await swap(app, formation, target);
     } catch (error) {
       await formation.stop("web", 0);
-      await rm(files, { recursive: true, force: true });
+      await removeTree(files);
       await app.log.write("gitwharf[release]", [`v${release.number} was not launched`]);
       throw error;
     }
@@ -241,15 +266,35 @@ export function createLauncher(options: LauncherOptions): Launcher {
     const { formation } = app;
     delete app.formation;
     delete app.target;
-    const all = [...app.leaving, ...(formation === undefined ? [] : [formation])];
-    await Promise.all(all.flatMap((one) => [one.stop("others", 0), one.stop("web", 0)]));
+    if (formation !== undefined) depart(app, formation, 0);
+    // Those who had some time have none now.
+    await Promise.all([...app.leaving.keys()].flatMap((one) => [one.stop("others", 0), one.stop("web", 0)]));
+    await app.log.close();
   };
 
+  const launchMade: Launcher["launchMade"] = async (name, make, { formation, signal, onLaunched } = {}) =>
+    inTurn(appOf(name), async () => {
+      throwIfAborted(closing.signal);
+      const release = await make();
+      if (release === undefined) return undefined;
+      try {
+        const wanted = typeof formation === "function" ? await formation() : formation;
+        await launchNow(release, wanted, { isRestored: false, signal: untilClosing(signal) });
+      } catch (error) {
+        throwIfAborted(closing.signal);
+        // The reason, which may be that the server stops.
+        throwIfAborted(signal);
+        throw error;
+      }
+      await onLaunched?.(release);
+      return release;
+    });
+
   return {
-    launch: async (release, { formation, signal } = {}) =>
-      inTurn(appOf(release.app), () =>
-        launchNow(release, formation, { isRestored: false, signal: untilClosing(signal) }),
-      ),
+    async launch(release, given) {
+      await launchMade(release.app, async () => release, given);
+    },
+    launchMade,
     restore: async (release, formation) =>
       inTurn(appOf(release.app), () =>
         launchNow(release, formation, { isRestored: true, signal: closing.signal }),
@@ -296,13 +341,16 @@ export function createLauncher(options: LauncherOptions): Launcher {
     },
     async close() {
       closing.abort(new GitwharfError("base/shutting-down", "the server is shutting down; try again later"));
+      const timer = setTimeout(() => late.abort(), GUESTS_MS);
       // A launch in the middle of it ends with its processes; whoever waits is told.
       await Promise.all(
         [...apps.values()].map(async (app) => {
           await inTurn(app, () => stopApp(app));
+          await Promise.all(app.leaving.values());
           await app.log.close();
         }),
       );
+      clearTimeout(timer);
     },
   };
 }

@@ -2,7 +2,7 @@
  * Apps as a whole: what launches them, the way in for their callers, and the commands of operators, begun and ended in
  * order. For the composition root, which brings the durable state and an executor.
  */
-import { createAppControl, type AppControl, type FollowBuild } from "./app-control.js";
+import { createAppControl, launchAndSettle, type AppControl, type FollowBuild } from "./app-control.js";
 import { type AppFront, createAppFront, type AppFrontOptions } from "./app-front.js";
 import type { BuildControl } from "./build-control.js";
 import { type AppHostsOptions, createAppHosts } from "./app-hosts.js";
@@ -49,14 +49,33 @@ export function openApps(options: AppsOptions): Apps {
   let operators: ControlServer | undefined;
   let isClosing = false;
 
+  /** What ran before and does not yet; undefined: it is not known so far. */
+  let coming: Set<string> | undefined;
+  let isStarting = false;
+
   const restore = async (app: string): Promise<void> => {
     try {
       const release = await records.currentRelease(app);
-      if (release !== undefined && !isClosing)
-        await launcher.restore(release, await records.formationOf(app));
+      if (release === undefined || isClosing) return;
+      await launcher.restore(release, await records.formationOf(app));
+      coming?.delete(app);
+      await launchAndSettle(records, launcher, app, () => records.unfinishedRelease(app));
     } catch (error) {
-      log({ level: "error", message: `the app '${app}' cannot be started`, error });
+      if (!isClosing) log({ level: "error", message: `the app '${app}' cannot be started`, error });
     }
+  };
+  const startAll = async (): Promise<void> => {
+    isStarting = true;
+    const all = await records.listApps();
+    const ran = await Promise.all(
+      all.map(async (app) => ((await records.currentRelease(app)) === undefined ? [] : [app])),
+    );
+    const waiting = ran.flat();
+    coming = new Set(waiting);
+    const work = async (): Promise<void> => {
+      for (let app = waiting.shift(); app !== undefined; app = waiting.shift()) await restore(app);
+    };
+    await Promise.all(Array.from({ length: STARTS_AT_ONCE }, work));
   };
   return {
     launcher,
@@ -66,6 +85,7 @@ export function openApps(options: AppsOptions): Apps {
         isTrustedProxy: host.isTrustedProxy,
         appOf,
         launcher,
+        isComing: (app) => (coming === undefined ? isStarting : coming.has(app)),
         log,
         ...(options.times === undefined ? {} : { times: options.times }),
         ...(options.requestsMax === undefined ? {} : { requestsMax: options.requestsMax }),
@@ -77,11 +97,7 @@ export function openApps(options: AppsOptions): Apps {
           log({ level: "error", message: "a command for an app failed", error }),
         );
       }
-      const waiting = [...(await records.listApps())];
-      const work = async (): Promise<void> => {
-        for (let app = waiting.shift(); app !== undefined; app = waiting.shift()) await restore(app);
-      };
-      await Promise.all(Array.from({ length: STARTS_AT_ONCE }, work));
+      await startAll();
     },
     async close() {
       isClosing = true;

@@ -5,8 +5,8 @@ export interface RequestsAtWork {
   readonly count: number;
   /** @returns to be called when it has ended; a second call does nothing */
   begin(): () => void;
-  /** Settles when there are none, or the time is up. */
-  idle(forMs: number): Promise<void>;
+  /** Settles when there are none, the time is up, or the signal fires. */
+  idle(forMs: number, signal?: AbortSignal): Promise<void>;
 }
 
 export function createRequestsAtWork(): RequestsAtWork {
@@ -28,13 +28,14 @@ export function createRequestsAtWork(): RequestsAtWork {
         for (const done of all) done();
       };
     },
-    async idle(forMs) {
+    async idle(forMs, signal) {
       if (count === 0) return;
-      const timer = new AbortController();
+      const over = new AbortController();
+      const until = signal === undefined ? over.signal : AbortSignal.any([over.signal, signal]);
       const none = new Promise<void>((resolve) => waiting.push(resolve));
-      const late = setTimeout(forMs, undefined, { signal: timer.signal }).catch(() => undefined);
+      const late = setTimeout(forMs, undefined, { signal: until }).catch(() => undefined);
       await Promise.race([none, late]);
-      timer.abort();
+      over.abort();
     },
   };
 }

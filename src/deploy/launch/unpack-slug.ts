@@ -1,7 +1,8 @@
 /**
  * A slug's files in a directory of their own: written beside it by the system's `tar`, then put in place, so that a
  * directory that is there is whole. tar takes away leading slashes and refuses `..`; links are looked at by who serves
- * files. Times are those of the unpacking: a validator made of them is never an older release's.
+ * files. Set-user-id bits stay behind. Times are those of the unpacking: a validator made of them is never an older
+ * release's.
  */
 import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
@@ -31,7 +32,16 @@ function untar(slugPath: string, directory: string, signal: AbortSignal | undefi
   return new Promise((resolve, reject) => {
     const child = spawn(
       "tar",
-      ["--extract", "--touch", "--no-same-owner", "--file", slugPath, "--directory", directory],
+      [
+        "--extract",
+        "--touch",
+        "--no-same-owner",
+        "--no-same-permissions",
+        "--file",
+        slugPath,
+        "--directory",
+        directory,
+      ],
       { stdio: ["ignore", "ignore", "pipe"], ...(signal === undefined ? {} : { signal }) },
     );
     let complaint = "";

@@ -1,11 +1,16 @@
 /** What the names of apps, process types and variables may be. RFC 1035, 2.3.1 (an app's name is a label of a host name). */
 import { GitwharfError } from "../../base/errors.js";
 
+/** Of one variable. Linux takes 128 KiB for a name and its value. */
 const VARIABLE_BYTES_MAX = 65_536;
+
+export function isAppName(name: string): boolean {
+  return /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name);
+}
 
 /** @throws storage/bad-name */
 export function checkAppName(name: string): void {
-  if (!/^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) {
+  if (!isAppName(name)) {
     throw new GitwharfError(
       "storage/bad-name",
       "an app's name has 1 to 63 lower-case letters, digits and dashes; it begins with a letter and does not end with a dash",

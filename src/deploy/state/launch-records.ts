@@ -2,6 +2,7 @@
  * Releases and formations by the name of their app, as launching reads and writes them; and what makes a release without a
  * build: a changed configuration, the copy of an old one.
  */
+import { access } from "node:fs/promises";
 import type { App } from "../../database/app-store.js";
 import type { Release } from "../../database/release-store.js";
 import { GitwharfError } from "../../base/errors.js";
@@ -70,7 +71,8 @@ export function createLaunchRecords(state: DeployState) {
     ): Promise<NamedRelease | undefined> {
       const app = await appCalled(name);
       const old = await releases.find(app.id, number);
-      if (old === undefined || old.slugPath === "" || old.status === "failed") return undefined;
+      if (old === undefined || old.slugPath === "" || !HAVE_RUN.has(old.status)) return undefined;
+      await checkSlug(old);
       const release = await releases.add({
         ...copied(old),
         description: `Rollback to v${number}`,
@@ -78,10 +80,27 @@ export function createLaunchRecords(state: DeployState) {
       });
       return named(app, release);
     },
+    async unfinishedRelease(name: string): Promise<NamedRelease | undefined> {
+      const app = await appCalled(name);
+      const [newest] = await releases.list(app.id, 1);
+      const isOne = newest?.status === "created" && newest.buildId === undefined;
+      return isOne ? named(app, newest) : undefined;
+    },
     async settleRelease(id: string, outcome: "launched" | "failed"): Promise<void> {
       await releases.setStatus(id, outcome === "launched" ? "current" : "failed");
     },
   };
+}
+
+const HAVE_RUN: ReadonlySet<Release["status"]> = new Set(["current", "replaced"]);
+
+async function checkSlug({ number, slugPath }: Release): Promise<void> {
+  try {
+    await access(slugPath);
+  } catch (cause) {
+    const message = `the files of v${number} are kept no longer; push its commit again`;
+    throw new GitwharfError("storage/not-found", message, { cause });
+  }
 }
 
 /** A build has one release; its copies are of no build. */
