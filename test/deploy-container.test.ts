@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createContainerExecutor, type Execution } from "../src/index.js";
+import { containerName } from "../src/deploy/executors/container-names.js";
 import { DEFAULT_EXECUTION_LIMITS } from "../src/deploy/executors/executor.js";
 
 let directory: string;
@@ -12,7 +13,7 @@ let program: string;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
   program = join(directory, "podman");
-  // `run` writes down what it is told and goes on until it is killed, if it is to; `kill` and `rm` end it.
+  // `run` writes down what it is told and goes on until it is killed, if it is to; `kill` ends it, `ps` lists what stands in a file.
   writeFileSync(
     program,
     [
@@ -25,7 +26,8 @@ beforeEach(() => {
       '  case "$*" in *forever*) exec sleep 1000;; *broken*) exit 125;; esac',
       "  exit 4",
       "fi",
-      'if [ "$verb" = rm ] && [ -e "$here/pid" ]; then kill -9 "$(cat "$here/pid")" 2>/dev/null; fi',
+      'if [ "$verb" = ps ] && [ -e "$here/names" ]; then cat "$here/names"; fi',
+      'if [ "$verb" = kill ] && [ -e "$here/pid" ]; then kill -9 "$(cat "$here/pid")" 2>/dev/null; fi',
       "exit 0",
       "",
     ].join("\n"),
@@ -109,8 +111,29 @@ describe("a container", () => {
     );
     expect(end).toEqual({ status: undefined, ended: "nobody wants it" });
     const name = lines("run.args")[lines("run.args").indexOf("--name") + 1];
-    expect(lines("kill.args")).toEqual(["kill", "--signal", "TERM", name]);
+    // All of them, not the first one only.
+    expect(lines("exec.args")).toEqual(["exec", name, "/bin/sh", "-c", "kill -TERM -1"]);
     expect(lines("rm.args").slice(0, 3)).toEqual(["rm", "--force", name]);
+  });
+
+  it("of a server that was killed is removed by the next one", async () => {
+    const living = containerName("build-1");
+    const space = /^gitwharf-(\d+)\./.exec(living)?.[1] ?? "";
+    const dead = `gitwharf-${space}.${process.pid}.1-build-2-12345678`;
+    writeFileSync(
+      join(directory, "names"),
+      [living, dead, `gitwharf-1.${process.pid}.1-build-3-12345678`, "gitwharf-mine", "else", ""].join("\n"),
+    );
+    await createContainerExecutor({ image: "x", program }).check();
+    expect(lines("rm.args")).toEqual(["rm", "--force", dead]);
+  });
+
+  it("whose program waits for something else is ended, too", async () => {
+    writeFileSync(program, '#!/bin/sh\nif [ "$1" = run ]; then exec sleep 1000; fi\nexit 1\n');
+    const end = await createContainerExecutor({ image: "x", program }).run(
+      execution({ limits: { ...DEFAULT_EXECUTION_LIMITS, timeoutMs: 200, killAfterMs: 100 } }),
+    );
+    expect(end).toEqual({ status: undefined, ended: "it ran for more than 0.2 seconds" });
   });
 
   it("that cannot be started is told from a program that failed", async () => {

@@ -267,6 +267,66 @@ describe.each(EXECUTORS.slice(0, 2))("$name: escapes", ({ create, skipped }) => 
     }
   });
 
+  it("ends nobody else, not even of its own user", async () => {
+    const ids = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+    const other = spawn("sleep", ["1000"], ids);
+    try {
+      await run("kill -9 -1; sleep 0.1");
+      await run(`kill -9 ${other.pid}; kill -9 -${other.pid}`);
+      expect([other.exitCode, other.signalCode]).toEqual([null, null]);
+    } finally {
+      other.kill("SIGKILL");
+    }
+  });
+
+  it("sees nothing of another sandbox beside it", async () => {
+    const mark = `gitwharf-${randomUUID()}`;
+    const wanted = new AbortController();
+    let seen: Ended | undefined;
+    await run(`echo x > /tmp/${mark}; echo x > /dev/shm/${mark}; echo begun; : ${mark}; sleep 1000`, {
+      signal: wanted.signal,
+      async print() {
+        seen = await run(
+          `ls /tmp /dev/shm; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 100[0]'`,
+        );
+        wanted.abort("seen");
+      },
+    });
+    expect(seen?.text).not.toContain(mark);
+    expect(seen?.text).toMatch(/(^|\n)0\n$/);
+  });
+
+  it("finds no devices, no sockets of the machine and no settings of the kernel to change", async () => {
+    const { text } = await run("ls /dev");
+    expect(text.split("\n")).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(sd|vd|nvme|mem|kmsg|fuse)/)]),
+    );
+    for (const attempt of [
+      "ls /run/* /var/run/*",
+      "mknod device c 1 3",
+      "head -c 1 /proc/kcore",
+      "cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern",
+      "ls /sys/class",
+      "nsenter -t 1 -m true",
+    ])
+      expect((await run(attempt)).end.status, attempt).not.toBe(0);
+  });
+
+  it("finds nothing of the server's environment in any process", async () => {
+    process.env["GITWHARF_TEST_SECRET"] = "hidden";
+    try {
+      expect((await run("cat /proc/[0-9]*/environ | tr '\\0' '\n'")).text).not.toContain("hidden");
+    } finally {
+      delete process.env["GITWHARF_TEST_SECRET"];
+    }
+  });
+
+  it("gains nothing by a program that is to run as its owner", async () => {
+    const { text } = await run("cp /bin/sh sh && chmod 6755 sh && ./sh -c 'id -u; id -g'");
+    const own = (await run("id -u; id -g")).text;
+    expect(text).toBe(own);
+  });
+
   it("has no network unless it is given", async () => {
     const server = createServer((socket) => socket.end("hello"));
     await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));

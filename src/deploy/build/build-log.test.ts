@@ -70,6 +70,33 @@ describe("the output of a build", () => {
     await writer.close();
   });
 
+  it("goes on without a follower who takes nothing for too long, and brings him everything when he wakes", async () => {
+    const logs = createBuildLogs({ patienceMs: 20 });
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    let over = false;
+    let taken = 0;
+    const following = logs.follow({
+      id: "one",
+      path,
+      slows: true,
+      signal: never,
+      isOver: async () => over,
+      print: async (bytes) => {
+        taken += bytes.length;
+        await held;
+      },
+    });
+    const writer = await logs.write("one", path, never);
+    for (let i = 0; i < 64; i++) await writer.append(Buffer.alloc(16 * 1024, "x"));
+    expect(taken).toBeLessThan(1024 * 1024);
+    over = true;
+    await writer.close();
+    release();
+    await following;
+    expect(taken).toBe(1024 * 1024);
+  });
+
   it("waits for nobody once the build is to end", async () => {
     const logs = createBuildLogs();
     const ending = new AbortController();

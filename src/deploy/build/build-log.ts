@@ -1,7 +1,8 @@
 /**
  * What builds print: a file for each, to which its builder appends and which anybody follows, from the beginning, while it
  * grows and after. In the builder's own process a follower may slow the build: it waits as long as he is more than a little
- * behind. So nothing piles up in memory, and a follower who has gone holds nobody.
+ * behind and goes on reading. So nothing piles up in memory, and a follower who has gone, or has gone to sleep, holds nobody
+ * for long: what he has missed stands in the file.
  */
 import { type FileHandle, open } from "node:fs/promises";
 
@@ -10,6 +11,12 @@ const AHEAD_BYTES_MAX = 64 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 /** How often a file that another process writes is looked at. */
 const LOOK_AGAIN_MS = 300;
+const PATIENCE_MS = 60_000;
+
+export interface BuildLogsOptions {
+  /** How long a follower who slows may take nothing at all before the build goes on without him. @default 60,000 */
+  readonly patienceMs?: number;
+}
 
 export interface BuildLogs {
   /** Begins it anew. One writer at a time. When the signal fires nobody is waited for any more. */
@@ -43,12 +50,18 @@ export interface LogFollower {
 /** One build, as far as this process has to do with it. */
 interface Live {
   writtenBytes: number;
-  readonly slowing: Set<{ takenBytes: number }>;
+  readonly slowing: Set<Position>;
   readonly sleepers: Set<() => void>;
   users: number;
 }
 
-export function createBuildLogs(): BuildLogs {
+interface Position {
+  takenBytes: number;
+  /** Since when the build waits for him, in which time he has taken nothing; undefined: it does not. */
+  heldSince: number | undefined;
+}
+
+export function createBuildLogs({ patienceMs = PATIENCE_MS }: BuildLogsOptions = {}): BuildLogs {
   const lives = new Map<string, Live>();
   const enter = (id: string): Live => {
     let live = lives.get(id);
@@ -65,18 +78,29 @@ export function createBuildLogs(): BuildLogs {
     live.sleepers.clear();
     for (const sleeper of sleepers) sleeper();
   };
-  const sleep = (live: Live, timeoutMs: number | undefined, signal?: AbortSignal): Promise<void> =>
+  /** With who is furthest behind. */
+  const patienceLeft = (live: Live): number => {
+    const now = performance.now();
+    let left = 0;
+    for (const each of live.slowing) {
+      if (live.writtenBytes - each.takenBytes <= AHEAD_BYTES_MAX) continue;
+      each.heldSince ??= now;
+      left = Math.max(left, each.heldSince + patienceMs - now);
+    }
+    return left;
+  };
+  const sleep = (live: Live, timeoutMs: number, signal: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
       const end = (): void => {
         live.sleepers.delete(end);
         clearTimeout(timer);
-        signal?.removeEventListener("abort", end);
+        signal.removeEventListener("abort", end);
         resolve();
       };
-      const timer = timeoutMs === undefined ? undefined : setTimeout(end, timeoutMs);
+      const timer = setTimeout(end, timeoutMs);
       live.sleepers.add(end);
-      signal?.addEventListener("abort", end, { once: true });
-      if (signal?.aborted === true) end();
+      signal.addEventListener("abort", end, { once: true });
+      if (signal.aborted) end();
     });
 
   return {
@@ -94,9 +118,10 @@ export function createBuildLogs(): BuildLogs {
           }
           live.writtenBytes += bytes.length;
           wake(live);
-          const isAhead = (): boolean =>
-            [...live.slowing].some(({ takenBytes }) => live.writtenBytes - takenBytes > AHEAD_BYTES_MAX);
-          while (!isClosed && !signal.aborted && isAhead()) await sleep(live, undefined, signal);
+          for (let leftMs = patienceLeft(live); leftMs > 0; leftMs = patienceLeft(live)) {
+            if (isClosed || signal.aborted) break;
+            await sleep(live, leftMs, signal);
+          }
         },
         async close() {
           if (isClosed) return;
@@ -109,7 +134,7 @@ export function createBuildLogs(): BuildLogs {
     },
     async follow({ id, path, print, isOver, slows, signal }) {
       const live = enter(id);
-      const position = { takenBytes: 0 };
+      const position: Position = { takenBytes: 0, heldSince: undefined };
       if (slows) live.slowing.add(position);
       let file: FileHandle | undefined;
       try {
@@ -125,6 +150,7 @@ export function createBuildLogs(): BuildLogs {
             taken += bytesRead;
             await print(Buffer.from(buffer.subarray(0, bytesRead)));
             position.takenBytes += bytesRead;
+            position.heldSince = undefined;
             wake(live);
           }
           if (over) return;

@@ -28,7 +28,8 @@ export interface BuildProgram {
   readonly buildpack?: string;
   readonly print: (bytes: Uint8Array) => MaybePromise<void>;
   readonly signal: AbortSignal;
-  readonly limits?: Partial<ExecutionLimits>;
+  /** Narrower than the build's; where they are wider, the build's hold. */
+  readonly limits?: Partial<Pick<ExecutionLimits, "timeoutMs" | "outputBytesMax">>;
   /** Beside what every program gets. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly network?: boolean;
@@ -125,10 +126,19 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
         },
         mounts: program.buildpack === undefined ? mounts : [...mounts, buildpack],
         network: program.network ?? false,
-        limits: { ...limits, ...program.limits },
+        limits: narrower(limits, program.limits),
         print: program.print,
         signal: program.signal,
       });
     },
+  };
+}
+
+function narrower(limits: ExecutionLimits, own: BuildProgram["limits"] = {}): ExecutionLimits {
+  const { timeoutMs = Infinity, outputBytesMax = Infinity } = own;
+  return {
+    ...limits,
+    timeoutMs: Math.min(timeoutMs, limits.timeoutMs),
+    outputBytesMax: Math.min(outputBytesMax, limits.outputBytesMax),
   };
 }

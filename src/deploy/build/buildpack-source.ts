@@ -9,6 +9,7 @@ import { isAbsolute, join } from "node:path";
 import type { Writable } from "node:stream";
 import { GitwharfError } from "../../base/errors.js";
 import { compileWildmatch } from "../../engine/fetch/wildmatch.js";
+import { watchDisk } from "../executors/disk-use.js";
 import { BuildFailure } from "./build-failure.js";
 
 export interface NamedBuildpack {
@@ -41,16 +42,23 @@ export interface BuildpackSourceOptions {
   readonly fetchTimeoutMs?: number;
   /** Of a packed buildpack. @default 256 MiB */
   readonly archiveBytesMax?: number;
+  /** Of what is made of it on the disk, history included. @default 1 GiB */
+  readonly diskBytesMax?: number;
+  /** @default 100,000 */
+  readonly diskFilesMax?: number;
 }
 
 const REDIRECTIONS_MAX = 5;
 const TIMEOUT_MS = 120_000;
 const ARCHIVE_BYTES_MAX = 256 * 1024 * 1024;
+const DISK_BYTES_MAX = 1024 * 1024 * 1024;
+const DISK_FILES_MAX = 100_000;
 
 /** @throws server/bad-configuration */
 export function createBuildpackSources(options: BuildpackSourceOptions): BuildpackSources {
   const { named = [], allowed = [] } = options;
   const { fetchTimeoutMs = TIMEOUT_MS, archiveBytesMax = ARCHIVE_BYTES_MAX } = options;
+  const { diskBytesMax = DISK_BYTES_MAX, diskFilesMax = DISK_FILES_MAX } = options;
   for (const { name, directory } of named) {
     if (name === "" || !isAbsolute(directory)) {
       throw new GitwharfError(
@@ -77,16 +85,30 @@ export function createBuildpackSources(options: BuildpackSourceOptions): Buildpa
       return address;
     },
     async fetch(address, directory, signal) {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(fetchTimeoutMs)]);
+      const ending = new AbortController();
+      const timer = setTimeout(
+        () => ending.abort(`it took more than ${fetchTimeoutMs / 1000} seconds`),
+        fetchTimeoutMs,
+      );
+      const limit = AbortSignal.any([signal, ending.signal]);
       await mkdir(directory, { recursive: true, mode: 0o755 });
+      // A small archive may become a large directory.
+      const disk = watchDisk([directory], { diskBytesMax, diskFilesMax }, (why) => ending.abort(why));
       try {
         if (/\.(?:tgz|tar\.gz)$/.test(new URL(address.url).pathname))
           await fetchArchive(address.url, directory, { limit, isAllowed, archiveBytesMax });
         else await fetchRepository(address, directory, limit);
+        await disk.stop(true);
+        limit.throwIfAborted();
       } catch (error) {
         if (error instanceof BuildFailure) throw error;
-        const why = error instanceof Error ? error.message : String(error);
+        const reason: unknown = limit.reason;
+        const said = error instanceof Error ? error.message : String(error);
+        const why = typeof reason === "string" ? reason : said;
         throw new BuildFailure(`the buildpack ${address.url} could not be fetched: ${why}`);
+      } finally {
+        clearTimeout(timer);
+        await disk.stop();
       }
     },
   };
@@ -123,6 +145,8 @@ async function fetchRepository(
       spawn("git", ["-c", "core.hooksPath=/dev/null", "-c", "http.followRedirects=false", ...args], {
         cwd: directory,
         stdio: ["ignore", "ignore", "pipe"],
+        // It has programs of its own that go to the network.
+        detached: true,
         env: {
           PATH: process.env["PATH"],
           HOME: "/nonexistent",
@@ -155,7 +179,7 @@ async function fetchArchive(
   const tar = spawn(
     "tar",
     ["--extract", "--gzip", "--no-same-owner", "--no-same-permissions", `--directory=${directory}`],
-    { stdio: ["pipe", "ignore", "pipe"], env: { PATH: process.env["PATH"], LC_ALL: "C" } },
+    { stdio: ["pipe", "ignore", "pipe"], detached: true, env: { PATH: process.env["PATH"], LC_ALL: "C" } },
   );
   const ended = finished(tar, limit);
   ended.catch(() => undefined);
@@ -171,7 +195,7 @@ async function fetchArchive(
     }
     input.end();
   } catch (error) {
-    tar.kill("SIGKILL");
+    killGroup(tar);
     throw error;
   }
   await ended;
@@ -212,8 +236,9 @@ async function unwrap(directory: string): Promise<void> {
   await rmdir(wrapped);
 }
 
+/** @param child of a group of its own */
 async function finished(child: ChildProcess, signal: AbortSignal): Promise<void> {
-  const onAbort = (): void => void child.kill("SIGKILL");
+  const onAbort = (): void => killGroup(child);
   signal.addEventListener("abort", onAbort, { once: true });
   if (signal.aborted) onAbort();
   let complaint = "";
@@ -222,9 +247,17 @@ async function finished(child: ChildProcess, signal: AbortSignal): Promise<void>
   });
   try {
     const [status] = (await once(child, "close")) as [number | null];
-    if (signal.aborted) throw new Error("it took too long");
+    if (signal.aborted) throw new Error("it was ended");
     if (status !== 0) throw new Error(complaint.trim() || `${child.spawnfile} exited with status ${status}`);
   } finally {
     signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has gone.
   }
 }

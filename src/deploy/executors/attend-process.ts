@@ -20,8 +20,10 @@ export interface Attended {
 
 /** A longer timer would fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
-/** How often it is looked whether pipes that stay open after the end are read on. */
+/** How often it is looked whether pipes that stay open after the end still bring something. */
 const CLOSE_AFTER_MS = 1000;
+/** More than a pipe holds: what comes beyond it after the end is not the program's. */
+const PIPE_BYTES_MAX = 4 * 1024 * 1024;
 
 export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
   const { child, execution, terminate, kill } = attended;
@@ -31,6 +33,7 @@ export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
     let outputBytes = 0;
     let isPrinting = false;
     let hasExited = false;
+    let hasClosed = false;
     let killer: NodeJS.Timeout | undefined;
 
     const end = (why: string): void => {
@@ -75,6 +78,7 @@ export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
           await last;
         }
       } catch {
+        if (hasClosed) return;
         // Nobody takes the output any more, or the pipe broke with the process: how it ended says the rest.
         end("its output could not be handed on");
         stream.resume();
@@ -93,8 +97,14 @@ export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
       clearTimeout(timer);
       kill();
       // What cannot be killed (another user's, say) may hold the pipes for as long as it likes; a slow reader may take his time.
+      const bytesMax = outputBytes + PIPE_BYTES_MAX;
+      let seen = outputBytes;
       const closer = setInterval(() => {
-        if (isPrinting) return;
+        if (isPrinting || (outputBytes !== seen && outputBytes < bytesMax)) {
+          seen = outputBytes;
+          return;
+        }
+        hasClosed = true;
         kill();
         stdout?.destroy();
         stderr?.destroy();

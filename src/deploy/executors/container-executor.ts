@@ -1,16 +1,18 @@
 /**
  * A container for each program, by the command line that podman and Docker share: read-only root, no capabilities, no
- * network unless asked for. Its name is how it is ended. Specification: podman-run(1), docker run.
+ * network unless asked for. Its name is how it is ended, also when the server that began it is no more.
+ * Specification: podman-run(1), docker run.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
+import { containerName, isLeftBehind } from "./container-names.js";
 import type { Execution, ExecutionEnd, Executor } from "./executor.js";
+import { sendSignal } from "./process-tree.js";
 
 export interface ContainerOptions {
   /** `heroku/heroku:24-build`; it must have what buildpacks call. */
@@ -25,6 +27,11 @@ export interface ContainerOptions {
 
 /** What `run` ends with when it is the program that failed, not what ran in the container. */
 const PROGRAM_FAILED = 125;
+const QUESTION_TIMEOUT_MS = 10_000;
+const CALL_TIMEOUT_MS = 30_000;
+const PULL_TIMEOUT_MS = 600_000;
+/** As every process of the container: its first one and the one that says it are not among them. */
+const TERMINATE_ALL = "kill -TERM -1";
 
 export function createContainerExecutor(options: ContainerOptions): Executor {
   const { image, program = "podman", programArguments = [] } = options;
@@ -32,30 +39,59 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
   const user =
     options.user ??
     (ownId === 0 ? { uid: 65_534, gid: 65_534 } : { uid: ownId, gid: process.getgid?.() ?? ownId });
-  const call = (...args: readonly string[]): ChildProcess => {
-    const child = spawn(program, [...programArguments, ...args], { stdio: "ignore" });
-    // It has gone already, or the program has: whoever waits for the container sees it.
-    child.on("error", () => undefined);
-    return child;
+  const call = (...args: readonly string[]): Promise<boolean> =>
+    new Promise((resolve) => {
+      const child = spawn(program, [...programArguments, ...args], {
+        stdio: "ignore",
+        timeout: CALL_TIMEOUT_MS,
+        killSignal: "SIGKILL",
+      });
+      child.once("error", () => resolve(false));
+      child.once("exit", (status) => resolve(status === 0));
+    });
+  const ask = async (timeout: number, ...args: readonly string[]): Promise<string> =>
+    (await promisify(execFile)(program, [...programArguments, ...args], { timeout })).stdout;
+  /** `kill` tells the first program only. */
+  const terminate = async (name: string): Promise<void> => {
+    if (!(await call("exec", name, "/bin/sh", "-c", TERMINATE_ALL)))
+      await call("kill", "--signal", "TERM", name);
+  };
+  /** Whatever has become of it: it may not have got as far as a container. */
+  const remove = async (child: ChildProcess, name: string): Promise<void> => {
+    // It removes what has ended by itself.
+    if (child.exitCode !== null && child.exitCode < PROGRAM_FAILED) return;
+    // `rm --force` of podman asks first, and waits.
+    await call("kill", "--signal", "KILL", name);
+    await call("rm", "--force", name);
+    // It waits for something else, an image for instance.
+    if (child.pid !== undefined && child.exitCode === null) sendSignal(-child.pid, "SIGKILL");
   };
   return {
     name: "container",
     isIsolating: true,
     user: ownId === 0 ? user : undefined,
     async check() {
-      try {
-        await promisify(execFile)(program, [...programArguments, "version"], { timeout: 10_000 });
-      } catch (cause) {
-        throw new GitwharfError(
-          "server/bad-configuration",
-          `containers cannot be used: '${program} version' failed; install it, or choose another executor`,
-          { cause },
-        );
-      }
+      const must = async (timeout: number, ...args: readonly string[]): Promise<string> => {
+        try {
+          return await ask(timeout, ...args);
+        } catch (cause) {
+          throw new GitwharfError(
+            "server/bad-configuration",
+            `containers cannot be used: '${[program, ...args].join(" ")}' failed; see to it, or choose another executor`,
+            { cause },
+          );
+        }
+      };
+      await must(QUESTION_TIMEOUT_MS, "version");
+      // Of servers that were killed.
+      const names = await must(QUESTION_TIMEOUT_MS, "ps", "--all", "--format", "{{.Names}}");
+      for (const name of names.split("\n").filter(isLeftBehind)) await call("rm", "--force", name);
+      // No build has to wait for it.
+      if (!(await call("image", "inspect", image))) await must(PULL_TIMEOUT_MS, "pull", image);
     },
     placeOf: (mount) => mount.target,
     async run(execution): Promise<ExecutionEnd> {
-      const name = `gitwharf-${execution.name}-${randomUUID().slice(0, 8)}`;
+      const name = containerName(execution.name);
       // Arguments are everybody's to read, and the program's own environment is not for others to set.
       const directory = await mkdtemp(join(tmpdir(), "gitwharf-container-"));
       let end: ExecutionEnd;
@@ -73,9 +109,11 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
         end = await attendProcess({
           child,
           execution,
-          terminate: () => void call("kill", "--signal", "TERM", name),
-          kill: () => void call("rm", "--force", name),
+          terminate: () => void terminate(name),
+          kill: () => void remove(child, name),
         });
+        // However it ended: nothing writes to what is mounted from here on.
+        if (end.status === undefined || end.status >= PROGRAM_FAILED) await call("rm", "--force", name);
       } finally {
         await rm(directory, { recursive: true, force: true });
       }

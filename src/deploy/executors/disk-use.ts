@@ -17,8 +17,8 @@ export interface DiskUse {
 }
 
 export interface DiskWatch {
-  /** Looks once more after a program that ran for a while. */
-  stop(): Promise<void>;
+  /** Looks once more: after a program that ran for a while, or in any case. */
+  stop(inAnyCase?: boolean): Promise<void>;
 }
 
 export function watchDisk(
@@ -56,9 +56,10 @@ export function watchDisk(
   };
   const watching = watch();
   return {
-    async stop() {
+    async stop(inAnyCase = false) {
       stopped.abort();
       await watching;
+      if (inAnyCase) await look();
     },
   };
 }

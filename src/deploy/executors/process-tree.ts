@@ -49,6 +49,11 @@ export function isAlive(pid: number): boolean {
   return state !== undefined && state !== "Z" && state !== "X";
 }
 
+/** Tells a process from one that has had its id before. */
+export function startTimeOf(pid: number): string | undefined {
+  return statusOf(pid)?.[19];
+}
+
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

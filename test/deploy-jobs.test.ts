@@ -1,0 +1,252 @@
+/** Builds as jobs: who waits for whom, who leaves, what is cancelled, what goes on, who reads slowly. */
+import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createGitServer } from "../src/server/git-server.js";
+import { createDeployStage, type DeployStage, said, until } from "./support/deploy-stage.js";
+
+let stage: DeployStage;
+beforeEach(async () => {
+  stage = await createDeployStage();
+});
+afterEach(() => stage.close());
+
+describe("builds as jobs", () => {
+  /** Waits, at most for a while, until a file is there. */
+  const WAIT = "i=0; while [ ! -e ../../../../../go ] && [ $i -lt 600 ]; do i=$((i+1)); sleep 0.05; done";
+  const go = (): void => writeFileSync(join(stage.workspace.directory, "go"), "");
+
+  it("go on when the pusher leaves, and are found again by who pushes the same", async () => {
+    await stage.start();
+    const oid = await stage.commit({ "gitwharf.yml": `build: 'echo begun; ${WAIT}; echo over'\n` });
+    const client = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: "ignore",
+      detached: true,
+    });
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    process.kill(-(client.pid ?? 0), "SIGKILL");
+    await until(() => stage.server.active === 0);
+    expect(await stage.builds()).toMatchObject([{ status: "running", commit: oid }]);
+    const again = stage.push();
+    go();
+    const result = await again;
+    expect(result.status).toBe(0);
+    expect(said(result)).toContain("already: this is what it prints\n");
+    expect(said(result)).toMatch(/ {7}begun\n {7}over\n/);
+    expect(await stage.builds()).toHaveLength(1);
+    expect(await stage.releases()).toMatchObject([{ number: 1, commit: oid }]);
+  });
+
+  it("are done one after the other, and the second pusher is told", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: '${WAIT}'\n` });
+    const first = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    await stage.workspace.run("clone", "-q", "app", "other");
+    const other = stage.workspace.in("other");
+    await other.run("commit", "-q", "--allow-empty", "-m", "another");
+    const second = other.try("push", stage.url, "main");
+    await until(async () => (await stage.builds()).length === 2);
+    expect((await stage.builds()).map(({ status }) => status)).toEqual(["queued", "running"]);
+    go();
+    expect((await first).status).toBe(0);
+    expect(said(await second)).toContain(" !     Another push to shop is being built");
+    expect((await stage.builds()).map(({ status }) => status)).toEqual(["succeeded", "succeeded"]);
+  });
+
+  it("that have not begun end with the pusher who leaves; those before and after do not", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: '${WAIT}'\n` });
+    const first = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    await stage.commit({ x: "of the second" });
+    const leaving = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: "ignore",
+      detached: true,
+    });
+    await until(async () => (await stage.builds()).length === 2);
+    const third = await stage.commit({ x: "of the third" });
+    process.kill(-(leaving.pid ?? 0), "SIGKILL");
+    await until(async () => (await stage.builds())[0]?.status === "cancelled");
+    expect((await stage.builds())[0]?.reason).toBe("the pusher left before it began");
+    go();
+    expect((await first).status).toBe(0);
+    expect((await stage.push()).status).toBe(0);
+    expect(await stage.releases()).toMatchObject([{ number: 2, commit: third }, { number: 1 }]);
+  });
+
+  it("of different apps are done side by side", async () => {
+    await stage.start();
+    await stage.deploy.state.createApp({ name: "blog" });
+    await stage.commit({ "gitwharf.yml": `build: '${WAIT}'\n` });
+    const both = [stage.push(), stage.app.try("push", stage.url.replace("shop", "blog"), "main")];
+    const blog = await stage.deploy.state.apps.find("blog");
+    await until(
+      async () =>
+        (await stage.builds())[0]?.status === "running" &&
+        (await stage.deploy.state.builds.list(blog?.id ?? ""))[0]?.status === "running",
+    );
+    go();
+    expect((await Promise.all(both)).map(({ status }) => status)).toEqual([0, 0]);
+  });
+
+  it("of the same commit are one, however many push it", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: 'echo begun; ${WAIT}'\n` });
+    const first = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    const second = stage.push();
+    await until(() => stage.server.active >= 2);
+    go();
+    const both = await Promise.all([first, second]);
+    // One of them moves the branch; the other finds it moved.
+    expect(both.filter(({ status }) => status === 0).length).toBeGreaterThanOrEqual(1);
+    for (const result of both) expect(said(result)).toContain("       begun\n");
+    expect(await stage.builds()).toHaveLength(1);
+    expect(await stage.releases()).toHaveLength(1);
+  });
+
+  it("go on when the time of a push is up; the next push finds them", async () => {
+    await stage.start({ pushTimeoutMs: 1000 });
+    await stage.commit({ "gitwharf.yml": `build: '${WAIT}'\n` });
+    const result = await stage.push();
+    expect(result.status).not.toBe(0);
+    expect(result.stderr).toContain("[remote rejected] main -> main");
+    expect(await stage.builds()).toMatchObject([{ status: "running" }]);
+    go();
+    await until(async () => (await stage.builds())[0]?.status === "succeeded");
+    const again = await stage.push();
+    expect(said(again)).toContain("has been built already");
+    expect(again.status).toBe(0);
+    expect(await stage.builds()).toHaveLength(1);
+  });
+
+  it("can be cancelled, and followed from elsewhere", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: 'echo begun; ${WAIT}'\n` });
+    const pushed = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    let text = "";
+    const followed = stage.deploy.follow("shop", { print: (more) => void (text += more) });
+    await until(() => text.includes("begun"));
+    expect(await stage.deploy.cancel((await stage.builds())[0]?.id ?? "")).toBe(true);
+    const result = await pushed;
+    expect(result.stderr).toContain("[remote rejected] main -> main (build cancelled)");
+    expect(await followed).toMatchObject({ status: "cancelled" });
+  });
+
+  it("are done once more without an empty commit", async () => {
+    await stage.start();
+    const oid = await stage.commit({ "gitwharf.yml": "build: date +%N > made\n" });
+    await stage.push();
+    let text = "";
+    const build = await stage.deploy.rebuild("shop", {
+      by: "ada",
+      print: async (more) => void (text += more),
+    });
+    expect(build).toMatchObject({ status: "succeeded", attempt: 2, commit: oid });
+    expect(text).toContain("-----> Launching... done, v2\n");
+    expect(await stage.releases()).toMatchObject([
+      { number: 2, status: "current", createdBy: "ada" },
+      { number: 1, status: "replaced" },
+    ]);
+  });
+
+  it("are done again when the server stops in the middle", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: 'echo begun; ${WAIT}'\n` });
+    const pushed = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    await stage.server.close({ graceMs: 0 });
+    await stage.deploy.close();
+    expect((await pushed).status).not.toBe(0);
+    go();
+    await stage.start();
+    await until(async () => (await stage.builds())[0]?.status === "succeeded");
+    // Who pushes again finds it done.
+    expect((await stage.push()).status).toBe(0);
+    expect(await stage.builds()).toHaveLength(1);
+    expect(await stage.releases()).toMatchObject([{ number: 1, status: "current" }]);
+  });
+
+  it("that were pushed and not released are released after a crash", async () => {
+    await stage.start();
+    const oid = await stage.commit({ "index.html": "x" });
+    await stage.push();
+    const again = await stage.commit({ "index.html": "y" });
+    // What a process that died between the ref and the release leaves.
+    const dying = createGitServer({
+      repositories: join(stage.workspace.directory, "served"),
+      handlers: { ...stage.deploy.handlers, postReceive: () => undefined },
+      log: () => undefined,
+    });
+    try {
+      stage.url = `${(await dying.listen({ http: 0 })).http.url}/shop.git`;
+      expect((await stage.push()).status).toBe(0);
+    } finally {
+      await dying.close({ graceMs: 0 });
+    }
+    expect((await stage.releases()).map(({ commit: of }) => of)).toEqual([oid]);
+    await stage.deploy.recover();
+    expect(await stage.releases()).toMatchObject([
+      { commit: again, status: "current" },
+      { commit: oid, status: "replaced" },
+    ]);
+  });
+
+  it("keep what they print, without colours, for who reads it later", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: printf '\\033[31mred\\033[0m\\n'\n` });
+    const result = await stage.push();
+    expect(said(result)).toContain("       red\n");
+    expect(result.stderr).not.toContain("\x1b[31m");
+    const [build] = await stage.builds();
+    expect(readFileSync(stage.deploy.state.directories.logOf(build?.id ?? ""), "utf8")).toContain(
+      "\x1b[31mred",
+    );
+  });
+
+  it("end when their time is up", async () => {
+    await stage.start({ limits: { timeoutMs: 500, killAfterMs: 200 } });
+    await stage.commit({ "gitwharf.yml": "build: sleep 1000\n" });
+    expect(said(await stage.push())).toContain("the build command failed: it ran for more than 0.5 seconds");
+  });
+});
+
+describe("a pusher who stops reading", () => {
+  it("slows the build, and gets everything once he reads on", async () => {
+    await stage.start({ limits: { outputBytesMax: 64 * 2 ** 20 } });
+    const lines = 800_000;
+    await stage.commit({
+      "gitwharf.yml": `build: seq -f 'line %.0f of the output of this build' ${lines}\n`,
+    });
+    const client = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, GIT_CONFIG_GLOBAL: "/dev/null", LANG: "C" },
+    });
+    const log = async (): Promise<number> => {
+      const [build] = await stage.builds();
+      return build === undefined ? 0 : (await stat(stage.deploy.state.directories.logOf(build.id))).size;
+    };
+    // Nobody reads: what was printed stays where it is, far from its end.
+    let size = -1;
+    let same = 0;
+    for (let looks = 0; same < 20 && looks < 1000; looks++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      const now = await log().catch(() => 0);
+      same = now === size && now > 0 ? same + 1 : 0;
+      size = now;
+    }
+    expect(same).toBe(20);
+    expect(size).toBeLessThan((lines * 40) / 2);
+    let read = 0;
+    for await (const chunk of client.stderr) read += String(chunk).match(/line \d+ of/g)?.length ?? 0;
+    expect(read).toBeGreaterThan(lines * 0.99);
+    expect(await stage.releases()).toHaveLength(1);
+  });
+});
