@@ -124,6 +124,8 @@ const CHECKS: Readonly<Record<keyof Required<DeployConfiguration>, Check>> = {
   requestsMax: COUNT,
 };
 
+export const DEPLOY_KEYS: readonly string[] = Object.keys(CHECKS);
+
 /**
  * @param value of the file: true, or an object; false and undefined: no push to deploy
  * @throws server/bad-configuration
