@@ -19,6 +19,7 @@ import { createBuilder, type EndedBuild } from "./build/builder.js";
 import { createDeployHandlers } from "./build/push-handlers.js";
 import { createReleaseBuilds, type EndedRelease, type Launch } from "./build/release-builds.js";
 import { createTerminalText } from "./build/terminal-text.js";
+import { checkPassable } from "./executors/check-passable.js";
 import { DEFAULT_EXECUTION_LIMITS, type ExecutionLimits, type Executor } from "./executors/executor.js";
 import { type DeployState, digestOfConfig, openDeployState } from "./state/deploy-state.js";
 
@@ -119,6 +120,9 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     named: options.buildpacks ?? [],
     allowed: options.allowedBuildpacks ?? [],
   });
+  // Containers get their directories from whoever starts them.
+  if (executor.name === "sandbox" && executor.user !== undefined)
+    await checkPassable(options.directory, executor.user);
   await executor.check();
   const database = await openDatabase(parseDatabaseLocation(options.database));
   const state = await openDeployState(database, options.directory).catch(async (error: unknown) => {
