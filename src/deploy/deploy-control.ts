@@ -55,6 +55,8 @@ export function createDeployControl(deploy: Deploy, launcher: () => Launcher, br
         if (isOpen(build.status)) await deploy.cancel(build.id);
       await launcher().stop(name);
       await deploy.state.removeApp(app);
+      // What was launched in between.
+      await launcher().stop(name);
     },
     async builds(name) {
       const app = await appCalled(name);

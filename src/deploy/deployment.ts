@@ -94,8 +94,11 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     log: (message, error) => log({ level: "warn", message, error }),
     observer: both(metrics, observer),
     async launch({ release, app, signal, onLaunched }) {
-      const formation = async (): Promise<App["formation"]> =>
-        (await deploy.state.apps.findById(app.id))?.formation;
+      const formation = async (): Promise<App["formation"]> => {
+        const now = await deploy.state.apps.findById(app.id);
+        if (now !== undefined) return now.formation;
+        throw new GitwharfError("storage/not-found", `the app ${app.name} has been removed`);
+      };
       await apps.launcher.launch(release, { formation, signal, onLaunched });
       return urlOf === undefined ? {} : { url: urlOf(app.name) };
     },

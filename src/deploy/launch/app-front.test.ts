@@ -256,6 +256,148 @@ describe("callers of an app", () => {
   });
 });
 
+describe("requests that could mean two things", () => {
+  /** What comes back until the connection is closed; errors of a connection that is cut off included. */
+  async function exchange(port: number, text: string): Promise<string> {
+    const socket = connect(port, "127.0.0.1");
+    closing.push(() => socket.destroy());
+    socket.write(text);
+    let got = "";
+    try {
+      for await (const chunk of socket as AsyncIterable<Buffer>) got += chunk.toString("latin1");
+    } catch {
+      // It was reset.
+    }
+    return got;
+  }
+  const HEAD = "Host: shop.localhost\r\nConnection: close\r\n";
+  /** An app that says of each request what it was. */
+  async function fixtureOf(options: Partial<AppFrontOptions> = {}): Promise<Fixture & { seen: string[] }> {
+    const seen: string[] = [];
+    const app = await appOf((asked, answer) => {
+      seen.push(`${asked.method} ${asked.url} ${asked.headers.host}`);
+      asked.resume();
+      asked.once("end", () => answer.end("app"));
+    });
+    return { ...(await frontOf([app], options)), seen };
+  }
+
+  it("because Node does not tell all of its headers are refused", async () => {
+    const { port, seen } = await fixtureOf();
+    const many = Array.from({ length: 1100 }, (_, i) => `A${i}: b\r\n`).join("");
+    const hidden = "GET /hidden HTTP/1.1\r\nHost: shop.localhost\r\n\r\n";
+    for (const length of [`Content-Length: ${hidden.length}`, "Transfer-Encoding: chunked"]) {
+      const body = length.startsWith("C")
+        ? hidden
+        : `${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`;
+      const got = await exchange(port, `GET / HTTP/1.1\r\n${HEAD}${many}${length}\r\n\r\n${body}`);
+      expect(got).toMatch(/^HTTP\/1\.1 431 /);
+    }
+    expect(seen).toEqual([]);
+  });
+
+  it("because of two lengths or an unknown coding never come to the app", async () => {
+    const { port, seen } = await fixtureOf();
+    const wrong = [
+      "Content-Length: 3\r\nContent-Length: 4\r\n",
+      "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+      "Transfer-Encoding: gzip, chunked\r\n",
+      "Transfer-Encoding: chunked, identity\r\n",
+      "Transfer-Encoding : chunked\r\n",
+      "Content-Length: +3\r\n",
+      "Content-Length: 3\r\n Content-Length: 4\r\n",
+    ];
+    for (const lines of wrong) {
+      const got = await exchange(port, `POST / HTTP/1.1\r\n${HEAD}${lines}\r\n0\r\n\r\n`);
+      expect(got, lines).toMatch(/^HTTP\/1\.1 (400|501) /);
+    }
+    expect(seen).toEqual([]);
+  });
+
+  it("because they name two hosts are refused", async () => {
+    const { port, seen } = await fixtureOf();
+    const got = await exchange(port, `GET / HTTP/1.1\r\n${HEAD}Host: localhost\r\n\r\n`);
+    expect(got).toMatch(/^HTTP\/1\.1 400 /);
+    expect(seen).toEqual([]);
+    const { front } = await fixtureOf();
+    const server = createHttp2Server();
+    server.on("request", (asked, answer) => void front.request(asked, answer));
+    const session = connectHttp2(`http://127.0.0.1:${await listening(server)}`);
+    closing.push(() => session.destroy());
+    const stream = session.request({ ":path": "/", ":authority": "shop.localhost", host: "other.localhost" });
+    const [headers] = (await once(stream, "response")) as [Readonly<Record<string, unknown>>];
+    expect(headers[":status"]).toBe(400);
+    stream.close();
+  });
+
+  it("by an absolute target are for the host that it names", async () => {
+    const { port, seen } = await fixtureOf();
+    const lines = "Host: localhost\r\nConnection: close\r\n\r\n";
+    const app = await exchange(port, `GET http://u@shop.localhost:5000/a?b HTTP/1.1\r\n${lines}`);
+    expect(app).toMatch(/app$/);
+    expect(await exchange(port, `GET http://shop.localhost HTTP/1.1\r\n${lines}`)).toMatch(/app$/);
+    expect(await exchange(port, `GET http://localhost/ HTTP/1.1\r\n${HEAD}\r\n`)).toMatch(/git$/);
+    expect(seen).toEqual(["GET /a?b shop.localhost:5000", "GET / shop.localhost"]);
+  });
+
+  it("are not made of what a WebSocket brings along before the app agrees", async () => {
+    const { port, seen } = await fixtureOf();
+    const wish = "Connection: Upgrade, close\r\nUpgrade: websocket\r\nHost: shop.localhost\r\n\r\n";
+    const hidden = "GET /hidden HTTP/1.1\r\nHost: shop.localhost\r\n\r\n";
+    // The app answers as if nobody had asked for another protocol.
+    const got = await exchange(port, `GET / HTTP/1.1\r\n${wish}${hidden}`);
+    expect(got.match(/HTTP\/1\.1 200/g)).toHaveLength(1);
+    expect(seen).toEqual(["GET / shop.localhost"]);
+    const { front } = await fixtureOf();
+    for (const headers of [{ "content-length": "3" }, { "transfer-encoding": "chunked" }]) {
+      const asked = {
+        method: "GET",
+        rawHeaders: [],
+        headers: { host: "shop.localhost", upgrade: "websocket", ...headers },
+      } as Partial<IncomingMessage> as IncomingMessage;
+      expect(front.upgrade(asked, undefined as never, Buffer.alloc(0))).toBe(false);
+    }
+  });
+
+  it("cannot be told apart behind an answer that came before the body: the connection ends", async () => {
+    const { port } = await frontOf([]);
+    const got = await exchange(
+      port,
+      "POST / HTTP/1.1\r\nHost: shop.localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    );
+    expect(got).toMatch(/HTTP\/1\.1 503 [^]*Connection: close\r\n/);
+  });
+});
+
+describe("an app", () => {
+  it("that ran before the server was stopped is busy until it is up, and not unknown", async () => {
+    const fixture = await frontOf([], { isComing: (app) => app === "blog" });
+    expect(await ask(fixture, { host: "blog.localhost" })).toMatchObject({
+      status: 503,
+      body: "the app is being started; try again in a moment\n",
+    });
+    expect((await ask(fixture, { host: "other.localhost" })).status).toBe(404);
+  });
+
+  it("whose process has gone is asked again at the release that took its place", async () => {
+    const gone = createServer();
+    const port = await listening(gone);
+    gone.close();
+    await once(gone, "close");
+    const next = await appOf((_asked, answer) => answer.end("next"));
+    let asked = 0;
+    const targets: AppTarget[] = [[processOn(port)], [next]].map((processes) => ({
+      kind: "processes",
+      processes: () => processes,
+    }));
+    const fixture = await frontOf([], {
+      // For whether there is one, and for each try.
+      launcher: { targetOf: () => targets[Math.min(1, Math.floor(asked++ / 2))] },
+    });
+    expect((await ask(fixture)).body).toBe("next");
+  });
+});
+
 describe("WebSockets of an app", () => {
   const WISH =
     "GET /socket HTTP/1.1\r\nHost: shop.localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n";
@@ -300,7 +442,11 @@ describe("WebSockets of an app", () => {
 
   it("are the only upgrade that is handed on", async () => {
     const { front } = await frontOf([await appOf(echo)]);
-    const asked = { method: "GET", headers: { host: "shop.localhost", upgrade: "h2c" } } as IncomingMessage;
+    const asked = {
+      method: "GET",
+      rawHeaders: [] as string[],
+      headers: { host: "shop.localhost", upgrade: "h2c" },
+    } as Partial<IncomingMessage> as IncomingMessage;
     // Left to whoever serves it as a plain request.
     expect(front.upgrade(asked, undefined as never, Buffer.alloc(0))).toBe(false);
   });
