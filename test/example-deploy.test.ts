@@ -1,7 +1,7 @@
 /** examples/deploy-node and examples/static-site: pushed with git, asked as a browser does, looked after by the command line. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -154,5 +154,32 @@ describe("examples/static-site", () => {
     await commit("Changed");
     expect((await app.try("push", remote, "main")).status).toBe(0);
     expect((await get("site.localhost")).body).toContain("<h1>Changed</h1>");
+  });
+});
+
+describe("docs/deploy.md", () => {
+  it("gets there in ten lines", async () => {
+    const page = readFileSync(new URL("../../docs/deploy.md", import.meta.url), "utf8");
+    const [, block = ""] = /^```js\n([^]*?openDeployment[^]*?)^```$/m.exec(page) ?? [];
+    expect(block.split("\n").filter((line) => line !== "" && !line.startsWith("import"))).toHaveLength(8);
+    // Inside the package, where `gitwharf` means the package itself.
+    const file = fileURLToPath(new URL(`./docs-deploy-${process.pid}.mjs`, import.meta.url));
+    const source = block.replaceAll("createSandboxExecutor", "createPlainExecutor").replace("5000", "0");
+    writeFileSync(
+      file,
+      `${source}export { http };\nexport async function close() {\n  await git.close({ graceMs: 0 });\n  await deployment.close();\n}\n`,
+    );
+    try {
+      example = (await import(/* @vite-ignore */ file)) as Example;
+    } finally {
+      rmSync(file);
+    }
+    cpSync(join(EXAMPLES, "deploy-node", "app"), join(workspace.directory, "app"), { recursive: true });
+    app = workspace.in("app");
+    await app.run("init", "-q");
+    await commit("First");
+    const pushed = await app.try("push", `${example.http.url}/shop.git`, "main");
+    expect(pushed.stderr).toContain(`http://shop.localhost:${example.http.port} deployed`);
+    expect((await get("shop.localhost")).body).toBe("Hello from v1\n");
   });
 });
