@@ -26,11 +26,12 @@ const CALL_BYTES_MAX = 8 * 1024 * 1024;
 /** What the address of such a socket holds, its NUL included, on every system. */
 const PATH_BYTES_MAX = 103;
 
-/** @throws server/bad-configuration */
+/** @param graceMs for commands at work when it is closed. @throws server/bad-configuration */
 export async function listenForOperators(
   path: string,
   control: AppControl,
   onFailure: (error: unknown) => void,
+  graceMs = GRACE_MS,
 ): Promise<ControlServer> {
   if (Buffer.byteLength(path) > PATH_BYTES_MAX)
     throw wrong(
@@ -63,7 +64,7 @@ export async function listenForOperators(
       server.close();
       server.closeIdleConnections();
       // Who does not read the end of his command's output is not waited for.
-      const timer = setTimeout(() => server.closeAllConnections(), GRACE_MS);
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
       await closed;
       clearTimeout(timer);
     },

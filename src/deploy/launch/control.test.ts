@@ -2,11 +2,11 @@
 import { statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ProcessRow, ReleaseRow } from "./app-control.js";
+import type { AppControl, ProcessRow, ReleaseRow } from "./app-control.js";
 import { callControl } from "./control-client.js";
 import { listenForOperators } from "./control-server.js";
 import { parseControlCall } from "./control-messages.js";
@@ -197,6 +197,34 @@ describe("the socket", () => {
     expect(await callControl(path, { command: "ps" })).toHaveLength(1);
     await server.close();
     await expect(callControl(path, { command: "ps" })).rejects.toMatchObject({ code: "deploy/no-answer" });
+  });
+
+  it("is closed though somebody does not read what he asked for", async () => {
+    const path = join(workshop.directory, "sleeper.sock");
+    let isFull: (() => void) | undefined;
+    const full = new Promise<void>((resolve) => {
+      isFull = resolve;
+    });
+    const control: AppControl = {
+      ...apps.control,
+      async run(_app, _line, signal, onOutput) {
+        while (!signal.aborted) {
+          const written = Promise.resolve(onOutput(Buffer.alloc(1 << 20))).then(() => "written");
+          // What does not go on by itself waits for the reader.
+          if ((await Promise.race([written, setTimeoutPromise(50, "waits")])) === "waits") isFull?.();
+          await written;
+        }
+        return { status: undefined };
+      },
+    };
+    const server = await listenForOperators(path, control, () => undefined, 10);
+    const sleeper = connect({ path });
+    sleeper.on("error", () => undefined);
+    const body = JSON.stringify({ command: "run", app: "shop", line: "yes" });
+    sleeper.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await full;
+    await server.close();
+    sleeper.destroy();
   });
 
   it("has a path that fits", async () => {
