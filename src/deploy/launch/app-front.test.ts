@@ -91,6 +91,8 @@ async function ask(
   for (const part of [options.body ?? []].flat()) asked.write(part);
   asked.end();
   const [answer] = await answered;
+  // Who has his answer may be cut off while he still sends.
+  asked.on("error", () => undefined);
   const chunks: Buffer[] = [];
   for await (const chunk of answer as AsyncIterable<Buffer>) chunks.push(chunk);
   return { status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks).toString() };

@@ -60,11 +60,14 @@ function ask(port: number, question: Question): Promise<string | undefined> {
 
 function askForConnection(port: number, { timeoutMs, signal }: Question): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: "127.0.0.1", signal });
+    const socket = connect({ port, host: "127.0.0.1" });
     const end = (outcome: string | undefined): void => {
+      signal.removeEventListener("abort", onAbort);
       socket.destroy();
       resolve(outcome);
     };
+    const onAbort = (): void => end("it has ended");
+    signal.addEventListener("abort", onAbort);
     socket.setTimeout(timeoutMs, () => end("it takes no connection"));
     socket.once("connect", () => end(undefined));
     socket.on("error", () => end("nothing listens"));
@@ -77,12 +80,15 @@ function askForAnswer(
   { timeoutMs, signal }: Question,
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const asked = request({ port, host: "127.0.0.1", path, signal, agent: false });
+    const asked = request({ port, host: "127.0.0.1", path, agent: false });
     const end = (outcome: string | undefined): void => {
+      signal.removeEventListener("abort", onAbort);
       clearTimeout(timer);
       asked.destroy();
       resolve(outcome);
     };
+    const onAbort = (): void => end("it has ended");
+    signal.addEventListener("abort", onAbort);
     const timer = setTimeout(() => end("no answer in time"), timeoutMs);
     asked.once("response", ({ statusCode = 0 }) => {
       end(statusCode >= 200 && statusCode < 400 ? undefined : `status ${statusCode}`);

@@ -5,6 +5,7 @@ import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DEFAULT_EXECUTION_LIMITS } from "../executors/executor.js";
 import { createPlainExecutor } from "../executors/plain-executor.js";
+import { isAlive } from "../executors/process-tree.js";
 import { runRelease } from "../executors/run-release.js";
 import { createLauncher, type Launcher } from "./launcher.js";
 import { createWorkshop, releaseOf, type Workshop } from "./launch.test.support.js";
@@ -30,14 +31,6 @@ afterEach(async () => {
   await launcher.close();
   workshop.remove();
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
 
 /** Those who have written their ids there; one line each. */
 async function pidsIn(path: string, count: number): Promise<readonly number[]> {

@@ -89,11 +89,8 @@ async function* readSome({ handle }: OpenFile, buffer: Buffer): AsyncGenerator<U
 /** The file after the one of this inode; the oldest when that is gone, or none was read yet. */
 async function openAfter(directory: string, inode: number | undefined): Promise<OpenFile | undefined> {
   try {
-    const files: { readonly path: string; readonly inode: number }[] = [];
-    for (const name of await oldestFirst(directory)) {
-      const path = join(directory, name);
-      files.push({ path, inode: (await stat(path)).ino });
-    }
+    const files = await standingFiles(directory);
+    if (files === undefined) return undefined;
     const file = files[files.findIndex((one) => one.inode === inode) + 1];
     if (file === undefined) return undefined;
     const handle = await open(file.path, "r");
@@ -105,6 +102,36 @@ async function openAfter(directory: string, inode: number | undefined): Promise<
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
   }
+}
+
+interface LogFile {
+  readonly path: string;
+  readonly inode: number;
+}
+
+const LOOKS_MAX = 20;
+
+/**
+ * In the order of their age, as two looks in a row have seen them: in between the writer may give all of them other names, and
+ * one of them would seem to be gone. undefined: he does it all the time.
+ */
+async function standingFiles(directory: string): Promise<readonly LogFile[] | undefined> {
+  const look = async (): Promise<readonly LogFile[]> => {
+    const files: LogFile[] = [];
+    for (const name of await oldestFirst(directory)) {
+      const path = join(directory, name);
+      files.push({ path, inode: (await stat(path)).ino });
+    }
+    return files;
+  };
+  let files = await look();
+  for (let looks = 1; looks < LOOKS_MAX; looks++) {
+    const before = files;
+    files = await look();
+    if (before.length === files.length && before.every(({ inode }, i) => inode === files[i]?.inode))
+      return files;
+  }
+  return undefined;
 }
 
 async function oldestFirst(directory: string): Promise<readonly string[]> {
