@@ -1,6 +1,6 @@
 /** Push to deploy by `gitwharf serve --deploy`, with the git client, and its apps by the command line. */
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -160,6 +160,8 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
   });
 
   it("says what is wrong, and what to do", async () => {
+    // The sandbox of a server that is root runs as somebody else.
+    chmodSync(workspace.directory, 0o711);
     const tell = async (deploy: unknown, ...flags: readonly string[]): Promise<GitResult> => {
       const config = join(workspace.directory, "config.json");
       writeFileSync(config, JSON.stringify({ deploy }));

@@ -124,14 +124,18 @@ async function configure(
 async function listReleases(app: string, flags: AppFlags): Promise<void> {
   const rows = (await call(flags, { command: "releases", app })) as readonly ReleaseRow[];
   printList(
-    rows.map(({ number, commit, status, createdAt, createdBy, isCurrent }) => ({
+    rows.map(({ number, commit, status, createdAt, createdBy, isCurrent, description }) => ({
       release: `v${number}`,
       commit: flags.json === true ? commit : commit.slice(0, COMMIT_SHOWN),
       status: isCurrent ? "current" : status,
       created: timeText(createdAt),
-      by: createdBy,
+      by: createdBy || undefined,
+      description,
     })),
-    { json: flags.json === true, columns: ["release", "commit", "status", "created", "by"] },
+    {
+      json: flags.json === true,
+      columns: ["release", "commit", "status", "created", "by", "description"],
+    },
   );
 }
 

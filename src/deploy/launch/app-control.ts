@@ -25,6 +25,8 @@ export interface ProcessRow {
 export interface ReleaseRow
   extends Pick<LaunchRelease, "number" | "commit" | "status" | "createdAt" | "createdBy"> {
   readonly isCurrent: boolean;
+  /** What made it: `Deploy 1234567`, `Set GREETING`. */
+  readonly description: string | undefined;
 }
 
 export interface AppControl extends BuildControl {
@@ -128,6 +130,7 @@ export function createAppControl(
         createdAt: release.createdAt,
         createdBy: release.createdBy,
         isCurrent: release.id === current?.id,
+        description: release.description,
       }));
     },
     async rollback(app, number, by) {

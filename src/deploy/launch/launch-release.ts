@@ -18,6 +18,8 @@ export interface LaunchRelease {
   readonly createdBy: string | undefined;
   /** A word of whoever keeps it. */
   readonly status: string;
+  /** What made it: `Deploy 1234567`, `Set GREETING`. */
+  readonly description?: string;
 }
 
 /** How many processes of which type: `{ web: 2, worker: 1 }`. */
