@@ -98,7 +98,7 @@ export const MIGRATIONS: readonly Migration[] = [
     },
   },
   {
-    name: "004-apps-builds-releases",
+    name: "005-apps-builds-releases",
     async up(db) {
       await db.schema
         .createTable("apps")
