@@ -75,6 +75,9 @@ export type {
   Upload,
   Verdict,
 } from "./engine/push.js";
+export type { EndpointOptions } from "./base/signed-endpoint.js";
+export { verifyMessage } from "./base/message-signature.js";
+export type { HttpHook } from "./hooks/http-hooks.js";
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";

@@ -442,6 +442,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     handlers: true,
     handlerTimeoutMs: true,
     hooks: true,
+    httpHooks: true,
     repositoryHooks: true,
     verifyPushCertificate: true,
     collisionDetection: true,

@@ -17,6 +17,7 @@ import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
 import type { PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
+import type { HttpHook } from "../hooks/http-hooks.js";
 import type { ScriptHooks } from "../hooks/script-hooks.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
@@ -119,6 +120,11 @@ export interface GitServerOptions {
    * for several repositories. Nothing is installed.
    */
   readonly hooks?: ScriptHooks | readonly ScriptHooks[];
+  /**
+   * Hooks that are asked over HTTP whether a push may go on, after `handlers` and before `hooks`; without an answer it may
+   * not (docs/hooks.md).
+   */
+  readonly httpHooks?: HttpHook | readonly HttpHook[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */
   readonly repositoryHooks?: boolean;
   readonly verifyPushCertificate?: (

@@ -18,6 +18,7 @@ import type { Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
+import { createHttpHooks } from "../hooks/http-hooks.js";
 import { createScriptHooks } from "../hooks/script-hooks.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { requirePreReceive } from "../hooks/required-pre-receive.js";
@@ -112,7 +113,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     ...[options.handlers ?? []].flat(),
   ];
   const scripts = options.hooks === undefined ? undefined : createScriptHooks(options.hooks, process.env);
-  const scriptsAt = handlers.length;
+  const httpHooks = createHttpHooks(options.httpHooks, { agent: AGENT, log });
+  const hooksAt = handlers.length;
   const { deliveries } = identification;
   const gitoriousHandlers =
     deliveries === undefined ? undefined : gitorious?.attach({ repositories: store, deliveries });
@@ -221,8 +223,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
     prepareRepository: (name) => store.prepare(name, creation),
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
     settingsOf: (repository) => repository.settings(),
-    handlersOf: ({ name }) =>
-      scripts === undefined ? handlers : handlers.toSpliced(scriptsAt, 0, ...scripts.handlersFor(name)),
+    handlersOf: ({ name }) => {
+      const hooks = [...httpHooks.handlersFor(name), ...(scripts?.handlersFor(name) ?? [])];
+      return hooks.length === 0 ? handlers : handlers.toSpliced(hooksAt, 0, ...hooks);
+    },
     handlerTimeoutMs: options.handlerTimeoutMs ?? 600_000,
     verifyPushCertificate: options.verifyPushCertificate,
     collisionDetection,
