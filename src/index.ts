@@ -75,6 +75,10 @@ export type {
   Upload,
   Verdict,
 } from "./engine/push.js";
+export type { EventType, RefEvent } from "./events/event.js";
+export type { ReadEventsOptions } from "./events/event-tail.js";
+export type { WebhookOptions } from "./events/webhook.js";
+export type { EventReader, EventsOptions, WebhookDeliveries, WebhookDelivery } from "./server/events.js";
 export type { EndpointOptions } from "./base/signed-endpoint.js";
 export { verifyMessage } from "./base/message-signature.js";
 export type { HttpHook } from "./hooks/http-hooks.js";

@@ -17,6 +17,7 @@ const RANKS: Record<string, number> = {
   protocol: 5,
   access: 5,
   hooks: 5,
+  events: 5,
   transport: 6,
   server: 7,
   cli: 8,

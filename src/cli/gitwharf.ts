@@ -22,6 +22,7 @@ import { tokenCommand } from "./token-command.js";
 import { userCommand } from "./user-command.js";
 import { uploadArchiveCommand } from "./upload-archive-command.js";
 import { uploadPackCommand } from "./upload-pack-command.js";
+import { webhookCommand } from "./webhook-command.js";
 
 const program = new Command("gitwharf")
   .description("A programmable Git server.")
@@ -41,6 +42,7 @@ for (const command of [
   explainCommand(),
   panicCommand(),
   deliveryCommand(),
+  webhookCommand(),
   auditCommand(),
   maintenanceCommand(),
   sshCommand(),

@@ -443,6 +443,8 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     handlerTimeoutMs: true,
     hooks: true,
     httpHooks: true,
+    events: true,
+    webhooks: true,
     repositoryHooks: true,
     verifyPushCertificate: true,
     collisionDetection: true,
