@@ -9,7 +9,7 @@ import type { Limits } from "../base/limits.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import { formatLogEntry, type LogForm } from "./log-form.js";
 import { openrukoFromEnvironment } from "./openruko-environment.js";
-import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
+import type { GitServer, Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
 import type { GitDaemonOptions } from "../server/git-daemon-options.js";
 import type { SshServerOptions } from "../server/ssh-options.js";
@@ -186,6 +186,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const graceMs = Number(flags.grace) * 1000;
   if (!(graceMs >= 0)) throw new GitwharfError("server/bad-configuration", "--grace is a number of seconds");
   const gitDaemon = { ...fromFile.gitDaemon, ...gitDaemonOf(flags) };
+  const { createGitServer } = await import("../server/git-server.js");
   const server = createGitServer({ ...options, sshServer, gitDaemon });
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const { openruko } = options;
