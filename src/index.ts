@@ -83,6 +83,13 @@ export type { Formation, LaunchRecords, LaunchRelease } from "./deploy/launch/la
 export type { AppTarget, Launcher } from "./deploy/launch/launcher.js";
 export { appsDirectoryOf, controlSocketOf } from "./deploy/launch/places.js";
 export type { ProcessEnd, ProcessRun, ProcessRunner } from "./deploy/launch/process-runner.js";
+export type { EventType, RefEvent } from "./events/event.js";
+export type { ReadEventsOptions } from "./events/event-tail.js";
+export type { WebhookOptions } from "./events/webhook.js";
+export type { EventReader, EventsOptions, WebhookDeliveries, WebhookDelivery } from "./server/events.js";
+export type { EndpointOptions } from "./base/signed-endpoint.js";
+export { verifyMessage } from "./base/message-signature.js";
+export type { HttpHook } from "./hooks/http-hooks.js";
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";

@@ -4,7 +4,8 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createDeliveryStore, type DeliveryStore } from "../src/database/delivery-store.js";
+import { createDeliveryStore } from "../src/database/delivery-store.js";
+import { createEventStore, type StoredEvent } from "../src/database/event-store.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import type { ServiceLogEntry } from "../src/transport/service-host.js";
@@ -75,12 +76,19 @@ async function startProcess(): Promise<ServeProcess> {
   return child;
 }
 
-async function deliveries(): Promise<DeliveryStore> {
+async function open(): Promise<Database> {
   const database = await openDatabase(
     parseDatabaseLocation(`sqlite:${join(root, ".gitwharf", "access.sqlite")}`),
   );
   databases.push(database);
-  return createDeliveryStore(database);
+  return database;
+}
+
+/** Of which the application is still to be told. */
+async function waiting(): Promise<readonly StoredEvent[]> {
+  const database = await open();
+  const pending = await createDeliveryStore(database).list("gitorious");
+  return [...pending.map(({ event }) => event), ...(await createEventStore(database).listUntold())];
 }
 
 const remote = (): string => `${url.replace("://", `://ada:${PASSWORD}@`)}/project/app.git`;
@@ -129,7 +137,7 @@ describe("deliveries", () => {
     application.intercept = (call, response) => call.path === TOLD && (response.destroy(), true);
     await app.run("push", "-q", remote(), "main");
     await server.close();
-    expect(await (await deliveries()).list()).toHaveLength(1);
+    expect(await waiting()).toHaveLength(1);
     const { port } = application;
     await application.close();
     await serve();
@@ -149,7 +157,7 @@ describe("deliveries", () => {
     await app.run("push", "-q", remote(), "main:last");
     await application.received(TOLD, 2);
     expect(toldOf(application.calls).map(([name]) => name)).toEqual(["refs/heads/main", "refs/heads/last"]);
-    expect(await (await deliveries()).list()).toEqual([]);
+    expect(await waiting()).toEqual([]);
   });
 
   it("are as many as refs that have moved, when some were refused by a hook of the transaction", async () => {
@@ -180,7 +188,7 @@ describe("a server that is killed", () => {
     expect(first.child.signalCode).toBe("SIGKILL");
     expect(toldOf(application.calls)).toEqual([]);
     expect(await workspace.in("repositories/0123.git").run("rev-parse", "main", "two")).toBe(`${id}\n${id}`);
-    expect((await (await deliveries()).list()).map(({ hasMoved }) => hasMoved)).toEqual([false, false]);
+    expect((await waiting()).map(({ hasMoved }) => hasMoved)).toEqual([false, false]);
     chmodSync(hook, 0o644);
     await startProcess();
     await application.received(TOLD, 2);
@@ -214,8 +222,8 @@ describe("a server that is killed", () => {
     await app.run("push", "-q", remote(), "main");
     await application.received(TOLD, 1);
     const old = await app.run("rev-parse", "HEAD");
-    const origin = { repository: "0123", user: "ada", repositoryId: "1" };
-    const store = await deliveries();
+    const origin = { repository: "0123", user: "ada", about: { facts: { repository_id: "1" } } };
+    const store = createEventStore(await open());
     await store.add(
       { ...origin, pushId: "a" },
       [
@@ -275,6 +283,6 @@ describe("several servers on one database", () => {
     }
     await application.received(TOLD, 8);
     expect(toldOf(application.calls).map(([, , id]) => id)).toEqual(ids);
-    expect(await (await deliveries()).list()).toEqual([]);
+    expect(await waiting()).toEqual([]);
   });
 });

@@ -17,6 +17,7 @@ const RANKS: Record<string, number> = {
   protocol: 5,
   access: 5,
   hooks: 5,
+  events: 5,
   transport: 6,
   deploy: 6,
   server: 7,
@@ -66,5 +67,32 @@ describe("imports", () => {
       }
     }
     expect(wrong).toEqual([]);
+  });
+
+  /** Compiled files and packages that are loaded with one of them, at once. */
+  function loadedWith(name: string): readonly string[] {
+    const compiled = fileURLToPath(new URL("../src", import.meta.url));
+    const packages = new Set<string>();
+    const reached = new Set([join(compiled, name)]);
+    for (const file of reached) {
+      const text = readFileSync(file, "utf8");
+      for (const [, target = ""] of text.matchAll(/^(?:import|export)\b[^;="]*"([^"]+)";/gm))
+        if (target.startsWith(".")) reached.add(resolve(dirname(file), target));
+        else packages.add(target);
+    }
+    return [...packages, ...[...reached].map((file) => relative(compiled, file))];
+  }
+
+  it("load no library of SSH into a server that does without", () => {
+    expect(loadedWith("server/git-server.js")).toContain("piscina");
+    expect(loadedWith("server/git-server.js")).not.toContain("ssh2");
+  });
+
+  it("load nothing of a server or a store before the command line knows what it is to do", () => {
+    const names = loadedWith("cli/gitwharf.js");
+    expect(names).toContain("cli/serve-command.js");
+    expect(names.filter((name) => /^(?:storage\/disk|pack|protocol|transport)\//.test(name))).toEqual([]);
+    expect(names).not.toContain("server/git-server.js");
+    expect(names).not.toContain("base/worker-pool.js");
   });
 });

@@ -1,6 +1,9 @@
 /** `gitwharf delivery list|remove`: what a Gitorious application is still to be told of pushes (docs/gitorious.md). */
 import { Command } from "commander";
 import { createDeliveryStore } from "../database/delivery-store.js";
+import { createEventStore, isTold } from "../database/event-store.js";
+import type { Database } from "../database/open-database.js";
+import { GITORIOUS_TARGET } from "../server/gitorious.js";
 import { type DatabaseFlags, withDatabase, withDatabaseOptions } from "./access-database.js";
 import { fail } from "./failure.js";
 import { printDone, printList, timeText } from "./print-list.js";
@@ -13,13 +16,19 @@ export function deliveryCommand(): Command {
     withDatabaseOptions(new Command("list"))
       .description("List it; the first of each repository comes next.")
       .action(async (flags: DatabaseFlags) => {
-        const rows = await withDatabase(flags, (database) => createDeliveryStore(database).list());
+        const rows = await withDatabase(flags, listPending);
         printList(
-          rows.map(({ createdAt, notBefore, ...row }) => ({
-            ...row,
-            hasMoved: row.hasMoved ? "moved" : "unsettled",
-            createdAt: timeText(createdAt),
+          rows.map(({ event, attempts, notBefore }) => ({
+            id: event.id,
+            repository: event.repository,
+            refName: event.refName,
+            oldOid: event.oldOid,
+            newOid: event.newOid,
+            user: event.user,
+            hasMoved: event.hasMoved ? "moved" : "unsettled",
+            attempts,
             notBefore: notBefore === 0 ? undefined : timeText(notBefore),
+            createdAt: timeText(event.createdAt),
           })),
           {
             json: flags.json === true,
@@ -34,15 +43,23 @@ export function deliveryCommand(): Command {
       .argument("<id>")
       .action(async (id: string, flags: DatabaseFlags) => {
         const found = await withDatabase(flags, async (database) => {
-          const store = createDeliveryStore(database);
-          const one = (await store.list()).find((row) => row.id === id);
-          if (one !== undefined) await store.remove({ id });
+          const one = (await listPending(database)).find(({ event }) => event.id === id)?.event;
+          if (one !== undefined && isTold(one))
+            await createDeliveryStore(database).skip(GITORIOUS_TARGET, one);
           return one;
         });
         if (found === undefined) fail(`there is no delivery ${id}`);
+        else if (!isTold(found))
+          fail(`it is not known yet whether ${found.refName} in ${found.repository} has moved; try again`);
         else
           printDone(flags, { id }, `the application is not told of ${found.refName} in ${found.repository}`);
       }),
   );
   return command;
+}
+
+async function listPending(database: Database) {
+  const pending = await createDeliveryStore(database).list(GITORIOUS_TARGET);
+  const untold = await createEventStore(database).listUntold();
+  return [...pending, ...untold.map((event) => ({ event, attempts: 0, notBefore: 0 }))];
 }

@@ -1,11 +1,8 @@
 /** `gitwharf fsck NAME`: checks every object, index and ref of a repository. */
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { closeWorkerPool } from "../base/worker-pool.js";
 import { GitwharfError } from "../base/errors.js";
-import { fsckRepository } from "../engine/repository-fsck.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
-import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 
 export function fsckCommand(): Command {
   return new Command("fsck")
@@ -15,6 +12,9 @@ export function fsckCommand(): Command {
     .option("--strict", "take warnings for errors")
     .action(async (text: string, flags: { readonly directory: string; readonly strict?: boolean }) => {
       const name = parseRepositoryName(text);
+      const { closeWorkerPool } = await import("../base/worker-pool.js");
+      const { fsckRepository } = await import("../engine/repository-fsck.js");
+      const { createDiskRepositoryStore } = await import("../storage/disk/disk-repository-store.js");
       const store = createDiskRepositoryStore({ directory: resolve(flags.directory) });
       try {
         const repository = await store.open(name);

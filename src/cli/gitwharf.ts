@@ -23,6 +23,7 @@ import { tokenCommand } from "./token-command.js";
 import { userCommand } from "./user-command.js";
 import { uploadArchiveCommand } from "./upload-archive-command.js";
 import { uploadPackCommand } from "./upload-pack-command.js";
+import { webhookCommand } from "./webhook-command.js";
 
 const program = new Command("gitwharf")
   .description("A programmable Git server.")
@@ -42,6 +43,7 @@ for (const command of [
   explainCommand(),
   panicCommand(),
   deliveryCommand(),
+  webhookCommand(),
   auditCommand(),
   maintenanceCommand(),
   sshCommand(),

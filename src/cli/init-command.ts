@@ -4,7 +4,6 @@ import { Command, Option } from "commander";
 import type { ObjectFormat } from "../object/object-format.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
 import type { RefFormat } from "../storage/contracts/repository.js";
-import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 
 interface InitFlags {
   readonly directory: string;
@@ -29,6 +28,7 @@ export function initCommand(): Command {
     .option("-b, --default-branch <name>", "the branch HEAD names", "main")
     .action(async (text: string, flags: InitFlags) => {
       const name = parseRepositoryName(text);
+      const { createDiskRepositoryStore } = await import("../storage/disk/disk-repository-store.js");
       const store = createDiskRepositoryStore({ directory: resolve(flags.directory) });
       try {
         const repository = await store.create(name, {

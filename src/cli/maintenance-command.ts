@@ -2,10 +2,8 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { GitwharfError } from "../base/errors.js";
-import { closeWorkerPool } from "../base/worker-pool.js";
-import { type FoldOutcome, foldPacks } from "../engine/maintenance/fold-packs.js";
+import type { FoldOutcome } from "../engine/maintenance/fold-packs.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
-import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 
 export function maintenanceCommand(): Command {
   const run = new Command("run")
@@ -16,6 +14,9 @@ export function maintenanceCommand(): Command {
     .option("-d, --directory <directory>", "where the repositories are", "./repositories")
     .action(async (text: string, flags: { readonly directory: string }) => {
       const name = parseRepositoryName(text);
+      const { closeWorkerPool } = await import("../base/worker-pool.js");
+      const { foldPacks } = await import("../engine/maintenance/fold-packs.js");
+      const { createDiskRepositoryStore } = await import("../storage/disk/disk-repository-store.js");
       const store = createDiskRepositoryStore({ directory: resolve(flags.directory) });
       try {
         const repository = await store.open(name);

@@ -1,6 +1,6 @@
 /** `gitwharf receive-pack PATH`: takes one push over standard input and output, like git-receive-pack. */
 import { Command } from "commander";
-import { auditLogOption, panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
+import { auditLogOption, panicFileOption } from "./stdio-options.js";
 
 export function receivePackCommand(): Command {
   return new Command("receive-pack")
@@ -13,8 +13,9 @@ export function receivePackCommand(): Command {
     .addOption(auditLogOption())
     .option("--repository-hooks", "run the hooks that stand inside the repository")
     .option("--no-collision-detection", "do not look for SHA-1 collision attacks in the objects (faster)")
-    .action((path: string, flags: Flags) =>
-      serveRepositoryAt(path, {
+    .action(async (path: string, flags: Flags) => {
+      const { serveRepositoryAt } = await import("./serve-repository-at.js");
+      await serveRepositoryAt(path, {
         service: "receive-pack",
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
@@ -22,8 +23,8 @@ export function receivePackCommand(): Command {
         auditLog: flags.auditLog,
         repositoryHooks: flags.repositoryHooks === true,
         collisionDetection: flags.collisionDetection,
-      }),
-    );
+      });
+    });
 }
 
 interface Flags {

@@ -5,20 +5,12 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { resolve } from "node:path";
-import { Option } from "commander";
 import { createPanicSwitch } from "../access/panic-switch.js";
 import { DEFAULT_LIMITS } from "../base/limits.js";
 import { closeWorkerPool } from "../base/worker-pool.js";
-import { createRepositoryHooks } from "../hooks/repository-hooks.js";
-import { advertiseReceivePack } from "../protocol/receive-pack/advertise-receive-pack.js";
-import { serveReceivePack } from "../protocol/receive-pack/serve-receive-pack.js";
-import { serveUploadArchive } from "../protocol/upload-archive/serve-upload-archive.js";
-import { advertiseUploadPack } from "../protocol/upload-pack/advertise-upload-pack.js";
-import { serveUploadPack } from "../protocol/upload-pack/serve-upload-pack.js";
 import { createStdioAudit } from "./stdio-audit.js";
 import { AGENT } from "../server/version.js";
 import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
-import { converseReceivePack, converseUploadPack } from "../transport/conversation.js";
 import { protocolVersion } from "../transport/service-contexts.js";
 import { createStdioSignal, createStdoutSink, flushStdout } from "./stdio.js";
 
@@ -33,19 +25,6 @@ export interface ServeRepositoryOptions {
   readonly panicFile?: string | undefined;
   /** @default nothing is written down */
   readonly auditLog?: string | undefined;
-}
-
-export function auditLogOption(): Option {
-  return new Option("--audit-log <file>", "append who did what to this audit log  [default: none]").env(
-    "GITWHARF_AUDIT_LOG",
-  );
-}
-
-export function panicFileOption(): Option {
-  return new Option(
-    "--panic-file <file>",
-    "refuse what this file of `gitwharf panic` refuses  [default: none]",
-  );
 }
 
 const OPERATIONS = { "upload-pack": "fetch", "receive-pack": "push", "upload-archive": "archive" } as const;
@@ -73,9 +52,13 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   const streams = { input: process.stdin, output, statelessRpc: options.statelessRpc };
   try {
     if (options.service === "upload-archive") {
+      const { serveUploadArchive } = await import("../protocol/upload-archive/serve-upload-archive.js");
       const { failure } = await serveUploadArchive(common, streams);
       await audit?.ended("archive", failure);
     } else if (options.service === "upload-pack") {
+      const { advertiseUploadPack } = await import("../protocol/upload-pack/advertise-upload-pack.js");
+      const { serveUploadPack } = await import("../protocol/upload-pack/serve-upload-pack.js");
+      const { converseUploadPack } = await import("../transport/conversation.js");
       const context = { ...common, version };
       if (options.advertiseOnly) await output.write(...(await advertiseUploadPack(context)));
       else {
@@ -84,6 +67,10 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
         await audit?.ended("fetch", failure);
       }
     } else {
+      const { createRepositoryHooks } = await import("../hooks/repository-hooks.js");
+      const { advertiseReceivePack } = await import("../protocol/receive-pack/advertise-receive-pack.js");
+      const { serveReceivePack } = await import("../protocol/receive-pack/serve-receive-pack.js");
+      const { converseReceivePack } = await import("../transport/conversation.js");
       const context = {
         ...common,
         place: undefined,

@@ -7,12 +7,9 @@ import { resolve } from "node:path";
 import { Command } from "commander";
 import { checkUserName } from "./ssh-user.js";
 import { parseGrant } from "../access/grant.js";
-import { closeWorkerPool } from "../base/worker-pool.js";
 import { GitwharfError } from "../base/errors.js";
 import type { Identity } from "../engine/push.js";
 import { auditLogOf, type AuditFlags, withAuditOption } from "./audited-change.js";
-import { createGitServer } from "../server/git-server.js";
-import { createServerAudit } from "../server/server-audit.js";
 import type { GitServerOptions } from "../server/git-server-options.js";
 import {
   type DatabaseFlags,
@@ -66,6 +63,8 @@ async function run(user: string, flags: SshCommandFlags): Promise<void> {
   const identity = await identityOf(user, flags, options.database).catch((error: unknown) =>
     noteRefusal(options, flags.key, error),
   );
+  const { createGitServer } = await import("../server/git-server.js");
+  const { closeWorkerPool } = await import("../base/worker-pool.js");
   const server = createGitServer(options);
   const signal = createStdioSignal();
   try {
@@ -93,6 +92,7 @@ async function noteRefusal(
   credentialId: string | undefined,
   error: unknown,
 ): Promise<never> {
+  const { createServerAudit } = await import("../server/server-audit.js");
   const trail = createServerAudit(options, options.log ?? (() => undefined));
   trail?.refusedSignIn({ transport: "ssh", address: addressOfClient(), credentialId, error });
   await trail?.close();

@@ -1,6 +1,6 @@
 /** `gitwharf upload-archive PATH`: answers `git archive --remote` over standard input and output. */
 import { Command } from "commander";
-import { auditLogOption, panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
+import { auditLogOption, panicFileOption } from "./stdio-options.js";
 
 export function uploadArchiveCommand(): Command {
   return new Command("upload-archive")
@@ -8,13 +8,14 @@ export function uploadArchiveCommand(): Command {
     .argument("<path>", "a bare repository, or a work tree with its .git")
     .addOption(panicFileOption())
     .addOption(auditLogOption())
-    .action((path: string, flags: { readonly panicFile?: string; readonly auditLog?: string }) =>
-      serveRepositoryAt(path, {
+    .action(async (path: string, flags: { readonly panicFile?: string; readonly auditLog?: string }) => {
+      const { serveRepositoryAt } = await import("./serve-repository-at.js");
+      await serveRepositoryAt(path, {
         service: "upload-archive",
         statelessRpc: false,
         advertiseOnly: false,
         panicFile: flags.panicFile,
         auditLog: flags.auditLog,
-      }),
-    );
+      });
+    });
 }

@@ -1,6 +1,6 @@
 /** `gitwharf upload-pack PATH`: serves one fetch over standard input and output, like git-upload-pack. */
 import { Command } from "commander";
-import { auditLogOption, panicFileOption, serveRepositoryAt } from "./serve-repository-at.js";
+import { auditLogOption, panicFileOption } from "./stdio-options.js";
 
 export function uploadPackCommand(): Command {
   return new Command("upload-pack")
@@ -13,15 +13,16 @@ export function uploadPackCommand(): Command {
     .option("--advertise-refs", "the same under its older name")
     .addOption(panicFileOption())
     .addOption(auditLogOption())
-    .action((path: string, flags: Flags) =>
-      serveRepositoryAt(path, {
+    .action(async (path: string, flags: Flags) => {
+      const { serveRepositoryAt } = await import("./serve-repository-at.js");
+      await serveRepositoryAt(path, {
         service: "upload-pack",
         statelessRpc: flags.statelessRpc === true,
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
         panicFile: flags.panicFile,
         auditLog: flags.auditLog,
-      }),
-    );
+      });
+    });
 }
 
 interface Flags {

@@ -1,200 +1,263 @@
 /**
- * What an application is still to be told of pushes, in order per repository: plain rows. Every change is one statement.
- * Who delivers is told apart by leases, so that several processes and machines may share a database.
+ * How far each target (a webhook, an application) has been told of events, in order per repository; what became of
+ * deliveries; and who delivers: that is told apart by leases. Plain rows; every change is one statement.
  */
-import { randomUUID } from "node:crypto";
-import { isConflict } from "./is-conflict.js";
+import { sql } from "kysely";
+import { eventOf, isTold, type StoredEvent, type ToldEvent } from "./event-store.js";
 import type { Database } from "./open-database.js";
-import type { DeliveriesTable } from "./schema.js";
+import type { DeliveryRecordsTable, EventsTable } from "./schema.js";
 
-/** A ref that moves. */
-export interface NewDelivery {
-  readonly refName: string;
-  readonly oldOid: string;
-  readonly newOid: string;
-}
-
-export interface DeliveryOrigin {
-  readonly repository: string;
-  readonly pushId: string;
-  /** Empty: nobody has signed in. */
-  readonly user: string;
-  /** The application's. */
-  readonly repositoryId: string;
-}
-
-export interface Delivery extends NewDelivery, DeliveryOrigin {
-  readonly id: string;
-  /** False: it was to move when this was written. */
-  readonly hasMoved: boolean;
+export interface PendingDelivery {
+  readonly event: ToldEvent;
+  /** That have failed. */
   readonly attempts: number;
   readonly notBefore: number;
-  readonly createdAt: number;
 }
+
+export type DeliveryState = DeliveryRecordsTable["state"];
+
+export interface DeliveryRecord {
+  readonly target: string;
+  readonly eventId: string;
+  readonly repository: string;
+  readonly cursor: number;
+  /** "failed": it is tried again; "dead": it is not; "replay": it is to be sent once more. */
+  readonly state: DeliveryState;
+  readonly attempts: number;
+  readonly status: number | undefined;
+  readonly why: string | undefined;
+  readonly at: number;
+}
+
+/** A lease that somebody has. */
+export interface Lease {
+  readonly target: string;
+  readonly repository: string;
+  readonly owner: string;
+}
+
+/** Which deliveries are to be sent once more. */
+export type Replay = { readonly eventId: string } | { readonly state: "dead" } | { readonly after: number };
 
 export interface DeliveryStore {
-  /** At the end of the repository's list, in this order. */
-  add(origin: DeliveryOrigin, refs: readonly NewDelivery[], hasMoved: boolean): Promise<void>;
-  /** Those of a push, or the one, have moved. */
-  markMoved(which: { readonly pushId: string } | { readonly id: string }): Promise<void>;
-  /** Those of a push that were to move, or the one, whatever it is. */
-  remove(which: { readonly unmovedOf: string } | { readonly id: string }): Promise<void>;
-  /** Of those refs, and not known to have moved. */
-  listUnmoved(repository: string, refNames: readonly string[]): Promise<readonly Delivery[]>;
+  /** Of a new one: it is told of what comes from now on. */
+  register(target: string): Promise<void>;
   /** What comes next. */
-  first(repository: string): Promise<Delivery | undefined>;
-  retryLater(id: string, notBefore: number): Promise<void>;
-  /** Those that have something to deliver. */
-  listRepositories(): Promise<readonly string[]>;
-  /** In order; of every repository, or of one. */
-  list(repository?: string): Promise<readonly Delivery[]>;
+  next(target: string, repository: string): Promise<PendingDelivery | undefined>;
   /** @returns false while another owner has it */
-  lease(repository: string, owner: string, forMs: number): Promise<boolean>;
-  release(repository: string, owner: string): Promise<void>;
+  lease(lease: Lease, forMs: number): Promise<boolean>;
+  release(lease: Lease): Promise<void>;
+  /** That one is done with. Nothing happens without the lease. */
+  advance(lease: Lease, cursor: number): Promise<void>;
+  /** The next one has failed. */
+  retryLater(lease: Lease, notBefore: number): Promise<void>;
+  /** Those that have something to deliver; the cursor of the first, unless all of it is to be sent once more. */
+  listRepositories(
+    target: string,
+  ): Promise<readonly { readonly repository: string; readonly first: number | undefined }[]>;
+  /** Of every repository, in order. */
+  list(target: string): Promise<readonly PendingDelivery[]>;
+  /** Notes up to where a target has been told of everything, so that nobody looks there again. */
+  settle(target: string, upTo: number): Promise<void>;
+  /** The least of theirs. */
+  settledBy(targets: readonly string[]): Promise<number>;
+  record(record: DeliveryRecord): Promise<void>;
+  /** The latest events first. */
+  listRecords(
+    target: string,
+    options: { readonly states?: readonly DeliveryState[]; readonly max: number },
+  ): Promise<readonly DeliveryRecord[]>;
+  /** What is to be sent once more. */
+  nextReplay(target: string, repository: string): Promise<ToldEvent | undefined>;
+  /** @returns how many are sent once more */
+  replay(target: string, which: Replay): Promise<number>;
+  /** Never tell of that one. */
+  skip(target: string, event: ToldEvent): Promise<void>;
 }
 
-/** SQLite takes 32,766 values in a statement. */
-const ROWS_AT_ONCE = 500;
-/** Others who write at the same time take the place that was looked up. */
-const ATTEMPTS_MAX = 50;
+type EventRow = EventsTable & { readonly attempts: number; readonly not_before: number };
 
 export function createDeliveryStore({ db }: Pick<Database, "db">): DeliveryStore {
-  const addSome = async (
-    origin: DeliveryOrigin,
-    refs: readonly NewDelivery[],
-    hasMoved: boolean,
-  ): Promise<void> => {
-    const { repository, pushId, user, repositoryId } = origin;
-    for (let attempt = 1; ; attempt++) {
-      const { last } = await db
-        .selectFrom("deliveries")
-        .select((column) => column.fn.max<number | null>("position").as("last"))
-        .where("repository", "=", repository)
-        .executeTakeFirstOrThrow();
-      const rows = refs.map(
-        (ref, i): DeliveriesTable => ({
-          id: randomUUID(),
-          repository,
-          position: (last ?? 0) + 1 + i,
-          push_id: pushId,
-          user_name: user,
-          repository_id: repositoryId,
-          ref_name: ref.refName,
-          old_oid: ref.oldOid,
-          new_oid: ref.newOid,
-          has_moved: hasMoved ? 1 : 0,
-          attempts: 0,
-          not_before: 0,
-          created_at: Date.now(),
-        }),
-      );
-      try {
-        await db.insertInto("deliveries").values(rows).execute();
-        return;
-      } catch (error) {
-        if (!isConflict(error) || attempt >= ATTEMPTS_MAX) throw error;
-      }
-    }
-  };
+  /** With what it takes to tell which events a target is still to be told of. */
+  const pending = (target: string) => sql`
+    from events
+    join delivery_targets on delivery_targets.name = ${target}
+    left join delivery_progress on delivery_progress.target = ${target}
+      and delivery_progress.repository = events.repository
+    where events.cursor > delivery_targets.since
+      and (delivery_progress.cursor is null or events.cursor > delivery_progress.cursor)
+      and not exists (
+        select 1 from delivery_records
+        where delivery_records.target = ${target} and delivery_records.event_id = events.id
+          and delivery_records.state = 'skipped')`;
+  const columns = sql`events.*, coalesce(delivery_progress.attempts, 0) as attempts,
+    coalesce(delivery_progress.not_before, 0) as not_before`;
+  const holding = ({ target, repository, owner }: Lease) =>
+    db
+      .updateTable("delivery_progress")
+      .where("target", "=", target)
+      .where("repository", "=", repository)
+      .where("owner", "=", owner);
+
   return {
-    async add(origin, refs, hasMoved) {
-      for (let at = 0; at < refs.length; at += ROWS_AT_ONCE)
-        await addSome(origin, refs.slice(at, at + ROWS_AT_ONCE), hasMoved);
+    async register(target) {
+      await sql`insert into delivery_targets (name, since)
+        select ${target}, coalesce(max(cursor), 0) from events where true
+        on conflict (name) do nothing`.execute(db);
     },
-    async markMoved(which) {
-      const update = db.updateTable("deliveries").set({ has_moved: 1 });
-      await ("id" in which
-        ? update.where("id", "=", which.id)
-        : update.where("push_id", "=", which.pushId)
-      ).execute();
+    async next(target, repository) {
+      const { rows } = await sql<EventRow>`select ${columns} ${pending(target)}
+        and events.repository = ${repository} order by events.cursor limit 1`.execute(db);
+      return rows.flatMap(pendingOf)[0];
     },
-    async remove(which) {
-      const removal = db.deleteFrom("deliveries");
-      await ("id" in which
-        ? removal.where("id", "=", which.id)
-        : removal.where("push_id", "=", which.unmovedOf).where("has_moved", "=", 0)
-      ).execute();
-    },
-    async listUnmoved(repository, refNames) {
-      const wanted = new Set(refNames);
-      const rows = await db
-        .selectFrom("deliveries")
-        .selectAll()
-        .where("repository", "=", repository)
-        .where("has_moved", "=", 0)
-        .orderBy("position")
-        .execute();
-      return rows.filter((row) => wanted.has(row.ref_name)).map(deliveryOf);
-    },
-    async first(repository) {
-      const row = await db
-        .selectFrom("deliveries")
-        .selectAll()
-        .where("repository", "=", repository)
-        .orderBy("position")
-        .limit(1)
-        .executeTakeFirst();
-      return row === undefined ? undefined : deliveryOf(row);
-    },
-    async retryLater(id, notBefore) {
-      await db
-        .updateTable("deliveries")
-        .set((column) => ({ attempts: column("attempts", "+", 1), not_before: notBefore }))
-        .where("id", "=", id)
-        .execute();
-    },
-    async listRepositories() {
-      const rows = await db.selectFrom("deliveries").select("repository").distinct().execute();
-      return rows.map(({ repository }) => repository);
-    },
-    async list(repository) {
-      const all = db.selectFrom("deliveries").selectAll();
-      const some = repository === undefined ? all : all.where("repository", "=", repository);
-      return (await some.orderBy("repository").orderBy("position").execute()).map(deliveryOf);
-    },
-    async lease(repository, owner, forMs) {
+    async lease({ target, repository, owner }, forMs) {
       const now = Date.now();
-      const lease = { owner, expires_at: now + forMs };
-      const taken = await db
-        .insertInto("delivery_leases")
-        .values({ repository, ...lease })
+      const taken = { owner, expires_at: now + forMs };
+      const { numInsertedOrUpdatedRows } = await db
+        .insertInto("delivery_progress")
+        .values({ target, repository, cursor: 0, attempts: 0, not_before: 0, ...taken })
         .onConflict((conflict) =>
           conflict
-            .column("repository")
-            .doUpdateSet(lease)
+            .columns(["target", "repository"])
+            .doUpdateSet(taken)
             .where((column) =>
               column.or([
-                column("delivery_leases.owner", "=", owner),
-                column("delivery_leases.expires_at", "<", now),
+                column("delivery_progress.owner", "=", owner),
+                column("delivery_progress.expires_at", "<", now),
               ]),
             ),
         )
-        .executeTakeFirst();
-      return taken.numInsertedOrUpdatedRows === 1n;
+        .executeTakeFirstOrThrow();
+      return numInsertedOrUpdatedRows === 1n;
     },
-    async release(repository, owner) {
+    async release(lease) {
+      await holding(lease).set({ owner: "", expires_at: 0 }).execute();
+    },
+    async advance(lease, cursor) {
+      await holding(lease)
+        .set({ cursor, attempts: 0, not_before: 0 })
+        .where("delivery_progress.cursor", "<", cursor)
+        .execute();
+    },
+    async retryLater(lease, notBefore) {
+      await holding(lease)
+        .set((column) => ({ attempts: column("attempts", "+", 1), not_before: notBefore }))
+        .execute();
+    },
+    async listRepositories(target) {
+      const { rows } = await sql<{ repository: string; first: number | null }>`
+        select events.repository as repository, min(events.cursor) as first ${pending(target)}
+        group by events.repository
+        union all select distinct repository, cast(null as bigint) as first from delivery_records
+        where target = ${target} and state = 'replay'`.execute(db);
+      return rows.map(({ repository, first }) => ({ repository, first: first ?? undefined }));
+    },
+    async list(target) {
+      const { rows } = await sql<EventRow>`select ${columns} ${pending(target)}
+        order by events.repository, events.cursor`.execute(db);
+      const found = rows.flatMap(pendingOf);
+      // What has failed is the first.
+      return found.map((one, i) =>
+        one.event.repository === found[i - 1]?.event.repository ? { ...one, attempts: 0, notBefore: 0 } : one,
+      );
+    },
+    async settle(target, upTo) {
       await db
-        .deleteFrom("delivery_leases")
+        .updateTable("delivery_targets")
+        .set({ since: upTo })
+        .where("name", "=", target)
+        .where("since", "<", upTo)
+        .execute();
+    },
+    async settledBy(targets) {
+      if (targets.length === 0) return Number.MAX_SAFE_INTEGER;
+      const { least } = await db
+        .selectFrom("delivery_targets")
+        .select((column) => column.fn.min<number | null>("since").as("least"))
+        .where("name", "in", targets)
+        .executeTakeFirstOrThrow();
+      return least ?? 0;
+    },
+    async record({ target, eventId, repository, cursor, state, attempts, status, why, at }) {
+      const noted = { state, attempts, status: status ?? null, why: why ?? null, at };
+      await db
+        .insertInto("delivery_records")
+        .values({ target, event_id: eventId, repository, cursor, ...noted })
+        .onConflict((conflict) => conflict.columns(["target", "event_id"]).doUpdateSet(noted))
+        .execute();
+    },
+    async listRecords(target, { states, max }) {
+      const all = db.selectFrom("delivery_records").selectAll().where("target", "=", target);
+      const some = states === undefined ? all : all.where("state", "in", states);
+      return (await some.orderBy("cursor", "desc").limit(max).execute()).map(recordOf);
+    },
+    async nextReplay(target, repository) {
+      const row = await db
+        .selectFrom("events")
+        .innerJoin("delivery_records", "delivery_records.event_id", "events.id")
+        .selectAll("events")
+        .where("delivery_records.target", "=", target)
+        .where("delivery_records.state", "=", "replay")
+        .where("delivery_records.repository", "=", repository)
+        .orderBy("delivery_records.cursor")
+        .limit(1)
+        .executeTakeFirst();
+      const event = row === undefined ? undefined : eventOf(row);
+      return event !== undefined && isTold(event) ? event : undefined;
+    },
+    async replay(target, which) {
+      const update = db
+        .updateTable("delivery_records")
+        .set({ state: "replay" })
+        .where("target", "=", target)
+        // What is being tried is sent in any case.
+        .where("state", "in", ["delivered", "dead"]);
+      const { numUpdatedRows } = await ("eventId" in which
+        ? update.where("event_id", "=", which.eventId)
+        : "state" in which
+          ? update.where("state", "=", which.state)
+          : update.where("cursor", ">", which.after)
+      ).executeTakeFirstOrThrow();
+      return Number(numUpdatedRows);
+    },
+    async skip(target, { id: eventId, repository, cursor }) {
+      await this.record({
+        target,
+        eventId,
+        repository,
+        cursor,
+        state: "skipped",
+        attempts: 0,
+        status: undefined,
+        why: undefined,
+        at: Date.now(),
+      });
+      // What has failed may have been this one.
+      await db
+        .updateTable("delivery_progress")
+        .set({ attempts: 0, not_before: 0 })
+        .where("target", "=", target)
         .where("repository", "=", repository)
-        .where("owner", "=", owner)
         .execute();
     },
   };
 }
 
-function deliveryOf(row: DeliveriesTable): Delivery {
+function pendingOf(row: EventRow): readonly PendingDelivery[] {
+  const event: StoredEvent = eventOf(row);
+  return isTold(event) ? [{ event, attempts: row.attempts, notBefore: row.not_before }] : [];
+}
+
+function recordOf(row: DeliveryRecordsTable): DeliveryRecord {
   return {
-    id: row.id,
+    target: row.target,
+    eventId: row.event_id,
     repository: row.repository,
-    pushId: row.push_id,
-    user: row.user_name,
-    repositoryId: row.repository_id,
-    refName: row.ref_name,
-    oldOid: row.old_oid,
-    newOid: row.new_oid,
-    hasMoved: row.has_moved === 1,
+    cursor: row.cursor,
+    state: row.state,
     attempts: row.attempts,
-    notBefore: row.not_before,
-    createdAt: row.created_at,
+    status: row.status ?? undefined,
+    why: row.why ?? undefined,
+    at: row.at,
   };
 }

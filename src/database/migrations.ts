@@ -98,6 +98,90 @@ export const MIGRATIONS: readonly Migration[] = [
     },
   },
   {
+    name: "004-events",
+    async up(db) {
+      await db.schema
+        .createTable("events")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("repository", "text", (column) => column.notNull())
+        .addColumn("position", "bigint", (column) => column.notNull())
+        .addColumn("cursor", "bigint", (column) => column.unique())
+        .addColumn("push_id", "text", (column) => column.notNull())
+        .addColumn("ref_name", "text", (column) => column.notNull())
+        .addColumn("old_oid", "text", (column) => column.notNull())
+        .addColumn("new_oid", "text", (column) => column.notNull())
+        .addColumn("forced", "integer")
+        .addColumn("user_name", "text", (column) => column.notNull())
+        .addColumn("about", "text", (column) => column.notNull())
+        .addColumn("has_moved", "integer", (column) => column.notNull())
+        .addColumn("is_first", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .execute();
+      const index = (name: string, columns: ("repository" | "position" | "cursor" | "push_id")[]) =>
+        db.schema.createIndex(name).on("events").columns(columns);
+      await index("events_order", ["repository", "position"]).unique().execute();
+      await index("events_of_repository", ["repository", "cursor"]).execute();
+      await index("events_of_push", ["push_id"]).execute();
+      await sql`create index events_untold on events (repository, position) where cursor is null`.execute(db);
+      await db.schema
+        .createTable("delivery_targets")
+        .addColumn("name", "text", (column) => column.primaryKey())
+        .addColumn("since", "bigint", (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createTable("delivery_progress")
+        .addColumn("target", "text", (column) => column.notNull())
+        .addColumn("repository", "text", (column) => column.notNull())
+        .addColumn("cursor", "bigint", (column) => column.notNull())
+        .addColumn("attempts", "integer", (column) => column.notNull())
+        .addColumn("not_before", "bigint", (column) => column.notNull())
+        .addColumn("owner", "text", (column) => column.notNull())
+        .addColumn("expires_at", "bigint", (column) => column.notNull())
+        .addPrimaryKeyConstraint("delivery_progress_key", ["target", "repository"])
+        .execute();
+      await db.schema
+        .createTable("delivery_records")
+        .addColumn("target", "text", (column) => column.notNull())
+        .addColumn("event_id", "text", (column) =>
+          column.notNull().references("events.id").onDelete("cascade"),
+        )
+        .addColumn("repository", "text", (column) => column.notNull())
+        .addColumn("cursor", "bigint", (column) => column.notNull())
+        .addColumn("state", "text", (column) => column.notNull())
+        .addColumn("attempts", "integer", (column) => column.notNull())
+        .addColumn("status", "integer")
+        .addColumn("why", "text")
+        .addColumn("at", "bigint", (column) => column.notNull())
+        .addPrimaryKeyConstraint("delivery_records_key", ["target", "event_id"])
+        .execute();
+      await db.schema
+        .createIndex("delivery_records_order")
+        .on("delivery_records")
+        .columns(["target", "state", "repository", "cursor"])
+        .execute();
+      await db.schema
+        .createIndex("delivery_records_event")
+        .on("delivery_records")
+        .column("event_id")
+        .execute();
+      // What a Gitorious application was still to be told of: it goes on from there.
+      const { rows } =
+        await sql<OlderDelivery>`select * from deliveries order by repository, position`.execute(db);
+      for (const row of rows) {
+        const { id, repository, position, push_id, ref_name, old_oid, new_oid, user_name, has_moved } = row;
+        const about = JSON.stringify({ facts: { repository_id: row.repository_id } });
+        await sql`insert into events (id, repository, position, push_id, ref_name, old_oid, new_oid, user_name, about, has_moved, is_first, created_at)
+          values (${id}, ${repository}, ${position}, ${push_id}, ${ref_name}, ${old_oid}, ${new_oid}, ${user_name}, ${about}, ${has_moved}, 0, ${row.created_at})`.execute(
+          db,
+        );
+      }
+      await sql`insert into delivery_targets (name, since) select 'gitorious', 0
+        where exists (select 1 from deliveries)`.execute(db);
+      await db.schema.dropTable("deliveries").execute();
+      await db.schema.dropTable("delivery_leases").execute();
+    },
+  },
+  {
     name: "005-apps-builds-releases",
     async up(db) {
       await db.schema
@@ -166,6 +250,21 @@ export const MIGRATIONS: readonly Migration[] = [
     },
   },
 ];
+
+/** A row of `deliveries`, which were there before events. */
+interface OlderDelivery {
+  readonly id: string;
+  readonly repository: string;
+  readonly position: number;
+  readonly push_id: string;
+  readonly user_name: string;
+  readonly repository_id: string;
+  readonly ref_name: string;
+  readonly old_oid: string;
+  readonly new_oid: string;
+  readonly has_moved: number;
+  readonly created_at: number;
+}
 
 /** Any number: the lock that all processes which migrate one PostgreSQL database ask for. */
 const ADVISORY_LOCK = 7_203_114_599;

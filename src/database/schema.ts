@@ -5,8 +5,10 @@ export interface Schema {
   readonly tokens: TokensTable;
   readonly facts: FactsTable;
   readonly public_repositories: PublicRepositoriesTable;
-  readonly deliveries: DeliveriesTable;
-  readonly delivery_leases: DeliveryLeasesTable;
+  readonly events: EventsTable;
+  readonly delivery_targets: DeliveryTargetsTable;
+  readonly delivery_progress: DeliveryProgressTable;
+  readonly delivery_records: DeliveryRecordsTable;
   readonly apps: AppsTable;
   readonly app_config: AppConfigTable;
   readonly builds: BuildsTable;
@@ -61,33 +63,67 @@ export interface PublicRepositoriesTable {
   created_at: number;
 }
 
-/** Refs that have moved, or are about to, of which an application is still to be told. */
-export interface DeliveriesTable {
+/** Refs that have moved, or are about to: written before they do, kept for who reads of them later. */
+export interface EventsTable {
   id: string;
   /** Name without `.git`. */
   repository: string;
-  /** They are delivered in this order; one that is free again may be given anew. */
+  /** They are given their cursors in this order; one that is free again may be given anew. */
   position: number;
-  /** All refs of one push have the same. */
+  /** Unique, and never less than that of one that was seen before; null: not told to anybody yet. */
+  cursor: number | null;
+  /** All refs of one transaction have the same. */
   push_id: string;
-  user_name: string;
-  /** The application's. */
-  repository_id: string;
   ref_name: string;
   old_oid: string;
   new_oid: string;
+  /** 0, 1; null: nobody has looked. */
+  forced: number | null;
+  /** Empty: nobody has signed in. */
+  user_name: string;
+  /** JSON: what else is known of the push. */
+  about: string;
   /** 0: it was to move when this was written. */
   has_moved: number;
-  attempts: number;
-  not_before: number;
+  /** 1: its repository may have been made by this push, and then is nowhere until it is put in its place. */
+  is_first: number;
   created_at: number;
 }
 
-/** Which process delivers for a repository. */
-export interface DeliveryLeasesTable {
+/** Who is told of events. */
+export interface DeliveryTargetsTable {
+  name: string;
+  /** It is told of what comes after this cursor, and has been told of what is before it. */
+  since: number;
+}
+
+/** How far a target has come in a repository, and which process delivers there. */
+export interface DeliveryProgressTable {
+  target: string;
   repository: string;
+  /** The last event that is done with. */
+  cursor: number;
+  /** Of the next one. */
+  attempts: number;
+  not_before: number;
+  /** Empty: nobody. */
   owner: string;
   expires_at: number;
+}
+
+/** What became of a delivery. */
+export interface DeliveryRecordsTable {
+  target: string;
+  event_id: string;
+  repository: string;
+  cursor: number;
+  state: "delivered" | "failed" | "dead" | "replay" | "skipped";
+  attempts: number;
+  /** Of the answer; null: there was none. */
+  status: number | null;
+  /** What was wrong. */
+  why: string | null;
+  at: number;
 }
 
 /** What is deployed by pushing to a repository. */

@@ -4,14 +4,16 @@
  */
 import { access } from "node:fs/promises";
 import { type AccessStore, createAccessStore } from "../database/access-store.js";
-import { createDeliveryStore, type DeliveryStore } from "../database/delivery-store.js";
+import { createDeliveryStore } from "../database/delivery-store.js";
+import { createEventStore } from "../database/event-store.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../database/open-database.js";
+import type { Outbox } from "./events.js";
 
 export interface AccessDatabase {
   /** undefined while there is none. @throws database/unavailable */
   store(): Promise<AccessStore | undefined>;
   /** Made when it is missing. @throws database/unavailable */
-  deliveries(): Promise<DeliveryStore>;
+  outbox(): Promise<Outbox>;
   /** There was a user once. @throws database/unavailable */
   isClosed(): Promise<boolean>;
   close(): Promise<void>;
@@ -25,7 +27,11 @@ export function createAccessDatabase(text: string): AccessDatabase {
 
   const open = async (): Promise<Opened> => {
     const database = await openDatabase(location);
-    return { database, store: createAccessStore(database), deliveries: createDeliveryStore(database) };
+    return {
+      database,
+      store: createAccessStore(database),
+      outbox: { events: createEventStore(database), deliveries: createDeliveryStore(database) },
+    };
   };
   const store = async (): Promise<AccessStore | undefined> => {
     if (opening === undefined && location.engine === "sqlite" && !(await exists(location.path)))
@@ -45,7 +51,7 @@ export function createAccessDatabase(text: string): AccessDatabase {
   };
   return {
     store,
-    deliveries: async () => (await opened()).deliveries,
+    outbox: async () => (await opened()).outbox,
     async isClosed() {
       closed ||= (await (await store())?.isClosed()) ?? false;
       return closed;
@@ -60,7 +66,7 @@ export function createAccessDatabase(text: string): AccessDatabase {
 interface Opened {
   readonly database: Database;
   readonly store: AccessStore;
-  readonly deliveries: DeliveryStore;
+  readonly outbox: Outbox;
 }
 
 async function exists(path: string): Promise<boolean> {

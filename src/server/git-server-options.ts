@@ -17,11 +17,14 @@ import type { Limits } from "../base/limits.js";
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Authorize } from "../engine/authorization.js";
 import type { PushCertificate, PushCertificateVerification, PushHandlers } from "../engine/push.js";
+import type { WebhookOptions } from "../events/webhook.js";
+import type { HttpHook } from "../hooks/http-hooks.js";
 import type { ScriptHooks } from "../hooks/script-hooks.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
 import type { FrontHost, HttpFront } from "../transport/http/http-front.js";
 import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
+import type { EventsOptions } from "./events.js";
 import type { GitDaemonOptions } from "./git-daemon-options.js";
 import type { SshServerOptions } from "./ssh-options.js";
 
@@ -125,6 +128,19 @@ export interface GitServerOptions {
    * for several repositories. Nothing is installed.
    */
   readonly hooks?: ScriptHooks | readonly ScriptHooks[];
+  /**
+   * Hooks that are asked over HTTP whether a push may go on, after `handlers` and before `hooks`; without an answer it may
+   * not (docs/hooks.md).
+   */
+  readonly httpHooks?: HttpHook | readonly HttpHook[];
+  /**
+   * Write down in the `database` what becomes of refs, before they move, for `server.events`, the stream and webhooks
+   * (docs/events.md).
+   * @default true where there are `webhooks`
+   */
+  readonly events?: boolean | EventsOptions;
+  /** Addresses that are told of events, in order per repository, until they have taken each (docs/events.md). */
+  readonly webhooks?: readonly WebhookOptions[];
   /** Run the hooks that stand inside repositories. Whoever can write there can run programs as this server. @default false */
   readonly repositoryHooks?: boolean;
   readonly verifyPushCertificate?: (

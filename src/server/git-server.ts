@@ -19,6 +19,7 @@ import type { Limits } from "../base/limits.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
+import { createHttpHooks } from "../hooks/http-hooks.js";
 import { createScriptHooks } from "../hooks/script-hooks.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { requirePreReceive } from "../hooks/required-pre-receive.js";
@@ -39,9 +40,10 @@ import { createOpenrukoFront } from "./openruko.js";
 import { createServerAudit } from "./server-audit.js";
 import { createReadiness, type Readiness } from "./readiness.js";
 import { createServerPolicies } from "./server-policies.js";
+import { createServerEvents, type EventReader, NO_EVENTS, type WebhookDeliveries } from "./events.js";
 import { createIdentification } from "./identification.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
-import { createGitorious } from "./gitorious.js";
+import { createGitorious, GITORIOUS_TARGET } from "./gitorious.js";
 import { withRemoteApplication } from "./remote-application.js";
 import { AGENT, VERSION } from "./version.js";
 
@@ -54,6 +56,10 @@ export interface GitServer {
   handlerUnder(prefix: string): HttpHandler;
   readonly store: RepositoryStore;
   readonly limits: Limits;
+  /** What has become of refs, from any cursor on, and what will (option `events`). */
+  readonly events: EventReader;
+  /** What became of deliveries to webhooks, and sending them once more. */
+  readonly webhooks: WebhookDeliveries;
   /** True while there is nobody who could sign in: everyone on this machine may do everything. */
   isOpen(): Promise<boolean>;
   /** Requests at work. */
@@ -116,10 +122,19 @@ export function createGitServer(given: GitServerOptions): GitServer {
     ...[options.handlers ?? []].flat(),
   ];
   const scripts = options.hooks === undefined ? undefined : createScriptHooks(options.hooks, process.env);
-  const scriptsAt = handlers.length;
-  const { deliveries } = identification;
-  const gitoriousHandlers =
-    deliveries === undefined ? undefined : gitorious?.attach({ repositories: store, deliveries });
+  const httpHooks = createHttpHooks(options.httpHooks, { agent: AGENT, log });
+  const events = createServerEvents(options, {
+    outbox: identification.outbox,
+    repositories: store,
+    targets: gitorious === undefined ? [] : [gitorious.target],
+    log,
+  });
+  handlers.unshift(...(events?.first ?? []).map(withoutLimit));
+  const hooksAt = handlers.length;
+  const gitoriousHandlers = gitorious?.attach({
+    repositories: store,
+    told: async (repository) => events?.told(GITORIOUS_TARGET, repository),
+  });
   handlers.push(...(gitoriousHandlers?.first ?? []).map(withoutLimit));
   if (options.repositoryHooks === true) {
     const environmentOf = gitorious === undefined ? {} : { environmentOf: gitorious.environmentOf };
@@ -128,7 +143,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const { isOpen, identify, isUnguessable } = identification;
   const panic = createPanicSwitch(panicFileOf(options));
   // The last: what comes before may take its time.
-  handlers.push(withoutLimit(panic.handler), ...(gitoriousHandlers?.last ?? []).map(withoutLimit));
+  handlers.push(
+    ...[...(events?.beforeMove ?? []), panic.handler].map(withoutLimit),
+    ...[...(gitoriousHandlers?.last ?? []), ...(events?.last ?? [])].map(withoutLimit),
+  );
   const rates = createRateLimits({
     rates: options.rates,
     database: options.database,
@@ -227,8 +245,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
     prepareRepository: (name) => store.prepare(name, creation),
     openPhantom: (name) => createMemoryRepositoryStore().create(name, creation),
     settingsOf: (repository) => repository.settings(),
-    handlersOf: ({ name }) =>
-      scripts === undefined ? handlers : handlers.toSpliced(scriptsAt, 0, ...scripts.handlersFor(name)),
+    handlersOf: ({ name }) => {
+      const hooks = [...httpHooks.handlersFor(name), ...(scripts?.handlersFor(name) ?? [])];
+      return hooks.length === 0 ? handlers : handlers.toSpliced(hooksAt, 0, ...hooks);
+    },
     handlerTimeoutMs: options.handlerTimeoutMs ?? 600_000,
     verifyPushCertificate: options.verifyPushCertificate,
     collisionDetection,
@@ -251,7 +271,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     const handle = createHttpHandler({ host, prefix });
     return (request, response) => {
       // Nobody may ever call `listen`.
-      gitoriousHandlers?.queue.start();
+      events?.start();
       handle(request, response);
     };
   };
@@ -273,7 +293,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     operations: {
       metrics: metricsText,
       readiness,
-      onFailure: (error) => log({ level: "error", message: "metrics cannot be told", error }),
+      events: events?.reader,
+      onFailure: (error) => log({ level: "error", message: "an operator was not answered", error }),
     },
   });
 
@@ -282,6 +303,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
     handlerUnder,
     store,
     limits,
+    events: (events ?? NO_EVENTS).reader,
+    webhooks: (events ?? NO_EVENTS).webhooks,
     isOpen: async () => identification.isOpen(),
     get active() {
       return gate.active;
@@ -294,7 +317,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
       prepareToPlan().catch((error: unknown) =>
         log({ level: "warn", message: "no worker thread could be made ready", error }),
       );
-      gitoriousHandlers?.queue.start();
+      events?.start();
       return listening;
     },
     runCommand: (request) =>
@@ -320,7 +343,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         giveUp();
         await maintenance.close();
         await scripts?.close();
-        await gitoriousHandlers?.queue.close();
+        await events?.close();
         await audit?.close();
         await identification.close();
         await rates.close();

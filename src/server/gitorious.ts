@@ -1,19 +1,18 @@
 /**
- * The option `gitorious`, turned into the callbacks and handlers that it stands for. What is to be delivered is kept in
- * the database of users.
+ * The option `gitorious`, turned into the callbacks and handlers that it stands for. The application is told of pushes as
+ * webhooks are: it is a target of events.
  */
 import { join, resolve } from "node:path";
-import { createDeliveryHandlers } from "../access/gitorious/delivery-handler.js";
-import { createDeliveryQueue, type DeliveryQueue } from "../access/gitorious/delivery-queue.js";
-import { createGitoriousApi } from "../access/gitorious/gitorious-api.js";
+import { setTimeout as setTimeoutPromise } from "node:timers/promises";
+import { createGitoriousApi, whyOf } from "../access/gitorious/gitorious-api.js";
 import { createGitoriousApplication } from "../access/gitorious/gitorious-application.js";
 import { checkGitoriousOptions } from "../access/gitorious/gitorious-options.js";
 import { describeAsGitorious, greetAsGitorious } from "../access/gitorious/gitorious-texts.js";
 import { parsePublicPath } from "../access/gitorious/public-path.js";
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import { GitwharfError } from "../base/errors.js";
-import type { DeliveryStore } from "../database/delivery-store.js";
 import type { PushHandlers } from "../engine/push.js";
+import { DeliveryRefused, type DeliveryTarget } from "../events/delivery-queue.js";
 import { createCustomHooks, gitoriousEnvironment } from "../hooks/custom-hooks.js";
 import { createServerInfo } from "../hooks/server-info.js";
 import type { RepositoryStore } from "../storage/contracts/repository.js";
@@ -25,12 +24,15 @@ export interface Gitorious {
   /** With the callbacks that stand for it. */
   readonly options: GitServerOptions;
   readonly host: Pick<ServiceHost, "parseName" | "answers">;
+  /** Tells the application of events. */
+  readonly target: DeliveryTarget;
   /** For hooks of a repository. */
   readonly environmentOf: typeof gitoriousEnvironment;
   /** Once the stores are there. */
   attach(stores: {
     readonly repositories: RepositoryStore;
-    readonly deliveries: () => Promise<DeliveryStore>;
+    /** Resolves when the application has been told of what happened in a repository, or has to wait. */
+    readonly told: (repository: string) => Promise<void>;
   }): GitoriousHandlers;
 }
 
@@ -39,10 +41,12 @@ export interface GitoriousHandlers {
   readonly first: readonly PushHandlers[];
   /** After all that may refuse. */
   readonly last: readonly PushHandlers[];
-  readonly queue: Pick<DeliveryQueue, "start" | "close">;
   /** Packs were folded. */
   refreshServerInfo(name: string): Promise<void>;
 }
+
+/** By which its deliveries are known. */
+export const GITORIOUS_TARGET = "gitorious";
 
 const CALLBACKS = ["authenticate", "authorize", "resolveRepository", "remote"] as const;
 
@@ -82,24 +86,41 @@ export function createGitorious(
       answers: { realm: checked.realm, describe: describeAsGitorious, greeting: greetAsGitorious },
     },
     environmentOf: gitoriousEnvironment,
-    attach({ repositories, deliveries: store }) {
-      const { timeoutMs, deliverySecondsMax, hooksDirectory } = checked;
-      const queue = createDeliveryQueue({
-        store,
-        api,
-        open: (name) => repositories.open(name),
-        timeoutMs,
-        pauseMsMax: deliverySecondsMax * 1000,
-        log,
-      });
-      const { onMove, onReceived } = createDeliveryHandlers({ store, queue, log, waitMs: timeoutMs });
+    target: {
+      name: GITORIOUS_TARGET,
+      title: "gitorious",
+      timeoutMs: checked.timeoutMs,
+      pauseMsMax: checked.deliverySecondsMax * 1000,
+      // Out of order would be worse than late: it is asked until it takes it.
+      keepsRecords: false,
+      takesRepository: () => true,
+      takes: () => true,
+      async deliver({ user, refName, oldOid, newOid, about }, signal) {
+        const repositoryId = about.facts?.["repository_id"] ?? "";
+        try {
+          await api.postReceive({ user, repositoryId, refName, oldOid, newOid }, signal);
+        } catch (error) {
+          throw new DeliveryRefused(whyOf(error));
+        }
+        return undefined;
+      },
+    },
+    attach({ repositories, told }) {
+      const { timeoutMs, hooksDirectory } = checked;
+      const onReceived: PushHandlers = {
+        async postReceive({ repository }) {
+          const delivered = new AbortController();
+          const patience = setTimeoutPromise(timeoutMs, undefined, { signal: delivered.signal });
+          await Promise.race([told(repository.name), patience.catch(() => undefined)]);
+          delivered.abort();
+        },
+      };
       const environment = process.env;
       const custom = createCustomHooks({ environment, environmentOf: gitoriousEnvironment, hooksDirectory });
       const writeServerInfo = createServerInfo();
       return {
         first: [application.handler, onReceived, custom],
-        last: [{ postReceive: ({ repository }) => writeServerInfo(repository) }, onMove],
-        queue,
+        last: [{ postReceive: ({ repository }) => writeServerInfo(repository) }],
         async refreshServerInfo(name) {
           const repository = await repositories.open(name);
           try {

@@ -41,7 +41,7 @@ export interface Identification {
   /** May anyone read it? undefined: there is no database. */
   readonly isPublic: ((repository: string) => Promise<boolean>) | undefined;
   /** undefined: there is no database. */
-  readonly deliveries: AccessDatabase["deliveries"] | undefined;
+  readonly outbox: AccessDatabase["outbox"] | undefined;
   /** Rejects when the database cannot be asked; undefined: there is none. */
   readonly probe: (() => Promise<void>) | undefined;
   close(): Promise<void>;
@@ -109,7 +109,7 @@ export function createIdentification(
       database === undefined
         ? undefined
         : async (repository) => (await (await database.store())?.isPublic(repository)) === true,
-    deliveries: database?.deliveries,
+    outbox: database?.outbox,
     async isCurrent(identity) {
       for (const authenticator of authenticators)
         if ((await authenticator.isCurrent?.(identity)) === false) return false;

@@ -104,7 +104,7 @@ export function createListeners(given: ListenersOptions): Listeners {
             ssh &&
             (await begin(
               // Who does without SSH does without its library.
-              import("./ssh-options.js").then(({ listenSshFor }) =>
+              import("./listen-ssh.js").then(({ listenSshFor }) =>
                 listenSshFor(options, host, { ...ssh, proxies: proxies.ssh }, commandFront),
               ),
             )),

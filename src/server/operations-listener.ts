@@ -4,10 +4,13 @@
  *   /metrics   Prometheus's text
  *   /healthz   200 as long as the process answers
  *   /readyz    200, or 503 with what is unavailable
+ *   /events    what becomes of refs, as server-sent events (where events are on)
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { GitwharfError } from "../base/errors.js";
+import { createEventStreams, type EventStreams } from "./event-stream.js";
+import type { EventReader } from "./events.js";
 import type { ListenAddress } from "./listen-address.js";
 import { METRICS_CONTENT_TYPE } from "./metrics.js";
 import type { Readiness } from "./readiness.js";
@@ -23,6 +26,8 @@ export interface OperationsListener {
 export interface OperationsOptions {
   readonly metrics: () => Promise<string>;
   readonly readiness: () => Promise<Readiness>;
+  /** undefined: there are none. */
+  readonly events?: EventReader | undefined;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -40,15 +45,18 @@ export async function listenForOperations(
   address: ListenAddress,
   options: OperationsOptions,
 ): Promise<OperationsListener> {
+  const streams = options.events === undefined ? undefined : createEventStreams(options.events);
   const server = createServer(
     { connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 4 },
     (request, response) => {
-      answerOf(request, options)
-        .catch((error: unknown): Answer => {
+      answerOf(request, response, { ...options, streams })
+        .catch((error: unknown): Answer | undefined => {
           options.onFailure(error);
           return plain(500, "failed");
         })
-        .then((answer) => send(request, response, answer))
+        .then((answer) => {
+          if (answer !== undefined && !response.headersSent) send(request, response, answer);
+        })
         .catch(options.onFailure);
     },
   );
@@ -77,10 +85,22 @@ export async function listenForOperations(
   };
 }
 
-async function answerOf(request: IncomingMessage, options: OperationsOptions): Promise<Answer> {
-  const [path] = (request.url ?? "").split("?", 1);
-  if (path !== "/metrics" && path !== "/healthz" && path !== "/readyz") return plain(404, "not found");
+/** undefined: it has been answered. */
+async function answerOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: OperationsOptions & { readonly streams: EventStreams | undefined },
+): Promise<Answer | undefined> {
+  const [path = ""] = (request.url ?? "").split("?", 1);
+  const { streams } = options;
+  const known = ["/metrics", "/healthz", "/readyz", ...(streams === undefined ? [] : ["/events"])];
+  if (!known.includes(path)) return plain(404, "not found");
   if (request.method !== "GET" && request.method !== "HEAD") return plain(405, "GET and HEAD only");
+  if (path === "/events" && streams !== undefined) {
+    if (request.method === "HEAD") return { status: 200, type: "text/event-stream; charset=utf-8", text: "" };
+    const refused = await streams.stream(request, response);
+    return refused === undefined ? undefined : plain(refused.status, refused.why);
+  }
   if (path === "/metrics") return { status: 200, type: METRICS_CONTENT_TYPE, text: await options.metrics() };
   if (path === "/healthz") return json(200, { alive: true });
   const readiness = await options.readiness();

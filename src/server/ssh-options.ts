@@ -1,16 +1,7 @@
-/** What the options say about SSH, put together: keys, trust, algorithms. */
-import { join } from "node:path";
-import type { IsListedAddress } from "../access/trusted-addresses.js";
-import { createSshTrust } from "../access/ssh-trust.js";
+/** What may be said about SSH, and whether it makes sense. Does without SSH's library: every server is checked. */
 import { GitwharfError } from "../base/errors.js";
-import type { ServiceHost } from "../transport/service-host.js";
 import { libraryAlgorithms, type SshAlgorithms } from "../transport/ssh/algorithms.js";
-import { makeTransientHostKeys, readHostKeys } from "../transport/ssh/host-keys.js";
 import type { LfsAuthenticate } from "../transport/ssh/lfs-authenticate.js";
-import { listenSsh, type SshListener } from "../transport/ssh/listener.js";
-import type { CommandFront } from "../transport/ssh/serve-command.js";
-import type { GitServerOptions } from "./git-server-options.js";
-import type { ListenAddress } from "./listen-address.js";
 
 export interface SshServerOptions {
   /**
@@ -65,32 +56,4 @@ export function checkSshServerOptions(options: SshServerOptions | undefined): vo
 
 function wrong(message: string): GitwharfError {
   return new GitwharfError("server/bad-configuration", message);
-}
-
-/** @throws server/bad-configuration */
-export async function listenSshFor(
-  options: GitServerOptions,
-  service: ServiceHost,
-  { proxies, ...address }: ListenAddress & { readonly proxies?: IsListedAddress | undefined },
-  front?: CommandFront,
-): Promise<SshListener> {
-  const { repositories, sshServer: ssh = {} } = options;
-  const inRepositories =
-    typeof repositories === "string" ? join(repositories, ".gitwharf", "ssh") : undefined;
-  const directory = ssh.hostKeyDirectory ?? inRepositories;
-  const { userAuthoritiesFile, revokedKeysFile, principals } = ssh;
-  return listenSsh({
-    address,
-    proxies,
-    service,
-    hostKeys: directory === undefined ? await makeTransientHostKeys() : await readHostKeys(directory),
-    trust: createSshTrust({
-      ...(userAuthoritiesFile === undefined ? {} : { authoritiesFile: userAuthoritiesFile }),
-      ...(revokedKeysFile === undefined ? {} : { revokedFile: revokedKeysFile }),
-      ...(principals === undefined ? {} : { principals }),
-    }),
-    algorithms: ssh.algorithms,
-    lfsAuthenticate: ssh.lfsAuthenticate,
-    front,
-  });
 }

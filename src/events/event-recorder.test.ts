@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createDeliveryStore, type DeliveryStore } from "../../database/delivery-store.js";
-import { openDatabase, parseDatabaseLocation } from "../../database/open-database.js";
-import type { ChangedRef, Push, PushedRef } from "../../engine/push.js";
-import { createDeliveryHandlers, type DeliveryHandlers } from "./delivery-handler.js";
+import { createEventStore, type EventStore } from "../database/event-store.js";
+import { openDatabase, parseDatabaseLocation } from "../database/open-database.js";
+import type { ChangedRef, Push, PushedRef } from "../engine/push.js";
+import { createEventRecorder, type EventRecorder } from "./event-recorder.js";
 
 const [NULL, A, B, C] = ["0", "a", "b", "c"].map((digit) => digit.repeat(40)) as [
   string,
@@ -17,37 +17,43 @@ const [NULL, A, B, C] = ["0", "a", "b", "c"].map((digit) => digit.repeat(40)) as
 
 let directory: string;
 let made = 0;
-let store: DeliveryStore;
+let store: EventStore;
 let isBroken: boolean;
 let delivered: string[];
 let logged: string[];
-let handlers: DeliveryHandlers;
+let handlers: EventRecorder;
 
-beforeAll(() => void (directory = mkdtempSync(join(tmpdir(), "gitwharf-deliveries-"))));
+beforeAll(() => void (directory = mkdtempSync(join(tmpdir(), "gitwharf-events-"))));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 beforeEach(async () => {
   const path = join(directory, String(++made), "access.sqlite");
   const database = await openDatabase(parseDatabaseLocation(`sqlite:${path}`));
-  store = createDeliveryStore(database);
+  store = createEventStore(database);
   isBroken = false;
   delivered = [];
   logged = [];
-  handlers = createDeliveryHandlers({
+  handlers = createEventRecorder({
     store: async () => {
       if (isBroken) throw new Error("the disk is full");
       return store;
     },
-    queue: { deliver: async (repository) => void delivered.push(repository) },
+    ready: async () => undefined,
+    publisher: { run: async (repository) => void delivered.push(repository) },
     log: ({ message }) => logged.push(message),
-    waitMs: 10_000,
   });
   return () => database.close();
 });
 
-function push(): { readonly push: Push; readonly printed: string[] } {
+function push(refsBefore: readonly string[] = ["main"]): {
+  readonly push: Push;
+  readonly printed: string[];
+} {
   const printed: string[] = [];
   const about = {
-    snapshot: {},
+    snapshot: { refs: { all: refsBefore } },
+    updates: [],
+    options: ["ci.skip"],
+    transport: "http",
     repository: { name: "app" },
     identity: { user: "ada" },
     facts: { repository_id: "7" },
@@ -64,7 +70,7 @@ const move = (
   ...commands: readonly PushedRef[]
 ): unknown => handlers.onMove.referenceTransaction(about, state, commands);
 const rows = async (): Promise<readonly string[]> =>
-  (await store.list()).map(({ refName, newOid, hasMoved }) => `${refName} ${newOid[0]} ${hasMoved}`);
+  (await store.listUntold()).map(({ refName, newOid, hasMoved }) => `${refName} ${newOid[0]} ${hasMoved}`);
 
 describe("the move of refs", () => {
   it("is written down before, and settled after", async () => {
@@ -76,7 +82,11 @@ describe("the move of refs", () => {
     expect(await move(one, "committed", main, two)).toBe(true);
     expect(await rows()).toEqual(["main a true", "two b true"]);
     expect(delivered).toEqual(["app"]);
-    expect((await store.list())[0]).toMatchObject({ user: "ada", repositoryId: "7", repository: "app" });
+    expect((await store.listUntold())[0]).toMatchObject({
+      user: "ada",
+      repository: "app",
+      about: { transport: "http", options: ["ci.skip"], facts: { repository_id: "7" } },
+    });
     await handlers.onReceived.postReceive({ ...one }, [main, two]);
     expect(await rows()).toHaveLength(2);
   });
@@ -124,6 +134,15 @@ describe("the move of refs", () => {
     expect(await rows()).toEqual(["main a true", "main c false"]);
   });
 
+  it("that took so long that it was taken for lost is written down anew", async () => {
+    const { push: one } = push();
+    const [main, two] = [command("main", NULL, A), command("two", NULL, B)];
+    await move(one, "prepared", main, two);
+    for (const { id, refName } of await store.listUntold()) if (refName === "main") await store.remove(id);
+    await move(one, "committed", main, two);
+    expect(await rows()).toEqual(["two b true", "main a true"]);
+  });
+
   it("that proc-receive has made itself is written down when it tells of it", async () => {
     const { push: one } = push();
     await move(one, "prepared", command("main", NULL, A));
@@ -133,5 +152,65 @@ describe("the move of refs", () => {
       { ...command("refs/for/topic", NULL, B), pushedAs: "refs/for/main" },
     ]);
     expect(await rows()).toEqual(["main a true", "refs/for/topic b true"]);
+  });
+
+  it("is forced or not, where somebody has looked", async () => {
+    const { push: one } = push();
+    const [main, two] = [command("main", A, B), command("two", A, B)];
+    const updates = [
+      { ...main, forced: async () => true },
+      { ...two, forced: async () => Promise.reject(new Error("it took too long")) },
+    ];
+    await handlers.onReceive.preReceive({ ...one, updates } as unknown as Push);
+    await move(one, "prepared", main, two, command("new", NULL, A));
+    expect((await store.listUntold()).map(({ forced }) => forced)).toEqual([true, undefined, false]);
+  });
+});
+
+describe("the first refs of a repository", () => {
+  it("have moved once it is in its place", async () => {
+    const { push: one } = push([]);
+    const main = command("main", NULL, A);
+    await move(one, "prepared", main);
+    await move(one, "committed", main);
+    expect(await rows()).toEqual(["main a false"]);
+    expect(delivered).toEqual([]);
+    await handlers.onReceived.postReceive(one, [main]);
+    expect(await rows()).toEqual(["main a true"]);
+    expect(delivered).toEqual(["app"]);
+  });
+
+  it("are those of the push that was faster, whatever it pushed", async () => {
+    const main = command("main", NULL, A);
+    const { push: slow } = push([]);
+    await move(slow, "prepared", main);
+    await move(slow, "committed", main);
+    // In the repository that stands there, the same push anew.
+    const { push: anew } = push(["main"]);
+    await move(anew, "prepared", command("main", B, A));
+    expect(await rows()).toEqual(["main a false"]);
+    await move(anew, "committed", command("main", B, A));
+    expect(await rows()).toEqual(["main a true"]);
+  });
+
+  it("of two pushes that make it, each in a place of its own, are left alone by the other", async () => {
+    const main = command("main", NULL, A);
+    const [one, two] = [push([]), push([])];
+    await move(one.push, "prepared", main);
+    await move(two.push, "prepared", main);
+    expect(await rows()).toEqual(["main a false", "main a false"]);
+    await move(one.push, "committed", main);
+    await handlers.onReceived.postReceive(one.push, [main]);
+    expect(await rows()).toEqual(["main a true", "main a false"]);
+  });
+
+  it("are written down anew when they were taken for lost", async () => {
+    const { push: one } = push([]);
+    const main = command("main", NULL, A);
+    await move(one, "prepared", main);
+    await move(one, "committed", main);
+    for (const { id } of await store.listUntold()) await store.remove(id);
+    await handlers.onReceived.postReceive(one, [main]);
+    expect(await rows()).toEqual(["main a true"]);
   });
 });

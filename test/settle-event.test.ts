@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { hasMoved } from "../src/access/gitorious/settle-delivery.js";
+import { hasMoved } from "../src/events/settle-event.js";
 import type { RefFormat, Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../src/storage/disk/disk-repository-store.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
@@ -38,7 +38,7 @@ describe.each([
     await repository.refs.transact({ updates: [{ name, oldOid: undefined, newOid }], atomic: true });
   };
   const ask = (oldOid: string, newOid: string, createdAt = Date.now()): Promise<boolean | undefined> =>
-    hasMoved(repository, { refName: NAME, oldOid, newOid, createdAt });
+    hasMoved(repository, { refName: NAME, oldOid, newOid, createdAt, isFirst: false });
   const now = async (): Promise<string | undefined> => {
     const snapshot = await repository.snapshot();
     snapshot.release();
@@ -67,7 +67,7 @@ describe.each([
     expect(await ask(NULL, B)).toBe(false);
   });
 
-  it("waits for a lock, and no longer than for ten minutes", async ({ skip }) => {
+  it("waits for a lock of what has not moved, and no longer than for ten minutes", async ({ skip }) => {
     if (repository.gitDirectory === undefined) skip();
     await set(A);
     const lock = refFormat === "files" ? `${NAME}.lock` : "reftable/tables.list.lock";
@@ -82,8 +82,33 @@ describe.each([
       }
     }
     expect(await ask(A, B)).toBeUndefined();
-    expect(await ask(B, A)).toBeUndefined();
+    expect(await ask(B, A)).toBe(true);
     expect(await ask(A, B, 0)).toBe(false);
     expect(await ask(B, A, 0)).toBe(true);
+  });
+
+  it("of the first refs of a repository only what is there as it was pushed", async () => {
+    const first = (newOid: string, createdAt: number, at: Repository | undefined = repository) =>
+      hasMoved(at, { refName: NAME, oldOid: NULL, newOid, createdAt, isFirst: true });
+    await set(A);
+    expect(await first(A, Date.now())).toBe(true);
+    // Another push was faster.
+    expect(await first(B, 0)).toBe(false);
+    // It may be on its way.
+    expect(await first(B, Date.now())).toBeUndefined();
+  });
+});
+
+describe("without its repository", () => {
+  const ask = (isFirst: boolean, createdAt: number) =>
+    hasMoved(undefined, { refName: NAME, oldOid: NULL, newOid: A, createdAt, isFirst });
+
+  it("what may still be put in its place is waited for, for a minute", async () => {
+    expect(await ask(true, Date.now())).toBeUndefined();
+    expect(await ask(true, 0)).toBe(false);
+  });
+
+  it("what was there has moved", async () => {
+    expect(await ask(false, Date.now())).toBe(true);
   });
 });

@@ -1,0 +1,177 @@
+/** Events as rows: the same on SQLite and on PostgreSQL. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sql } from "kysely";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createDeliveryStore } from "../src/database/delivery-store.js";
+import { createEventStore, type EventStore } from "../src/database/event-store.js";
+import { MIGRATIONS, migrate } from "../src/database/migrations.js";
+import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
+import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
+
+let directory: string;
+let postgres: TestPostgres | undefined;
+let made = 0;
+
+const ENGINES = [
+  { name: "sqlite", create: async () => `sqlite:${join(directory, `made/${++made}/access.sqlite`)}` },
+  { name: "postgres", create: async () => (await postgres?.createDatabase()) ?? "" },
+] as const;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
+  if (!SKIP_POSTGRES) postgres = await startPostgres();
+});
+afterAll(async () => {
+  await postgres?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const about = { transport: "ssh", options: ["ci.skip"], facts: { repository_id: "7" } };
+const origin = (repository: string, pushId: string) => ({ repository, pushId, user: "ada", about });
+const refs = (...names: readonly string[]) =>
+  names.map((refName) => ({ refName, oldOid: "0".repeat(40), newOid: "1".repeat(40) }));
+
+describe.each(ENGINES)("the event store on $name", ({ name, create }) => {
+  let database: Database;
+  let other: Database;
+  let store: EventStore;
+  beforeEach(async ({ skip }) => {
+    if (name === "postgres" && SKIP_POSTGRES) skip();
+    const location = parseDatabaseLocation(await create());
+    database = await openDatabase(location);
+    other = await openDatabase(location);
+    store = createEventStore(database);
+    return async () => {
+      await database.close();
+      await other.close();
+    };
+  });
+  const order = async (repository: string): Promise<readonly string[]> =>
+    (await store.listUntold(repository)).map(({ refName }) => refName);
+  const cursors = async (): Promise<readonly (readonly [number, string])[]> =>
+    (await store.list(0, 1000)).map(({ cursor, refName }) => [cursor, refName]);
+  const tellAll = async (rows: EventStore, repository: string): Promise<void> => {
+    while ((await rows.tell(repository)) > 0);
+  };
+
+  it("keeps the order of a repository, whoever writes at the same time", async () => {
+    const many = Array.from({ length: 1200 }, (_, i) => `refs/heads/${i}`);
+    await store.add(origin("a", "1"), refs(...many), false);
+    expect(await order("a")).toEqual(many);
+    const stores = [store, createEventStore(other)];
+    await Promise.all(
+      Array.from({ length: 6 }, (_, i) =>
+        (stores[i % 2] ?? store).add(origin("b", String(i)), refs(`${i}-1`, `${i}-2`), true),
+      ),
+    );
+    const written = await order("b");
+    expect(written).toHaveLength(12);
+    for (let i = 0; i < 6; i++) expect(written.indexOf(`${i}-2`)).toBe(written.indexOf(`${i}-1`) + 1);
+    expect((await store.listRepositoriesUntold()).toSorted()).toEqual(["a", "b"]);
+  });
+
+  it("tells those that have moved from those that were to", async () => {
+    await store.add({ ...origin("a", "1"), isFirst: true }, refs("one", "two"), false);
+    await store.add(origin("a", "2"), refs("one"), false);
+    expect(await store.firstUntold("a")).toMatchObject({
+      ...origin("a", "1"),
+      refName: "one",
+      hasMoved: false,
+      isFirst: true,
+      forced: undefined,
+      cursor: undefined,
+    });
+    expect(await store.markMoved({ pushId: "1" })).toBe(2);
+    expect(await store.markMoved({ pushId: "none" })).toBe(0);
+    const unmoved = await store.listUnmoved("a", ["one", "two"]);
+    expect(unmoved.map(({ pushId }) => pushId)).toEqual(["2"]);
+    for (const { id } of await store.listUntold("a")) await store.remove(id);
+    expect(await order("a")).toEqual(["one", "two"]);
+  });
+
+  it("gives cursors in the order of a repository, to what has moved", async () => {
+    await store.add(origin("a", "1"), refs("one"), false);
+    await store.add(origin("a", "2"), refs("two"), true);
+    await store.add(origin("b", "3"), refs("three"), true);
+    const [, two] = await store.listUntold("a");
+    expect(await store.tell("a")).toBe(0);
+    expect(await store.tell("b")).toBe(1);
+    expect(await cursors()).toEqual([[1, "three"]]);
+    await store.markMoved({ pushId: "1" });
+    expect(await store.tell("a")).toBe(2);
+    expect(await cursors()).toEqual([
+      [1, "three"],
+      [2, "one"],
+      [3, "two"],
+    ]);
+    expect(await store.tell("a")).toBe(0);
+    expect((await store.list(1, 1)).map(({ cursor }) => cursor)).toEqual([2]);
+    expect([await store.firstCursor(), await store.lastCursor()]).toEqual([1, 3]);
+    expect(await store.find(two?.id ?? "")).toMatchObject({ cursor: 3, refName: "two" });
+  });
+
+  it("gives no cursor twice and none that is less than one that was seen", async () => {
+    const repositories = ["a", "b", "c", "d"];
+    const seen: number[] = [];
+    const work = repositories.map(async (repository, i) => {
+      const rows = i % 2 === 0 ? store : createEventStore(other);
+      for (let push = 0; push < 5; push++) {
+        await rows.add(origin(repository, String(push)), refs("one"), true);
+        await Promise.all([tellAll(store, repository), tellAll(rows, repository)]);
+      }
+    });
+    let isDone = false;
+    const all = Promise.all(work).finally(() => (isDone = true));
+    const rows = createEventStore(other);
+    const look = async (): Promise<void> => {
+      for (const { cursor } of await rows.list(seen.at(-1) ?? 0, 100)) seen.push(cursor);
+    };
+    while (!isDone) await look();
+    await all;
+    await look();
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  });
+
+  it("forgets old ones, and never goes back to their cursors", async () => {
+    await store.add(origin("a", "1"), refs("one", "two", "three"), true);
+    await tellAll(store, "a");
+    expect(await store.prune(0, 3)).toBe(0);
+    expect(await store.prune(Date.now() + 1000, 1)).toBe(1);
+    expect(await store.prune(Date.now() + 1000, 3)).toBe(1);
+    expect(await cursors()).toEqual([[3, "three"]]);
+    await store.add(origin("a", "2"), refs("four"), true);
+    await tellAll(store, "a");
+    expect(await store.lastCursor()).toBe(4);
+  });
+
+  it("takes over what a Gitorious application was still to be told", async () => {
+    const older = parseDatabaseLocation(await create());
+    if (name === "postgres") return;
+    const { Kysely, SqliteDialect } = await import("kysely");
+    const { createRequire } = await import("node:module");
+    const { mkdirSync } = await import("node:fs");
+    const path = older.engine === "sqlite" ? older.path : "";
+    mkdirSync(join(path, ".."), { recursive: true });
+    const Libsql = createRequire(import.meta.url)("libsql") as new (path: string) => never;
+    const db = new Kysely<never>({ dialect: new SqliteDialect({ database: new Libsql(path) }) });
+    await migrate(db as never, "sqlite", MIGRATIONS.slice(0, 3));
+    await sql`insert into deliveries values
+      ('x', 'app', 1, 'p', 'ada', '7', 'refs/heads/main', ${"0".repeat(40)}, ${"1".repeat(40)}, 1, 3, 0, 5)`.execute(
+      db,
+    );
+    await db.destroy();
+    const opened = await openDatabase(older);
+    const [event] = await createEventStore(opened).listUntold();
+    expect(event).toMatchObject({
+      id: "x",
+      repository: "app",
+      hasMoved: true,
+      about: { facts: { repository_id: "7" } },
+    });
+    await tellAll(createEventStore(opened), "app");
+    expect(await createDeliveryStore(opened).list("gitorious")).toHaveLength(1);
+    await opened.close();
+  });
+});
