@@ -15,9 +15,8 @@ import {
 } from "./deploy-configuration.js";
 import { formatLogEntry, type LogForm } from "./log-form.js";
 import { openrukoFromEnvironment } from "./openruko-environment.js";
-import { checkOptions } from "../server/check-options.js";
-import { openServedDeployment, type ServedDeployment } from "./serve-deployment.js";
-import { createGitServer, type GitServer, type Listening } from "../server/git-server.js";
+import type { ServedDeployment } from "./serve-deployment.js";
+import type { GitServer, Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
 import type { GitDaemonOptions } from "../server/git-daemon-options.js";
 import type { SshServerOptions } from "../server/ssh-options.js";
@@ -218,13 +217,15 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
   };
   const everything: GitServerOptions = { ...options, sshServer, gitDaemon };
+  const { checkOptions } = await import("../server/check-options.js");
+  const { createGitServer } = await import("../server/git-server.js");
   // Before anything is made: what is wrong with them is told at once.
   checkOptions(everything);
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const deployment =
     deployConfiguration === undefined
       ? undefined
-      : await openServedDeployment({
+      : await (await import("./serve-deployment.js")).openServedDeployment({
           configuration: deployConfiguration,
           server: everything,
           log: options.log ?? ((entry) => log(flags.log, entry)),
