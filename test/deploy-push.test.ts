@@ -199,8 +199,8 @@ describe("the buildpacks of examples/", () => {
     ],
     [
       "Python",
-      { "requirements.txt": "", "stage.app.py": "print(1)" },
-      { web: "python3 stage.app.py" },
+      { "requirements.txt": "", "app.py": "print(1)" },
+      { web: "python3 app.py" },
       "-----> Using Python 3",
     ],
     ["Static site", { "public/index.html": "x" }, { static: "public" }, "-----> 1 files to serve\n"],

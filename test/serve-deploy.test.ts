@@ -197,6 +197,10 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
       status: 1,
       stderr: expect.stringContaining("no server that deploys apps") as string,
     });
+    expect(await gitwharf("logs", "shop")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("'shop' has no log") as string,
+    });
     expect(await gitwharf("scale", "shop", "web")).toMatchObject({ status: 2 });
     expect(await gitwharf("rollback", "shop", "first")).toMatchObject({ status: 2 });
     expect(await gitwharf("builds", "retry", "shop", "main")).toMatchObject({ status: 2 });

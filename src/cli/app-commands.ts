@@ -1,4 +1,5 @@
 /** `gitwharf ps|scale|config|releases|rollback|run|logs`: deployed apps, by way of the server that runs them. */
+import { existsSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { ProcessRow, ReleaseRow } from "../deploy/launch/app-control.js";
@@ -184,7 +185,10 @@ async function showLogs(
   const left = leaving();
   if (flags.build === true) return showBuild(app, flags.directory, left);
   if (flags.follow === true && flags.process === undefined) await showOpenBuild(app, flags.directory, left);
-  const lines = readLog(logDirectoryOf(appsDirectoryOf(flags.directory), app), {
+  const directory = logDirectoryOf(appsDirectoryOf(flags.directory), app);
+  if (flags.follow !== true && !existsSync(directory))
+    return fail(`'${app}' has no log: it was never deployed, or --directory names another place`);
+  const lines = readLog(directory, {
     lines: flags.lines,
     follow: flags.follow === true,
     process: flags.process,

@@ -217,10 +217,8 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
   };
   const everything: GitServerOptions = { ...options, sshServer, gitDaemon };
-  const [{ checkOptions }, { createGitServer }] = await Promise.all([
-    import("../server/check-options.js"),
-    import("../server/git-server.js"),
-  ]);
+  const { checkOptions } = await import("../server/check-options.js");
+  const { createGitServer } = await import("../server/git-server.js");
   // Before anything is made: what is wrong with them is told at once.
   checkOptions(everything);
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);

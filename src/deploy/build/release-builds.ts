@@ -98,7 +98,10 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
         await state.releases.setStatus(release.id, "failed");
         ended("failed", messageOf(error));
         log(`v${release.number} of ${app.name} could not be launched`, error);
-        await print(`\n !     v${release.number} could not be launched: ${messageOf(error)}\n\n`);
+        await print(
+          `\n !     v${release.number} could not be launched: ${messageOf(error)}\n` +
+            ` !     What ran before goes on; \`gitwharf logs ${app.name}\` has what it printed.\n\n`,
+        );
       }
       try {
         await pruneApp(state, app, retention);
