@@ -6,7 +6,7 @@
 import { createPublicKey } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTPayload, jwtVerify } from "jose";
+import type { createLocalJWKSet, JSONWebKeySet, JWK, JWTPayload } from "jose";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { AuthenticationAnswer, Authenticator } from "./authenticator.js";
 import { tokenTexts } from "./credential-texts.js";
@@ -28,6 +28,9 @@ export interface SignedTokenOptions {
   /** How far clocks may be apart. @default 30 */
   readonly clockToleranceSeconds?: number;
 }
+
+/** With the first token: most servers see none, and do without the library. */
+const loadJose = () => import("jose");
 
 const ALGORITHMS = ["EdDSA", "ES256", "RS256"];
 const TOKEN_CHARACTERS_MAX = 16_384;
@@ -57,6 +60,7 @@ export function createSignedTokenAuthenticator(
       const text = tokenTexts(credentials).find(looksLikeSignedToken);
       if (text === undefined) return undefined;
       if (text.length > TOKEN_CHARACTERS_MAX) return { refused: "a signed token that is too long" };
+      const { errors, jwtVerify } = await loadJose();
       try {
         const { payload, protectedHeader } = await jwtVerify(text, await keys(), {
           algorithms: ALGORITHMS,
@@ -111,20 +115,26 @@ function createKeySource(
   { onFailure, everyMs = 5000 }: SignedTokenKeyRefresh,
 ): () => Promise<ReturnType<typeof createLocalJWKSet>> {
   let stamp = stampOf(files);
-  let keys = createLocalJWKSet(readKeys(files));
+  let keys = readKeys(files);
+  let finder: ReturnType<typeof createLocalJWKSet> | undefined;
   let checkedAt = Date.now();
-  return async () => {
-    if (Date.now() - checkedAt < everyMs) return keys;
+  const look = (): void => {
+    if (Date.now() - checkedAt < everyMs) return;
     checkedAt = Date.now();
     const now = stampOf(files);
-    if (now === stamp) return keys;
+    if (now === stamp) return;
     stamp = now;
     try {
-      keys = createLocalJWKSet(readKeys(files));
+      keys = readKeys(files);
+      finder = undefined;
     } catch (error) {
       onFailure?.(error);
     }
-    return keys;
+  };
+  return async () => {
+    const jose = await loadJose();
+    look();
+    return (finder ??= jose.createLocalJWKSet(keys));
   };
 }
 

@@ -2,7 +2,6 @@
  * How far each target (a webhook, an application) has been told of events, in order per repository; what became of
  * deliveries; and who delivers: that is told apart by leases. Plain rows; every change is one statement.
  */
-import { sql } from "kysely";
 import { eventOf, isTold, type StoredEvent, type ToldEvent } from "./event-store.js";
 import type { Database } from "./open-database.js";
 import type { DeliveryRecordsTable, EventsTable } from "./schema.js";
@@ -77,7 +76,7 @@ export interface DeliveryStore {
 
 type EventRow = EventsTable & { readonly attempts: number; readonly not_before: number };
 
-export function createDeliveryStore({ db }: Pick<Database, "db">): DeliveryStore {
+export function createDeliveryStore({ db, sql }: Pick<Database, "db" | "sql">): DeliveryStore {
   /** With what it takes to tell which events a target is still to be told of. */
   const pending = (target: string) => sql`
     from events

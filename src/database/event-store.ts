@@ -6,7 +6,6 @@
  * after the other: who has seen one will see no lesser one appear.
  */
 import { randomUUID } from "node:crypto";
-import { sql } from "kysely";
 import { isConflict } from "./is-conflict.js";
 import type { Database } from "./open-database.js";
 import type { EventsTable } from "./schema.js";
@@ -99,7 +98,7 @@ const ROWS_AT_ONCE = 500;
 /** Others who write at the same time take the place that was looked up. */
 const ATTEMPTS_MAX = 50;
 
-export function createEventStore({ db }: Pick<Database, "db">): EventStore {
+export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): EventStore {
   const addSome = async (
     origin: EventOrigin,
     refs: readonly NewEvent[],

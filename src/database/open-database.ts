@@ -5,7 +5,7 @@ import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import type { Kysely, SqliteDatabase } from "kysely";
+import type { Kysely, Sql, SqliteDatabase } from "kysely";
 import { GitwharfError } from "../base/errors.js";
 import { openPostgresPool } from "./postgres-pool.js";
 import { makePrivateFile } from "../base/private-file.js";
@@ -14,6 +14,8 @@ import type { Schema } from "./schema.js";
 export interface Database {
   readonly engine: "sqlite" | "postgres";
   readonly db: Kysely<Schema>;
+  /** For statements in SQL. From here, so that who has no database does without the library. */
+  readonly sql: Sql;
   close(): Promise<void>;
 }
 
@@ -58,8 +60,9 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
       { cause },
     );
   }
+  const { sql } = await loadKysely();
   let closed: Promise<void> | undefined;
-  return { engine, db, close: () => (closed ??= db.destroy()) };
+  return { engine, db, sql, close: () => (closed ??= db.destroy()) };
 }
 
 /** Loaded when wanted: commands that have nothing to do with a database should not wait for them. */

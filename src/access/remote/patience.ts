@@ -3,15 +3,7 @@
  * breaker when it stays away. What is wrong with an answer is no reason to ask again, and none to leave the application
  * alone: a stranger could provoke that.
  */
-import {
-  BrokenCircuitError,
-  circuitBreaker,
-  ConsecutiveBreaker,
-  ExponentialBackoff,
-  handleType,
-  retry,
-  wrap,
-} from "cockatiel";
+import type { IPolicy } from "cockatiel";
 import { createFairTurns } from "../../base/fair-turns.js";
 import type { CheckedCallerOptions } from "./caller-options.js";
 import { RemoteAway, RemoteFailure } from "./remote-failure.js";
@@ -29,13 +21,40 @@ export interface PatienceEvents {
  */
 export type Patience = <T>(attempt: () => Promise<T>, asker?: string) => Promise<T>;
 
-export function createPatience(
-  options: Pick<
-    CheckedCallerOptions,
-    "retries" | "breakerFailures" | "breakerResetMs" | "concurrencyMax" | "queueMax"
-  >,
+type PatienceOptions = Pick<
+  CheckedCallerOptions,
+  "retries" | "breakerFailures" | "breakerResetMs" | "concurrencyMax" | "queueMax"
+>;
+
+export function createPatience(options: PatienceOptions, events: PatienceEvents): Patience {
+  let made: ReturnType<typeof makePolicy> | undefined;
+  const { concurrencyMax, queueMax } = options;
+  const turns = createFairTurns({
+    concurrencyMax,
+    queueMax,
+    tooMany: () => new RemoteFailure(`${queueMax} questions wait already (queueMax)`),
+  });
+  return (attempt, asker = "") =>
+    turns.run(asker, async () => {
+      const { policy, isLeftAlone } = await (made ??= makePolicy(options, events));
+      try {
+        return await policy.execute(() => attempt());
+      } catch (error) {
+        if (isLeftAlone(error))
+          throw new RemoteFailure("it did not answer lately and is left alone for a while");
+        throw error;
+      }
+    });
+}
+
+/** With the first question: most servers ask nobody, and do without the library. */
+async function makePolicy(
+  options: PatienceOptions,
   events: PatienceEvents,
-): Patience {
+): Promise<{ readonly policy: IPolicy; isLeftAlone(error: unknown): boolean }> {
+  const cockatiel = await import("cockatiel");
+  const { BrokenCircuitError, circuitBreaker, ConsecutiveBreaker, ExponentialBackoff } = cockatiel;
+  const { handleType, retry, wrap } = cockatiel;
   const away = handleType(RemoteAway);
   const breaker = circuitBreaker(away, {
     breaker: new ConsecutiveBreaker(options.breakerFailures),
@@ -48,20 +67,8 @@ export function createPatience(
   breaker.onBreak(() => events.onBreak());
   breaker.onReset(() => events.onReset());
   retries.onRetry((reason) => events.onRetry("error" in reason ? reason.error.message : "it gave no answer"));
-  const policy = wrap(retries, breaker);
-  const { concurrencyMax, queueMax } = options;
-  const turns = createFairTurns({
-    concurrencyMax,
-    queueMax,
-    tooMany: () => new RemoteFailure(`${queueMax} questions wait already (queueMax)`),
-  });
-  return async (attempt, asker = "") => {
-    try {
-      return await turns.run(asker, () => policy.execute(() => attempt()));
-    } catch (error) {
-      if (error instanceof BrokenCircuitError)
-        throw new RemoteFailure("it did not answer lately and is left alone for a while");
-      throw error;
-    }
+  return {
+    policy: wrap(retries, breaker),
+    isLeftAlone: (error) => error instanceof BrokenCircuitError,
   };
 }
