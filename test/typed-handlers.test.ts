@@ -333,6 +333,8 @@ describe("a handler", () => {
           await given.print("plain\n");
           await given.print("-----> one\n-----> t\x1bwo", { prefix: false });
           await given.print(given.isTerminal ? " (terminal)\n" : " (file)\n", { prefix: false });
+          await given.print("\x1b[31mred\x1b[0m\x1b[2J\n", { colours: true });
+          await given.print("\x1b[31mnot\n");
           return undefined;
         },
       };
@@ -341,7 +343,9 @@ describe("a handler", () => {
       const file = (await app.tryWith({ env }, "push", url, "main")).stderr;
       expect(file).toMatch(/^remote: plain *$/m);
       expect(file).toMatch(/^remote: -----> one *\nremote: -----> t\?wo \(file\) *$/m);
+      expect(file).toMatch(/^remote: red\?\[2J *\nremote: \?\[31mnot *$/m);
       const terminal = (await app.tryWith({ env }, "push", "--progress", url, "main:b")).stderr;
+      expect(terminal).toMatch(/^remote: \x1b\[31mred\x1b\[0m\?\[2J *\nremote: \?\[31mnot *$/m);
       expect(terminal).toMatch(/^remote: plain *$/m);
       expect(terminal).toMatch(
         /^remote: \x1b\[1G\x1b\[K-----> one *\nremote: \x1b\[1G\x1b\[K-----> t\?wo \(terminal\) *$/m,

@@ -155,6 +155,12 @@ export interface PrintOptions {
    * @default true
    */
   readonly prefix?: boolean;
+  /**
+   * true: colours (ECMA-48's SGR) go to a terminal that shows them and are left out elsewhere, as every other control
+   * character becomes `?`.
+   * @default false: they become `?` as well
+   */
+  readonly colours?: boolean;
 }
 
 /** A ref that has moved. */

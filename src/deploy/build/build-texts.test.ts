@@ -129,6 +129,15 @@ describe("what a build says", () => {
     }
   });
 
+  it("keeps colours for who can show them, and none goes on behind it", () => {
+    const bytes = Buffer.from("\x1b[1;31mréd\x1b[0m\x1b[2K \x1b]0;title\x07x\x1b[32m\r\ny\n");
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      const terminal = createTerminalText({ keepsColours: true });
+      const text = terminal.add(bytes.subarray(0, cut)) + terminal.add(bytes.subarray(cut)) + terminal.end();
+      expect(text).toBe("\x1b[1;31mréd\x1b[0m x\x1b[32m\ny\n\x1b[0m");
+    }
+  });
+
   it("holds back no more than a sequence's length", () => {
     const terminal = createTerminalText();
     expect(terminal.add(Buffer.from(`\x1b]${"x".repeat(10_000)}`)).length).toBeGreaterThan(9000);

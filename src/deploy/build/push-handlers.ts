@@ -67,7 +67,7 @@ export function createDeployHandlers(options: PushHandlersOptions): PushHandlers
 
 /** git's own prefix only where it cannot be avoided. */
 async function print(push: Push, text: string): Promise<void> {
-  await push.print(text, { prefix: false });
+  await push.print(text, { prefix: false, colours: true });
 }
 
 function describe({ status, reason }: Build): string {
@@ -87,7 +87,7 @@ async function buildPush(
     await print(push, "-----> Builds of earlier pushes that had not begun are left out\n");
   builder.poke();
   await tellOfOthers(state, app, build, push);
-  const terminal = createTerminalText();
+  const terminal = createTerminalText({ keepsColours: push.isTerminal });
   await logs.follow({
     id: build.id,
     path: state.directories.logOf(build.id),

@@ -8,7 +8,7 @@
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { PrintOptions } from "../../engine/push.js";
 import type { SerialSideBand } from "../wire/side-band.js";
-import { sanitizeText } from "../wire/sanitize.js";
+import { sanitizeAllButColours, sanitizeText, sanitizeWithoutColours } from "../wire/sanitize.js";
 
 const OVER_THE_PREFIX = "\x1b[1G\x1b[K";
 const MASKS_FROM = { major: 2, minor: 55 };
@@ -30,29 +30,35 @@ export function createPushPrinter(
   const erases = isTerminal && obeysCursor(capabilities.get("agent") ?? "");
   let isAtStart = true;
   let isOver = false;
-  const send = (to: SerialSideBand, text: string, prefix: boolean): MaybePromise<void> => {
+  const send = (
+    to: SerialSideBand,
+    text: string,
+    { prefix = true, colours = false }: PrintOptions,
+  ): MaybePromise<void> => {
     const wasAtStart = isAtStart;
     isAtStart = /[\n\r]$/.test(text);
-    if (prefix || !erases) return to.progress(text);
-    const lines = sanitizeText(text).split(/(?<=[\n\r])/);
+    const sanitize = !colours ? sanitizeText : isTerminal ? sanitizeAllButColours : sanitizeWithoutColours;
+    if (prefix || !erases) return to.terminal(sanitize(text));
+    const lines = sanitize(text).split(/(?<=[\n\r])/);
     return to.terminal(lines.map((line, i) => (i > 0 || wasAtStart ? OVER_THE_PREFIX : "") + line).join(""));
   };
   const sendWhileThere = async (
     to: SerialSideBand,
     text: string,
-    about: { readonly prefix: boolean; readonly signal: AbortSignal },
+    options: PrintOptions,
+    signal: AbortSignal,
   ): Promise<void> => {
     try {
-      await send(to, text, about.prefix);
+      await send(to, text, options);
     } catch (error) {
-      if (!about.signal.aborted) throw error;
+      if (!signal.aborted) throw error;
     }
   };
   return {
     isTerminal,
-    print(text, { prefix = true } = {}, signal) {
+    print(text, options = {}, signal) {
       if (bands === undefined || isOver || signal.aborted || text === "") return undefined;
-      return sendWhileThere(bands, text, { prefix, signal });
+      return sendWhileThere(bands, text, options, signal);
     },
     end: () => (isOver = true),
   };
