@@ -215,6 +215,63 @@ describe("the buildpacks of examples/", () => {
   });
 });
 
+describe("public buildpacks, as they are", () => {
+  const packs = fileURLToPath(new URL("../../test/buildpacks/", import.meta.url));
+  const all = ["heroku-inline", "heroku-multi-procfile"].map((name) => ({
+    name,
+    directory: join(packs, name),
+  }));
+  const executors = ["plain", ...(SKIP_SANDBOX ? [] : ["sandbox"])];
+
+  it.each(executors)("heroku-buildpack-inline: an app that builds itself (%s)", async (executor) => {
+    if (executor === "sandbox") await installBubblewrap();
+    await stage.start({
+      buildpacks: all,
+      ...(executor === "sandbox" ? { executor: createSandboxExecutor() } : {}),
+    });
+    await stage.commit({
+      "bin/detect": '#!/bin/sh\n[ -f "$1/app.txt" ] && echo Ours\n',
+      "bin/compile": '#!/bin/sh\necho "-----> Making it"\ncp "$1/app.txt" "$1/made.txt" && ls "$2" "$3"\n',
+      "bin/release": '#!/bin/sh\necho "---"; echo "default_process_types:"; echo "  web: cat made.txt"\n',
+      "app.txt": "x",
+    });
+    await stage.deploy.state.setVariable(await stage.shop(), "GREETING", "hello");
+    const result = await stage.push();
+    expect(said(result)).toContain(
+      "-----> Using buildpack: heroku-inline\n-----> Ours app detected\n-----> Making it\n",
+    );
+    expect(said(result)).toContain("GREETING\n");
+    expect(result.status).toBe(0);
+    const [release] = await stage.releases();
+    expect(release?.processTypes).toEqual({ web: "cat made.txt" });
+    expect(filesInSlug(release?.slugPath ?? "")).toContain("./made.txt");
+  });
+
+  it("heroku-buildpack-inline: passes an app on that does not build itself", async () => {
+    const next = stage.buildpack("next", { detect: "echo Next", compile: ":" });
+    await stage.start({ buildpacks: [all[0] as (typeof all)[number], next] });
+    await stage.commit({ x: "y" });
+    expect(said(await stage.push())).toContain("-----> Using buildpack: next\n-----> Next app detected\n");
+    await stage.start({ buildpacks: [{ name: "none", directory: stage.workspace.directory }] });
+    await stage.commit({ x: "z" });
+    expect(said(await stage.push())).toContain("the buildpack has no bin/detect that can be run");
+  });
+
+  it("heroku-buildpack-multi-procfile: the Procfile that a variable names", async () => {
+    await stage.start({ buildpacks: all });
+    await stage.commit({ "backend/Procfile": "web: ./backend\n", Procfile: "web: ./frontend\n" });
+    await stage.deploy.state.setVariable(await stage.shop(), "BUILDPACK_URL", "heroku-multi-procfile");
+    const refused = await stage.push();
+    expect(said(refused)).toContain("       PROCFILE was not set. Aborting\n");
+    expect(refused.status).not.toBe(0);
+    await stage.deploy.state.setVariable(await stage.shop(), "PROCFILE", "backend/Procfile");
+    const result = await stage.push();
+    expect(said(result)).toContain("       Copied backend/Procfile as Procfile successfully\n");
+    expect(result.status).toBe(0);
+    expect(await stage.releases()).toMatchObject([{ processTypes: { web: "./backend" } }]);
+  });
+});
+
 describe.skipIf(SKIP_SANDBOX)("in the sandbox", () => {
   it("a push is built, and sees nothing of the machine", async () => {
     await installBubblewrap();

@@ -25,7 +25,7 @@ export interface DeployStage {
   readonly server: GitServer;
   /** Of the app's repository. */
   url: string;
-  /** With an app `shop`, and plain processes where the options name nothing else. A second time: after a stop. */
+  /** With an app `shop`, and plain processes where the options name nothing else. A second time: in place of the first. */
   start(options?: Partial<DeployOptions>): Promise<void>;
   /** @returns the commit */
   commit(files: Record<string, string>, message?: string): Promise<string>;
@@ -57,6 +57,10 @@ export async function createDeployStage(): Promise<DeployStage> {
     if (part === undefined) throw new Error("it has not been started");
     return part;
   };
+  const stop = async (): Promise<void> => {
+    await server?.close({ graceMs: 0 });
+    await deploy?.close();
+  };
   const stage: DeployStage = {
     workspace,
     app,
@@ -68,6 +72,7 @@ export async function createDeployStage(): Promise<DeployStage> {
       return started(server);
     },
     async start(options = {}) {
+      await stop();
       const repositories = createDiskRepositoryStore({
         directory: join(workspace.directory, "served"),
         durability: "none",
@@ -110,8 +115,7 @@ export async function createDeployStage(): Promise<DeployStage> {
       return { name, directory };
     },
     async close() {
-      await server?.close({ graceMs: 0 });
-      await deploy?.close();
+      await stop();
       for (const store of stores.splice(0)) await store.close();
       removeDirectory(workspace);
       expect(problems.splice(0)).toEqual([]);

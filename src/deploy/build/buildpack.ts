@@ -2,6 +2,8 @@
  * The three programs of a buildpack, as they are called. Specification: Heroku, "Buildpack API" (bin/detect, bin/compile,
  * bin/release).
  */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { describeEnd, type ExecutionEnd } from "../executors/executor.js";
 import { BuildFailure } from "./build-failure.js";
 import type { BuildOutput } from "./build-output.js";
@@ -26,11 +28,11 @@ export async function detect(
   buildpack: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  // Not by its status: that of a shell that does not find what it is to run may be the program's answer.
+  if (!(await isProgram(join(buildpack, "bin/detect"))))
+    throw new BuildFailure("the buildpack has no bin/detect that can be run");
   const { end, text } = await answerOf(place, buildpack, "detect", DETECT_TIMEOUT_MS, signal);
   if (end.ended !== undefined) throw new BuildFailure(`bin/detect: ${end.ended}`);
-  // A program that is not there, or is none.
-  if (end.status === 126 || end.status === 127)
-    throw new BuildFailure(`bin/detect cannot be run: ${text.trim().slice(0, 200)}`);
   if (end.status !== 0) return undefined;
   return text.trim().split("\n")[0]?.slice(0, 100) ?? "";
 }
@@ -79,6 +81,13 @@ export function parseRelease(text: string): BuildpackRelease {
     config: Object.fromEntries(pairs("config_vars").filter(([name]) => isVariableName(name))),
     addons: Array.isArray(addons) ? addons.filter((one) => typeof one === "string") : [],
   };
+}
+
+async function isProgram(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isFile() && (found.mode & 0o111) !== 0,
+    () => false,
+  );
 }
 
 async function answerOf(
