@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createContainerExecutor, type Execution } from "../src/index.js";
-import { containerName } from "../src/deploy/executors/container-names.js";
+import { executionName } from "../src/deploy/executors/execution-names.js";
 import { DEFAULT_EXECUTION_LIMITS } from "../src/deploy/executors/executor.js";
 
 let directory: string;
@@ -117,14 +117,14 @@ describe("a container", () => {
   });
 
   it("of a server that was killed is removed by the next one", async () => {
-    const living = containerName("build-1");
+    const living = executionName("build-1");
     const space = /^gitwharf-(\d+)\./.exec(living)?.[1] ?? "";
     const dead = `gitwharf-${space}.${process.pid}.1-build-2-12345678`;
     writeFileSync(
       join(directory, "names"),
       [living, dead, `gitwharf-1.${process.pid}.1-build-3-12345678`, "gitwharf-mine", "else", ""].join("\n"),
     );
-    await createContainerExecutor({ image: "x", program }).check();
+    await createContainerExecutor({ image: "x", program }).tidy();
     expect(lines("rm.args")).toEqual(["rm", "--force", dead]);
   });
 

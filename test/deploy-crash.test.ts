@@ -61,6 +61,13 @@ async function builds(): Promise<readonly Build[]> {
   }
 }
 
+/** By the first build, so far. */
+async function printed(): Promise<string> {
+  const [build] = await builds();
+  const log = join(workspace.directory, "deploy", "logs", `${build?.id ?? "none"}.log`);
+  return existsSync(log) ? readFileSync(log, "utf8") : "";
+}
+
 async function until(what: () => Promise<boolean> | boolean): Promise<void> {
   for (let looks = 0; !(await what()); looks++) {
     if (looks > 600) throw new Error("it does not happen");
@@ -94,7 +101,8 @@ describe.each(["plain", "sandbox"])("a server with builds (%s) that is killed", 
     await app.run("commit", "-q", "-m", "x");
     const first = await start(executor);
     const pushed = app.try("push", first.url, "main");
-    await until(async () => (await builds())[0]?.status === "running" && isThere(mark));
+    await until(async () => (await printed()).includes("waiting"));
+    expect(isThere(mark)).toBe(true);
     await kill(first.server);
     expect((await pushed).status).not.toBe(0);
     await until(() => !isThere(mark));

@@ -15,6 +15,7 @@ import {
   type Executor,
 } from "../src/index.js";
 import { DEFAULT_EXECUTION_LIMITS } from "../src/deploy/executors/executor.js";
+import { runRelease } from "../src/deploy/executors/run-release.js";
 import { SKIP_PODMAN, startPodman, type TestPodman } from "./support/podman.js";
 
 const MiB = 2 ** 20;
@@ -85,6 +86,21 @@ describe.skipIf(SKIP_PODMAN)("a container", () => {
     expect(text).toMatch(/\nmay\nCapEff:\t0+\n\d\n$/);
   });
 
+  it("runs what was released, in its own directory", async () => {
+    writeFileSync(join(work, "file"), "released");
+    const chunks: Uint8Array[] = [];
+    const ended = await runRelease(executor, {
+      directory: work,
+      command: 'pwd; cat file; echo; echo "$PORT" > written',
+      environment: { PATH: "/bin", PORT: "1234" },
+      limits: { timeoutMs: 60_000 },
+      signal: new AbortController().signal,
+      onOutput: (chunk) => void chunks.push(chunk),
+    });
+    expect([ended, Buffer.concat(chunks).toString("utf8")]).toEqual([{ status: 0 }, "/app\nreleased\n"]);
+    expect(readFileSync(join(work, "written"), "utf8")).toBe("1234\n");
+  });
+
   it("has no network", async () => {
     const server = createServer((socket) => socket.end("HTTP/1.0 200 OK\r\n\r\nhello"));
     await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
@@ -104,7 +120,8 @@ describe.skipIf(SKIP_PODMAN)("a container", () => {
       { limits: { timeoutMs: 2000, killAfterMs: 20_000 } },
     );
     expect(end).toEqual({ status: undefined, ended: "it ran for more than 2 seconds" });
-    expect(text).toBe("begun\ninner\nouter\n");
+    // The shells say of what they waited for that it was ended, too.
+    expect(text.replaceAll("Terminated\n", "")).toBe("begun\ninner\nouter\n");
   });
 
   it("ends what does not listen, and daemons with it", async () => {
@@ -149,7 +166,7 @@ describe.skipIf(SKIP_PODMAN)("a container", () => {
     server.kill("SIGKILL");
     await once(server, "exit");
     expect(await podman.names()).toEqual([expect.stringContaining(`-left-${mark}-`)]);
-    await executor.check();
+    await executor.tidy();
     expect(await podman.names()).toEqual([]);
   });
 });

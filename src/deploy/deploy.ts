@@ -124,6 +124,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
   if (executor.name === "sandbox" && executor.user !== undefined)
     await checkPassable(options.directory, executor.user);
   await executor.check();
+  await executor.tidy();
   const database = await openDatabase(parseDatabaseLocation(options.database));
   const state = await openDeployState(database, options.directory).catch(async (error: unknown) => {
     await database.close();

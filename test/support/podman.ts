@@ -3,7 +3,7 @@
  * GITWHARF_TEST_PODMAN=skip leaves them out.
  */
 import { execFile } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { installDebianPackage } from "./debian-package.js";
@@ -45,6 +45,7 @@ export async function startPodman(directory: string): Promise<TestPodman> {
   copyFileSync("/bin/busybox", join(root, "bin/busybox"));
   for (const applet of APPLETS) symlinkSync("busybox", join(root, "bin", applet));
   for (const place of ["tmp", "app", "proc", "sys", "dev", "etc", "run"]) mkdirSync(join(root, place));
+  chmodSync(join(root, "tmp"), 0o1777);
   const archive = join(directory, "image.tar");
   await promisify(execFile)("tar", ["-cf", archive, "-C", root, "."]);
   await call("import", archive, IMAGE);

@@ -95,7 +95,12 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
     isWritable,
   });
   const build = mountOf(directory, "/tmp/build", true);
-  const mounts = [build, mountOf(cache, "/tmp/cache", true), mountOf(env, "/tmp/env", false)];
+  const mounts = [
+    build,
+    mountOf(cache, "/tmp/cache", true),
+    mountOf(env, "/tmp/env", false),
+    mountOf(home, "/app", true),
+  ];
   return {
     directory,
     buildpackDirectory,
@@ -103,7 +108,7 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
     run(program) {
       const buildpack = mountOf(program.buildpack ?? buildpackDirectory, "/tmp/buildpack", false);
       const at = (mount: Mount): string => executor.placeOf(mount);
-      const [, cacheMount, envMount] = mounts as [Mount, Mount, Mount];
+      const [, cacheMount, envMount, homeMount] = mounts as [Mount, Mount, Mount, Mount];
       return executor.run({
         name: `build-${id}`,
         command: program.command({
@@ -115,7 +120,7 @@ export async function openBuildPlace(options: BuildPlaceOptions): Promise<BuildP
         directory: at(build),
         environment: {
           PATH: options.path,
-          HOME: executor.isIsolating ? "/app" : home,
+          HOME: at(homeMount),
           LANG: "C.UTF-8",
           STACK: options.stack,
           SOURCE_VERSION: options.commit,

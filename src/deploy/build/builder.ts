@@ -190,6 +190,8 @@ export function createBuilder(options: BuilderOptions): Builder {
       await output.detail(
         "The configuration has changed since this was queued: it is built with the new one.",
       );
+    // Whoever had begun with it died, and may have left something that works on the app's cache.
+    if (build.claims > 1) await options.executor.tidy();
     const place = await openBuildPlace({
       id: build.id,
       commit: build.commit,

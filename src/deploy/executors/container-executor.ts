@@ -10,9 +10,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
-import { containerName, isLeftBehind } from "./container-names.js";
+import { executionName, isLeftBehind } from "./execution-names.js";
 import type { Execution, ExecutionEnd, Executor } from "./executor.js";
 import { sendSignal } from "./process-tree.js";
+import { hardLimits } from "./resource-limits.js";
 
 export interface ContainerOptions {
   /** `heroku/heroku:24-build`; it must have what buildpacks call. */
@@ -27,6 +28,7 @@ export interface ContainerOptions {
 
 /** What `run` ends with when it is the program that failed, not what ran in the container. */
 const PROGRAM_FAILED = 125;
+const USER_PROCESSES_MAX = 16_384;
 const QUESTION_TIMEOUT_MS = 10_000;
 const CALL_TIMEOUT_MS = 30_000;
 const PULL_TIMEOUT_MS = 600_000;
@@ -83,15 +85,19 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
         }
       };
       await must(QUESTION_TIMEOUT_MS, "version");
-      // Of servers that were killed.
-      const names = await must(QUESTION_TIMEOUT_MS, "ps", "--all", "--format", "{{.Names}}");
-      for (const name of names.split("\n").filter(isLeftBehind)) await call("rm", "--force", name);
       // No build has to wait for it.
       if (!(await call("image", "inspect", image))) await must(PULL_TIMEOUT_MS, "pull", image);
     },
+    async tidy() {
+      const names = await ask(QUESTION_TIMEOUT_MS, "ps", "--all", "--format", "{{.Names}}");
+      for (const name of names.split("\n").filter(isLeftBehind)) {
+        await call("kill", "--signal", "KILL", name);
+        await call("rm", "--force", name);
+      }
+    },
     placeOf: (mount) => mount.target,
     async run(execution): Promise<ExecutionEnd> {
-      const name = containerName(execution.name);
+      const name = executionName(execution.name);
       // Arguments are everybody's to read, and the program's own environment is not for others to set.
       const directory = await mkdtemp(join(tmpdir(), "gitwharf-container-"));
       let end: ExecutionEnd;
@@ -135,6 +141,11 @@ function runArguments(
   const { limits, mounts, environment } = execution;
   const when = (value: number, ...args: readonly string[]): readonly string[] =>
     value === Infinity ? [] : args;
+  const hard = hardLimits();
+  const ulimit = (name: string, row: string, wanted: number): readonly string[] => {
+    const value = Math.min(wanted, hard.get(row) ?? Infinity);
+    return when(value, `--ulimit=${name}=${value}:${value}`);
+  };
   const memory = Math.floor(limits.memoryBytesMax);
   const size = Math.floor(Math.min(limits.diskBytesMax, limits.memoryBytesMax / 2));
   const inMemory = (path: string): string => `${path}:rw,exec,nosuid,nodev,mode=1777,size=${size}`;
@@ -153,12 +164,17 @@ function runArguments(
     "--security-opt=no-new-privileges",
     `--network=${execution.network ? "bridge" : "none"}`,
     "--hostname=build",
-    ...["/tmp", "/app"].flatMap((path) => ["--tmpfs", inMemory(path)]),
+    ...["/tmp", "/app"]
+      .filter((path) => !mounts.some(({ target }) => target === path))
+      .flatMap((path) => ["--tmpfs", inMemory(path)]),
     ...when(limits.memoryBytesMax, `--memory=${memory}`, `--memory-swap=${memory}`),
     ...when(limits.processesMax, `--pids-limit=${Math.floor(limits.processesMax)}`),
     ...when(limits.processors, `--cpus=${limits.processors}`),
-    ...when(limits.openFilesMax, `--ulimit=nofile=${limits.openFilesMax}:${limits.openFilesMax}`),
-    ...when(limits.fileBytesMax, `--ulimit=fsize=${limits.fileBytesMax}:${limits.fileBytesMax}`),
+    ...ulimit("nofile", "Max open files", limits.openFilesMax),
+    ...ulimit("fsize", "Max file size", limits.fileBytesMax),
+    // `--pids-limit` counts those of the container. This is of the user's on the whole machine, and podman asks for more than
+    // a server that is bounded itself may give.
+    ...(hard.has("Max processes") ? ulimit("nproc", "Max processes", USER_PROCESSES_MAX) : []),
     "--ulimit=core=0:0",
     ...mounts.flatMap(({ source, target, isWritable }) => [
       "--mount",

@@ -12,6 +12,8 @@ export interface Executor {
   readonly user: { readonly uid: number; readonly gid: number } | undefined;
   /** Can it be used here? @throws server/bad-configuration what is missing and what to do */
   check(): Promise<void>;
+  /** Ends what servers that were killed have left here: a program that they had begun may go on without them. */
+  tidy(): Promise<void>;
   /** Where a mount is for the program: its target, or the directory itself where nothing can be moved. */
   placeOf(mount: Mount): string;
   /**

@@ -3,10 +3,11 @@
  * it leaves behind is found and ended.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { attendProcess } from "./attend-process.js";
+import { executionName } from "./execution-names.js";
 import type { Executor } from "./executor.js";
+import { endLeftBehind } from "./left-behind.js";
 import { COOKIE_VARIABLE, descendantsOf, processesWithCookie, sendSignal } from "./process-tree.js";
 import { LIMITING_PROGRAM, limitingCommand } from "./resource-limits.js";
 
@@ -33,9 +34,10 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
           "use the sandbox for anybody but yourself",
       );
     },
+    tidy: async () => endLeftBehind(),
     placeOf: (mount) => mount.source,
     async run(execution) {
-      const cookie = randomUUID();
+      const cookie = executionName(execution.name);
       const { limits } = execution;
       // The number of processes is one of the user's, the server's own among them.
       const command = [

@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Carries an id that nothing else has. */
+/** Carries the name of an execution, which nothing else has. */
 export const COOKIE_VARIABLE = "GITWHARF_EXECUTION";
 
 /** Not `root` itself; parents before their children. Empty where there is no /proc. */
@@ -62,7 +62,7 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function processes(): readonly number[] {
+export function processes(): readonly number[] {
   try {
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name))

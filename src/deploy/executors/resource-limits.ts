@@ -30,7 +30,8 @@ export function limitingCommand(
   ];
 }
 
-function hardLimits(): ReadonlyMap<string, number> {
+/** Of the server itself, by the names of proc(5); a limit that there is not is left out. */
+export function hardLimits(): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   let text: string;
   try {

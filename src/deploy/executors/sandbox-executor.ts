@@ -4,7 +4,6 @@
  * kernel ends all that it has started, daemons among them. Specification: bwrap(1), user_namespaces(7), pid_namespaces(7).
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { existsSync, lstatSync, readlinkSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import type { Readable, Writable } from "node:stream";
@@ -12,8 +11,10 @@ import { setTimeout } from "node:timers/promises";
 import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
 import { type ControlGroup, createControlGroup } from "./control-group.js";
+import { executionName } from "./execution-names.js";
 import { DEFAULT_EXECUTION_LIMITS, type Execution, type Executor } from "./executor.js";
-import { childrenOf, descendantsOf, isAlive, sendSignal } from "./process-tree.js";
+import { endLeftBehind } from "./left-behind.js";
+import { childrenOf, COOKIE_VARIABLE, descendantsOf, isAlive, sendSignal } from "./process-tree.js";
 import { limitingCommand } from "./resource-limits.js";
 
 export interface SandboxOptions {
@@ -69,10 +70,8 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
     if (!isAbsolute(path))
       throw new GitwharfError("server/bad-configuration", `readOnlyPaths: '${path}' is not absolute`);
   }
-  const groupOf = async (execution: Execution): Promise<ControlGroup | undefined> =>
-    controlGroups === "never"
-      ? undefined
-      : createControlGroup(`gitwharf-${execution.name}-${randomUUID().slice(0, 8)}`, execution.limits);
+  const groupOf = async (name: string, { limits }: Execution): Promise<ControlGroup | undefined> =>
+    controlGroups === "never" ? undefined : createControlGroup(name, limits);
 
   const executor: Executor = {
     name: "sandbox",
@@ -98,9 +97,11 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         `the sandbox cannot be used: ${why}; install bubblewrap and allow user namespaces, or choose another executor`,
       );
     },
+    tidy: async () => endLeftBehind(),
     placeOf: (mount) => mount.target,
     async run(execution) {
-      const group = await groupOf(execution);
+      const name = executionName(execution.name);
+      const group = await groupOf(name, execution);
       if (group === undefined && controlGroups === "require")
         return { status: undefined, ended: "there are no control groups that the server may use" };
       const counted = group !== undefined;
@@ -112,6 +113,10 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
           ? []
           : ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", "--"]),
         program,
+        // For those who find it when the server is no more; `--clearenv`, which comes after it, takes it from the program.
+        "--setenv",
+        COOKIE_VARIABLE,
+        name,
         "--args",
         "3",
         "--",

@@ -1,16 +1,15 @@
 /**
- * Names of containers say whose they are. A container goes on when the server that began it is killed: the next one finds it
- * by its name, and sees in /proc that nobody waits for it any more. Specification: proc(5), pid_namespaces(7).
+ * Names of executions say whose they are. What a program has started may go on when the server is killed: the next one finds
+ * it by its name, and sees in /proc that nobody waits for it any more. Specification: proc(5), pid_namespaces(7).
  */
 import { randomUUID } from "node:crypto";
 import { readlinkSync } from "node:fs";
 import { startTimeOf } from "./process-tree.js";
 
-const PREFIX = "gitwharf-";
-
 /** A new one: `gitwharf-4026531836.123.456-build-…`. @param what letters, digits and `-` */
-export function containerName(what: string): string {
-  return `${PREFIX}${namespace()}.${process.pid}.${startTimeOf(process.pid) ?? 0}-${what}-${randomUUID().slice(0, 8)}`;
+export function executionName(what: string): string {
+  const begun = startTimeOf(process.pid) ?? 0;
+  return `gitwharf-${namespace()}.${process.pid}.${begun}-${what}-${randomUUID().slice(0, 8)}`;
 }
 
 /** Of a server of ours on this machine, which is no more. */
