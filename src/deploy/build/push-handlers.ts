@@ -157,12 +157,14 @@ async function findOrQueue(
   }
 }
 
-/** One that is not over; or that succeeded, and whose push did not get as far as its release. */
+/** One that is not over; or that succeeded, and is what runs, or whose push did not get as far as its release. */
 async function isOfUse(state: DeployState, build: Build, configDigest: string): Promise<boolean> {
   if (isOpen(build.status)) return true;
   const { product } = build;
   if (product === undefined || build.configDigest !== configDigest) return false;
-  if ((await state.releases.ofBuild(build.id)) !== undefined) return false;
+  const release = await state.releases.ofBuild(build.id);
+  // One that runs is what is wanted. Who goes back to one that ran, or that did not come up, wants it anew.
+  if (release !== undefined && release.status !== "created" && release.status !== "current") return false;
   return access(product.slugPath).then(
     () => true,
     () => false,
