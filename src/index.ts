@@ -90,6 +90,14 @@ export type { EventReader, EventsOptions, WebhookDeliveries, WebhookDelivery } f
 export type { EndpointOptions } from "./base/signed-endpoint.js";
 export { verifyMessage } from "./base/message-signature.js";
 export type { HttpHook } from "./hooks/http-hooks.js";
+export {
+  type HookPlace,
+  type InstallableHook,
+  type InstalledHook,
+  installHook,
+  listHooks,
+  removeHook,
+} from "./hooks/install-hook.js";
 export { createReceiver, type Received, type ReceiverOptions } from "./hooks/receiver.js";
 export type { Script } from "./hooks/script.js";
 export type { ScriptHooks, Scripts } from "./hooks/script-hooks.js";

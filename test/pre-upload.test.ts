@@ -1,4 +1,4 @@
-/** preUpload: asked before a pack or an archive goes out, in every version, over HTTP and SSH. */
+/** preUpload: asked before a pack or an archive goes out, in every version, over every transport. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -8,10 +8,11 @@ import { createMemoryRepositoryStore } from "../src/storage/memory/memory-reposi
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { pktLine } from "./support/raw-http.js";
 import { createSshClient } from "./support/ssh-client.js";
+import { listenEverywhere, OPEN_DAEMON, type Transport } from "./support/transports.js";
 
 let workspace: GitClient;
 let server: GitServer;
-let urls: Record<"http" | "ssh", string>;
+let urls: Record<Transport, string>;
 let env: NodeJS.ProcessEnv;
 let oid: string;
 let answer: (upload: Upload) => HandlerVerdict;
@@ -23,6 +24,7 @@ beforeAll(async () => {
   server = createGitServer({
     repositories: createMemoryRepositoryStore(),
     autoCreate: "push",
+    ...OPEN_DAEMON,
     log: ({ level, message }) => void (level === "error" && logged.push(message)),
     handlers: {
       timeoutMs: 500,
@@ -33,10 +35,9 @@ beforeAll(async () => {
       },
     },
   });
-  const listening = await server.listen({ http: 0, ssh: 0 });
-  const port = listening.ssh?.port ?? 0;
-  urls = { http: `${listening.http.url}/app.git`, ssh: `ssh://git@127.0.0.1:${port}/app.git` };
-  env = createSshClient({ directory: workspace.directory, port }).environment;
+  const over = await listenEverywhere(server, workspace.directory);
+  urls = { http: over.urlOf("http", "app"), ssh: over.urlOf("ssh", "app"), git: over.urlOf("git", "app") };
+  ({ env } = over);
   await workspace.run("init", "-q", "app");
   const app = workspace.in("app");
   await app.run("commit", "-q", "--allow-empty", "-m", "first");
@@ -54,7 +55,7 @@ beforeEach(() => {
 });
 
 let count = 0;
-const clone = (version: number, transport: "http" | "ssh"): Promise<GitResult> =>
+const clone = (version: number, transport: Transport): Promise<GitResult> =>
   workspace.tryWith(
     { env },
     "-c",
@@ -72,6 +73,8 @@ describe("preUpload", () => {
     [0, "ssh"],
     [1, "ssh"],
     [2, "ssh"],
+    [0, "git"],
+    [2, "git"],
   ] as const)("lets pass and refuses with protocol v%i over %s", async (version, transport) => {
     expect(await clone(version, transport)).toMatchObject({ status: 0 });
     expect(asked).toEqual([["fetch", transport, "app", [oid]]]);

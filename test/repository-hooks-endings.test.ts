@@ -1,6 +1,4 @@
 /** How hooks end, and what they print: all of it with the real client. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createRepositoryHooks } from "../src/hooks/repository-hooks.js";
@@ -10,7 +8,9 @@ import type { GitClient } from "./support/git-client.js";
 import { createHookedRepositories, type HookedRepositories } from "./support/hooked-repositories.js";
 import { writeProcReceive } from "./support/proc-receive-hook.js";
 import { writeHook } from "./support/record-hooks.js";
+import { appears, isRunning, stops } from "./support/running.js";
 import { settled } from "./support/settled.js";
+import { startPush } from "./support/start-push.js";
 
 let made: HookedRepositories;
 let app: GitClient;
@@ -60,23 +60,6 @@ beforeEach(async () => {
 const strictUrl = (): string => url.replace(server.url, strict.url);
 const refs = (): Promise<string> => bare.run("for-each-ref", "--format=%(refname)");
 
-/** A killed process that nobody has waited for yet is not running. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
-  } catch {
-    return false;
-  }
-}
-
-async function appears(file: string): Promise<string> {
-  for (let looks = 0; looks < 2000; looks++) {
-    if (existsSync(file) && readFileSync(file, "latin1").endsWith("\n")) return readFileSync(file, "latin1");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`${file} does not appear`);
-}
-
 /** Packs and quarantines; git makes `info` and `pack` itself. */
 const objects = (): readonly string[] =>
   readdirSync(`${bare.directory}/objects`, { recursive: true })
@@ -97,20 +80,13 @@ describe("a hook whose client has gone", () => {
     ],
   ])("is ended with all that it started, and nothing stays: %s: %s", async (name, script) => {
     writeHook(bare, name, script);
-    const client = spawn("git", ["push", "-q", url, `${oid}:refs/heads/main`], {
-      cwd: app.directory,
-      env: { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1" },
-      stdio: "ignore",
-      detached: true,
-    });
-    const gone = once(client, "exit");
+    const client = startPush(app, [url, `${oid}:refs/heads/main`]);
     await appears(`${bare.directory}/ready`);
     const pids = readFileSync(`${bare.directory}/pid`, "latin1").trim().split("\n").map(Number);
     expect(pids.map(isRunning)).toEqual([true, true]);
-    process.kill(-(client.pid ?? 0), "SIGKILL");
-    await gone;
+    await client.kill();
     await settled(server.server);
-    expect(pids.map(isRunning)).toEqual([false, false]);
+    await stops(...pids);
     expect([await refs(), objects(), logged]).toEqual(["", [], []]);
   });
 
@@ -120,16 +96,9 @@ describe("a hook whose client has gone", () => {
       "post-receive",
       "echo ready > ready; i=0; until [ -s go ] || [ $i = 500 ]; do sleep 0.02; i=$((i+1)); done; cat go > done",
     );
-    const client = spawn("git", ["push", "-q", url, `${oid}:refs/heads/main`], {
-      cwd: app.directory,
-      env: { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1" },
-      stdio: "ignore",
-      detached: true,
-    });
-    const gone = once(client, "exit");
+    const client = startPush(app, [url, `${oid}:refs/heads/main`]);
     await appears(`${bare.directory}/ready`);
-    process.kill(-(client.pid ?? 0), "SIGKILL");
-    await gone;
+    await client.kill();
     await bare.run("config", "--file", "go", "a.b", "c");
     expect(await appears(`${bare.directory}/done`)).toContain("b = c");
     await settled(server.server);
@@ -151,7 +120,7 @@ describe("a hook whose server closes", () => {
     const pid = Number(readFileSync(`${bare.directory}/pid`, "latin1"));
     await closing.close();
     await settled(closing.server);
-    expect(isRunning(pid)).toBe(false);
+    await stops(pid);
     await pushed;
     expect(await refs()).toBe(name === "pre-receive" ? "" : "refs/heads/main");
   });
@@ -163,7 +132,7 @@ describe("a hook that takes too long", () => {
     const { status, stderr } = await app.try("push", strictUrl(), "main");
     expect(stderr).toMatch(/error: the 'pre-receive' hook was ended: it ran for more than 0.5 seconds/);
     expect([status, await refs()]).toEqual([1, ""]);
-    expect(isRunning(Number(readFileSync(`${bare.directory}/pid`, "latin1")))).toBe(false);
+    await stops(Number(readFileSync(`${bare.directory}/pid`, "latin1")));
   });
 
   it("may clean up on SIGTERM", async () => {
@@ -178,7 +147,7 @@ describe("a hook that takes too long", () => {
     const { stderr } = await app.try("push", strictUrl(), "main:refs/for/main");
     expect(stderr).toContain("(fail to run proc-receive hook)");
     expect(stderr).toMatch(/error: the 'proc-receive' hook was ended: it ran for more/);
-    expect(isRunning(Number(readFileSync(`${bare.directory}/pid`, "latin1")))).toBe(false);
+    await stops(Number(readFileSync(`${bare.directory}/pid`, "latin1")));
   });
 });
 

@@ -5,10 +5,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createRepositoryHooks } from "../src/hooks/repository-hooks.js";
+import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import type { GitClient } from "./support/git-client.js";
 import { createHookedRepositories, type HookedRepositories } from "./support/hooked-repositories.js";
 import { RECORD, readRecord, type Recorded, writeHook } from "./support/record-hooks.js";
+import { CLI } from "./support/run-gitwharf.js";
+import { stops } from "./support/running.js";
+import { listenEverywhere, OPEN_DAEMON, type Transports } from "./support/transports.js";
 
 const NULL = "0".repeat(40);
 let made: HookedRepositories;
@@ -16,6 +20,9 @@ let app: GitClient;
 let server: TestServer;
 /** Its hooks may run for half a second and print 64 KiB. */
 let strict: TestServer;
+/** By every transport. */
+let everywhere: GitServer;
+let over: Transports;
 let bare: GitClient;
 let url: string;
 let first: string;
@@ -33,8 +40,17 @@ beforeAll(async () => {
     durability: "none",
     handlers: createRepositoryHooks({ environment: process.env, timeoutMs: 500, outputBytesMax: 65_536 }),
   });
+  everywhere = createGitServer({
+    repositories,
+    durability: "none",
+    repositoryHooks: true,
+    ...OPEN_DAEMON,
+    log: () => undefined,
+  });
+  over = await listenEverywhere(everywhere, workspace.directory);
 });
 afterAll(async () => {
+  await everywhere.close({ graceMs: 0 });
   await server.close();
   await strict.close();
   made.remove();
@@ -120,6 +136,29 @@ describe("hooks of a repository, beside git receive-pack", () => {
       records.filter(({ name }) => /receive/.test(name)).map(({ environment }) => environment);
     expect(environments(ours)).toEqual(environments(theirs));
     expect(JSON.stringify(environments(ours))).toContain("GIT_PUSH_OPTION_COUNT=0");
+  });
+});
+
+describe("hooks of a repository, whatever the transport", () => {
+  it.each(["http", "ssh", "git", "stdio"] as const)("get git's words and ours over %s", async (via) => {
+    for (const name of ["pre-receive", "update", "post-receive"])
+      writeHook(bare, name, `${RECORD}\nenv | grep ^GITWHARF_ | sort >> ours`);
+    const [to, args, env]: [string, readonly string[], NodeJS.ProcessEnv] =
+      via === "stdio"
+        ? [bare.directory, [`--receive-pack=${process.execPath} ${CLI} receive-pack --repository-hooks`], {}]
+        : [over.urlOf(via, bare.directory.split(/[/.]/).at(-2) ?? ""), [], over.env];
+    const { status, stderr } = await app.tryWith({ env }, "push", ...args, to, "main");
+    expect(status, stderr).toBe(0);
+    const line = `${NULL} ${second} refs/heads/main`;
+    expect(readRecord(bare)).toMatchObject([
+      { name: "pre-receive", args: "", input: line, cwd: "REPOSITORY" },
+      { name: "update", args: `refs/heads/main ${NULL} ${second}`, input: "" },
+      { name: "post-receive", args: "", input: line },
+    ]);
+    const ours = readFileSync(`${bare.directory}/ours`, "utf8");
+    expect(ours.match(new RegExp(`^GITWHARF_TRANSPORT=${via}$`, "gm"))).toHaveLength(3);
+    expect(ours.match(/^GITWHARF_REPOSITORY=r\d+(\.git)?$/gm)).toHaveLength(3);
+    expect(ours.match(/^GITWHARF_ADDRESS=127\.0\.0\.1$/gm) ?? []).toHaveLength(via === "stdio" ? 0 : 3);
   });
 });
 
@@ -209,7 +248,7 @@ describe("hooks of a repository", () => {
     expect(stderr).toMatch(/error: the 'pre-receive' hook was ended: it ran for more than 0.5 seconds/);
     expect([status, await refs()]).toEqual([1, ""]);
     const pid = Number(readFileSync(`${bare.directory}/pid`, "latin1"));
-    if (what === "in its group") expect(isRunning(pid)).toBe(false);
+    if (what === "in its group") await stops(pid);
     else process.kill(pid);
   });
 
@@ -234,12 +273,3 @@ describe("hooks of a repository", () => {
     expect((await app.try("push", url, "main")).status).toBe(0);
   });
 });
-
-/** A killed process that nobody has waited for yet is not running. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
-  } catch {
-    return false;
-  }
-}

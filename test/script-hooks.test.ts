@@ -1,6 +1,4 @@
-/** Scripts of the configuration as hooks, with the real client over HTTP and SSH; receivers. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+/** Scripts of the configuration as hooks, with the real client over HTTP, SSH and git://; receivers. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -12,14 +10,22 @@ import {
 } from "../src/index.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { appears, becomes, isRunning, stops } from "./support/running.js";
 import { settled } from "./support/settled.js";
-import { createSshClient } from "./support/ssh-client.js";
+import { startPush } from "./support/start-push.js";
+import {
+  listenEverywhere,
+  OPEN_DAEMON,
+  type Transport,
+  type Transports,
+  TRANSPORTS,
+} from "./support/transports.js";
 
 let workspace: GitClient;
 let app: GitClient;
 let server: GitServer | undefined;
 let http: string;
-let ssh: string;
+let over: Transports;
 let env: NodeJS.ProcessEnv;
 let temporary: string;
 let temporaryBefore: string | undefined;
@@ -51,83 +57,64 @@ async function serve(options: Partial<GitServerOptions>): Promise<void> {
     autoCreate: "push",
     durability: "none",
     log: () => undefined,
+    ...OPEN_DAEMON,
     ...options,
   });
-  const listening = await server.listen({ http: 0, ssh: 0 });
-  http = listening.http.url;
-  const port = listening.ssh?.port ?? 0;
-  ssh = `ssh://git@127.0.0.1:${port}`;
-  env = createSshClient({ directory: workspace.directory, port }).environment;
+  over = await listenEverywhere(server, workspace.directory);
+  ({ env } = over);
+  http = new URL(over.urlOf("http", "app")).origin;
+}
+
+/** One that soon learns that a client of git:// has gone: it writes to it every second. */
+async function initAttentive(name: string): Promise<GitClient> {
+  await workspace.run("init", "-q", "--bare", `served/${name}.git`);
+  const made = workspace.in(`served/${name}.git`);
+  await made.run("config", "receive.keepAlive", "1");
+  return made;
 }
 
 const push = (name: string, ...refspecs: readonly string[]): Promise<GitResult> =>
   app.try("push", `${http}/${name}.git`, ...refspecs);
 const left = (): readonly string[] => readdirSync(temporary);
-
-async function appears(file: string): Promise<string> {
-  for (let looks = 0; looks < 2000; looks++) {
-    if (existsSync(file) && readFileSync(file, "latin1").endsWith("\n")) return readFileSync(file, "latin1");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`${file} does not appear`);
-}
-
-async function becomesEmpty(): Promise<void> {
-  for (let looks = 0; left().length > 0; looks++) {
-    if (looks > 2000) throw new Error(`${left().join()} stay`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-/** A killed process that nobody has waited for yet is not running. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
-  } catch {
-    return false;
-  }
-}
+const becomesEmpty = (): Promise<void> => becomes(() => left().length === 0, `${temporary} is empty`);
 
 describe("scripts of the configuration", () => {
-  it.each(["http", "ssh"] as const)(
-    "get git's arguments, input and environment, and ours, over %s",
-    async (transport) => {
-      const record = `${workspace.directory}/record`;
-      const text = `#!/bin/sh
+  it.each(TRANSPORTS)("get git's arguments, input and environment, and ours, over %s", async (transport) => {
+    const record = `${workspace.directory}/record`;
+    const text = `#!/bin/sh
 { echo "$(basename "$0") $*"; sed 's/^/< /'; env | grep -E '^(GITWHARF|GIT_DIR|GIT_PUSH|EXTRA|SECRET)' | sort; echo "cwd $(pwd -P)"; } >> "$RECORD"
 `;
-      process.env["SECRET"] = "not for hooks";
-      await serve({
-        hooks: {
-          preReceive: text,
-          update: { text: text.slice("#!/bin/sh\n".length) },
-          postReceive: text,
-          postUpdate: text,
-          referenceTransaction: text,
-          environment: { RECORD: record, EXTRA: "1" },
-        },
-      });
-      const url = `${transport === "http" ? http : ssh}/team/app.git`;
-      const { status, stderr } = await app.tryWith({ env }, "push", url, "main");
-      expect(status, stderr).toBe(0);
-      const oid = await app.run("rev-parse", "HEAD");
-      const null40 = "0".repeat(40);
-      const line = `< ${null40} ${oid} refs/heads/main`;
-      const recorded = readFileSync(record, "utf8");
-      expect(recorded).toContain(`pre-receive \n${line}\n`);
-      expect(recorded).toContain(`update refs/heads/main ${null40} ${oid}\n`);
-      expect(recorded).toContain(`reference-transaction prepared\n${line}\n`);
-      expect(recorded).toContain(`post-receive \n${line}\n`);
-      expect(recorded).toContain("post-update refs/heads/main\n");
-      expect(recorded).toMatch(
-        new RegExp(
-          `EXTRA=1\nGITWHARF_ADDRESS=127.0.0.1\nGITWHARF_REPOSITORY=team/app\nGITWHARF_REQUEST_ID=[0-9a-f-]{36}\nGITWHARF_TRANSPORT=${transport}\nGIT_DIR=(.+)\nGIT_PUSH_OPTION_COUNT=0\ncwd \\1\n`,
-        ),
-      );
-      expect(recorded).not.toContain("SECRET");
-      delete process.env["SECRET"];
-    },
-  );
+    process.env["SECRET"] = "not for hooks";
+    await serve({
+      hooks: {
+        preReceive: text,
+        update: { text: text.slice("#!/bin/sh\n".length) },
+        postReceive: text,
+        postUpdate: text,
+        referenceTransaction: text,
+        environment: { RECORD: record, EXTRA: "1" },
+      },
+    });
+    const url = over.urlOf(transport, "team/app");
+    const { status, stderr } = await app.tryWith({ env }, "push", url, "main");
+    expect(status, stderr).toBe(0);
+    const oid = await app.run("rev-parse", "HEAD");
+    const null40 = "0".repeat(40);
+    const line = `< ${null40} ${oid} refs/heads/main`;
+    const recorded = readFileSync(record, "utf8");
+    expect(recorded).toContain(`pre-receive \n${line}\n`);
+    expect(recorded).toContain(`update refs/heads/main ${null40} ${oid}\n`);
+    expect(recorded).toContain(`reference-transaction prepared\n${line}\n`);
+    expect(recorded).toContain(`post-receive \n${line}\n`);
+    expect(recorded).toContain("post-update refs/heads/main\n");
+    expect(recorded).toMatch(
+      new RegExp(
+        `EXTRA=1\nGITWHARF_ADDRESS=127.0.0.1\nGITWHARF_REPOSITORY=team/app\nGITWHARF_REQUEST_ID=[0-9a-f-]{36}\nGITWHARF_TRANSPORT=${transport}\nGIT_DIR=(.+)\nGIT_PUSH_OPTION_COUNT=0\ncwd \\1\n`,
+      ),
+    );
+    expect(recorded).not.toContain("SECRET");
+    delete process.env["SECRET"];
+  });
 
   it("name who signed in, and how", async () => {
     await serve({
@@ -207,19 +194,102 @@ process.stdin.on("data", (chunk) => {
     expect(stderr).toContain("main -> main");
   });
 
-  it("are ended with all that they started when their time is up, or their client has gone", async () => {
+  it.each([
+    ["preReceive", "pre-receive", "[remote rejected]"],
+    ["update", "update", "(hook declined)"],
+    ["procReceive", "proc-receive", "(fail to run proc-receive hook)"],
+    ["referenceTransaction", "reference-transaction", "[remote rejected]"],
+    ["postReceive", "post-receive", "main -> "],
+    ["postUpdate", "post-update", "main -> "],
+  ])("are ended with all that they started when their time is up: %s", async (option, hook, says) => {
     const pid = `${workspace.directory}/pid`;
     await serve({
       hooks: {
-        repositories: ["slow"],
-        preReceive: `#!/bin/sh\nsleep 300 & echo $! > ${pid}\nwait`,
+        [option]: `#!/bin/sh\nsleep 300 & echo $! > ${pid}\nwait`,
+        procReceiveRefs: ["refs/for"],
         timeoutMs: 300,
         killAfterMs: 50,
       },
     });
-    const { stderr } = await push("slow", "main");
-    expect(stderr).toContain("the 'pre-receive' hook was ended: it ran for more than 0.3 seconds");
-    expect(isRunning(Number(readFileSync(pid, "utf8")))).toBe(false);
+    const { status, stderr } = await push("slow", option === "procReceive" ? "main:refs/for/main" : "main");
+    expect(stderr).toContain(`the '${hook}' hook was ended: it ran for more than 0.3 seconds`);
+    expect([status, stderr]).toEqual([option.startsWith("post") ? 0 : 1, expect.stringContaining(says)]);
+    await stops(Number(readFileSync(pid, "utf8")));
+  });
+
+  it.each(TRANSPORTS)(
+    "are ended with all that they started when their client has gone, over %s",
+    async (via) => {
+      const pid = `${workspace.directory}/pid`;
+      await serve({
+        hooks: { preReceive: `#!/bin/sh\nsleep 300 & echo $! > ${pid}\nwait`, killAfterMs: 50 },
+      });
+      const slow = await initAttentive("slow");
+      const client = startPush(app, [over.urlOf(via, "slow"), "main"], env);
+      const started = Number(await appears(pid));
+      expect(isRunning(started)).toBe(true);
+      await client.kill();
+      await settled(server ?? { active: 0 });
+      await stops(started);
+      expect(await slow.run("for-each-ref")).toBe("");
+    },
+  );
+
+  it("are ended when they print without end", async () => {
+    await serve({ hooks: { preReceive: "#!/bin/sh\nexec yes", outputBytesMax: 10_000, killAfterMs: 50 } });
+    const { status, stderr } = await push("app", "main");
+    expect(stderr).toContain("the 'pre-receive' hook was ended: it printed more than 10000 bytes");
+    expect([status, stderr.length < 100_000]).toEqual([1, true]);
+  });
+
+  it("find Gitorious's names, too", async () => {
+    await serve({
+      hooks: {
+        preReceive: "#!/bin/sh\nenv | grep -E '^(GITORIOUS_|REMOTE_USER)' | sort",
+        environment: { GITORIOUS_PROTO: "mine" },
+      },
+      authenticate: () => ({ user: "ada" }),
+      resolveRepository: () => ({
+        repository: "app",
+        facts: { repository_id: "7", ssh_clone_url: "git@x:app" },
+      }),
+    });
+    const { stderr } = await app.try("push", `${http.replace("//", "//ada:x@")}/app.git`, "main");
+    const said = [...stderr.matchAll(/^remote: (.*?) *$/gm)].map(([, line]) => line);
+    expect(said).toEqual([
+      "GITORIOUS_PROTO=mine",
+      "GITORIOUS_REPOSITORY_ID=7",
+      "GITORIOUS_SSH_CLONE_URL=git@x:app",
+      "GITORIOUS_USER=ada",
+      "REMOTE_USER=ada",
+    ]);
+  });
+
+  it("run side by side in two pushes, each with its own objects", async () => {
+    // Nobody looks before both are there, and nobody goes before both have looked.
+    const wait = (file: string): string =>
+      `i=0; until [ $(wc -l < ${workspace.directory}/${file}) = 2 ] || [ $i = 1000 ]; do sleep 0.02; i=$((i+1)); done`;
+    await serve({
+      hooks: {
+        preReceive: `#!/bin/sh
+read old new ref
+echo $new >> ${workspace.directory}/here
+${wait("here")}
+while read oid; do git cat-file -e $oid 2>/dev/null && echo "sees $oid"; done < ${workspace.directory}/here
+echo >> ${workspace.directory}/looked
+${wait("looked")}`,
+      },
+    });
+    await workspace.run("init", "-q", "--bare", "served/app.git");
+    await workspace.run("init", "-q", "other");
+    const other = workspace.in("other");
+    await other.run("commit", "-q", "--allow-empty", "-m", "of another");
+    const oids = [await app.run("rev-parse", "main"), await other.run("rev-parse", "main")];
+    const both = [app, other].map((client, i) => client.try("push", over.urlOf("http", "app"), `main:b${i}`));
+    for (const [i, { status, stderr }] of (await Promise.all(both)).entries()) {
+      expect(status, stderr).toBe(0);
+      expect([...stderr.matchAll(/sees (\w+)/g)].map(([, oid]) => oid)).toEqual([oids[i]]);
+    }
   });
 
   it("stand in a directory that goes with the server, and comes back when it is tidied away", async () => {
@@ -253,8 +323,7 @@ process.stdin.on("data", (chunk) => {
 });
 
 describe("a receiver", () => {
-  const TRANSPORTS = ["http", "ssh"] as const;
-  const urlOver = (transport: "http" | "ssh"): string => `${transport === "http" ? http : ssh}/app.git`;
+  const urlOver = (transport: Transport): string => over.urlOf(transport, "app");
   const BRANCHES = ["main", "feature/*"];
 
   it("is called for allowed branches with their whole names, and refuses others", async () => {
@@ -336,22 +405,35 @@ describe("a receiver", () => {
       await becomesEmpty();
       release();
       rmSync(ready);
-      const client = spawn("git", ["push", "-q", urlOver(transport), "main"], {
-        cwd: app.directory,
-        env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...env },
-        stdio: "ignore",
-        detached: true,
-      });
+      await initAttentive("app");
+      const client = startPush(app, [urlOver(transport), "main"], env);
       await appears(ready);
       expect(left()).toHaveLength(1);
-      process.kill(-(client.pid ?? 0), "SIGKILL");
-      await once(client, "exit");
+      await client.kill();
       await becomesEmpty();
       release();
       await settled(server ?? { active: 0 });
       expect(left()).toEqual([]);
     },
   );
+
+  it("keeps nothing when its server closes", async () => {
+    const ready = `${workspace.directory}/ready`;
+    await serve({
+      handlers: createReceiver({
+        checkout: true,
+        async handler({ directory }) {
+          writeFileSync(ready, `${directory}\n`);
+          await new Promise(() => undefined);
+        },
+      }),
+    });
+    const pushed = push("app", "main");
+    await appears(ready);
+    await server?.close({ graceMs: 0 });
+    await becomesEmpty();
+    expect((await pushed).status).not.toBe(0);
+  });
 
   it("works on after the push, in the first push of a repository, too", async () => {
     let files: readonly string[] = [];

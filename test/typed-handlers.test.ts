@@ -1,4 +1,6 @@
-/** Handlers in TypeScript: what a push tells them and what they may do to it, with the real client over HTTP and SSH. */
+/** Handlers in TypeScript: what a push tells them and what they may do to it, with the real client over HTTP, SSH
+ * and git://. How they end without being waited for is in handler-endings.test.ts.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -15,8 +17,7 @@ import type { PathChange, Push, PushedRef, PushHandlers } from "../src/index.js"
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
-import { settled } from "./support/settled.js";
-import { createSshClient } from "./support/ssh-client.js";
+import { listenEverywhere, OPEN_DAEMON, type Transports, TRANSPORTS } from "./support/transports.js";
 
 let workspace: GitClient;
 let app: GitClient;
@@ -25,8 +26,7 @@ let server: GitServer;
 let lax: GitServer;
 let laxHttp: string;
 let http: string;
-let ssh: string;
-let sshEnvironment: NodeJS.ProcessEnv;
+let over: Transports;
 /** What the server's handlers do in this test. */
 let handlers: PushHandlers = {};
 const logged: string[] = [];
@@ -57,12 +57,10 @@ beforeAll(async () => {
     autoCreate: "push",
     handlers: forward,
     log: ({ level, error }) => void (level === "error" && logged.push(String(error))),
+    ...OPEN_DAEMON,
   });
-  const listening = await server.listen({ http: 0, ssh: 0 });
-  http = listening.http.url;
-  const port = listening.ssh?.port ?? 0;
-  ssh = `ssh://git@127.0.0.1:${port}`;
-  sshEnvironment = createSshClient({ directory: workspace.directory, port }).environment;
+  over = await listenEverywhere(server, workspace.directory);
+  http = new URL(over.urlOf("http", "app")).origin;
 });
 afterAll(async () => {
   await server.close({ graceMs: 0 });
@@ -137,7 +135,7 @@ const shown = (changes: readonly PathChange[]): string =>
     .join("\n");
 
 describe("a push", () => {
-  it.each(["http", "ssh"] as const)("tells who, where from and what over %s", async (transport) => {
+  it.each(TRANSPORTS)("tells who, where from and what over %s", async (transport) => {
     let told: unknown;
     handlers = {
       preReceive(given) {
@@ -147,9 +145,9 @@ describe("a push", () => {
       },
     };
     const { status, stderr } = await app.tryWith(
-      { env: sshEnvironment },
+      { env: over.env },
       "push",
-      `${transport === "http" ? http : ssh}/${name}.git`,
+      over.urlOf(transport, name),
       "main",
     );
     expect(status, stderr).toBe(0);
@@ -300,104 +298,73 @@ describe("a handler", () => {
     expect(logged[0]).toContain("the preReceive handler took longer than 2 seconds");
   });
 
-  it("learns that the client has gone", async () => {
-    let begun: () => void = () => undefined;
-    const waiting = new Promise<void>((resolve) => (begun = resolve));
-    let gone = false;
+  it.each(TRANSPORTS)("prints over %s, without git's prefix where a terminal is", async (transport) => {
     handlers = {
       preReceive: async (given) => {
-        begun();
-        await once(given.signal, "abort");
-        gone = true;
+        await given.print("plain\n");
+        await given.print("-----> one\n-----> t\x1bwo", { prefix: false });
+        await given.print(given.isTerminal ? " (terminal)\n" : " (file)\n", { prefix: false });
+        await given.print("\x1b[31mred\x1b[0m\x1b[2J\n", { colours: true });
+        await given.print("\x1b[31mnot\n");
         return undefined;
       },
     };
-    const client = spawn("git", ["push", "-q", `${http}/${name}.git`, "main"], {
-      cwd: app.directory,
-      env: { PATH: process.env["PATH"], HOME: "/nonexistent" },
-      stdio: "ignore",
-      detached: true,
-    });
-    await waiting;
-    process.kill(-(client.pid ?? 0), "SIGKILL");
-    await once(client, "exit");
-    await settled(server);
-    expect([gone, logged]).toEqual([true, []]);
+    const url = over.urlOf(transport, name);
+    const env = { ...over.env, TERM: "xterm" };
+    const file = (await app.tryWith({ env }, "push", url, "main")).stderr;
+    expect(file).toMatch(/^remote: plain *$/m);
+    expect(file).toMatch(/^remote: -----> one *\nremote: -----> t\?wo \(file\) *$/m);
+    expect(file).toMatch(/^remote: red\?\[2J *\nremote: \?\[31mnot *$/m);
+    const terminal = (await app.tryWith({ env }, "push", "--progress", url, "main:b")).stderr;
+    expect(terminal).toMatch(/^remote: plain *$/m);
+    expect(terminal).toMatch(/^remote: \x1b\[31mred\x1b\[0m\?\[2J *\nremote: \?\[31mnot *$/m);
+    expect(terminal).toMatch(
+      /^remote: \x1b\[1G\x1b\[K-----> one *\nremote: \x1b\[1G\x1b\[K-----> t\?wo \(terminal\) *$/m,
+    );
   });
-
-  it.each(["http", "ssh"] as const)(
-    "prints over %s, without git's prefix where a terminal is",
-    async (transport) => {
-      handlers = {
-        preReceive: async (given) => {
-          await given.print("plain\n");
-          await given.print("-----> one\n-----> t\x1bwo", { prefix: false });
-          await given.print(given.isTerminal ? " (terminal)\n" : " (file)\n", { prefix: false });
-          await given.print("\x1b[31mred\x1b[0m\x1b[2J\n", { colours: true });
-          await given.print("\x1b[31mnot\n");
-          return undefined;
-        },
-      };
-      const url = `${transport === "http" ? http : ssh}/${name}.git`;
-      const env = { ...sshEnvironment, TERM: "xterm" };
-      const file = (await app.tryWith({ env }, "push", url, "main")).stderr;
-      expect(file).toMatch(/^remote: plain *$/m);
-      expect(file).toMatch(/^remote: -----> one *\nremote: -----> t\?wo \(file\) *$/m);
-      expect(file).toMatch(/^remote: red\?\[2J *\nremote: \?\[31mnot *$/m);
-      const terminal = (await app.tryWith({ env }, "push", "--progress", url, "main:b")).stderr;
-      expect(terminal).toMatch(/^remote: \x1b\[31mred\x1b\[0m\?\[2J *\nremote: \?\[31mnot *$/m);
-      expect(terminal).toMatch(/^remote: plain *$/m);
-      expect(terminal).toMatch(
-        /^remote: \x1b\[1G\x1b\[K-----> one *\nremote: \x1b\[1G\x1b\[K-----> t\?wo \(terminal\) *$/m,
-      );
-    },
-  );
 });
 
 describe("a pusher who does not read", () => {
-  it.each(["http", "ssh"] as const)(
-    "slows the handler over %s, and gets all of it in the end",
-    async (transport) => {
-      const texts = 192;
-      let printed = 0;
-      let begun: () => void = () => undefined;
-      const first = new Promise<void>((resolve) => (begun = resolve));
-      let goOn: () => void = () => undefined;
-      const stopped = new Promise<void>((resolve) => (goOn = resolve));
-      handlers = {
-        timeoutMs: 60_000,
-        preReceive: async (given) => {
-          begun();
-          await stopped;
-          const line = `${"x".repeat(1023)}\n`.repeat(512);
-          for (; printed < texts; printed++) await given.print(line);
-        },
-      };
-      const client = spawn("git", ["push", `${transport === "http" ? http : ssh}/${name}.git`, "main"], {
-        cwd: app.directory,
-        env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...sshEnvironment },
-        stdio: ["ignore", "ignore", "pipe"],
-        detached: true,
-      });
-      const exited = once(client, "exit");
-      let bytes = 0;
-      client.stderr.on("data", (chunk: Buffer) => (bytes += chunk.length));
-      await first;
-      process.kill(-(client.pid ?? 0), "SIGSTOP");
-      goOn();
-      // Until the handler stands still: buffers on the way take a few megabytes.
-      for (let seen = -1, still = 0, looks = 0; still < 20 && looks < 4000; looks++) {
-        await new Promise((resolve) => setTimeout(resolve, 25));
-        still = seen === printed ? still + 1 : 0;
-        seen = printed;
-      }
-      expect(printed).toBeLessThan(texts);
-      process.kill(-(client.pid ?? 0), "SIGCONT");
-      expect((await exited)[0]).toBe(0);
-      expect(printed).toBe(texts);
-      expect(bytes).toBeGreaterThan(texts * 512 * 1024);
-    },
-  );
+  it.each(TRANSPORTS)("slows the handler over %s, and gets all of it in the end", async (transport) => {
+    const texts = 192;
+    let printed = 0;
+    let begun: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => (begun = resolve));
+    let goOn: () => void = () => undefined;
+    const stopped = new Promise<void>((resolve) => (goOn = resolve));
+    handlers = {
+      timeoutMs: 60_000,
+      preReceive: async (given) => {
+        begun();
+        await stopped;
+        const line = `${"x".repeat(1023)}\n`.repeat(512);
+        for (; printed < texts; printed++) await given.print(line);
+      },
+    };
+    const client = spawn("git", ["push", over.urlOf(transport, name), "main"], {
+      cwd: app.directory,
+      env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...over.env },
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
+    });
+    const exited = once(client, "exit");
+    let bytes = 0;
+    client.stderr.on("data", (chunk: Buffer) => (bytes += chunk.length));
+    await first;
+    process.kill(-(client.pid ?? 0), "SIGSTOP");
+    goOn();
+    // Until the handler stands still: buffers on the way take a few megabytes.
+    for (let seen = -1, still = 0, looks = 0; still < 20 && looks < 4000; looks++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      still = seen === printed ? still + 1 : 0;
+      seen = printed;
+    }
+    expect(printed).toBeLessThan(texts);
+    process.kill(-(client.pid ?? 0), "SIGCONT");
+    expect((await exited)[0]).toBe(0);
+    expect(printed).toBe(texts);
+    expect(bytes).toBeGreaterThan(texts * 512 * 1024);
+  });
 });
 
 describe("procReceive", () => {
@@ -420,6 +387,21 @@ describe("procReceive", () => {
     const again = await push("main:refs/for/main");
     expect(again.stderr).toMatch(/\+ \w+\.\.\.\w+ main -> refs\/changes\/main\/1 \(forced update\)/);
     expect(await refs()).toBe(`${await app.run("rev-parse", "HEAD")}\trefs/changes/main/1`);
+  });
+
+  it.each([
+    ["no list", 7],
+    ["no results", [null]],
+    ["results without a name", [{}]],
+  ])("that answers with %s refuses", async (_what, answer) => {
+    handlers = { procReceive: () => answer as never };
+    const { status, stderr } = await push("main:refs/for/main", "main");
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining("(fail to run proc-receive hook (request "),
+    ]);
+    expect(logged).toEqual(["TypeError: procReceive has to answer with a list of results"]);
+    expect(await refs()).toMatch(/^\w+\tHEAD\n\w+\trefs\/heads\/main$/);
   });
 
   it("redirects nowhere that a ref cannot be, and leaves nothing behind unless it is forced", async () => {
@@ -520,6 +502,33 @@ describe("checkout", () => {
     await expect(inside((given) => given.checkout(`${to}-b`, { bytesMax: 7 }), "main:c")).rejects.toThrow(
       /more than 7 bytes/,
     );
+  });
+
+  it("holds no file in memory that is larger than the server's limit, and neither does stream", async () => {
+    const limit = "'big.bin' has more than 1000 bytes, the server's limit (objectSizeBytesMax)";
+    const strict = createGitServer({
+      repositories: `${workspace.directory}/served`,
+      durability: "none",
+      limits: { objectSizeBytesMax: 1000 },
+      handlers: { preReceive: (given) => handlers.preReceive?.(given) },
+      log: () => undefined,
+    });
+    try {
+      await pushToLax();
+      await commit("large", { "big.bin": "0".repeat(1001), "fits.bin": "0".repeat(1000) });
+      expect((await push("main")).status).toBe(0);
+      await commit("small", { "README.md": "again\n" });
+      base = (await strict.listen({ http: 0 })).http.url;
+      const to = `${workspace.directory}/limit-${name}`;
+      await inside(async (given) => {
+        await expect(given.checkout(to)).rejects.toThrow(limit);
+        expect((await given.checkout(`${to}-2`, { paths: ["fits.bin"] })).files).toBe(1);
+        await expect(all((await given.file("big.bin"))?.stream() ?? none())).rejects.toThrow(limit);
+        expect(await all((await given.file("fits.bin"))?.stream() ?? none())).toHaveLength(1);
+      }, "main");
+    } finally {
+      await strict.close({ graceMs: 0 });
+    }
   });
 
   it("has submodules left out", async () => {

@@ -12,7 +12,7 @@ export interface Limits {
    * told to come again. @default 20,000,000
    */
   readonly packObjectsTotalMax: number;
-  /** Inflated bytes of one object that is pushed, and of one file in an archive. @default 512 MiB */
+  /** Inflated bytes of one object that is pushed, and of one file in an archive or a checkout. @default 512 MiB */
   readonly objectSizeBytesMax: number;
   /** Inflated bytes of all objects of one pushed pack, deltas resolved. @default 64 GiB */
   readonly inflatedTotalBytesMax: number;

@@ -13,6 +13,7 @@ import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
 import { maintenanceCommand } from "./maintenance-command.js";
 import { deliveryCommand } from "./delivery-command.js";
+import { hookCommand } from "./hook-command.js";
 import { keyCommand } from "./key-command.js";
 import { publicCommand } from "./public-command.js";
 import { panicCommand } from "./panic-command.js";
@@ -46,6 +47,7 @@ for (const command of [
   webhookCommand(),
   auditCommand(),
   maintenanceCommand(),
+  hookCommand(),
   sshCommand(),
   authorizedKeysCommand(),
   uploadPackCommand(),

@@ -56,6 +56,7 @@ export interface PushedRef extends PushCommand {
   /**
    * For procReceive: moves another ref in place of this one.
    * @returns what procReceive answers, a refusal included
+   * @throws base/aborted when the handler has used up its time, or the client has gone
    */
   redirect(refName: string, options?: RedirectOptions): Promise<ProcReceiveResult>;
 }
@@ -110,7 +111,11 @@ export interface PushedFile {
   /** @throws base/limit-exceeded when it is larger. @default maxBytes 16 MiB */
   text(options?: { readonly maxBytes?: number }): Promise<string>;
   bytes(options?: { readonly maxBytes?: number }): Promise<Buffer>;
-  /** In pieces of at most 64 KiB. */
+  /**
+   * In pieces of at most 64 KiB. An object has to be whole to be unpacked: the file is held in memory meanwhile, at most
+   * the limit objectSizeBytesMax (512 MiB).
+   * @throws base/limit-exceeded when it is larger
+   */
   stream(): AsyncIterable<Uint8Array>;
 }
 
@@ -239,7 +244,8 @@ export interface Push {
   reject(reason: string): void;
   /**
    * Writes files into a directory, which is made when it is missing. Nothing is ever written outside of it, nothing that
-   * stands there is overwritten, and what a commit calls `.git` is refused. Ended by `signal`.
+   * stands there is overwritten, and what a commit calls `.git` is refused. Ended by `signal`. Of the files one at a time
+   * is held in memory, at most the limit objectSizeBytesMax.
    * @throws base/limit-exceeded, base/aborted, object/malformed, storage/exists, storage/io
    */
   checkout(directory: string, options?: CheckoutOptions & At): Promise<Checkout>;

@@ -2,9 +2,8 @@
  * Push to do something: the branches that may be pushed, and a function that is called for each with the pushed files at
  * hand. Files are written when they are asked for, into a directory that goes with the call, however it ends.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { GitwharfError } from "../base/errors.js";
 import { compileWildmatch } from "../engine/fetch/wildmatch.js";
 import type {
@@ -15,6 +14,11 @@ import type {
   PushHandlers,
   Verdict,
 } from "../engine/push.js";
+import {
+  makeKeptDirectory,
+  makeTemporaryDirectory,
+  sweepTemporaryDirectories,
+} from "./temporary-directory.js";
 
 export interface ReceiverOptions {
   /** Patterns of branches: `main`, `feature/*`, `release/**`. @default every branch */
@@ -59,6 +63,7 @@ export interface Received {
 /** @throws server/bad-configuration */
 export function createReceiver(options: ReceiverOptions): PushHandlers {
   checkReceiver(options);
+  void sweepTemporaryDirectories(options.temporaryDirectory ?? tmpdir());
   const branches = matcherOf(options.branches ?? ["**"]);
   const tags = matcherOf(options.tags ?? []);
   const isMine = matcherOf(options.repositories ?? ["**"]);
@@ -100,7 +105,9 @@ async function handle(options: ReceiverOptions, push: Push, update: PushedRef): 
   const make = async (wanted: CheckoutOptions = {}): Promise<string> => {
     if (isOver || push.signal.aborted)
       throw new GitwharfError("base/aborted", "the push is over: nothing is checked out any more");
-    const made = mkdtemp(join(temporaryDirectory, "gitwharf-receive-"));
+    const made = keep
+      ? makeKeptDirectory(temporaryDirectory)
+      : makeTemporaryDirectory(temporaryDirectory, "receive");
     directories.push(made);
     const directory = await made;
     await update.checkout(directory, wanted);

@@ -7,11 +7,13 @@ import { tmpdir } from "node:os";
 import { GitwharfError } from "../base/errors.js";
 import { compileWildmatch } from "../engine/fetch/wildmatch.js";
 import type { Push, PushHandlers } from "../engine/push.js";
+import { gitoriousEnvironment } from "./custom-hooks.js";
 import { findCommonDirectory } from "./hook-caller.js";
 import { hookEnvironment } from "./hook-environment.js";
 import { createProgramHandlers, type ProgramCall } from "./program-handlers.js";
 import { type HookEnd, runHook } from "./run-hook.js";
 import { checkScript, type CheckedScript, createScriptDirectory, type Script } from "./script.js";
+import { sweepTemporaryDirectories } from "./temporary-directory.js";
 
 export interface ScriptHooks {
   /** Patterns of repository names: `team/app`, `team/**`. @default every repository */
@@ -25,7 +27,7 @@ export interface ScriptHooks {
   readonly pushToCheckout?: Script;
   readonly postReceive?: Scripts;
   readonly postUpdate?: Scripts;
-  /** Besides git's and ours. */
+  /** Besides git's, ours and Gitorious's. */
   readonly environment?: Readonly<Record<string, string>>;
   /** false: what they print goes to the terminal without `remote: `, where that can be done. @default true */
   readonly prefix?: boolean;
@@ -90,7 +92,12 @@ export function createScriptHooks(
       path: program.path,
       args: [...program.args, ...(about.args ?? [])],
       directory: at,
-      environment: { ...variables, ...entry.environment, ...about.environment },
+      environment: {
+        ...variables,
+        ...gitoriousEnvironment(push),
+        ...entry.environment,
+        ...about.environment,
+      },
       input: about.input ?? "",
       print: (text) => push.print(text, { prefix: entry.prefix ?? true }),
       timeoutMs: entry.timeoutMs ?? 600_000,
@@ -122,6 +129,7 @@ export function createScriptHooks(
     }
     return { handlers, matches: matcherOf(entry.repositories) };
   });
+  void sweepTemporaryDirectories(tmpdir());
   return {
     handlersFor: (repository) =>
       entries.filter(({ matches }) => matches(repository)).flatMap(({ handlers }) => handlers),

@@ -4,10 +4,11 @@
  * Specification: execve(2) (`#!`).
  */
 import { accessSync, constants, statSync } from "node:fs";
-import { access, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { GitwharfError } from "../base/errors.js";
+import { makeTemporaryDirectory } from "./temporary-directory.js";
 
 /** A text that begins with `#!` is a script; any other is the path of a program. */
 export type Script =
@@ -74,7 +75,7 @@ export function createScriptDirectory(): ScriptDirectory {
   let directory: Promise<string> | undefined;
   const written = new Map<CheckedScript, Promise<string>>();
   const write = async (script: CheckedScript, name: string): Promise<string> => {
-    directory ??= mkdtemp(join(tmpdir(), "gitwharf-hooks-"));
+    directory ??= makeTemporaryDirectory(tmpdir(), "hooks");
     const own = join(await directory, String(written.size));
     await mkdir(own, { recursive: true, mode: 0o700 });
     const path = join(own, name);

@@ -26,6 +26,7 @@ import {
 import { WorkBudget } from "../fetch/work-budget.js";
 import type { Checkout, CheckoutOptions } from "../push.js";
 import type { PushedObjects } from "./pushed-base.js";
+import { checkFileSize } from "./pushed-files.js";
 
 const SKIPPED_MAX = 1000;
 /** Of a target; Linux takes no longer ones. */
@@ -133,6 +134,7 @@ async function writeTree(
       else links.push({ path, target });
       continue;
     }
+    checkFileSize(from, Buffer.from(path, "latin1").toString("utf8"), size);
     for (const outer of levels) {
       if (outer.isMade) continue;
       await makeDirectory(at(outer.directory.slice(0, -1)));

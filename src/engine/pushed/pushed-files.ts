@@ -67,6 +67,7 @@ export async function findFile(
     bytes,
     text: async (options) => (await bytes(options)).toString("utf8"),
     async *stream() {
+      checkFileSize(from, path, sizeBytes);
       const data = await read();
       for (let at = 0; at < data.length; at += PIECE_BYTES) {
         throwIfAborted(from.signal);
@@ -74,6 +75,16 @@ export async function findFile(
       }
     },
   };
+}
+
+/** Before it is read: a file is held whole. @throws base/limit-exceeded */
+export function checkFileSize({ limits }: PushedObjects, path: string, sizeBytes: number): void {
+  const max = limits.objectSizeBytesMax;
+  if (sizeBytes <= max) return;
+  throw new GitwharfError(
+    "base/limit-exceeded",
+    `the file '${path.slice(0, 300)}' has more than ${max} bytes, the server's limit (objectSizeBytesMax)`,
+  );
 }
 
 export async function listDirectory(

@@ -8,7 +8,7 @@ import { withRequestId } from "../service.js";
 import { findAliasedUpdates } from "./aliased-updates.js";
 import { askHandler, type HandlerQuestion } from "./ask-handler.js";
 import { procReceiveOwner } from "./proc-receive-owner.js";
-import { checkPushPolicy, updateWorkTree } from "./push-policy.js";
+import { checkPushPolicy } from "./push-policy.js";
 import { isSubstituted, type PushState, standing } from "./push-state.js";
 import type { CommandResult } from "./report-status.js";
 
@@ -98,10 +98,12 @@ async function askProcReceive(
   const notRun = "fail to run proc-receive hook";
   const deliver = async ({ push, refOf }: PushView): Promise<Verdict> => {
     if (handlers?.procReceive === undefined) return notRun;
-    answers = await handlers.procReceive(
+    const given: unknown = await handlers.procReceive(
       push,
       mine.map(({ command }) => refOf(command)),
     );
+    if (!isListOfResults(given)) throw new TypeError("procReceive has to answer with a list of results");
+    answers = given;
     return undefined;
   };
   const failed = await ask(state, {
@@ -134,6 +136,13 @@ async function askProcReceive(
   }
 }
 
+/** Handlers may be JavaScript. */
+function isListOfResults(given: unknown): given is readonly ProcReceiveResult[] {
+  const isResult = (one: unknown): boolean =>
+    typeof one === "object" && one !== null && "name" in one && typeof one.name === "string";
+  return Array.isArray(given) && given.every(isResult);
+}
+
 /** The work trees that show a pushed branch, after everything that may refuse but the refs themselves. */
 export async function updateWorkTrees(state: PushState): Promise<void> {
   const { context, atomic } = state;
@@ -143,11 +152,32 @@ export async function updateWorkTrees(state: PushState): Promise<void> {
     result.refusal = await ask(state, {
       name: "pushToCheckout",
       handlers: OURS,
-      ask: ({ push, refOf }) => updateWorkTree(context, push, refOf(result.command)),
+      ask: () => updateWorkTree(state, result.command),
       whenItThrows: "push-to-checkout hook declined",
     });
     if (atomic && result.refusal !== undefined) return;
   }
+}
+
+/** @returns undefined when no work tree shows the branch, too */
+async function updateWorkTree(state: PushState, command: PushCommand): Promise<Verdict> {
+  const { context } = state;
+  const used = (await context.repository.checkedOutBranches()).get(command.name);
+  if (used === undefined || used.bare) return undefined;
+  return inStep(context.activity, "push-to-checkout", async () => {
+    for (const handlers of context.handlers) {
+      if (handlers.pushToCheckout === undefined) continue;
+      const answer = await ask(state, {
+        name: "pushToCheckout",
+        handlers,
+        ask: ({ push, refOf }) =>
+          handlers.pushToCheckout?.(push, refOf(command), used.path, used.gitDirectory),
+        whenItThrows: "push-to-checkout hook declined",
+      });
+      if (answer !== "absent") return answer;
+    }
+    return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";
+  });
 }
 
 /** After the report. What goes wrong here cannot be undone: the pusher is told, and that is all. */

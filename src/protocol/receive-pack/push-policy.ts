@@ -1,10 +1,9 @@
 /**
  * What a repository's configuration forbids, in git's words. The order of the checks is that of git-receive-pack.
  */
-import { inStep } from "../../base/activity.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { isAncestor } from "../../engine/ancestry.js";
-import type { Push, PushCommand, PushedRef, Verdict } from "../../engine/push.js";
+import type { Push, PushCommand, Verdict } from "../../engine/push.js";
 import { isNullObjectId } from "../../object/object-id.js";
 import { checkRefName } from "../../object/ref-name.js";
 
@@ -62,27 +61,6 @@ export async function checkPushPolicy(
     if (!forward) return "non-fast-forward";
   }
   return undefined;
-}
-
-/**
- * `receive.denyCurrentBranch=updateInstead`, once nothing else forbids the command and its objects are published:
- * what a handler does to the work tree is not undone.
- */
-export async function updateWorkTree(
-  context: ReceivePackContext,
-  push: Push,
-  update: PushedRef,
-): Promise<Verdict> {
-  const used = (await context.repository.checkedOutBranches()).get(update.name);
-  if (used === undefined || used.bare) return undefined;
-  return inStep(context.activity, "push-to-checkout", async () => {
-    for (const handlers of context.handlers) {
-      if (handlers.pushToCheckout === undefined) continue;
-      const answer = await handlers.pushToCheckout(push, update, used.path, used.gitDirectory);
-      if (answer !== "absent") return answer;
-    }
-    return "receive.denyCurrentBranch=updateInstead is not supported without a push-to-checkout hook";
-  });
 }
 
 async function checkCheckedOut(

@@ -7,7 +7,7 @@
  */
 import { inStep } from "../../base/activity.js";
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
-import { isGitwharfError } from "../../base/errors.js";
+import { isGitwharfError, throwIfAborted } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
@@ -273,6 +273,8 @@ async function decide(state: PushState, ingest: IngestResult | undefined): Promi
     if (ingest !== undefined) await checkTagChains(state);
   });
   await inStep(activity, "hooks", () => runHandlers(state));
+  // A handler that has not looked at its signal may have agreed to a push of a client that is gone.
+  throwIfAborted(state.context.signal);
   await recordIntent(state);
   if (standing(state).length > 0) await inStep(activity, "publish", () => state.quarantine?.publish());
   await runProcReceive(state);
