@@ -149,6 +149,31 @@ describe("server.events", () => {
     ]);
   });
 
+  it("has nothing of a push that lost the place of a new repository to another", async () => {
+    let arrived = 0;
+    let go = (): void => undefined;
+    const both = new Promise<void>((resolve) => (go = resolve));
+    const server = await serve({
+      handlers: {
+        async preReceive() {
+          if (++arrived === 2) go();
+          await both;
+        },
+      },
+    });
+    await app.run("commit", "-q", "--allow-empty", "-m", "two");
+    const [one, two] = await Promise.all([
+      app.try("push", `${url}/app.git`, "main~:refs/heads/main", "main:refs/heads/first"),
+      app.try("push", `${url}/app.git`, "main:refs/heads/main", "main:refs/heads/second"),
+    ]);
+    // The one that lost begins anew in the repository of the other.
+    expect([one, two].filter(({ status }) => status === 0)).toHaveLength(1);
+    const values = (await all(server)).map(({ ref }) => `${ref.new}\t${ref.name}`);
+    const refs = (await app.run("ls-remote", `${url}/app.git`)).split("\n");
+    expect(values.toSorted()).toEqual(refs.filter((line) => !line.endsWith("HEAD")).toSorted());
+    expect(values).toHaveLength(3);
+  });
+
   it("refuses a push whose events cannot be written down", async () => {
     await serve();
     await push("main");

@@ -1,6 +1,9 @@
 /** Webhooks: what they are told of pushes, signed, all of it and in order, whatever happens to them and to the server. */
 import { spawn } from "node:child_process";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -11,6 +14,7 @@ import type { WebhookOptions } from "../src/events/webhook.js";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
 import type { ServiceLogEntry } from "../src/transport/service-host.js";
+import { writeCertificate } from "./support/certificate.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
@@ -130,11 +134,20 @@ async function commit(): Promise<string> {
 }
 
 /** Beside this process, which answers meanwhile. */
-function gitwharf(
-  ...args: readonly string[]
-): Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }> {
+const gitwharf = (...args: readonly string[]): Promise<Ended> => gitwharfWith({}, ...args);
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function gitwharfWith(env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CLI, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [CLI, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
@@ -407,6 +420,17 @@ describe("a server that is killed", () => {
     expect(toldOf().map(([name]) => name)).toEqual(["refs/heads/four", "refs/heads/four"]);
   });
 
+  it("has its events told by another one, which shares its database", { timeout: 60_000 }, async () => {
+    const first = await begin();
+    await serve();
+    ({ url } = first);
+    killAt("committed", true);
+    await app.try("push", remote(), "main:two");
+    await first.end("SIGKILL");
+    await receiver.received(1);
+    expect(toldOf().map(([name]) => name)).toEqual(["refs/heads/two"]);
+  });
+
   it("with the first push of a repository tells of it when it is there, and not when it is not", async () => {
     const first = await startProcess();
     killAt("committed", true);
@@ -487,6 +511,42 @@ describe("gitwharf webhook", () => {
     await serve();
     const [again] = await receiver.received(1);
     expect(again?.headers["webhook-id"]).toBe(eventId);
+  });
+});
+
+describe("a webhook behind TLS", () => {
+  it("is told when it is who its name says, and somebody vouches for it", async () => {
+    const { certificateFile, keyFile } = await writeCertificate(workspace.directory);
+    const names: (string | undefined)[] = [];
+    const server = createServer(
+      { cert: readFileSync(certificateFile), key: readFileSync(keyFile) },
+      (request, response) => {
+        names.push(request.headers.host);
+        request.resume().on("end", () => response.writeHead(204).end());
+      },
+    );
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const file = join(workspace.directory, "config.json");
+    const tell = (host: string, env: NodeJS.ProcessEnv) => {
+      writeFileSync(file, JSON.stringify({ webhooks: [hook({ url: `https://${host}:${port}/` })] }));
+      return gitwharfWith(env, "webhook", "test", "ci", "--config", file);
+    };
+    const trusting = { NODE_EXTRA_CA_CERTS: certificateFile };
+    try {
+      expect(await tell("localhost", trusting)).toMatchObject({ status: 0 });
+      expect((await tell("localhost", {})).stderr).toContain("DEPTH_ZERO_SELF_SIGNED_CERT");
+      const another = await writeCertificate(workspace.directory, "hook.example");
+      server.setSecureContext({
+        cert: readFileSync(another.certificateFile),
+        key: readFileSync(another.keyFile),
+      });
+      expect((await tell("localhost", trusting)).stderr).toContain("ERR_TLS_CERT_ALTNAME_INVALID");
+      expect(names).toEqual([`localhost:${port}`]);
+    } finally {
+      server.close();
+    }
   });
 });
 

@@ -1,9 +1,8 @@
 /** `gitwharf delivery list|remove`: what a Gitorious application is still to be told of pushes (docs/gitorious.md). */
 import { Command } from "commander";
-import { createDeliveryStore } from "../database/delivery-store.js";
+import { createDeliveryStore, GITORIOUS_TARGET } from "../database/delivery-store.js";
 import { createEventStore, isTold } from "../database/event-store.js";
 import type { Database } from "../database/open-database.js";
-import { GITORIOUS_TARGET } from "../server/gitorious.js";
 import { type DatabaseFlags, withDatabase, withDatabaseOptions } from "./access-database.js";
 import { fail } from "./failure.js";
 import { printDone, printList, timeText } from "./print-list.js";

@@ -11,6 +11,7 @@ export function receivePackCommand(): Command {
     .option("--advertise-refs", "the same under its older name")
     .addOption(panicFileOption())
     .addOption(auditLogOption())
+    .option("--hooks-of <config>", "run the handlers and hooks of this configuration, and nothing else of it")
     .option("--repository-hooks", "run the hooks that stand inside the repository")
     .option("--no-collision-detection", "do not look for SHA-1 collision attacks in the objects (faster)")
     .action(async (path: string, flags: Flags) => {
@@ -21,6 +22,7 @@ export function receivePackCommand(): Command {
         advertiseOnly: flags.httpBackendInfoRefs === true || flags.advertiseRefs === true,
         panicFile: flags.panicFile,
         auditLog: flags.auditLog,
+        hooksOf: flags.hooksOf,
         repositoryHooks: flags.repositoryHooks === true,
         collisionDetection: flags.collisionDetection,
       });
@@ -33,6 +35,7 @@ interface Flags {
   readonly advertiseRefs?: boolean;
   readonly panicFile?: string;
   readonly auditLog?: string;
+  readonly hooksOf?: string;
   readonly repositoryHooks?: boolean;
   readonly collisionDetection: boolean;
 }

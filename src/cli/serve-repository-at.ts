@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import { createPanicSwitch } from "../access/panic-switch.js";
 import { DEFAULT_LIMITS } from "../base/limits.js";
 import { closeWorkerPool } from "../base/worker-pool.js";
+import type { ConfiguredHandlers } from "./configured-handlers.js";
 import { createStdioAudit } from "./stdio-audit.js";
 import { AGENT } from "../server/version.js";
 import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
@@ -18,6 +19,8 @@ export interface ServeRepositoryOptions {
   readonly service: "upload-pack" | "receive-pack" | "upload-archive";
   readonly statelessRpc: boolean;
   readonly advertiseOnly: boolean;
+  /** Handlers and hooks of this configuration file. @default none */
+  readonly hooksOf?: string | undefined;
   readonly repositoryHooks?: boolean;
   /** @default true */
   readonly collisionDetection?: boolean;
@@ -25,6 +28,11 @@ export interface ServeRepositoryOptions {
   readonly panicFile?: string | undefined;
   /** @default nothing is written down */
   readonly auditLog?: string | undefined;
+}
+
+async function readConfigured(file: string, path: string): Promise<ConfiguredHandlers> {
+  const { readConfiguredHandlers } = await import("./configured-handlers.js");
+  return readConfiguredHandlers(file, path);
 }
 
 const OPERATIONS = { "upload-pack": "fetch", "receive-pack": "push", "upload-archive": "archive" } as const;
@@ -36,7 +44,8 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
   const audit =
     auditLog === undefined || options.advertiseOnly ? undefined : createStdioAudit(auditLog, path);
   if (options.service === "receive-pack") await audit?.admitPush();
-  const repository = await openDiskRepositoryAt(path);
+  const configured = options.hooksOf === undefined ? undefined : await readConfigured(options.hooksOf, path);
+  const repository = await openDiskRepositoryAt(path, { name: configured?.name });
   const signal = createStdioSignal();
   const output = createStdoutSink(signal);
   const version = protocolVersion(process.env["GIT_PROTOCOL"]);
@@ -78,7 +87,9 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
         transport: "stdio" as const,
         address: undefined,
         authorize: () => undefined,
+        ...(configured === undefined ? {} : { handlerTimeoutMs: configured.handlerTimeoutMs }),
         handlers: [
+          ...(configured?.handlers ?? []),
           ...(options.repositoryHooks === true ? [createRepositoryHooks({ environment: process.env })] : []),
           panic.handler,
         ],
@@ -97,6 +108,7 @@ export async function serveRepositoryAt(path: string, options: ServeRepositoryOp
     await flushStdout();
   } finally {
     await repository.close();
+    await configured?.close();
     await audit?.close();
     await closeWorkerPool();
     process.stdin.destroy();

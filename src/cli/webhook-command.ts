@@ -1,8 +1,13 @@
 /** `gitwharf webhook list|deliveries|replay|test`: who is told of events, and what became of it (docs/events.md). */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { createDeliveryStore, type DeliveryState, type Replay } from "../database/delivery-store.js";
+import {
+  createDeliveryStore,
+  type DeliveryState,
+  type Replay,
+  webhookTarget,
+} from "../database/delivery-store.js";
 import { GitwharfError } from "../base/errors.js";
-import { createWebhooks, type Webhook, webhookTarget } from "../events/webhook.js";
+import type { Webhook } from "../events/webhook.js";
 import { AGENT } from "../server/version.js";
 import { type DatabaseFlags, withDatabase, withDatabaseOptions } from "./access-database.js";
 import { fail } from "./failure.js";
@@ -143,6 +148,7 @@ async function webhooksOf(
 ): Promise<{ readonly webhooks: readonly Webhook[]; readonly database: DatabaseFlags }> {
   const { webhooks, database, repositories } = await readConfiguration(flags.config);
   const location = flags.database ?? database;
+  const { createWebhooks } = await import("../events/webhook.js");
   return {
     webhooks: createWebhooks(webhooks, AGENT),
     database: {

@@ -6,6 +6,13 @@ import { eventOf, isTold, type StoredEvent, type ToldEvent } from "./event-store
 import type { Database } from "./open-database.js";
 import type { DeliveryRecordsTable, EventsTable } from "./schema.js";
 
+/** A Gitorious application, as a target. */
+export const GITORIOUS_TARGET = "gitorious";
+
+export function webhookTarget(name: string): string {
+  return `webhook:${name}`;
+}
+
 export interface PendingDelivery {
   readonly event: ToldEvent;
   /** That have failed. */

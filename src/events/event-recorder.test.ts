@@ -52,6 +52,7 @@ function push(refsBefore: readonly string[] = ["main"]): {
   const about = {
     snapshot: { refs: { all: refsBefore } },
     updates: [],
+    commands: [],
     options: ["ci.skip"],
     transport: "http",
     repository: { name: "app" },
@@ -202,6 +203,21 @@ describe("the first refs of a repository", () => {
     await move(one.push, "committed", main);
     await handlers.onReceived.postReceive(one.push, [main]);
     expect(await rows()).toEqual(["main a true", "main a false"]);
+  });
+
+  it("are struck out when another one has taken the place", async () => {
+    const { push: slow } = push([]);
+    const main = command("main", NULL, A);
+    await move(slow, "prepared", main);
+    await move(slow, "committed", main);
+    const anew = { ...push(["main"]).push, commands: slow.commands };
+    await handlers.onReceive.preReceive(anew);
+    expect(await rows()).toEqual([]);
+    const two = command("two", NULL, A);
+    await move(anew, "prepared", two);
+    await move(anew, "committed", two);
+    await handlers.onReceived.postReceive(anew, [two]);
+    expect(await rows()).toEqual(["two a true"]);
   });
 
   it("are written down anew when they were taken for lost", async () => {

@@ -30,6 +30,8 @@ export interface EventRecorder {
 
 interface Transaction {
   readonly id: string;
+  /** Where it began: a push that has lost its place to a faster one begins anew. */
+  readonly snapshot: Push["snapshot"];
   readonly names: ReadonlySet<string>;
   readonly isFirst: boolean;
   /** That have moved; undefined: none has yet. */
@@ -39,7 +41,7 @@ interface Transaction {
 /** What is known of one push, in all its forms. */
 interface Known {
   /** Several may make one push. */
-  readonly transactions: Transaction[];
+  transactions: readonly Transaction[];
   /** By name, old and new id. */
   readonly forced: Map<string, boolean>;
 }
@@ -52,30 +54,32 @@ const OPTIONS_CHARACTERS_MAX = 4096;
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { store, log } = options;
   /** By what all forms of one push share. */
-  const pushes = new WeakMap<Push["snapshot"], Known>();
+  const pushes = new WeakMap<Push["commands"], Known>();
 
   const knownOf = (push: Push): Known => {
-    let known = pushes.get(push.snapshot);
-    if (known === undefined) pushes.set(push.snapshot, (known = { transactions: [], forced: new Map() }));
+    let known = pushes.get(push.commands);
+    if (known === undefined) pushes.set(push.commands, (known = { transactions: [], forced: new Map() }));
     return known;
   };
 
   async function prepare(push: Push, commands: readonly PushCommand[]): Promise<boolean> {
     const id = randomUUID();
     const isFirst = push.snapshot.refs.all.length === 0;
-    const { transactions, forced } = knownOf(push);
+    const known = knownOf(push);
     try {
       await options.ready();
       const rows = await store();
       await settleOlder(rows, push, { commands, isFirst });
-      const refs = commands.map((command): NewEvent => newEventOf(command, forced));
+      const refs = commands.map((command): NewEvent => newEventOf(command, known.forced));
       await rows.add({ ...originOf(push, id), isFirst }, refs, false);
     } catch (error) {
       log({ level: "error", message: "a push was refused: its events cannot be written down", error });
       await push.print("error: the server cannot write down what this push changes; try again later\n");
       return false;
     }
-    transactions.push({ id, isFirst, names: new Set(commands.map(({ name }) => name)) });
+    const { snapshot } = push;
+    const names = new Set(commands.map(({ name }) => name));
+    known.transactions = [...known.transactions, { id, snapshot, isFirst, names }];
     return true;
   }
 
@@ -105,10 +109,32 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     if (moved.length < names.size) {
       const left = new Set(names);
       for (const { name } of moved) left.delete(name);
-      for (const event of await rows.listUnmoved(push.repository.name, [...left]))
-        if (event.pushId === id) await rows.remove(event.id);
+      await strikeOut(rows, push, { id, names: left });
     }
     if (!isFirst) await markMoved(rows, push, { id, moved });
+  }
+
+  async function strikeOut(
+    rows: EventStore,
+    push: Push,
+    { id, names }: Pick<Transaction, "id" | "names">,
+  ): Promise<void> {
+    for (const event of await rows.listUnmoved(push.repository.name, [...names]))
+      if (event.pushId === id) await rows.remove(event.id);
+  }
+
+  /** What was done where the repository would have been is nowhere. */
+  async function strikeOutLost(push: Push): Promise<void> {
+    const known = knownOf(push);
+    const lost = known.transactions.filter(({ snapshot }) => snapshot !== push.snapshot);
+    if (lost.length === 0) return;
+    known.transactions = known.transactions.filter((one) => !lost.includes(one));
+    try {
+      const rows = await store();
+      for (const one of lost) await strikeOut(rows, push, one);
+    } catch (error) {
+      log({ level: "error", message: "what became of a push cannot be written down yet", error });
+    }
   }
 
   /** The repository is in its place by now. */
@@ -136,6 +162,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   return {
     onReceive: {
       async preReceive(push) {
+        await strikeOutLost(push);
         const { forced } = knownOf(push);
         for (const update of push.updates.slice(0, FORCED_MAX)) {
           if (isNullObjectId(update.oldOid) || isNullObjectId(update.newOid)) continue;

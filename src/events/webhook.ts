@@ -8,6 +8,7 @@ import {
   type EndpointOptions,
   type SignedEndpoint,
 } from "../base/signed-endpoint.js";
+import { webhookTarget } from "../database/delivery-store.js";
 import { compileWildmatch } from "../engine/fetch/wildmatch.js";
 import { DeliveryRefused, type DeliveryTarget } from "./delivery-queue.js";
 import { describeEvent, EVENT_TYPES, type EventType, type RefEvent } from "./event.js";
@@ -58,10 +59,6 @@ const WEBHOOKS_MAX = 1000;
 /** Nobody reads them; a status is the answer. */
 const ANSWER_BYTES_MAX = 4096;
 const GONE = 410;
-
-export function webhookTarget(name: string): string {
-  return `webhook:${name}`;
-}
 
 /** @throws server/bad-configuration */
 export function createWebhooks(given: unknown, agent: string): readonly Webhook[] {

@@ -3,7 +3,13 @@
  * and what the application reads. All of it is kept in the database of users.
  */
 import { GitwharfError } from "../base/errors.js";
-import type { DeliveryRecord, DeliveryState, DeliveryStore, Replay } from "../database/delivery-store.js";
+import {
+  type DeliveryRecord,
+  type DeliveryState,
+  type DeliveryStore,
+  type Replay,
+  webhookTarget,
+} from "../database/delivery-store.js";
 import type { EventStore } from "../database/event-store.js";
 import type { PushHandlers } from "../engine/push.js";
 import { createDeliveryQueue, type DeliveryQueue, type DeliveryTarget } from "../events/delivery-queue.js";
@@ -11,7 +17,7 @@ import { createEventPublisher } from "../events/event-publisher.js";
 import { createEventRecorder } from "../events/event-recorder.js";
 import { createEventTail, type ReadEventsOptions } from "../events/event-tail.js";
 import type { RefEvent } from "../events/event.js";
-import { createWebhooks, webhookTarget } from "../events/webhook.js";
+import { createWebhooks } from "../events/webhook.js";
 import type { RepositoryStore } from "../storage/contracts/repository.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
 import type { GitServerOptions } from "./git-server-options.js";

@@ -16,6 +16,7 @@ import { createSharedBudget } from "../base/shared-budget.js";
 import { compileAddresses } from "../access/trusted-addresses.js";
 import { GitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
+import { GITORIOUS_TARGET } from "../database/delivery-store.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
@@ -43,7 +44,7 @@ import { createServerPolicies } from "./server-policies.js";
 import { createServerEvents, type EventReader, NO_EVENTS, type WebhookDeliveries } from "./events.js";
 import { createIdentification } from "./identification.js";
 import { type CommandRequest, runCommand } from "./run-command.js";
-import { createGitorious, GITORIOUS_TARGET } from "./gitorious.js";
+import { createGitorious } from "./gitorious.js";
 import { withRemoteApplication } from "./remote-application.js";
 import { AGENT, VERSION } from "./version.js";
 

@@ -11,6 +11,7 @@ import { describeAsGitorious, greetAsGitorious } from "../access/gitorious/gitor
 import { parsePublicPath } from "../access/gitorious/public-path.js";
 import type { PolicyEntry } from "../access/policies/policy-rule.js";
 import { GitwharfError } from "../base/errors.js";
+import { GITORIOUS_TARGET } from "../database/delivery-store.js";
 import type { PushHandlers } from "../engine/push.js";
 import { DeliveryRefused, type DeliveryTarget } from "../events/delivery-queue.js";
 import { createCustomHooks, gitoriousEnvironment } from "../hooks/custom-hooks.js";
@@ -44,9 +45,6 @@ export interface GitoriousHandlers {
   /** Packs were folded. */
   refreshServerInfo(name: string): Promise<void>;
 }
-
-/** By which its deliveries are known. */
-export const GITORIOUS_TARGET = "gitorious";
 
 const CALLBACKS = ["authenticate", "authorize", "resolveRepository", "remote"] as const;
 

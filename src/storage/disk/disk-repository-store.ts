@@ -117,6 +117,8 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
 }
 
 export interface OpenDiskRepositoryAtOptions {
+  /** What it is called. @default the last part of the path */
+  readonly name?: string | undefined;
   readonly durability?: "sync" | "none";
 }
 
@@ -133,7 +135,7 @@ export async function openDiskRepositoryAt(
     const location = await findGitDirectory(candidate);
     if (location === undefined) continue;
     return openDiskRepository({
-      name: basename(full),
+      name: options.name ?? basename(full),
       location,
       durability: options.durability ?? "sync",
       pool: new ObjectDirectoryPool(),
