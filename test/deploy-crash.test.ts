@@ -101,7 +101,8 @@ describe.each(["plain", "sandbox"])("a server with builds (%s) that is killed", 
     await app.run("commit", "-q", "-m", "x");
     const first = await start(executor);
     const pushed = app.try("push", first.url, "main");
-    await until(async () => (await printed()).includes("waiting"));
+    // Not what is printed of the command itself.
+    await until(async () => /^ {7}waiting$/m.test(await printed()));
     expect(isThere(mark)).toBe(true);
     await kill(first.server);
     expect((await pushed).status).not.toBe(0);
