@@ -6,11 +6,11 @@ import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createAppStore } from "../src/database/app-store.js";
 import { type Build, createBuildStore } from "../src/database/build-store.js";
 import { openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
-import { installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
+import { INSTALL_TIMEOUT_MS, installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 
 const SERVER = fileURLToPath(new URL("./support/deploy-server.js", import.meta.url));
@@ -18,6 +18,9 @@ let workspace: GitClient;
 let app: GitClient;
 const servers: ChildProcess[] = [];
 
+beforeAll(async () => {
+  if (!SKIP_SANDBOX) await installBubblewrap();
+}, INSTALL_TIMEOUT_MS);
 beforeEach(async () => {
   workspace = createWorkspace();
   chmodSync(workspace.directory, 0o711);
@@ -86,10 +89,7 @@ const isThere = (text: string): boolean =>
 
 describe.each(["plain", "sandbox"])("a server with builds (%s) that is killed", (executor) => {
   it("leaves a build that the next one does, and that the next push finds", async ({ skip }) => {
-    if (executor === "sandbox") {
-      if (SKIP_SANDBOX) skip();
-      await installBubblewrap();
-    }
+    if (executor === "sandbox" && SKIP_SANDBOX) skip();
     const mark = `gitwharf-${randomUUID()}`;
     // The first builder leaves in the cache that it was there, and comes to no end.
     writeFileSync(
@@ -101,7 +101,8 @@ describe.each(["plain", "sandbox"])("a server with builds (%s) that is killed", 
     await app.run("commit", "-q", "-m", "x");
     const first = await start(executor);
     const pushed = app.try("push", first.url, "main");
-    await until(async () => (await printed()).includes("waiting"));
+    // Not what is printed of the command itself.
+    await until(async () => /^ {7}waiting$/m.test(await printed()));
     expect(isThere(mark)).toBe(true);
     await kill(first.server);
     expect((await pushed).status).not.toBe(0);

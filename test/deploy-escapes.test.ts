@@ -8,7 +8,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
+import { INSTALL_TIMEOUT_MS, installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
 import {
   createProgramPlace,
   type Ended,
@@ -24,7 +24,7 @@ let place: ProgramPlace;
 
 beforeAll(async () => {
   if (!SKIP_SANDBOX) await installBubblewrap();
-});
+}, INSTALL_TIMEOUT_MS);
 beforeEach(() => {
   place = createProgramPlace();
 });

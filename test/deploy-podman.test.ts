@@ -16,6 +16,7 @@ import {
 } from "../src/index.js";
 import { DEFAULT_EXECUTION_LIMITS } from "../src/deploy/executors/executor.js";
 import { runRelease } from "../src/deploy/executors/run-release.js";
+import { INSTALL_TIMEOUT_MS } from "./support/bubblewrap.js";
 import { SKIP_PODMAN, startPodman, type TestPodman } from "./support/podman.js";
 
 const MiB = 2 ** 20;
@@ -29,7 +30,7 @@ describe.skipIf(SKIP_PODMAN)("a container", () => {
     podman = await startPodman(mkdtempSync(join(tmpdir(), "gitwharf-podman-")));
     const { image, programArguments } = podman;
     executor = createContainerExecutor({ image, programArguments });
-  }, 180_000);
+  }, INSTALL_TIMEOUT_MS);
   afterAll(() => podman?.remove());
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));

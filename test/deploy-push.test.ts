@@ -2,12 +2,15 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createSandboxExecutor } from "../src/index.js";
-import { installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
+import { INSTALL_TIMEOUT_MS, installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
 import { createDeployStage, type DeployStage, filesInSlug, said } from "./support/deploy-stage.js";
 
 let stage: DeployStage;
+beforeAll(async () => {
+  if (!SKIP_SANDBOX) await installBubblewrap();
+}, INSTALL_TIMEOUT_MS);
 beforeEach(async () => {
   stage = await createDeployStage();
 });
@@ -224,7 +227,6 @@ describe("public buildpacks, as they are", () => {
   const executors = ["plain", ...(SKIP_SANDBOX ? [] : ["sandbox"])];
 
   it.each(executors)("heroku-buildpack-inline: an app that builds itself (%s)", async (executor) => {
-    if (executor === "sandbox") await installBubblewrap();
     await stage.start({
       buildpacks: all,
       ...(executor === "sandbox" ? { executor: createSandboxExecutor() } : {}),
@@ -274,7 +276,6 @@ describe("public buildpacks, as they are", () => {
 
 describe.skipIf(SKIP_SANDBOX)("in the sandbox", () => {
   it("a push is built, and sees nothing of the machine", async () => {
-    await installBubblewrap();
     await stage.start({ executor: createSandboxExecutor() });
     writeFileSync(join(stage.workspace.directory, "secret"), "hidden", { mode: 0o644 });
     const secret = join(stage.workspace.directory, "secret");

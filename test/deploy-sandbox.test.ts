@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { executionName } from "../src/deploy/executors/execution-names.js";
 import type { Executor } from "../src/index.js";
-import { installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
+import { INSTALL_TIMEOUT_MS, installBubblewrap, SKIP_SANDBOX } from "./support/bubblewrap.js";
 import {
   createProgramPlace,
   EXECUTORS,
@@ -25,7 +25,7 @@ let place: ProgramPlace;
 
 beforeAll(async () => {
   if (!SKIP_SANDBOX) await installBubblewrap();
-});
+}, INSTALL_TIMEOUT_MS);
 beforeEach(() => {
   place = createProgramPlace();
 });

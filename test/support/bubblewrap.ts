@@ -5,6 +5,9 @@ import { installDebianPackage } from "./debian-package.js";
 
 export const SKIP_SANDBOX = process.env["GITWHARF_TEST_SANDBOX"] === "skip";
 
+/** Others may be installing something, too. */
+export const INSTALL_TIMEOUT_MS = 240_000;
+
 export async function installBubblewrap(): Promise<void> {
   const directories = (process.env["PATH"] ?? "").split(delimiter);
   await installDebianPackage("bubblewrap", () =>

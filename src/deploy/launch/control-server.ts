@@ -41,7 +41,8 @@ export async function listenForOperators(
   // Only this one is the server's alone, not those above it.
   await mkdir(dirname(directory), { recursive: true });
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  if (await isAnswered(path)) throw wrong(`another server takes commands on ${path}`);
+  if (await isAnswered(path))
+    throw wrong(`another server takes commands on ${path}: stop it, or let this one deploy nothing`);
   // A server that was killed leaves it behind.
   await rm(path, { force: true });
   const leaving = new AbortController();
