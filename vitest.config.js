@@ -22,6 +22,15 @@ export default defineConfig({
     include: [`${compiled}/**/*.test.js`],
     exclude: ["node_modules/**"],
     pool: "forks",
+    // As they are shipped, and not read anew by Vite for each test file; but for those of which one test replaces a part.
+    server: {
+      deps: {
+        external: [
+          new RegExp(`/${compiled}/(?!src/engine/ingest/|src/object/collision-detection).*(?<!\\.test)\\.js$`),
+        ],
+      },
+    },
+    globalSetup: [`./${compiled}/test/support/host-keys.js`],
     // Most of a test is waiting: for git, for a disk, for a time-out.
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 60_000,

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { createSshClient } from "./support/ssh-client.js";
@@ -29,7 +29,11 @@ beforeAll(async () => {
   path = join(workspace.directory, "root/team/app.git");
   await workspace.run("clone", "-q", "--bare", "work", path);
   writeFileSync(join(path, "git-daemon-export-ok"), "");
-  server = createGitServer({ repositories: join(workspace.directory, "root"), log: () => undefined });
+  server = createGitServer({
+    repositories: join(workspace.directory, "root"),
+    sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
+    log: () => undefined,
+  });
   const { ssh, git } = await server.listen({ http: 0, ssh: 0, git: 0 });
   remotes["SSH"] = `ssh://git@127.0.0.1:${ssh?.port}/team/app.git`;
   remotes["git://"] = `${git?.url}/team/app.git`;

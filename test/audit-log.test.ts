@@ -1,7 +1,7 @@
 /** What a server writes into its audit log, with the real client over HTTP, SSH and git://, and what it does without one. */
 import { mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { AuditEntry } from "../src/access/audit/audit-entry.js";
 import type { AuditOptions } from "../src/access/audit/audit-options.js";
 import { verifyAudit } from "../src/access/audit/verify-audit.js";
@@ -52,6 +52,7 @@ async function serve(
     repositories: join(workspace.directory, "repositories"),
     autoCreate: "push",
     durability: "none",
+    sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
     audit: { ...(audit.sink === undefined ? { file } : {}), ...audit },
     gitDaemon: { exportAll: true, receivePack: true },
     log: (entry) => void logged.push(entry),

@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { SignJWT } from "jose";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { createAccessToken } from "../src/access/access-token.js";
 import { fingerprintOf } from "../src/access/ssh-public-key.js";
 import { hashPassword } from "../src/access/password-hash.js";
@@ -85,6 +85,7 @@ describe("secrets in logs", () => {
       repositories: join(workspace.directory, "repositories"),
       autoCreate: "push",
       durability: "none",
+      sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
       database: location,
       signedTokens: { keys: [publicFile], audience: "gitwharf" },
       rates: false,

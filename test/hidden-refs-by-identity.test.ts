@@ -4,7 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { createGitServer, type GitServer, type Listening } from "../src/server/git-server.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { send } from "./support/raw-http.js";
@@ -66,6 +66,7 @@ beforeAll(async () => {
   server = createGitServer({
     repositories: root,
     durability: "none",
+    sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
     gitDaemon: { exportAll: true },
     log: () => undefined,
     authenticate: (credentials) => ({ user: "user" in credentials ? credentials.user : "" }),

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { switchPanicOff, switchPanicOn } from "../src/access/panic-switch.js";
 import { createGitServer, type GitServer, type Listening } from "../src/server/git-server.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
@@ -44,6 +44,7 @@ async function serve(options: Partial<GitServerOptions> = {}): Promise<void> {
     repositories,
     autoCreate: "push",
     durability: "none",
+    sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
     log: () => undefined,
     gitDaemon: { exportAll: true, receivePack: true },
     ...options,

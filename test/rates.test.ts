@@ -1,7 +1,7 @@
 /** Who asks too often is refused, with a text that the real client shows; others are not. */
 import { connect, type Socket } from "node:net";
 import { once } from "node:events";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { RateOptions } from "../src/access/rates/rates.js";
 import { createGitServer, type GitServer, type Listening } from "../src/server/git-server.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
@@ -124,7 +124,11 @@ describe("rates over HTTP", () => {
   it("count the bytes of plain files", async () => {
     const { http } = await serve(
       { bytesPerUser: { max: 300, seconds: HOUR } },
-      { repositories: `${workspace.directory}/served`, durability: "none" },
+      {
+        repositories: `${workspace.directory}/served`,
+        durability: "none",
+        sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
+      },
     );
     await app.run(...as("192.0.2.7", "bob"), "push", "-q", `${http.url}/app.git`, "main");
     const get = (path: string) =>

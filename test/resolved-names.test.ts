@@ -1,7 +1,7 @@
 /** Names that stand for repositories: the real client uses one name, everything behind it another. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { ResolveRepository } from "../src/access/repository-resolver.js";
 import type { AuthorizationRequest } from "../src/engine/authorization.js";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
@@ -45,6 +45,7 @@ async function serve(options: Partial<GitServerOptions>): Promise<void> {
     },
     log: () => undefined,
     durability: "none",
+    sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
     ...options,
   });
   const { http, ssh } = await server.listen({ http: 0, ssh: 0 });

@@ -242,6 +242,39 @@ process.stdin.on("data", (chunk) => {
     expect([status, stderr.length < 100_000]).toEqual([1, true]);
   });
 
+  it("wait for a pusher who does not read", async () => {
+    const progress = `${workspace.directory}/progress`;
+    const texts = 192;
+    await serve({
+      hooks: {
+        // 64 KiB at a time, and a line for each that it got rid of.
+        preReceive: `#!/bin/sh
+echo > ${workspace.directory}/ready
+until [ -e ${workspace.directory}/go ]; do sleep 0.01; done
+line=$(head -c 1023 /dev/zero | tr '\\0' x)
+text=$(for i in 1 2 3 4 5 6 7 8; do for j in 1 2 3 4 5 6 7 8; do echo "$line"; done; done)
+i=0; while [ $i -lt ${texts * 8} ]; do printf '%s\\n' "$text"; i=$((i+1)); echo $i > ${progress}; done`,
+        outputBytesMax: 1_000_000_000,
+      },
+    });
+    const client = startPush(app, [over.urlOf("http", "app"), "main"], env);
+    await appears(`${workspace.directory}/ready`);
+    client.signal("SIGSTOP");
+    writeFileSync(`${workspace.directory}/go`, "");
+    const printed = (): number => (existsSync(progress) ? Number(readFileSync(progress, "latin1")) : 0);
+    // Until the script stands still: buffers on the way take a few megabytes.
+    for (let seen = -1, still = 0, looks = 0; still < 20 && looks < 4000; looks++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      still = seen === printed() && seen > 0 ? still + 1 : 0;
+      seen = printed();
+    }
+    expect(printed()).toBeLessThan(texts * 8);
+    client.signal("SIGCONT");
+    await client.ended();
+    expect(printed()).toBe(texts * 8);
+    expect(await app.run("ls-remote", over.urlOf("http", "app"))).toContain("refs/heads/main");
+  });
+
   it("find Gitorious's names, too", async () => {
     await serve({
       hooks: {

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ssh2 from "ssh2";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { encodeSshString } from "../src/access/ssh-wire.js";
 import type { LibraryProtocol } from "../src/transport/ssh/library.js";
 import { createRandom } from "./support/fuzz.js";
@@ -19,6 +19,7 @@ describe("an SSH server among clients that mean no good", () => {
   let workspace: GitClient;
   let server: SshTestServer;
   const sockets: Socket[] = [];
+  const sshServer = { hostKeyDirectory: inject("hostKeyDirectory") };
 
   beforeEach(() => {
     workspace = createWorkspace();
@@ -270,15 +271,15 @@ describe("an SSH server among clients that mean no good", () => {
     await workspace.run("clone", "-q", "--bare", "large", join(root, "large.git"));
   }
 
-  it("sends 200 MB, whole, also while keys change", { timeout: 120_000 }, async () => {
+  it("sends 64 MB, whole, also while keys change", { timeout: 120_000 }, async () => {
     const root = join(workspace.directory, "repositories");
-    await makeLarge(root, 200);
-    server = await startSshServer({ repositories: root });
+    await makeLarge(root, 64);
+    server = await startSshServer({ repositories: root, sshServer });
     const url = `ssh://git@127.0.0.1:${server.ssh.port}/large.git`;
     const { environment } = createSshClient({
       directory: workspace.directory,
       port: server.ssh.port,
-      options: ["RekeyLimit=16M"],
+      options: ["RekeyLimit=4M"],
     });
     const cloned = await workspace.tryWith({ env: environment }, "clone", "-q", "--bare", url, "copy.git");
     expect(cloned).toMatchObject({ status: 0 });
@@ -292,7 +293,11 @@ describe("an SSH server among clients that mean no good", () => {
   it("exchanges keys anew by itself", { timeout: 60_000 }, async () => {
     const root = join(workspace.directory, "repositories");
     await makeLarge(root, 24);
-    server = await startSshServer({ repositories: root, limits: { sshKeyBytesMax: 4 * 1024 * 1024 } });
+    server = await startSshServer({
+      repositories: root,
+      sshServer,
+      limits: { sshKeyBytesMax: 4 * 1024 * 1024 },
+    });
     const client = createSshClient({
       directory: workspace.directory,
       port: server.ssh.port,
@@ -315,7 +320,7 @@ describe("an SSH server among clients that mean no good", () => {
   it("frees everything when a client leaves in the middle", { timeout: 60_000 }, async () => {
     const root = join(workspace.directory, "repositories");
     await makeLarge(root, 24);
-    server = await startSshServer({ repositories: root, autoCreate: "push" });
+    server = await startSshServer({ repositories: root, sshServer, autoCreate: "push" });
     const { environment } = clientOf();
     const url = `ssh://git@127.0.0.1:${server.ssh.port}`;
     const env = { ...environment, PATH: process.env["PATH"], HOME: workspace.directory };

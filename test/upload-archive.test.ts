@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { ByteSink } from "../src/base/byte-streams.js";
 import { GitwharfError } from "../src/base/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../src/base/limits.js";
@@ -271,7 +271,10 @@ function withResolvers(): { readonly promise: Promise<void>; readonly resolve: (
 }
 
 it("git archive --remote works over SSH", async () => {
-  const server = createGitServer({ repositories: directory });
+  const server = createGitServer({
+    repositories: directory,
+    sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
+  });
   try {
     await git.run("clone", "-q", "--bare", path, join(directory, "app.git"));
     const { ssh } = await server.listen({ http: 0, ssh: 0 });

@@ -2,7 +2,9 @@
  * Repositories whose HEAD is special, cloned with the client in every version: none at all (empty), a branch that is
  * not born, a commit without a branch, a hidden branch; and what `lsrefs.unborn` changes.
  */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { cpSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createTestServer, type TestServer } from "../src/testing/test-server.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
@@ -14,12 +16,12 @@ let workspace: GitClient;
 let server: TestServer;
 let judge: GitHttpBackend;
 
-beforeEach(async () => {
+beforeAll(async () => {
   workspace = createWorkspace();
   server = await createTestServer({ repositories: workspace.directory });
   judge = await startGitHttpBackend(workspace.directory);
 });
-afterEach(async () => {
+afterAll(async () => {
   await server.close();
   await judge.close();
   removeDirectory(workspace);
@@ -43,63 +45,67 @@ async function cloned(url: string, protocol: readonly string[], ...options: read
 }
 
 for (const objectFormat of ["sha1", "sha256"] as const) {
-  for (const version of [0, 1, 2] as const) {
-    const protocol = ["-c", `protocol.version=${version}`];
-    describe(`${objectFormat}, v${version}`, () => {
-      const sameAsGit = async (name: string, ...options: readonly string[]) => {
-        const ours = await cloned(server.urlOf(name), protocol, ...options);
-        const theirs = await cloned(judge.urlOf(`${name}.git`), protocol, ...options);
-        expect(ours).toEqual(theirs);
-        return ours;
+  describe(objectFormat, () => {
+    beforeAll(async () => {
+      const form = `--object-format=${objectFormat}`;
+      await workspace.run("init", "-q", "--bare", form, "-b", "trunk", `${objectFormat}/empty.git`);
+      const app = await createHistory(workspace, `${objectFormat}/app.git`, { objectFormat, commits: 9 });
+      const copy = (name: string): GitClient => {
+        const path = `${objectFormat}/${name}.git`;
+        cpSync(app.directory, join(workspace.directory, path), { recursive: true });
+        return workspace.in(path);
       };
-
-      it("clones an empty repository, with the branch that its HEAD names where the version can tell", async () => {
-        await workspace.run(
-          "init",
-          "-q",
-          "--bare",
-          `--object-format=${objectFormat}`,
-          "-b",
-          "trunk",
-          "app.git",
-        );
-        const state = await sameAsGit("app");
-        expect(state.status).toBe(0);
-        expect(state.stderr).toContain("You appear to have cloned an empty repository");
-        expect(state.head).toBe(version === 2 ? "refs/heads/trunk\n" : "refs/heads/main\n");
-        expect(await workspace.run(...protocol, "ls-remote", server.urlOf("app"))).toBe("");
-      });
-
-      it("clones a repository whose HEAD names a branch that is not born", async () => {
-        const app = await createHistory(workspace, "app.git", { objectFormat, commits: 3 });
-        await app.run("symbolic-ref", "HEAD", "refs/heads/later");
-        const state = await sameAsGit("app");
-        // Where the version cannot tell, the client checks out what is its own default.
-        if (version === 2) expect(state).toMatchObject({ head: "refs/heads/later\n", commit: "" });
-        expect(state.refs).toContain("refs/remotes/origin/main");
-      });
-
-      it("clones a detached HEAD", async () => {
-        const app = await createHistory(workspace, "app.git", { objectFormat, commits: 5 });
-        const oid = await app.run("rev-parse", "main~2");
-        await app.run("update-ref", "--no-deref", "HEAD", oid);
-        const state = await sameAsGit("app");
-        expect(state.head).toBe("");
-        expect(state.commit).toBe(`${oid}\n`);
-        expect(await workspace.run(...protocol, "ls-remote", server.urlOf("app"), "HEAD")).toBe(
-          `${oid}\tHEAD`,
-        );
-      });
-
-      it("clones other branches and mirrors of it", async () => {
-        await createHistory(workspace, "app.git", { objectFormat, commits: 9 });
-        await sameAsGit("app", "-b", "side");
-        await sameAsGit("app", "-b", "light");
-        await sameAsGit("app", "--mirror");
-        expect((await sameAsGit("app", "-b", "absent")).status).not.toBe(0);
-      });
+      await copy("unborn").run("symbolic-ref", "HEAD", "refs/heads/later");
+      await copy("detached").run("update-ref", "--no-deref", "HEAD", "main~2");
     });
-  }
+
+    for (const version of [0, 1, 2] as const) {
+      // Version 1 is version 0 behind a greeting; the hash changes no more than the lengths of ids.
+      if (version === 1 && objectFormat === "sha256") continue;
+      const protocol = ["-c", `protocol.version=${version}`];
+      describe(`v${version}`, () => {
+        const urlOf = (name: string): string => server.urlOf(`${objectFormat}/${name}`);
+        const sameAsGit = async (name: string, ...options: readonly string[]) => {
+          const ours = await cloned(urlOf(name), protocol, ...options);
+          const theirs = await cloned(judge.urlOf(`${objectFormat}/${name}.git`), protocol, ...options);
+          expect(ours).toEqual(theirs);
+          return ours;
+        };
+
+        it("clones an empty repository, with the branch that its HEAD names where the version can tell", async () => {
+          const state = await sameAsGit("empty");
+          expect(state.status).toBe(0);
+          expect(state.stderr).toContain("You appear to have cloned an empty repository");
+          expect(state.head).toBe(version === 2 ? "refs/heads/trunk\n" : "refs/heads/main\n");
+          expect(await workspace.run(...protocol, "ls-remote", urlOf("empty"))).toBe("");
+        });
+
+        it("clones a repository whose HEAD names a branch that is not born", async () => {
+          const state = await sameAsGit("unborn");
+          // Where the version cannot tell, the client checks out what is its own default.
+          if (version === 2) expect(state).toMatchObject({ head: "refs/heads/later\n", commit: "" });
+          expect(state.refs).toContain("refs/remotes/origin/main");
+        });
+
+        it("clones a detached HEAD", async () => {
+          const oid = await workspace.in(`${objectFormat}/detached.git`).run("rev-parse", "main~2");
+          const state = await sameAsGit("detached");
+          expect(state.head).toBe("");
+          expect(state.commit).toBe(`${oid}\n`);
+          expect(await workspace.run(...protocol, "ls-remote", urlOf("detached"), "HEAD")).toBe(
+            `${oid}\tHEAD`,
+          );
+        });
+
+        it("clones other branches and mirrors of it", async () => {
+          await sameAsGit("app", "-b", "side");
+          await sameAsGit("app", "-b", "light");
+          await sameAsGit("app", "--mirror");
+          expect((await sameAsGit("app", "-b", "absent")).status).not.toBe(0);
+        });
+      });
+    }
+  });
 }
 
 describe("an empty repository in memory", () => {
@@ -129,9 +135,10 @@ describe("lsrefs.unborn", () => {
     ["ignore", false, false],
   ] as const) {
     it(`${value ?? "not set"}: ${advertised ? "" : "not "}advertised, ${answered ? "" : "not "}answered`, async () => {
-      await workspace.run("init", "-q", "--bare", "app.git");
-      if (value !== undefined) await workspace.in("app.git").run("config", "lsrefs.unborn", value);
-      const url = server.urlOf("app");
+      const name = `unborn-${value}`;
+      await workspace.run("init", "-q", "--bare", `${name}.git`);
+      if (value !== undefined) await workspace.in(`${name}.git`).run("config", "lsrefs.unborn", value);
+      const url = server.urlOf(name);
       expect((await discover(url, 2)).includes("ls-refs=unborn")).toBe(advertised);
       const { packets } = await postFetch(url, 2, asked);
       expect(packets).toEqual([...(answered ? ["unborn HEAD symref-target:refs/heads/main"] : []), "flush"]);

@@ -15,7 +15,10 @@ export async function writeCertificate(
 ): Promise<CertificateFiles> {
   const certificateFile = join(directory, "cert.pem");
   const keyFile = join(directory, "key.pem");
-  const pems = await generate([{ name: "commonName", value: commonName }], { keySize: 2048 });
+  const pems = await generate([{ name: "commonName", value: commonName }], {
+    keyType: "ec",
+    algorithm: "sha256",
+  });
   writeFileSync(certificateFile, pems.cert);
   writeFileSync(keyFile, pems.private);
   return { certificateFile, keyFile };

@@ -40,13 +40,18 @@ const ENVIRONMENT: NodeJS.ProcessEnv = {
   GIT_COMMITTER_EMAIL: "ada@example.org",
   GIT_AUTHOR_DATE: "1700000000 +0100",
   GIT_COMMITTER_DATE: "1700000000 +0100",
-  GIT_CONFIG_COUNT: "3",
+  GIT_CONFIG_COUNT: "5",
   GIT_CONFIG_KEY_0: "init.defaultBranch",
   GIT_CONFIG_VALUE_0: "main",
   GIT_CONFIG_KEY_1: "advice.detachedHead",
   GIT_CONFIG_VALUE_1: "false",
   GIT_CONFIG_KEY_2: "gc.auto",
   GIT_CONFIG_VALUE_2: "0",
+  // One process less for each commit and each fetch: there is nothing to be done.
+  GIT_CONFIG_KEY_3: "maintenance.auto",
+  GIT_CONFIG_VALUE_3: "false",
+  GIT_CONFIG_KEY_4: "core.fsync",
+  GIT_CONFIG_VALUE_4: "none",
 };
 
 export function createGitClient(directory: string): GitClient {

@@ -2,6 +2,8 @@
  * The same push to the same repository twice: behind our server and behind git's own `git http-backend`. What the
  * client prints for machines (`--porcelain`) and how it ends are to be the same.
  */
+import { cpSync } from "node:fs";
+import { afterAll } from "vitest";
 import type { GitServerOptions } from "../../src/server/git-server-options.js";
 import { createTestServer, type TestServer } from "../../src/testing/test-server.js";
 import type { ServiceLogEntry } from "../../src/transport/service-host.js";
@@ -45,9 +47,19 @@ export interface PushBesideGitOptions {
   readonly server?: Partial<GitServerOptions>;
 }
 
-export async function startPushBesideGit(options: PushBesideGitOptions = {}): Promise<PushBesideGit> {
-  const bare = options.bare ?? true;
-  const logged: ServiceLogEntry[] = [];
+/** The repositories as each test finds them, made once for a test file. */
+const patterns = new Map<boolean, Promise<GitClient>>();
+afterAll(async () => {
+  for (const made of patterns.values()) removeDirectory(await made);
+});
+
+function pattern(bare: boolean): Promise<GitClient> {
+  const made = patterns.get(bare) ?? makePattern(bare);
+  patterns.set(bare, made);
+  return made;
+}
+
+async function makePattern(bare: boolean): Promise<GitClient> {
   const workspace = createWorkspace();
   await workspace.run("init", "-q", "app");
   const app = workspace.in("app");
@@ -69,6 +81,15 @@ export async function startPushBesideGit(options: PushBesideGitOptions = {}): Pr
     await repository.run("update-ref", "refs/heads/side", "main");
     await repository.run("config", "http.receivepack", "true");
   }
+  return workspace;
+}
+
+export async function startPushBesideGit(options: PushBesideGitOptions = {}): Promise<PushBesideGit> {
+  const bare = options.bare ?? true;
+  const logged: ServiceLogEntry[] = [];
+  const workspace = createWorkspace();
+  cpSync((await pattern(bare)).directory, workspace.directory, { recursive: true });
+  const app = workspace.in("app");
   const server: TestServer = await createTestServer({
     repositories: workspace.in("ours").directory,
     durability: "none",

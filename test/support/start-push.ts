@@ -5,6 +5,7 @@ import type { GitClient } from "./git-client.js";
 
 export interface PushUnderWay {
   kill(): Promise<void>;
+  signal(name: "SIGSTOP" | "SIGCONT"): void;
   /** By itself: its server has gone. */
   ended(): Promise<unknown>;
 }
@@ -23,6 +24,7 @@ export function startPush(
   });
   const gone = once(client, "exit");
   return {
+    signal: (name) => void process.kill(-(client.pid ?? 0), name),
     async kill() {
       process.kill(-(client.pid ?? 0), "SIGKILL");
       await gone;
