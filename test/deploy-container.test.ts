@@ -81,7 +81,8 @@ describe("a container", () => {
       "--workdir=/tmp/build",
     ])
       expect(args).toContain(expected);
-    expect(args.slice(-4)).toEqual(["some/image", "/bin/sh", "-c", "echo hello"]);
+    expect(args).toContain("some/image");
+    expect(args.slice(-3)).toEqual(["/bin/sh", "-c", "echo hello"]);
     expect(executor.placeOf({ source: "/a", target: "/b", isWritable: true })).toBe("/b");
   });
 

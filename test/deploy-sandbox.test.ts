@@ -46,8 +46,15 @@ describe.each(EXECUTORS)("$name", ({ create, skipped }) => {
       await run('echo out; echo err >&2; echo "$SECRET" > file; exit 7', {
         environment: { PATH: "/usr/bin:/bin", SECRET: "a 'b'\nc" },
       }),
-    ).toEqual({ end: { status: 7 }, text: expect.stringMatching(/^(?:out\nerr\n|err\nout\n)$/) });
+    ).toEqual({ end: { status: 7 }, text: "out\nerr\n" });
     expect(readFileSync(join(place.work, "file"), "utf8")).toBe("a 'b'\nc\n");
+  });
+
+  it("hands both outputs on in the order in which they were written, in pieces as small as they may be", async () => {
+    const { text } = await run(
+      "i=0; while [ $i -lt 300 ]; do i=$((i+1)); printf a >&2; printf b; printf 'c\\n' >&2; done",
+    );
+    expect(text).toBe("abc\n".repeat(300));
   });
 
   it("knows nothing of the server's environment", async () => {

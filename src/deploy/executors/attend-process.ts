@@ -56,7 +56,7 @@ export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
       end,
     );
 
-    // One line of what both say: two writers at once would tear each other's lines apart.
+    // What starts the program may have something to say on the other; one after the other.
     let last: Promise<void> = Promise.resolve();
     const forward = async (stream: Readable): Promise<void> => {
       try {

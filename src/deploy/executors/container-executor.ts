@@ -12,6 +12,7 @@ import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
 import { executionName, isLeftBehind } from "./execution-names.js";
 import type { Execution, ExecutionEnd, Executor } from "./executor.js";
+import { ONE_OUTPUT } from "./one-output.js";
 import { sendSignal } from "./process-tree.js";
 import { hardLimits } from "./resource-limits.js";
 
@@ -187,6 +188,7 @@ function runArguments(
     ),
     "--entrypoint=",
     image,
+    ...ONE_OUTPUT,
     ...execution.command,
   ];
 }

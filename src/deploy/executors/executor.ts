@@ -43,7 +43,7 @@ export interface Execution {
   /** The network of the machine. Otherwise it has none. */
   readonly network: boolean;
   readonly limits: ExecutionLimits;
-  /** Takes what it prints, both outputs in the order in which they come; while the promise is pending it waits. */
+  /** Takes what it prints, both outputs in the order in which they were written; while the promise is pending it waits. */
   readonly print: (bytes: Uint8Array) => MaybePromise<void>;
   readonly signal: AbortSignal;
 }

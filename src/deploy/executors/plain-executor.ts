@@ -8,6 +8,7 @@ import { attendProcess } from "./attend-process.js";
 import { executionName } from "./execution-names.js";
 import type { Executor } from "./executor.js";
 import { endLeftBehind } from "./left-behind.js";
+import { ONE_OUTPUT } from "./one-output.js";
 import { COOKIE_VARIABLE, descendantsOf, processesWithCookie, sendSignal } from "./process-tree.js";
 import { LIMITING_PROGRAM, limitingCommand } from "./resource-limits.js";
 
@@ -41,6 +42,7 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
       const { limits } = execution;
       // The number of processes is one of the user's, the server's own among them.
       const command = [
+        ...ONE_OUTPUT,
         // With the server, if that is killed, at least the first of them ends.
         ...(canFollow ? [FOLLOWING_PROGRAM, "--pdeathsig=KILL", "--"] : []),
         ...(canLimit ? limitingCommand(limits, { memory: false, processes: true }) : []),

@@ -14,6 +14,7 @@ import { type ControlGroup, createControlGroup } from "./control-group.js";
 import { executionName } from "./execution-names.js";
 import { DEFAULT_EXECUTION_LIMITS, type Execution, type Executor } from "./executor.js";
 import { endLeftBehind } from "./left-behind.js";
+import { ONE_OUTPUT } from "./one-output.js";
 import { childrenOf, COOKIE_VARIABLE, descendantsOf, isAlive, sendSignal } from "./process-tree.js";
 import { limitingCommand } from "./resource-limits.js";
 
@@ -106,6 +107,7 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         return { status: undefined, ended: "there are no control groups that the server may use" };
       const counted = group !== undefined;
       const command = [
+        ...ONE_OUTPUT,
         ...(group === undefined
           ? []
           : ["/bin/sh", "-c", ENTER_GROUPS, "sh", String(group.processFiles.length), ...group.processFiles]),
