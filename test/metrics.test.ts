@@ -72,6 +72,23 @@ describe("metrics", () => {
     expect(own(await settled(21))).toBe(before);
   });
 
+  it("have the application's behind them, and do without when it fails", async () => {
+    const logged: string[] = [];
+    let further = (): string => "shop_orders_total 3\n";
+    const other = createGitServer({
+      repositories: createMemoryRepositoryStore(),
+      furtherMetrics: () => further(),
+      log: ({ message }) => logged.push(message),
+    });
+    expect(await other.metrics()).toMatch(/^gitwharf_requests_waiting 0\n[^]*^shop_orders_total 3\n$/m);
+    further = () => {
+      throw new Error("no database");
+    };
+    expect(await other.metrics()).toMatch(/^gitwharf_requests_waiting 0$/m);
+    expect(logged).toEqual(["further metrics cannot be told"]);
+    await other.close();
+  });
+
   it("are each server's own", async () => {
     await (await fetch(`${url}/nothing`)).text();
     await expect.poll(async () => (await metrics()).get(request("other", "not-found"))).toBe(1);

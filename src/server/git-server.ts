@@ -203,8 +203,16 @@ export function createGitServer(given: GitServerOptions): GitServer {
     packObjects,
     isAuditFailing: audit === undefined ? undefined : () => audit.isFailing(),
   });
-  const metricsText = async (): Promise<string> =>
-    `${await metrics.text()}${(await options.furtherMetrics?.()) ?? ""}`;
+  /** Those of an application, which may fail, do not take the server's along. */
+  const furtherMetrics = async (): Promise<string> => {
+    try {
+      return (await options.furtherMetrics?.()) ?? "";
+    } catch (error) {
+      log({ level: "error", message: "further metrics cannot be told", error });
+      return "";
+    }
+  };
+  const metricsText = async (): Promise<string> => `${await metrics.text()}${await furtherMetrics()}`;
   const host: ServiceHost = {
     store,
     limits,

@@ -95,10 +95,15 @@ export interface ExecutionEnd {
   readonly signal?: NodeJS.Signals;
 }
 
+/** What shells say of a command that is not there. POSIX, "Exit Status for Commands". */
+const NOT_FOUND = 127;
+
 /** One sentence's end on how it ended; undefined: well. */
 export function describeEnd(end: ExecutionEnd): string | undefined {
   if (end.ended !== undefined) return end.ended;
   if (end.signal !== undefined) return `it was killed by ${end.signal}`;
+  if (end.status === NOT_FOUND)
+    return `it exited with status ${NOT_FOUND}: a program of it was not found there`;
   if (end.status !== 0) return `it exited with status ${end.status ?? "unknown"}`;
   return undefined;
 }
