@@ -289,6 +289,12 @@ describe("a webhook", () => {
       { status: 500, attempts: 2, repository: "app" },
       { status: 410, attempts: 1, why: "it answered with status 410" },
     ]);
+    expect(
+      (await server.metrics()).split("\n").filter((line) => /outcome="(?:failed|dead)"/.test(line)),
+    ).toEqual([
+      'gitwharf_deliveries_total{outcome="failed"} 1',
+      'gitwharf_deliveries_total{outcome="dead"} 2',
+    ]);
     const listed = await gitwharf("webhook", "deliveries", "ci", "-d", root, "--state", "dead");
     expect(listed.stdout.trim().split("\n")).toHaveLength(2);
     expect(await server.webhooks.replay("ci", { state: "dead" })).toBe(2);
