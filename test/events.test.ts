@@ -133,6 +133,23 @@ describe("server.events", () => {
     expect(await all(second)).toHaveLength(2);
   });
 
+  it("is kept for as long as it is said to be, the last of all in any case", async () => {
+    const first = await serve();
+    await push("main");
+    await push("main:two", "main:three");
+    await first.close();
+    let done = (): void => undefined;
+    const pruned = new Promise<void>((resolve) => (done = resolve));
+    const second = await serve({
+      events: { keepDays: 1e-9 },
+      log: ({ message }) => message.includes("are gone") && done(),
+    });
+    await pruned;
+    expect((await all(second)).map(({ cursor, ref }) => [cursor, ref.shortName])).toEqual([[3, "three"]]);
+    await push("main:four");
+    expect((await all(second, 3)).map(({ cursor }) => cursor)).toEqual([4]);
+  });
+
   it("tells of refs that a handler moved in place of others", async () => {
     const server = await serve({
       handlers: {
@@ -192,6 +209,7 @@ describe("server.events", () => {
     expect(() => server.events.read()).toThrow(/events are off/);
     await expect(server.webhooks.deliveries("ci")).rejects.toThrow(/events are off/);
     expect((await fetch(`${operators}/events`)).status).toBe(404);
+    expect(await server.metrics()).not.toContain("deliveries");
     expect(() => createGitServer({ repositories: directory, events: true })).toThrow(/set `database`/);
     for (const events of [{ keepDays: 0 }, { days: 1 }, "yes"])
       expect(() =>

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { verifyMessage } from "../src/base/message-signature.js";
+import { createDeliveryStore, webhookTarget } from "../src/database/delivery-store.js";
 import { createEventStore } from "../src/database/event-store.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
 import type { WebhookOptions } from "../src/events/webhook.js";
@@ -289,6 +290,12 @@ describe("a webhook", () => {
       { status: 500, attempts: 2, repository: "app" },
       { status: 410, attempts: 1, why: "it answered with status 410" },
     ]);
+    expect(
+      (await server.metrics()).split("\n").filter((line) => /outcome="(?:failed|dead)"/.test(line)),
+    ).toEqual([
+      'gitwharf_deliveries_total{outcome="failed"} 1',
+      'gitwharf_deliveries_total{outcome="dead"} 2',
+    ]);
     const listed = await gitwharf("webhook", "deliveries", "ci", "-d", root, "--state", "dead");
     expect(listed.stdout.trim().split("\n")).toHaveLength(2);
     expect(await server.webhooks.replay("ci", { state: "dead" })).toBe(2);
@@ -343,6 +350,12 @@ describe("a server that is killed", () => {
     const child = await startProcess();
     await app.run("push", "-q", remote(), "main");
     await receiver.received(1);
+    // Killed before it has noted that, it would tell of it again.
+    const store = createDeliveryStore(await open());
+    for (let looks = 0; (await store.list(webhookTarget("ci"))).length > 0; looks++) {
+      if (looks > 1000) throw new Error("what was told is not noted");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
     receiver.messages.length = 0;
     return child;
   };

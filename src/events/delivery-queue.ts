@@ -47,12 +47,16 @@ export class DeliveryRefused extends Error {
   }
 }
 
+export type DeliveryOutcome = "delivered" | "failed" | "dead";
+
 export interface DeliveryQueueOptions {
   readonly store: () => Promise<DeliveryStore>;
   /** Up to where events have been written before now. */
   readonly lastCursor: () => Promise<number>;
   readonly target: DeliveryTarget;
   readonly log: EventLog;
+  /** An attempt is over; "dead": there is no other. */
+  readonly onAttempt?: (outcome: DeliveryOutcome) => void;
   /** Between two looks for what other processes have left. @default 10,000 */
   readonly lookEveryMs?: number;
 }
@@ -126,6 +130,7 @@ export function createDeliveryQueue(options: DeliveryQueueOptions): DeliveryQueu
     const { isTaken, isFinal, record } = await attempt(event, attempts + 1);
     if (!isTaken && givingUp.signal.aborted) return BUSY_PAUSE_MS;
     const state = isTaken ? "delivered" : isFinal || attempts + 1 >= attemptsMax ? "dead" : "failed";
+    options.onAttempt?.(state);
     if (target.keepsRecords) await rows.record({ ...record, state });
     if (state === "dead")
       log({ level: "error", message: `${target.title}: it is not told ${whatOf(event)} any more` });
@@ -142,7 +147,9 @@ export function createDeliveryQueue(options: DeliveryQueueOptions): DeliveryQueu
   async function deliverAgain(rows: DeliveryStore, event: ToldEvent): Promise<void> {
     const { isTaken, record } = await attempt(event, 1);
     if (!isTaken && givingUp.signal.aborted) return;
-    await rows.record({ ...record, state: isTaken ? "delivered" : "dead" });
+    const state = isTaken ? "delivered" : "dead";
+    options.onAttempt?.(state);
+    await rows.record({ ...record, state });
   }
 
   const attemptsMax = target.attemptsMax ?? Number.POSITIVE_INFINITY;

@@ -12,7 +12,12 @@ import {
 } from "../database/delivery-store.js";
 import type { EventStore } from "../database/event-store.js";
 import type { PushHandlers } from "../engine/push.js";
-import { createDeliveryQueue, type DeliveryQueue, type DeliveryTarget } from "../events/delivery-queue.js";
+import {
+  createDeliveryQueue,
+  type DeliveryOutcome,
+  type DeliveryQueue,
+  type DeliveryTarget,
+} from "../events/delivery-queue.js";
 import { createEventPublisher } from "../events/event-publisher.js";
 import { createEventRecorder } from "../events/event-recorder.js";
 import { createEventTail, type ReadEventsOptions } from "../events/event-tail.js";
@@ -64,6 +69,8 @@ export interface ServerEvents {
   readonly last: readonly PushHandlers[];
   readonly reader: EventReader;
   readonly webhooks: WebhookDeliveries;
+  /** Attempts so far, by how they ended. */
+  readonly attempts: Readonly<Record<DeliveryOutcome, number>>;
   /** Resolves when this target has been told of what has happened in a repository, or has to wait. */
   told(target: string, repository: string): Promise<void>;
   start(): void;
@@ -102,12 +109,14 @@ export function createServerEvents(
   const events = async (): Promise<EventStore> => (await rowsOf()).events;
   const deliveries = async (): Promise<DeliveryStore> => (await rowsOf()).deliveries;
 
+  const attempts: Record<DeliveryOutcome, number> = { delivered: 0, failed: 0, dead: 0 };
   const queueFor = (target: DeliveryTarget): DeliveryQueue =>
     createDeliveryQueue({
       store: deliveries,
       lastCursor: async () => (await events()).lastCursor(),
       target,
       log,
+      onAttempt: (outcome) => void attempts[outcome]++,
     });
   const active = [
     ...about.targets,
@@ -150,6 +159,7 @@ export function createServerEvents(
     first: [onReceived],
     beforeMove: [onReceive],
     last: [onMove],
+    attempts,
     reader: { read: (given) => tail.read(given) },
     webhooks: {
       async deliveries(name, { states, max = DELIVERIES_MAX } = {}) {

@@ -201,6 +201,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     },
     requestBytes,
     packObjects,
+    deliveries: events?.attempts,
     isAuditFailing: audit === undefined ? undefined : () => audit.isFailing(),
   });
   /** Those of an application, which may fail, do not take the server's along. */

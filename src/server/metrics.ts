@@ -26,6 +26,8 @@ export interface MetricsSources {
   readonly packObjects: SharedBudget;
   /** Has the audit log failed, and not been written since? @default there is none */
   readonly isAuditFailing?: (() => boolean) | undefined;
+  /** Attempts to deliver events, by how they ended. @default there are no events */
+  readonly deliveries?: Readonly<Record<string, number>> | undefined;
 }
 
 export function createServerMetrics(sources: MetricsSources): ServerMetrics {
@@ -71,6 +73,7 @@ export function createServerMetrics(sources: MetricsSources): ServerMetrics {
     registers,
   });
   addGauges(registry, sources);
+  if (sources.deliveries !== undefined) addDeliveries(registry, sources.deliveries);
   return {
     began: (transport: TransportLabel) => active.inc({ transport }),
     ended({ transport, service, outcome, milliseconds, bytesIn, bytesOut, pushedObjects: objects }) {
@@ -132,6 +135,19 @@ function addGauges(
       collect: () => gauge.set(value()),
     });
   }
+}
+
+function addDeliveries(registry: Registry, deliveries: Readonly<Record<string, number>>): void {
+  const counter = new Counter({
+    name: "gitwharf_deliveries_total",
+    help: "Attempts to deliver events, by how they ended; dead: there is no other.",
+    labelNames: ["outcome"] as const,
+    registers: [registry],
+    collect: () => {
+      counter.reset();
+      for (const [outcome, count] of Object.entries(deliveries)) counter.inc({ outcome }, count);
+    },
+  });
 }
 
 let ofProcess: Registry | undefined;
