@@ -23,6 +23,7 @@ export interface ControlGroup {
 }
 
 const ROOT = "/sys/fs/cgroup";
+const OWN_FILE = "/proc/self/cgroup";
 const PERIOD_US = 100_000;
 const REMOVAL_ATTEMPTS = 50;
 
@@ -30,10 +31,13 @@ const REMOVAL_ATTEMPTS = 50;
 export async function createControlGroup(
   name: string,
   limits: ExecutionLimits,
-  root = ROOT,
+  { root = ROOT, ownFile = OWN_FILE } = {},
 ): Promise<ControlGroup | undefined> {
   try {
-    return (await createUnified(name, limits, root)) ?? (await createByController(name, limits, root));
+    const own = await readFile(ownFile, "utf8");
+    return (
+      (await createUnified(name, limits, root, own)) ?? (await createByController(name, limits, root, own))
+    );
   } catch {
     return undefined;
   }
@@ -43,16 +47,35 @@ async function createUnified(
   name: string,
   limits: ExecutionLimits,
   root: string,
+  groups: string,
 ): Promise<ControlGroup | undefined> {
-  const own = /^0::(\/.*)$/m.exec(await readFile("/proc/self/cgroup", "utf8"))?.[1];
+  const own = /^0::(\/.*)$/m.exec(groups)?.[1];
   if (own === undefined) return undefined;
   // A group that has processes hands no controllers on: the server stands in one beside (systemd's DelegateSubgroup).
   for (const parent of [join(root, own), join(root, dirname(own))]) {
-    const controllers = await readFile(join(parent, "cgroup.subtree_control"), "utf8").catch(() => "");
-    const has = (controller: string): boolean => controllers.split(/\s+/).includes(controller);
+    const handedOn = await handOn(parent);
+    const has = (controller: string): boolean => handedOn.has(controller);
     if (has("memory") && has("pids")) return createBelow(parent, name, limits, has);
   }
   return undefined;
+}
+
+/** What is delegated is for its owner to hand on. @returns the controllers that groups below have */
+async function handOn(parent: string): Promise<ReadonlySet<string>> {
+  const wordsIn = async (file: string): Promise<Set<string>> =>
+    new Set((await readFile(join(parent, file), "utf8").catch(() => "")).split(/\s+/));
+  const available = await wordsIn("cgroup.controllers");
+  const handedOn = await wordsIn("cgroup.subtree_control");
+  for (const controller of ["memory", "pids", "cpu"]) {
+    if (!available.has(controller) || handedOn.has(controller)) continue;
+    try {
+      await writeFile(join(parent, "cgroup.subtree_control"), `+${controller}`);
+      handedOn.add(controller);
+    } catch {
+      // It has processes, or is not for us.
+    }
+  }
+  return handedOn;
 }
 
 async function createBelow(
@@ -84,8 +107,8 @@ async function createByController(
   name: string,
   limits: ExecutionLimits,
   root: string,
+  own: string,
 ): Promise<ControlGroup | undefined> {
-  const own = await readFile("/proc/self/cgroup", "utf8");
   const memory = join(await parentIn("memory", own, root), name);
   const pids = join(await parentIn("pids", own, root), name);
   const made: string[] = [];
