@@ -1,6 +1,6 @@
 /** Push to deploy by `gitwharf serve --deploy`, with the git client, and its apps by the command line. */
 import { once } from "node:events";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -110,6 +110,9 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
     expect(await gitwharf("apps", "remove", "team-shop")).toMatchObject({ status: 0 });
     expect((await get("team-shop.localhost"))[0]).toBe(404);
     expect((await gitwharf("apps")).stdout).toBe("");
+    const left = readdirSync(root, { recursive: true, encoding: "utf8" });
+    const ofIt = left.filter((path) => !path.startsWith("team") && /team-shop|\.(?:tar|log)$/.test(path));
+    expect(ofIt).toEqual([]);
     expect(await app.run("ls-remote", `${server.url}/team/shop.git`, "main")).toContain(first);
   });
 

@@ -53,7 +53,7 @@ export function createDeployControl(deploy: Deploy, launcher: () => Launcher, br
       const app = await appCalled(name);
       for (const build of await builds.list(app.id, BUILDS_SHOWN))
         if (isOpen(build.status)) await deploy.cancel(build.id);
-      await launcher().stop(name);
+      await launcher().remove(name);
       await deploy.state.removeApp(app);
       // What was launched in between.
       await launcher().stop(name);

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
 import { isAppName } from "../state/app-rules.js";
 import { removeTree } from "../state/deploy-directories.js";
@@ -94,6 +94,8 @@ export interface Launcher {
   run(run: OneOffRun): Promise<ProcessEnd>;
   /** Ends an app's processes. */
   stop(app: string): Promise<void>;
+  /** The same for ever: its files and its log go, too. */
+  remove(app: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -338,6 +340,16 @@ export function createLauncher(options: LauncherOptions): Launcher {
     async stop(name) {
       const app = apps.get(name);
       if (app !== undefined) await inTurn(app, () => stopApp(app));
+    },
+    async remove(name) {
+      const app = appOf(name);
+      await inTurn(app, async () => {
+        await stopApp(app);
+        await app.log.close();
+        await removeTree(join(directory, name));
+        await removeTree(dirname(logDirectoryOf(options.logs ?? directory, name)));
+        apps.delete(name);
+      });
     },
     async close() {
       closing.abort(new GitwharfError("base/shutting-down", "the server is shutting down; try again later"));

@@ -1,5 +1,6 @@
 /** The durable state of apps: rows in the database, files in a directory. */
 import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { type App, type AppConfig, type AppStore, createAppStore } from "../../database/app-store.js";
 import { type Build, type BuildStore, createBuildStore } from "../../database/build-store.js";
 import type { Database } from "../../database/open-database.js";
@@ -57,7 +58,10 @@ export async function openDeployState(
     async removeApp(app) {
       const all = await builds.list(app.id, 100_000);
       await apps.remove(app.id);
-      for (const { id } of all) await directories.removeBuild(id);
+      for (const { id } of all) {
+        await directories.removeBuild(id);
+        await rm(directories.logOf(id), { force: true });
+      }
       await directories.removeApp(app.id);
     },
     async releaseBuild(app, build) {
