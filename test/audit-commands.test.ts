@@ -1,6 +1,7 @@
 /** `gitwharf serve --audit-log`, the commands that write into the same log, and `gitwharf audit verify`. */
 import {
   appendFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -10,7 +11,7 @@ import {
 } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { CLI, runGitwharf } from "./support/run-gitwharf.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
@@ -244,10 +245,23 @@ describe("commands that serve over standard input and output", () => {
 });
 
 describe("gitwharf audit verify", () => {
+  let made: GitClient | undefined;
+
   beforeEach(async () => {
-    for (const name of ["ada", "ben", "cyd"])
-      await gitwharf(["user", "add", name, "-d", repositories, "--audit-log", file]);
+    made ??= await makeLog();
+    cpSync(made.directory, workspace.directory, { recursive: true });
   });
+  afterAll(() => {
+    if (made !== undefined) removeDirectory(made);
+  });
+
+  async function makeLog(): Promise<GitClient> {
+    const elsewhere = createWorkspace();
+    const to = (name: string): string => join(elsewhere.directory, name);
+    for (const name of ["ada", "ben", "cyd"])
+      await gitwharf(["user", "add", name, "-d", to("repositories"), "--audit-log", to("audit.jsonl")]);
+    return elsewhere;
+  }
 
   const headOf = ({ stdout }: GitResult): string => /head ([0-9a-f]{64})/.exec(stdout)?.[1] ?? "";
 

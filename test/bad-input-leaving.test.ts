@@ -78,8 +78,8 @@ describe("clients that stall or leave", () => {
     Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
   const descriptorsOf = (pid: number | "self"): number => readdirSync(`/proc/${pid}/fd`).length;
 
-  it.runIf(LINUX)("keeps memory bounded for 20 readers that stall in 50 MB, and forgets them", async () => {
-    await fill(50);
+  it.runIf(LINUX)("keeps memory bounded for 20 readers that stall in 25 MB, and forgets them", async () => {
+    await fill(25);
     served = await startServe(join(workspace.directory, "repositories"), "--log", "none");
     const pid = served.child.pid ?? 0;
     const clone = (name: string) => workspace.run("clone", "-q", "--bare", `${served?.url}/app.git`, name);

@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const CLI = fileURLToPath(new URL("../src/cli/gitwharf.js", import.meta.url));
 const CLIENTS = 3;
-const PUSHES = 12;
+const PUSHES = 8;
 let workspace: GitClient;
 let bare: GitClient;
 let servers: readonly ServeProcess[] = [];

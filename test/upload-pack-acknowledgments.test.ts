@@ -79,6 +79,7 @@ for (const objectFormat of FORMATS) {
     describe(`${objectFormat}, v${version}: acknowledgments`, () => {
       for (const [name, conversation] of Object.entries(CONVERSATIONS)) {
         for (const wanted of [["main"], ["main", "side"]]) {
+          if (wanted.length === 1 && (version === 1 || objectFormat === "sha256")) continue;
           it(`${name}; ${wanted.join(" and ")} wanted`, async () => {
             const repository = workspace.in(`${objectFormat}.git`);
             const oid: Oids = (revision) => repository.run("rev-parse", revision);

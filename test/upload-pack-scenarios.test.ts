@@ -42,13 +42,12 @@ async function stateOf(client: GitClient): Promise<Record<string, string>> {
   // Without the commits between (object:type) there is nothing to walk.
   const objects =
     walk.status === 0 ? walk.stdout : await client.run("cat-file", "--batch-all-objects", "--batch-check");
-  const shallow = await client.try("rev-parse", "--is-shallow-repository");
-  const boundary = await client.tryWith({}, "rev-list", "--all", "--max-parents=0");
+  const about = await client.try("rev-parse", "--is-shallow-repository", "HEAD");
+  const boundary = await client.try("rev-list", "--all", "--max-parents=0");
   return {
     refs: await client.run("for-each-ref", "--format=%(refname) %(objectname) %(symref)"),
-    head: (await client.try("rev-parse", "HEAD")).stdout,
     objects: objects.split("\n").toSorted().join("\n"),
-    shallow: shallow.stdout,
+    about: about.stdout,
     boundary: boundary.stdout.split("\n").toSorted().join("\n"),
   };
 }

@@ -2,7 +2,7 @@
  * For tests: histories of every shape, made with `git fast-import` from a seed, and what git says of them.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ObjectFormat } from "../../object/object-format.js";
@@ -36,8 +36,7 @@ export function createTestRepository(objectFormat: ObjectFormat = "sha1"): TestD
   execFileSync("git", ["init", "-q", "--bare", `--object-format=${objectFormat}`, path], {
     env: ENVIRONMENT,
   });
-  git(["config", "uploadpack.allowAnySHA1InWant", "true"]);
-  git(["config", "uploadpack.allowFilter", "true"]);
+  appendFileSync(join(path, "config"), "[uploadpack]\n\tallowAnySHA1InWant = true\n\tallowFilter = true\n");
   return { path, git, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 

@@ -1,4 +1,5 @@
 /** Packs as real git makes them, into every backend, worked on here and in workers; git is the judge of what comes out. */
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -36,6 +37,9 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
   const source = join(directory.path, "source.git");
   let ids: ObjectId[];
   let serial = 0;
+  // Git packs and judges the same for every backend and every way.
+  const packed = new Map<string, Buffer>();
+  const indexed = new Map<string, ReturnType<typeof indexWithGit>>();
   let disk: RepositoryStore;
   let memory: RepositoryStore;
 
@@ -50,6 +54,19 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
     await memory.close();
     directory.remove();
   });
+
+  const packOf = (revisions: readonly string[], ...options: readonly string[]): Buffer => {
+    const key = [...revisions, "", ...options].join(" ");
+    const pack = packed.get(key) ?? packRevisions(source, revisions, ...options);
+    packed.set(key, pack);
+    return pack;
+  };
+  const indexOf = (pack: Buffer, repository?: string): ReturnType<typeof indexWithGit> => {
+    const key = createHash("sha256").update(pack).digest("hex");
+    const index = indexed.get(key) ?? indexWithGit(objectFormat, pack, repository);
+    indexed.set(key, index);
+    return index;
+  };
 
   const create = (backend: "disk" | "memory"): Promise<Repository> =>
     (backend === "disk" ? disk : memory).create(`r${serial++}`, { objectFormat });
@@ -69,7 +86,7 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
         ["new deltas", ["--delta-base-offset", "--no-reuse-delta", "--depth=50"]],
       ])("a whole history with %s", async (__, options) => {
         const repository = await create(backend);
-        const sent = packRevisions(source, ALL, ...options);
+        const sent = packOf(ALL, ...options);
         const texts: string[] = [];
         const result = await takeIn(repository, sent, {
           ...way,
@@ -80,7 +97,7 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
         expect(result.warnings).toEqual([]);
         expect(oidsOf(result)).toEqual(ids);
         expect(await packBytes(result)).toEqual(sent);
-        const { index, reverseIndex } = indexWithGit(objectFormat, sent);
+        const { index, reverseIndex } = indexOf(sent);
         expect(Buffer.from(result.pack?.index.bytes ?? new SharedArrayBuffer(0))).toEqual(index);
         expect(result.links.external.kinds.length).toBe(0);
         const deltas = options.includes("--window=0")
@@ -98,9 +115,9 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
 
       it("a thin pack, completed with the bases it needs", async () => {
         const repository = await create(backend);
-        await takeIn(repository, packRevisions(source, ["main~9"], "--delta-base-offset"), way);
+        await takeIn(repository, packOf(["main~9"], "--delta-base-offset"), way);
         for (const options of [["--delta-base-offset"], []]) {
-          const sent = packRevisions(source, [...ALL, "^main~9"], "--thin", ...options);
+          const sent = packOf([...ALL, "^main~9"], "--thin", ...options);
           let isNew: (oid: ObjectId) => boolean = () => false;
           const texts: string[] = [];
           const result = await takeIn(repository, sent, {
@@ -121,7 +138,7 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
           expect(texts.at(-1)).toMatch(
             /^Resolving deltas: 100% \(\d+\/\d+\), completed with \d+ local objects?\.\n$/,
           );
-          const { index } = indexWithGit(objectFormat, await packBytes(result), source);
+          const { index } = indexOf(await packBytes(result), source);
           expect(Buffer.from(result.pack?.index.bytes ?? new SharedArrayBuffer(0))).toEqual(index);
           expect(externalIds(result)).toEqual(expectedExternal(source, objectFormat, result, isNew));
         }
@@ -129,12 +146,8 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
 
       it("published, git reads what was pushed in two steps", async () => {
         const repository = await create(backend);
-        await takeIn(repository, packRevisions(source, ["main~20"], "--delta-base-offset"), way);
-        await takeIn(
-          repository,
-          packRevisions(source, [...ALL, "^main~20"], "--thin", "--delta-base-offset"),
-          way,
-        );
+        await takeIn(repository, packOf(["main~20"], "--delta-base-offset"), way);
+        await takeIn(repository, packOf([...ALL, "^main~20"], "--thin", "--delta-base-offset"), way);
         const snapshot = await repository.snapshot();
         for (const oid of ids) expect(await snapshot.objects.has(oid)).toBe(true);
         snapshot.release();
@@ -151,15 +164,9 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
 
       it("the same pack twice: what exists already is compared and accepted", async () => {
         const repository = await create(backend);
-        const sent = packRevisions(source, ["main~3"], "--delta-base-offset");
+        const sent = packOf(["main~3"], "--delta-base-offset");
         await takeIn(repository, sent, way);
-        const again = packRevisions(
-          source,
-          ["main~3"],
-          "--delta-base-offset",
-          "--no-reuse-delta",
-          "--depth=3",
-        );
+        const again = packOf(["main~3"], "--delta-base-offset", "--no-reuse-delta", "--depth=3");
         expect((await takeIn(repository, again, way)).pack?.objectCount).toBe(
           (await takeIn(repository, sent, way)).pack?.objectCount,
         );
@@ -167,13 +174,13 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
 
       it("an empty pack", async () => {
         const repository = await create(backend);
-        const result = await takeIn(repository, packRevisions(source, ["main", "^main"]), way);
+        const result = await takeIn(repository, packOf(["main", "^main"]), way);
         expect(result).toMatchObject({ pack: undefined, objectCount: 0, warnings: [] });
       });
 
       it.each([[[1]], [[7, 1, 4000]], [[65_536]]])("in pieces of %j", async (sizes) => {
         const repository = await create(backend);
-        const sent = packRevisions(source, ["main~50"], "--delta-base-offset");
+        const sent = packOf(["main~50"], "--delta-base-offset");
         expect((await packBytes(await takeIn(repository, sent, { ...way, sizes }))).equals(sent)).toBe(true);
       });
     });
