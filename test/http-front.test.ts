@@ -40,7 +40,9 @@ async function listen(tls?: { readonly certificateFile: string; readonly keyFile
       upgrade(request, socket) {
         upgrades.push(`${request.method} ${request.headers.host} ${request.headers.upgrade}`);
         if (!isForApp(request) || request.headers.upgrade !== "websocket") return false;
-        socket.end("HTTP/1.1 101 Switching Protocols\r\n\r\nbare");
+        const answer = "HTTP/1.1 101 Switching Protocols\r\n\r\nbare";
+        if (request.url === "/stays") socket.write(answer);
+        else socket.end(answer);
         return true;
       },
     },
@@ -80,6 +82,20 @@ describe("a front", () => {
     await listen();
     const text = "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     expect(await exchange(text)).toMatch(/^HTTP\/1\.1 101 [^]*bare$/);
+  });
+
+  it("does not keep the listener from closing with a connection that speaks another protocol", async () => {
+    await listen();
+    const socket = connect(listener.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.write(
+      "GET /stays HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    await once(socket, "data");
+    const closed = once(socket, "close");
+    // Nobody waits for an hour.
+    await listener.close(3_600_000);
+    await closed;
   });
 
   it("leaves other upgrades to be served as if nobody had asked", async () => {

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { GitwharfError } from "../../base/errors.js";
 import type { Limits } from "../../base/limits.js";
 import type { IsListedAddress } from "../../access/trusted-addresses.js";
@@ -94,13 +95,19 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
     handle(request, response);
   });
   const { front } = options;
+  /** Connections that speak another protocol by now: there is no request that could finish. */
+  const upgraded = new Set<Duplex>();
   if (front !== undefined) {
     // Without a listener Node takes such requests for plain ones; with one all of them come here.
     const beginAgain = serveAsPlainRequest(server);
     server.on("upgrade", (request, socket, head) => {
       // Nobody does this who waits for his answers; Node would send them out of order.
       if ((atWork.get(socket) ?? 0) > 0) socket.destroy();
-      else if (!front.upgrade(request, socket, head)) beginAgain(request, socket, head);
+      else if (front.upgrade(request, socket, head)) {
+        upgraded.add(socket);
+        socket.once("close", () => upgraded.delete(socket));
+        if (closing) socket.destroy();
+      } else beginAgain(request, socket, head);
     });
   }
   if ("headersTimeout" in server) {
@@ -141,6 +148,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
         server.close(() => resolve());
         if ("closeIdleConnections" in server) server.closeIdleConnections();
         for (const connection of connections) if ("goaway" in connection) connection.close();
+        for (const socket of upgraded) socket.destroy();
       });
       void closed.then(() => clearTimeout(timer));
       return closed;
