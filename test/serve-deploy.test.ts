@@ -107,6 +107,18 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
       expect(events).toContain(event);
     expect(JSON.stringify(entries)).not.toContain("two");
 
+    expect(await gitwharf("apps", "create", "later")).toMatchObject({
+      status: 0,
+      stdout: "pushes to main of later are deployed as later\n",
+    });
+    expect(await gitwharf("ps", "later")).toMatchObject({
+      status: 0,
+      stderr: "'later' has no processes: it is a static site, or was not deployed\n",
+    });
+    expect(await gitwharf("apps", "create", "later")).toMatchObject({ status: 1 });
+    expect(await gitwharf("apps", "create", "No")).toMatchObject({ status: 2 });
+    expect(await gitwharf("apps", "remove", "later")).toMatchObject({ status: 0 });
+
     expect(await gitwharf("apps", "remove", "team-shop")).toMatchObject({ status: 0 });
     expect((await get("team-shop.localhost"))[0]).toBe(404);
     expect((await gitwharf("apps")).stdout).toBe("");

@@ -14,7 +14,8 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { createControlGroup } from "./control-group.js";
+import { createControlGroup, removeGroupsLeftBehind } from "./control-group.js";
+import { executionName } from "./execution-names.js";
 import { DEFAULT_EXECUTION_LIMITS } from "./executor.js";
 
 const LIMITS = { ...DEFAULT_EXECUTION_LIMITS, memoryBytesMax: 1000, processesMax: 10, processors: 1.5 };
@@ -76,6 +77,22 @@ it("is made below the server's own of each controller of version 1", async () =>
   expect(read("memory/app/one/memory.limit_in_bytes")).toBe("1000");
   expect(read("pids/one/pids.max")).toBe("10");
   expect(read("cpu/one/cpu.cfs_quota_us")).toBe("150000");
+});
+
+it("goes when its server has been killed", async () => {
+  const living = executionName("x");
+  const [, space = ""] = /^gitwharf-(\d+)\./.exec(living) ?? [];
+  const dead = `gitwharf-${space}.${process.pid}.1-x-12345678`;
+  for (const parent of ["app", "app/server", "pids", "memory"])
+    for (const name of [living, dead, "another"]) mkdirSync(join(root, parent, name), { recursive: true });
+  write("own", "2:memory:/\n1:pids:/elsewhere\n0::/app/server\n");
+  await removeGroupsLeftBehind({ root, ownFile: join(root, "own") });
+  for (const parent of ["app", "app/server", "pids", "memory"])
+    expect(
+      readdirSync(join(root, parent))
+        .filter((name) => name !== "server")
+        .toSorted(),
+    ).toEqual(["another", living].toSorted());
 });
 
 it("is not made where there are none", async () => {

@@ -4,10 +4,11 @@
  * may not be written to, limits of each process have to do.
  * Specification: Linux, admin-guide/cgroup-v2 and cgroup-v1.
  */
-import { access, constants, mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { isLeftBehind } from "./execution-names.js";
 import type { ExecutionLimits } from "./executor.js";
 import { sendSignal } from "./process-tree.js";
 
@@ -40,6 +41,21 @@ export async function createControlGroup(
     );
   } catch {
     return undefined;
+  }
+}
+
+/** Empty ones of servers that were killed. */
+export async function removeGroupsLeftBehind({ root = ROOT, ownFile = OWN_FILE } = {}): Promise<void> {
+  const own = await readFile(ownFile, "utf8").catch(() => "");
+  const unified = /^0::(\/.*)$/m.exec(own)?.[1];
+  const parents = unified === undefined ? [] : [join(root, unified), join(root, dirname(unified))];
+  for (const controller of ["memory", "pids", "cpu"]) {
+    const parent = await parentIn(controller, own, root).catch(() => undefined);
+    if (parent !== undefined) parents.push(parent);
+  }
+  for (const parent of new Set(parents)) {
+    const names = await readdir(parent).catch(() => []);
+    for (const name of names.filter(isLeftBehind)) await rmdir(join(parent, name)).catch(() => undefined);
   }
 }
 

@@ -10,7 +10,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
-import { type ControlGroup, createControlGroup } from "./control-group.js";
+import { type ControlGroup, createControlGroup, removeGroupsLeftBehind } from "./control-group.js";
 import { executionName } from "./execution-names.js";
 import { DEFAULT_EXECUTION_LIMITS, type Execution, type Executor } from "./executor.js";
 import { endLeftBehind } from "./left-behind.js";
@@ -98,7 +98,10 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
         `the sandbox cannot be used: ${why}; install bubblewrap and allow user namespaces, or choose another executor`,
       );
     },
-    tidy: async () => endLeftBehind(),
+    async tidy() {
+      endLeftBehind();
+      await removeGroupsLeftBehind();
+    },
     placeOf: (mount) => mount.target,
     async run(execution) {
       const name = executionName(execution.name);
