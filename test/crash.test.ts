@@ -76,21 +76,21 @@ describe("a server that is killed", () => {
   }
 
   it("has whole objects and refs, and all it acknowledged, wherever it was killed", async () => {
-    const sizes = Array.from({ length: 32 }, (_, i) => (i % 4 === 3 ? 2_000_000 : 20_000));
+    const sizes = Array.from({ length: 24 }, (_, i) => (i % 4 === 3 ? 2_000_000 : 20_000));
     const pushes = await makePushes(workspace.in("work"), sizes);
     const acknowledged: MadePush[] = [];
-    for (let round = 0; round < 16; round++) {
+    for (let round = 0; round < 12; round++) {
       const [whole, cut] = pushes.slice(round * 2) as [MadePush, MadePush];
       const server = await serve();
       await pushWhole(server, whole);
       acknowledged.push(whole);
       // From the commands and little more to the last byte missing; then all of it, with ever more time to work.
       const { length } = cut.body;
-      const bytes = round < 7 ? Math.min(200 + Math.floor((length * round) / 6), length - 1) : length;
+      const bytes = round < 6 ? Math.min(200 + Math.floor((length * round) / 5), length - 1) : length;
       const before = quarantines(bare);
       const request = await beginPush(server, cut, bytes);
-      if (round < 7) await newQuarantine(bare, before);
-      else await pause((round - 7) * 4);
+      if (round < 6) await newQuarantine(bare, before);
+      else await pause((round - 6) * 6);
       await kill(server);
       if ((await request.closed).includes(`ok ${cut.ref}\n`)) acknowledged.push(cut);
       expect(removeLocks().length).toBeLessThan(3);
@@ -102,7 +102,7 @@ describe("a server that is killed", () => {
       ...readdirSync(objects).filter((name) => name.startsWith("tmp_")),
       ...readdirSync(join(objects, "pack")).filter((name) => /^tmp|\.keep$/.test(name)),
     ];
-    expect(leftovers().length).toBeGreaterThanOrEqual(7);
+    expect(leftovers().length).toBeGreaterThanOrEqual(6);
     const old = Date.now() / 1000 - 3 * 86_400;
     for (const name of readdirSync(objects, { recursive: true, encoding: "utf8" }))
       utimesSync(join(objects, name), old, old);
