@@ -3,7 +3,7 @@
  */
 import type { AuditEntry } from "../access/audit/audit-entry.js";
 import { createGrantHandler } from "../access/grant-handler.js";
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { createClientAddress } from "../access/client-address.js";
@@ -159,6 +159,8 @@ export function createGitServer(given: GitServerOptions): GitServer {
   });
   const audit = createServerAudit(options, log);
   const closing = new AbortController();
+  // Every push at work listens to it; Node takes more than ten for a leak, and says so on standard error.
+  setMaxListeners(0, closing.signal);
   const gate = createRepositoryGate(limits);
   const pushTurns = createRepositoryGate({ ...limits, repositoryConcurrencyMax: 1 });
 
