@@ -98,18 +98,21 @@ describe("a build that says or makes too much", () => {
 });
 
 describe("files that a build leaves to the server", () => {
-  it.each<[string, string]>([
-    ["ln -sf /etc/passwd Procfile", "Procfile is not a file that can be read"],
-    ["mkfifo Procfile", "Procfile is not a file"],
-    ["mkdir Procfile", "Procfile is not a file"],
-    ["ln -s /etc/passwd .slugignore", ".slugignore is not a file that can be read"],
-    ["truncate -s 2M Procfile", "Procfile has more than 1048576 bytes"],
-  ])("are not read when they are no files: %s", async (command, reason) => {
+  it("are not read when they are no files", async () => {
     await stage.start();
-    await stage.commit({ "gitwharf.yml": `build: ${command}\n` });
-    const result = await stage.push();
-    expect(said(result)).toContain(` !     Push rejected: ${reason}`);
-    expect(result.stderr).not.toContain("root:");
+    const cases: readonly (readonly [string, string])[] = [
+      ["ln -sf /etc/passwd Procfile", "Procfile is not a file that can be read"],
+      ["mkfifo Procfile", "Procfile is not a file"],
+      ["mkdir Procfile", "Procfile is not a file"],
+      ["ln -s /etc/passwd .slugignore", ".slugignore is not a file that can be read"],
+      ["truncate -s 2M Procfile", "Procfile has more than 1048576 bytes"],
+    ];
+    for (const [command, reason] of cases) {
+      await stage.commit({ "gitwharf.yml": `build: ${command}\n` });
+      const result = await stage.push();
+      expect(said(result), command).toContain(` !     Push rejected: ${reason}`);
+      expect(result.stderr).not.toContain("root:");
+    }
   });
 
   it("are not read through a link that was pushed", async () => {
