@@ -161,6 +161,22 @@ describe("builds as jobs", () => {
       { number: 2, status: "current", createdBy: "ada" },
       { number: 1, status: "replaced" },
     ]);
+    expect(await stage.deploy.rebuild("shop", { commit: oid.slice(0, 7) })).toMatchObject({ commit: oid });
+    await expect(stage.deploy.rebuild("shop", { commit: "fedcba9876" })).rejects.toThrow(
+      "shop: no build of it has a commit that begins with fedcba9876",
+    );
+  });
+
+  it("that were refused are pushed again, and what the branch is at is built meanwhile", async () => {
+    await stage.start();
+    const good = await stage.commit({ "gitwharf.yml": "build: date +%N > made\n" });
+    await stage.push();
+    const bad = await stage.commit({ "gitwharf.yml": "build: exit 1\n" });
+    expect((await stage.push()).status).not.toBe(0);
+    expect(await stage.deploy.rebuild("shop")).toMatchObject({ status: "succeeded", commit: good });
+    await expect(stage.deploy.rebuild("shop", { commit: bad })).rejects.toThrow(
+      `shop has no commit ${bad}: of a push that was refused nothing stays; push it again`,
+    );
   });
 
   it("are done again when the server stops in the middle", async () => {

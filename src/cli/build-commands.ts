@@ -64,7 +64,11 @@ export function buildsCommand(): Command {
       changingCommand("retry")
         .description("Build a commit once more, without a push, and release it.")
         .argument("<app>")
-        .argument("[commit]", "40 or 64 digits  [default: what was built last]", parseCommit)
+        .argument(
+          "[commit]",
+          "as `gitwharf builds` shows it, or whole  [default: what the branch is at]",
+          parseCommit,
+        )
         .action(retryBuild),
     );
 }
@@ -148,7 +152,7 @@ async function retryBuild(app: string, commit: string | undefined, flags: AppFla
 }
 
 function parseCommit(text: string): string {
-  if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text))
-    throw new InvalidArgumentError("write all digits of its id: `git rev-parse HEAD`");
+  if (!/^[0-9a-f]{7,64}$/.test(text))
+    throw new InvalidArgumentError("write seven digits of its id or more: `gitwharf builds` shows them");
   return text;
 }

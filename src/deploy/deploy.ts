@@ -11,7 +11,7 @@ import { openDatabase, parseDatabaseLocation } from "../database/open-database.j
 import { checkOutTree } from "../engine/pushed/check-out-tree.js";
 import { treeBehind } from "../engine/pushed/pushed-files.js";
 import type { PushHandlers } from "../engine/push.js";
-import type { ObjectId } from "../object/object-id.js";
+import { isObjectId, type ObjectId } from "../object/object-id.js";
 import type { RepositoryStore } from "../storage/contracts/repository.js";
 import { createBuildLogs } from "./build/build-log.js";
 import { createBuildpackSources, type NamedBuildpack } from "./build/buildpack-source.js";
@@ -92,7 +92,8 @@ export interface Deploy {
   cancel(buildId: string): Promise<boolean>;
   /**
    * Builds a commit once more, without a push, and releases it.
-   * @param commit @default what was built last
+   * @param commit whole, or the beginning of one that was built; it has to be in the repository @default what the app's branch is at
+   * @throws storage/not-found
    */
   rebuild(
     app: string,
@@ -209,9 +210,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     cancel: (buildId) => builder.cancel(buildId, "it was cancelled"),
     async rebuild(name, { commit, by = "", print = async () => undefined, signal = closing.signal } = {}) {
       const app = await appCalled(name);
-      const oid = commit ?? (await state.builds.list(app.id, 1))[0]?.commit;
-      if (oid === undefined)
-        throw new GitwharfError("storage/not-found", `nothing of ${name} was ever built`);
+      const oid = await commitMeant(state, repositories, app, commit);
       const { directories } = state;
       const id = randomUUID();
       let build: Build;
@@ -264,9 +263,30 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
   };
 }
 
+/** @throws storage/not-found */
+async function commitMeant(
+  state: DeployState,
+  repositories: RepositoryStore | undefined,
+  app: App,
+  given: string | undefined,
+): Promise<string> {
+  if (given === undefined) {
+    const tip = await refOf(repositories, app);
+    if (tip !== undefined) return tip;
+    throw new GitwharfError("storage/not-found", `${app.repository} has no branch ${app.branch} to build`);
+  }
+  if (isObjectId(given, "sha1") || isObjectId(given, "sha256")) return given;
+  const built = await state.builds.list(app.id, BUILDS_LOOKED_AT);
+  const meant = new Set(built.map(({ commit }) => commit).filter((commit) => commit.startsWith(given)));
+  const [one] = meant;
+  if (one !== undefined && meant.size === 1) return one;
+  const why = one === undefined ? "no build of it has a commit" : "builds of it have several commits";
+  throw new GitwharfError("storage/not-found", `${app.name}: ${why} that begins with ${given}`);
+}
+
 /** What the app's branch names; undefined: there is none. */
-async function refOf(repositories: RepositoryStore, app: App): Promise<string | undefined> {
-  const repository = await repositories.open(app.repository);
+async function refOf(repositories: RepositoryStore | undefined, app: App): Promise<string | undefined> {
+  const repository = await repositories?.open(app.repository);
   if (repository === undefined) return undefined;
   try {
     return (await repository.refs.snapshot()).get(`refs/heads/${app.branch}`)?.oid;
@@ -297,7 +317,10 @@ async function checkOutCommit(
       const from = { objects, snapshot, shallow, limits: DEFAULT_LIMITS, signal };
       const tree = await treeBehind(from, commit as ObjectId);
       if (tree === undefined)
-        throw new GitwharfError("storage/not-found", `${app.repository} has no commit ${commit}`);
+        throw new GitwharfError(
+          "storage/not-found",
+          `${app.repository} has no commit ${commit}: of a push that was refused nothing stays; push it again`,
+        );
       await checkOutTree(from, tree.tree, directory);
     } finally {
       snapshot.release();
