@@ -125,8 +125,13 @@ describe("a container", () => {
       join(directory, "names"),
       [living, dead, `gitwharf-1.${process.pid}.1-build-3-12345678`, "gitwharf-mine", "else", ""].join("\n"),
     );
+    const variablesOf = (name: string): string => mkdtempSync(join(tmpdir(), `${name}-`));
+    const kept = variablesOf(living);
+    const left = variablesOf(dead);
     await createContainerExecutor({ image: "x", program }).tidy();
     expect(lines("rm.args")).toEqual(["rm", "--force", dead]);
+    expect([kept, left].map((path) => existsSync(path))).toEqual([true, false]);
+    rmSync(kept, { recursive: true });
   });
 
   it("whose program waits for something else is ended, too", async () => {

@@ -12,6 +12,7 @@ import { GitwharfError } from "../../base/errors.js";
 import { attendProcess } from "./attend-process.js";
 import { executionName, isLeftBehind } from "./execution-names.js";
 import type { Execution, ExecutionEnd, Executor } from "./executor.js";
+import { removeDirectoriesLeftBehind } from "./left-behind.js";
 import { ONE_OUTPUT } from "./one-output.js";
 import { sendSignal } from "./process-tree.js";
 import { hardLimits } from "./resource-limits.js";
@@ -95,12 +96,13 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
         await call("kill", "--signal", "KILL", name);
         await call("rm", "--force", name);
       }
+      await removeDirectoriesLeftBehind();
     },
     placeOf: (mount) => mount.target,
     async run(execution): Promise<ExecutionEnd> {
       const name = executionName(execution.name);
       // Arguments are everybody's to read, and the program's own environment is not for others to set.
-      const directory = await mkdtemp(join(tmpdir(), "gitwharf-container-"));
+      const directory = await mkdtemp(join(tmpdir(), `${name}-`));
       let end: ExecutionEnd;
       try {
         const file = join(directory, "environment");

@@ -1,8 +1,11 @@
 /**
  * Processes of executions whose server is no more: killed, it could end nothing. A process is known by a variable in its
- * environment, or by the same words among its arguments. Specification: proc(5).
+ * environment, or by the same words among its arguments; a directory by its name. Specification: proc(5).
  */
 import { readFileSync } from "node:fs";
+import { lstat, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { isLeftBehind } from "./execution-names.js";
 import { COOKIE_VARIABLE, processes, sendSignal } from "./process-tree.js";
 
@@ -16,6 +19,17 @@ export function endLeftBehind(): void {
     );
     if (found.length === 0) return;
     for (const pid of found) sendSignal(pid, "SIGKILL");
+  }
+}
+
+/** Of the temporary directory. */
+export async function removeDirectoriesLeftBehind(): Promise<void> {
+  for (const name of (await readdir(tmpdir())).filter(isLeftBehind)) {
+    const path = join(tmpdir(), name);
+    // Anybody may call a directory there so.
+    const found = await lstat(path).catch(() => undefined);
+    if (found?.isDirectory() === true && found.uid === process.getuid?.())
+      await rm(path, { recursive: true, force: true });
   }
 }
 
