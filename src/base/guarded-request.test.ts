@@ -104,6 +104,14 @@ describe("a request", () => {
     await expect(post("127.0.0.1", { timeoutMs: 50 })).rejects.toThrow(late);
   });
 
+  it("ends when it is answered by another protocol", async () => {
+    answer = (request) =>
+      void request.socket.end(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n",
+      );
+    await expect(post("127.0.0.1")).rejects.toThrow("it wants to speak another protocol");
+  });
+
   it("tells why it failed without its url", async () => {
     answer = (request) => void request.socket.destroy();
     const failure = await post("127.0.0.1").catch((error: unknown) => error);

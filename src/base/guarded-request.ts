@@ -44,7 +44,8 @@ export async function postGuarded(about: GuardedRequest): Promise<GuardedAnswer>
   try {
     const url = new URL(about.url);
     const addresses = await withSignal(addressesOf(url, about), signal);
-    return await post(url, addresses, about, signal);
+    // Whatever the connection does, nobody waits for longer.
+    return await withSignal(post(url, addresses, about, signal), signal);
   } catch (error) {
     if (timeout.aborted) throw new RequestFailed(`no answer within ${about.timeoutMs} ms`, { cause: error });
     if (error instanceof RequestFailed) throw error;
@@ -117,6 +118,11 @@ function post(
       },
     );
     request.on("error", reject);
+    // Neither an answer nor an error follows.
+    request.on("upgrade", (_response, socket) => {
+      socket.destroy();
+      reject(new RequestFailed("it wants to speak another protocol"));
+    });
     request.end(body);
   });
 }
@@ -126,7 +132,7 @@ type LookedUpAll = (
   addresses: readonly { readonly address: string; readonly family: number }[],
 ) => void;
 
-/** A resolver cannot be told to stop. */
+/** A resolver cannot be told to stop, and a connection may end without a word. */
 async function withSignal<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
