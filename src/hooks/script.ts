@@ -73,12 +73,31 @@ function partsOf(script: unknown): {
 
 export function createScriptDirectory(): ScriptDirectory {
   let directory: Promise<string> | undefined;
+  /** All of them: of one that was tidied away something may be left. */
+  const made = new Set<Promise<string>>();
   const written = new Map<CheckedScript, Promise<string>>();
+  let count = 0;
+  const make = (): Promise<string> => {
+    const one = makeTemporaryDirectory(tmpdir(), "hooks");
+    made.add(one);
+    one.catch(() => made.delete(one));
+    return one;
+  };
+  /** Each script has its own: two of one name may be written at the same time. */
+  const makeOwn = async (): Promise<string> => {
+    const into = (directory ??= make());
+    try {
+      const own = join(await into, String(count++));
+      await mkdir(own, { mode: 0o700 });
+      return own;
+    } catch (error) {
+      if (directory === into && (!made.has(into) || isMissing(error))) directory = undefined;
+      throw error;
+    }
+  };
   const write = async (script: CheckedScript, name: string): Promise<string> => {
-    directory ??= makeTemporaryDirectory(tmpdir(), "hooks");
-    const own = join(await directory, String(written.size));
-    await mkdir(own, { recursive: true, mode: 0o700 });
-    const path = join(own, name);
+    // Who tidies temporary directories may have been here.
+    const path = join(await makeOwn().catch(makeOwn), name);
     await writeFile(path, script.text ?? "", { mode: 0o700 });
     return path;
   };
@@ -93,22 +112,27 @@ export function createScriptDirectory(): ScriptDirectory {
   return {
     async programOf(script, name) {
       if (script.text === undefined) return script.program;
-      let path = await pathOf(script, name);
+      const before = pathOf(script, name);
+      let path = await before;
       try {
         await access(path);
       } catch {
-        // Who tidies temporary directories has been here.
-        written.delete(script);
-        directory = undefined;
+        // Of several who miss it one writes it anew.
+        if (written.get(script) === before) written.delete(script);
         path = await pathOf(script, name);
       }
       return { path: script.program.path, args: [...script.program.args, path] };
     },
     async close() {
-      const made = await directory?.catch(() => undefined);
+      const directories = await Promise.all([...made].map((one) => one.catch(() => undefined)));
       directory = undefined;
+      made.clear();
       written.clear();
-      if (made !== undefined) await rm(made, { recursive: true, force: true });
+      for (const one of directories) if (one !== undefined) await rm(one, { recursive: true, force: true });
     },
   };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }
