@@ -4,3 +4,8 @@ export { repositoryStoreSuite } from "./repository-store-suite.js";
 export { packMaintenanceSuite } from "./pack-maintenance-suite.js";
 export { repositorySuite, type RepositorySuiteOptions } from "./repository-suite.js";
 export { type OpenedStore, type StoreBackend, type SuiteRunner } from "./suite-runner.js";
+export {
+  type BucketBackend,
+  bucketSuite,
+  type OpenedBucket,
+} from "../../object-store/bucket/bucket-suite.js";
