@@ -12,7 +12,7 @@ const RANKS: Record<string, number> = {
   object: 1,
   pack: 2,
   storage: 3,
-  database: 3,
+  database: 2,
   engine: 4,
   protocol: 5,
   access: 5,
