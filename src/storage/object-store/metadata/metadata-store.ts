@@ -142,13 +142,6 @@ export type CommitOutcome =
   | { readonly kind: "generation-gone" }
   | { readonly kind: "not-found" };
 
-/** A root that is kept: the current ones of all repositories of a network and those of the generations before. */
-export interface KeptRoot {
-  readonly repositoryId: string;
-  readonly generation: number;
-  readonly root: NodeId;
-}
-
 export interface MetadataStore {
   /** Live ones alone. */
   find(name: string): Promise<RepositoryRecord | undefined>;
@@ -231,8 +224,11 @@ export interface MetadataStore {
   ): Promise<readonly PackRecord[]>;
   /** Networks in the order of their ids. */
   listNetworks(options: { readonly after?: string; readonly limit: number }): Promise<readonly string[]>;
-  /** Of one instant. Packs that were listed before it and that none of these names are garbage for good. */
-  listKeptRoots(networkId: string): Promise<readonly KeptRoot[]>;
+  /**
+   * Current ones and those of generations, of all repositories of a network, each once; all of one instant. Packs that were
+   * listed before and that none of these names are garbage for good.
+   */
+  listKeptRoots(networkId: string): Promise<readonly NodeId[]>;
   /** Packs that no kept root names become uploads that are taken. The caller has proved it. @returns ids of those uploads */
   dropPacks(networkId: string, packIds: readonly string[]): Promise<readonly string[]>;
   /**
@@ -240,7 +236,10 @@ export interface MetadataStore {
    * already too, is marked with this number or a greater one.
    */
   beginSweep(networkId: string): Promise<number>;
-  /** Removes nodes of before the sweep but those to keep: all that the roots lead to which were listed after `beginSweep`. */
+  /**
+   * Removes nodes of before the sweep but those to keep: all that the roots lead to which were listed after `beginSweep`.
+   * A network without repositories goes with its last node. @returns how many nodes went
+   */
   sweepNodes(networkId: string, sweep: number, keep: (id: NodeId) => boolean): Promise<number>;
 
   /** Rejects when it cannot be read and written now. */
