@@ -22,6 +22,7 @@ export type FaultyOperation =
   | "head"
   | "delete"
   | "list"
+  | "sweep"
   | "presign"
   | "probe";
 
@@ -129,6 +130,7 @@ export function createFaultyBucket(bucket: Bucket, decide: DecideFault): FaultyB
       }
       if (fault !== undefined) throw failure("list", prefix);
     },
+    sweep: (options) => failing("sweep", "", () => bucket.sweep(options)),
     ...(presign === undefined
       ? {}
       : { presign: (key, options) => failing("presign", key, () => presign(key, options)) }),

@@ -320,6 +320,24 @@ export function bucketSuite(runner: SuiteRunner, backend: BucketBackend): void {
     });
 
     it(
+      "sweeps what was never finished once it is old, and nothing else",
+      withBucket(async (bucket) => {
+        await bucket.put("p/00/x", [Buffer.from("x")]);
+        const upload = await bucket.createUpload("c/05/slow");
+        await upload.append(numbered(largeBytes, 7));
+        await bucket.sweep({ olderThanMs: 24 * 60 * 60 * 1000 });
+        await upload.append(Buffer.from("end"));
+        assert.deepEqual(await upload.finish(), { sizeBytes: largeBytes + 3 });
+        const forgotten = await bucket.createUpload("c/05/forgotten");
+        await forgotten.append(numbered(largeBytes, 8));
+        await bucket.sweep({ olderThanMs: -24 * 60 * 60 * 1000 });
+        assert.deepEqual(await keysOf(bucket, ""), ["c/05/slow", "p/00/x"]);
+        await forgotten.abort();
+        assert.deepEqual(await keysOf(bucket, ""), ["c/05/slow", "p/00/x"]);
+      }),
+    );
+
+    it(
       "answers the probe",
       withBucket(async (bucket) => {
         await bucket.probe();

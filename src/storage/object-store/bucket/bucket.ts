@@ -42,6 +42,12 @@ export interface Bucket {
    */
   list(prefix: string, options?: BucketListOptions): AsyncIterable<BucketListEntry>;
 
+  /**
+   * Removes what uploads that nobody has ended have left, those that began longer ago than that. For maintenance alone;
+   * the age is by the store's clock, and has to be longer than any upload takes.
+   */
+  sweep(options: BucketSweepOptions): Promise<void>;
+
   /** A URL from which anybody may GET the object for a while, where the bucket can make such. */
   presign?(key: string, options: { readonly expiresSeconds: number }): Promise<string>;
 
@@ -58,7 +64,7 @@ export interface BucketUpload {
   append(bytes: Uint8Array): Promise<void>;
   /** Durable and visible when this resolves. When it rejects, nothing is left to abort, but the object may be there. */
   finish(): Promise<BucketObjectSize>;
-  /** Takes back what was sent. Nothing to do after `finish`; never throws: what stays is swept by age. */
+  /** Takes back what was sent. Nothing to do after `finish`; never throws: what stays is for `sweep`. */
   abort(): Promise<void>;
 }
 
@@ -81,6 +87,10 @@ export interface BucketListEntry extends BucketObjectSize {
 export interface BucketRequestOptions {
   /** Ends the request: base/aborted. */
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface BucketSweepOptions extends BucketRequestOptions {
+  readonly olderThanMs: number;
 }
 
 export interface BucketListOptions extends BucketRequestOptions {

@@ -41,6 +41,7 @@ describe("createCountedBucket", () => {
       head: { ...none, calls: 1 },
       delete: { ...none, calls: 1 },
       list: { ...none, calls: 1 },
+      sweep: none,
       presign: none,
       probe: none,
     });

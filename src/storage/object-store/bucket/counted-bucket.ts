@@ -6,7 +6,18 @@
  */
 import type { Bucket, BucketListOptions, BucketRange, BucketRequestOptions, BucketUpload } from "./bucket.js";
 
-const OPERATIONS = ["put", "upload", "get", "stream", "head", "delete", "list", "presign", "probe"] as const;
+const OPERATIONS = [
+  "put",
+  "upload",
+  "get",
+  "stream",
+  "head",
+  "delete",
+  "list",
+  "sweep",
+  "presign",
+  "probe",
+] as const;
 
 /** `upload` counts when it is begun; its bytes when they are appended. */
 export type BucketOperation = (typeof OPERATIONS)[number];
@@ -146,6 +157,7 @@ export function createCountedBucket(bucket: Bucket, { onCall }: CountedBucketOpt
     delete: (keys, options) => counting("delete", () => bucket.delete(keys, options)),
     list: (prefix: string, options?: BucketListOptions) =>
       countingEach("list", bucket.list(prefix, options), () => 0),
+    sweep: (options) => counting("sweep", () => bucket.sweep(options)),
     ...(presign === undefined
       ? {}
       : { presign: (key, options) => counting("presign", () => presign(key, options)) }),

@@ -28,6 +28,7 @@ import type {
   BucketObjectSize,
   BucketRange,
   BucketRequestOptions,
+  BucketSweepOptions,
   BucketUpload,
 } from "./bucket.js";
 import { bucketError, noSuchKey, uploadIsOver } from "./bucket-errors.js";
@@ -54,20 +55,11 @@ export async function openDirectoryBucket(options: DirectoryBucketOptions): Prom
   const bucket = new DirectoryBucket(directory, options.sync ?? true);
   try {
     await mkdir(join(directory, INCOMING), { recursive: true, mode: PRIVATE_DIRECTORY });
-    await removeLeftovers(join(directory, INCOMING));
   } catch (cause) {
     throw bucketError(directory, "opening the bucket", cause);
   }
+  await bucket.sweep({ olderThanMs: LEFTOVER_AFTER_MS });
   return bucket;
-}
-
-async function removeLeftovers(incoming: string): Promise<void> {
-  for (const name of await readdir(incoming)) {
-    const path = join(incoming, name);
-    const left = await stat(path).catch(() => undefined);
-    if (left === undefined || Date.now() - left.mtimeMs < LEFTOVER_AFTER_MS) continue;
-    await unlink(path).catch(() => undefined);
-  }
 }
 
 class DirectoryBucket implements Bucket {
@@ -192,6 +184,20 @@ class DirectoryBucket implements Bucket {
     checkKeyPrefix(prefix);
     const above = prefix.slice(0, prefix.lastIndexOf("/") + 1);
     yield* this.#listBelow(above, prefix, after, signal);
+  }
+
+  async sweep({ olderThanMs, signal }: BucketSweepOptions) {
+    const incoming = join(this.name, INCOMING);
+    const names = await readdir(incoming).catch((cause: unknown) => {
+      throw this.#error("sweeping", cause);
+    });
+    for (const name of names) {
+      throwIfAborted(signal);
+      const path = join(incoming, name);
+      const left = await stat(path).catch(() => undefined);
+      if (left === undefined || Date.now() - left.mtimeMs < olderThanMs) continue;
+      await unlink(path).catch(() => undefined);
+    }
   }
 
   async probe({ signal }: BucketRequestOptions = {}) {

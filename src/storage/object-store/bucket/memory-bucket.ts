@@ -98,6 +98,10 @@ export function createMemoryBucket(): Bucket {
       }
     },
 
+    async sweep({ signal }) {
+      throwIfAborted(signal);
+    },
+
     async probe({ signal } = {}) {
       throwIfAborted(signal);
     },
