@@ -1,11 +1,12 @@
 /** Push to deploy by `gitwharf serve --deploy`, with the git client, and its apps by the command line. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
-import { runGitwharf } from "./support/run-gitwharf.js";
+import { CLI, runGitwharf } from "./support/run-gitwharf.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
 
 let workspace: GitClient;
@@ -172,6 +173,49 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
     expect([followed.status, followed.stdout]).toEqual([1, expect.stringContaining("it has begun")]);
     const pushed = await push;
     expect([pushed.status, pushed.stderr]).toEqual([1, expect.stringContaining("build cancelled")]);
+  });
+
+  it("ends when it is told to while an app has not come up yet", async () => {
+    server = await startServe(root, "--deploy", "plain");
+    const late = join(workspace.directory, "late");
+    // The second release waits for a file that does not come.
+    const web = `test -z "$LATE" || { touch ${late}; sleep 600; }; node server.js`;
+    await commit({ Procfile: `web: ${web}\n`, "server.js": SERVER });
+    await app.run("push", "-q", `${server.url}/shop.git`, "main");
+    const changing = gitwharf("config", "shop", "LATE=1");
+    while (!existsSync(late)) await new Promise((resolve) => setTimeout(resolve, 20));
+    await server.end("SIGKILL");
+    expect((await changing).status).toBe(1);
+    rmSync(late);
+    const again = spawn(process.execPath, [
+      CLI,
+      "serve",
+      root,
+      "--http",
+      "0",
+      "--ssh",
+      "off",
+      "--deploy",
+      "plain",
+    ]);
+    const ended = once(again, "close");
+    while (!existsSync(late)) await new Promise((resolve) => setTimeout(resolve, 20));
+    again.kill("SIGTERM");
+    expect(await ended).toEqual([0, null]);
+  });
+
+  it("may be read by somebody who has read enough", async () => {
+    const log = join(root, ".gitwharf", "apps", "shop", "log");
+    mkdirSync(log, { recursive: true });
+    writeFileSync(join(log, "app.log"), "2026-11-21T10:00:00.000Z app[web.1]: a line\n".repeat(50_000));
+    const reading = spawn(process.execPath, [CLI, "logs", "shop", "-n", "50000", "-d", root]);
+    let complaint = "";
+    reading.stderr.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
+    const ended = once(reading, "close");
+    await once(reading.stdout, "data");
+    reading.stdout.destroy();
+    const [status] = (await ended) as [number | null];
+    expect([status, complaint]).toEqual([0, ""]);
   });
 
   it("says what is wrong, and what to do", async () => {

@@ -47,7 +47,8 @@ export function leaving(): AbortSignal {
   const leave = (): void => left.abort();
   process.once("SIGINT", leave);
   process.once("SIGTERM", leave);
-  process.stdout.once("error", leave);
+  // Each write that follows fails once more.
+  process.stdout.on("error", leave);
   return left.signal;
 }
 

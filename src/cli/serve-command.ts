@@ -232,11 +232,16 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
         });
   let server: GitServer | undefined;
   let listening: Listening;
-  let deployed: readonly string[] = [];
+  let deployed: readonly string[];
+  const asked = stopSignal();
   try {
     server = createGitServer({ ...everything, ...deployment?.options });
     listening = await listen(server, sshAddress, addresses);
-    deployed = (await deployment?.start(server, listening.http.url)) ?? [];
+    // Apps may take their time to come up; who wants it to stop does not wait for them.
+    deployed = await Promise.race([
+      deployment?.start(server, listening.http.url) ?? [],
+      asked.then(() => []),
+    ]);
   } catch (error) {
     await server?.close({ graceMs: 0 });
     await deployment?.close();
@@ -267,7 +272,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
       log("text", { level: "error", message: "the certificate was not reloaded", error });
     });
   });
-  await stopSignal();
+  await asked;
   await stop(server, deployment, graceMs);
 }
 
