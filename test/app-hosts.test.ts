@@ -119,6 +119,29 @@ describe("apps and Git behind one listener", () => {
     echo.close();
   });
 
+  it("hand on WebSockets, and nothing is said on standard error of it", async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ name, message }: Error): void => void warnings.push(`${name}: ${message}`);
+    process.on("warning", onWarning);
+    await open();
+    const slugPath = workshop.slug({
+      "server.js": `require("node:http").createServer().on("upgrade", (asked, socket) => { socket.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n"); socket.pipe(socket); }).listen(process.env.PORT, "127.0.0.1");`,
+    });
+    const web = `${process.execPath} server.js`;
+    await apps.launcher.launch(releaseOf({ slugPath, processTypes: { web } }));
+    const socket = connect(port, "127.0.0.1");
+    socket.write(
+      "GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping",
+    );
+    let got = "";
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      got += chunk.toString();
+      if (got.endsWith("ping")) break;
+    }
+    process.off("warning", onWarning);
+    expect([got, warnings]).toEqual([expect.stringMatching(/^HTTP\/1\.1 101 /), []]);
+  });
+
   it("closes with the server", async () => {
     await open();
     await launchSite();

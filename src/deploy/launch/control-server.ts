@@ -84,7 +84,9 @@ async function answer(
   response.on("error", () => undefined);
   const say = async (line: ControlAnswer): Promise<void> => {
     if (response.destroyed || response.write(`${JSON.stringify(line)}\n`)) return;
-    await Promise.race([once(response, "drain"), once(response, "close")]);
+    const { signal } = left;
+    // Rejected, too, when the response is closed: then nobody waits for the rest.
+    await once(response, "drain", { signal }).catch(() => undefined);
   };
   response.setHeader("Connection", "close");
   try {

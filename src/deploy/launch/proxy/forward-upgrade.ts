@@ -90,6 +90,8 @@ function converse(
       if (first.length > 0) client.write(first);
       if (head.length > 0) upgraded.write(head);
       socket.setTimeout(times.idleMs, () => upgraded.destroy());
+      // Two pipes and all who wait for its end are more than Node expects on one socket.
+      client.setMaxListeners(0);
       let open = 2;
       const onEnd = (): void => {
         if (--open === 0) resolve();
