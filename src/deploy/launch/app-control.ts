@@ -4,7 +4,7 @@
  */
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { checkVariable, isAppName, isProcessType } from "../state/app-rules.js";
-import { checkCount } from "./formation.js";
+import { checkCount, checkNumber } from "./formation.js";
 import type { BuildControl } from "./build-control.js";
 import type { Formation, LaunchRecords, LaunchRelease } from "./launch-release.js";
 import type { Launcher } from "./launcher.js";
@@ -102,7 +102,8 @@ export function createAppControl(
       const release = launcher.releaseOf(app) ?? (await records.currentRelease(app));
       for (const [type, count] of Object.entries(changes)) {
         if (!isProcessType(type)) throw wrong(`'${type.slice(0, 80)}' is no process type`);
-        if (release !== undefined) checkCount(release, type, count);
+        if (release === undefined) checkNumber(type, count);
+        else checkCount(release, type, count);
       }
       const formation = { ...(await records.formationOf(app)), ...changes };
       // Durable first: whatever comes of it now is tried again when the server starts.

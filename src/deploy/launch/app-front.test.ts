@@ -1,12 +1,21 @@
 /** The way in for an app's callers, in front of processes that are listeners of this test. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, request, type RequestListener, type Server } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  request,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { connect, type AddressInfo } from "node:net";
+import { Readable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { createAppFront, type AppFront, type AppFrontOptions } from "./app-front.js";
 import { createAppHosts } from "./app-hosts.js";
 import type { AppTarget } from "./launcher.js";
+import type { StaticSite } from "./static-site.js";
 import { createRequestsAtWork } from "./requests-at-work.js";
 import type { SupervisedProcess } from "./supervised-process.js";
 
@@ -373,7 +382,7 @@ describe("requests that could mean two things", () => {
 
 describe("an app", () => {
   it("that ran before the server was stopped is busy until it is up, and not unknown", async () => {
-    const fixture = await frontOf([], { isComing: (app) => app === "blog" });
+    const fixture = await frontOf([], { isComing: async (app) => app === "blog" });
     expect(await ask(fixture, { host: "blog.localhost" })).toMatchObject({
       status: 503,
       body: "the app is being started; try again in a moment\n",
@@ -398,6 +407,42 @@ describe("an app", () => {
     });
     expect((await ask(fixture)).body).toBe("next");
   });
+});
+
+describe("a static site", () => {
+  it("does not keep a reader who has stopped to read", async () => {
+    let ended: ((reason: string) => void) | undefined;
+    const isEnded = new Promise<string>((resolve) => {
+      ended = resolve;
+    });
+    const requests = createRequestsAtWork();
+    const site: StaticSite = {
+      async serve(_asked, answer) {
+        const over = once(answer, "close");
+        Readable.from(endless())
+          .on("error", () => undefined)
+          .pipe(answer as ServerResponse);
+        await over;
+        ended?.("ended");
+      },
+    };
+    const { port } = await frontOf([], {
+      launcher: { targetOf: () => ({ kind: "site", site, requests }) },
+      times: { idleMs: 100 },
+    });
+    const sleeper = connect(port, "127.0.0.1");
+    closing.push(() => sleeper.destroy());
+    sleeper.on("error", () => undefined);
+    sleeper.pause();
+    sleeper.write("GET / HTTP/1.1\r\nHost: shop.localhost\r\n\r\n");
+    expect(await isEnded).toBe("ended");
+    await requests.idle(10_000);
+    expect(requests.count).toBe(0);
+  });
+
+  function* endless(): Generator<Buffer> {
+    for (;;) yield Buffer.alloc(1 << 16);
+  }
 });
 
 describe("WebSockets of an app", () => {

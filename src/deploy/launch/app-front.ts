@@ -21,7 +21,7 @@ export interface AppFrontOptions {
   readonly appOf: AppOfHost;
   readonly launcher: Pick<Launcher, "targetOf">;
   /** Of an app that is not there now: it ran before, and is being started. @default never */
-  readonly isComing?: (app: string) => boolean;
+  readonly isComing?: (app: string) => Promise<boolean>;
   /** At the other end of the connection: a listener behind a balancer knows better than the socket. */
   readonly peerAddressOf: (request: AppRequest) => string | undefined;
   /** Whose word about the client is believed. */
@@ -89,7 +89,8 @@ export function createAppFront(options: AppFrontOptions): AppFront {
   const answerApp = async (app: string, request: AppRequest, response: AppResponse): Promise<void> => {
     const target = launcher.targetOf(app);
     if (target === undefined) {
-      if (options.isComing?.(app) === true)
+      // Who cannot say so now may be able to in a moment.
+      if ((await options.isComing?.(app).catch(() => true)) === true)
         answerInPlainText(request, response, 503, "the app is being started; try again in a moment");
       else
         answerInPlainText(request, response, 404, `there is no app '${app}' here, or it was never deployed`);
@@ -99,6 +100,7 @@ export function createAppFront(options: AppFrontOptions): AppFront {
     response.setHeader("X-Request-Id", origin.requestId);
     if (target.kind === "site") {
       const release = target.requests.begin();
+      response.setTimeout(times.idleMs, () => response.destroy());
       try {
         await target.site.serve(request, response);
       } finally {

@@ -3,7 +3,7 @@ import { statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
-import { setTimeout as setTimeoutPromise } from "node:timers/promises";
+import { setImmediate as setImmediatePromise, setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AppControl, ProcessRow, ReleaseRow } from "./app-control.js";
@@ -119,6 +119,48 @@ describe("commands of operators", () => {
       },
     });
     expect([end, output]).toEqual([{ status: 4 }, "worker: sleep 600\n\xff"]);
+  });
+
+  it("hand on what a slow reader takes its time for, and keep nothing of each wait", async () => {
+    const path = join(workshop.directory, "slow.sock");
+    const control: AppControl = {
+      ...apps.control,
+      async run(_app, _line, _signal, onOutput) {
+        for (let i = 0; i < 20; i++) await onOutput(Buffer.alloc(1 << 18, i));
+        return { status: 0 };
+      },
+    };
+    const server = await listenForOperators(path, control, () => undefined);
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): void => void warnings.push(name);
+    process.on("warning", onWarning);
+    let bytes = 0;
+    const call = { command: "run", app: "shop", line: "yes" } as const;
+    await callControl(path, call, {
+      onOutput: async (chunk) => {
+        bytes += chunk.length;
+        await setImmediatePromise();
+      },
+    });
+    await server.close();
+    process.off("warning", onWarning);
+    expect([bytes, warnings]).toEqual([20 << 18, []]);
+  });
+
+  it("may say how many processes there will be before there is a release", async () => {
+    records.add(releaseOf({ app: "later", slugPath: "", processTypes: {}, number: 1, id: "later-1" }));
+    const scale = (formation: Readonly<Record<string, number>>): Promise<unknown> =>
+      callControl(socket, { command: "scale", app: "later", formation });
+    await expect(scale({ web: 101 })).rejects.toThrow("there may be 0 to 100 processes 'web'");
+    expect(await records.formationOf("later")).toBeUndefined();
+    // Whatever it is called, it is for the release to have such.
+    expect(await scale({ web: 0, constructor: 1 })).toEqual({ web: 0, constructor: 1 });
+    const slugPath = workshop.slug({ a: "" });
+    await apps.launcher.launch(
+      releaseOf({ app: "later", slugPath, processTypes: { web: "exit 1" }, number: 2, id: "later-2" }),
+      { formation: () => records.formationOf("later") },
+    );
+    expect(apps.launcher.processes("later")).toEqual([]);
   });
 
   it("follow a build", async () => {

@@ -74,11 +74,19 @@ export function createFormation(
 
 /** @throws protocol/bad-request */
 export function checkCount({ processTypes, app }: LaunchRelease, type: string, count: number): void {
-  const wrong = (why: string): GitwharfError => new GitwharfError("protocol/bad-request", why);
   if (!Object.hasOwn(processTypes, type) || type === STATIC_TYPE) {
     const known = Object.keys(processTypes).filter((one) => one !== STATIC_TYPE);
     throw wrong(`'${app}' has no processes '${type}'; its Procfile has ${known.join(", ") || "none"}`);
   }
+  checkNumber(type, count);
+}
+
+/** Of processes of which nobody knows yet whether there will be such. @throws protocol/bad-request */
+export function checkNumber(type: string, count: number): void {
   if (!Number.isInteger(count) || count < 0 || count > PROCESSES_MAX)
     throw wrong(`there may be 0 to ${PROCESSES_MAX} processes '${type}'`);
+}
+
+function wrong(why: string): GitwharfError {
+  return new GitwharfError("protocol/bad-request", why);
 }

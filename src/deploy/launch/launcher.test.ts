@@ -243,6 +243,28 @@ describe("launching", () => {
     expect((await running).status).toBeUndefined();
   });
 
+  it("ends what was run beside them when the app is removed, and leaves nothing of it", async () => {
+    await launcher.launch(nodeRelease("one"));
+    let begun: (() => void) | undefined;
+    const isBegun = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const running = launcher.run({
+      app: "shop",
+      command: "trap 'echo bye; exit 0' TERM; while true; do echo here; sleep 0.05; done",
+      signal: new AbortController().signal,
+      onOutput: () => begun?.(),
+    });
+    await isBegun;
+    await launcher.remove("shop");
+    expect(await running).toBeDefined();
+    expect(readdirSync(join(workshop.directory, "apps"))).toEqual([]);
+    // The next of its name is another app.
+    await launcher.launch(nodeRelease("two"));
+    const again = { app: "shop", signal: new AbortController().signal, onOutput: () => undefined };
+    expect((await launcher.run({ ...again, command: "exit 4" })).status).toBe(4);
+  });
+
   it("serves a static site without a process", async () => {
     const site = releaseOf({
       slugPath: workshop.slug({ "public/index.html": "hello" }),

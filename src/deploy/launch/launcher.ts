@@ -14,7 +14,7 @@ import type { HealthCheck } from "./health-check.js";
 import { isStaticSite, STATIC_TYPE, WEB_TYPE, type Formation, type LaunchRelease } from "./launch-release.js";
 import { createOutputLines } from "./output-lines.js";
 import type { ProcessEnd, ProcessRunner } from "./process-runner.js";
-import type { RequestsAtWork } from "./requests-at-work.js";
+import { createRequestsAtWork, type RequestsAtWork } from "./requests-at-work.js";
 import { environmentOf, startCommand } from "./start-command.js";
 import { logDirectoryOf } from "./places.js";
 import { openStaticSite, type StaticSite } from "./static-site.js";
@@ -105,7 +105,10 @@ interface RunningApp {
   /** Requests go elsewhere by now; those that had come are waited for, until the promise settles. */
   readonly leaving: Map<RunningFormation, Promise<void>>;
   readonly log: AppLog;
+  /** One-off commands so far, and those at work, which end with the app. */
   runs: number;
+  readonly runsAtWork: RequestsAtWork;
+  runsEnd: AbortController;
   /** One thing at a time. */
   queue: Promise<unknown>;
 }
@@ -135,6 +138,8 @@ export function createLauncher(options: LauncherOptions): Launcher {
         }),
         leaving: new Map(),
         runs: 0,
+        runsAtWork: createRequestsAtWork(),
+        runsEnd: new AbortController(),
         queue: Promise.resolve(),
       };
       apps.set(name, app);
@@ -160,7 +165,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
   /** The processes that are to run, of types that the release has. */
   const formationOf = (release: LaunchRelease, wanted: Formation | undefined): Formation => {
     const known = Object.entries({ [WEB_TYPE]: 1, ...wanted }).filter(
-      ([type]) => type !== STATIC_TYPE && release.processTypes[type] !== undefined,
+      ([type]) => type !== STATIC_TYPE && Object.hasOwn(release.processTypes, type),
     );
     return Object.fromEntries(known);
   };
@@ -269,8 +274,13 @@ export function createLauncher(options: LauncherOptions): Launcher {
     delete app.formation;
     delete app.target;
     if (formation !== undefined) depart(app, formation, 0);
-    // Those who had some time have none now.
-    await Promise.all([...app.leaving.keys()].flatMap((one) => [one.stop("others", 0), one.stop("web", 0)]));
+    app.runsEnd.abort();
+    app.runsEnd = new AbortController();
+    await Promise.all([
+      app.runsAtWork.idle(GUESTS_MS),
+      // Those who had some time have none now.
+      ...[...app.leaving.keys()].flatMap((one) => [one.stop("others", 0), one.stop("web", 0)]),
+    ]);
     await app.log.close();
   };
 
@@ -316,7 +326,8 @@ export function createLauncher(options: LauncherOptions): Launcher {
       throwIfAborted(closing.signal);
       const app = runningApp(appName);
       const { release, directory: files, guests } = app.formation;
-      const leaveIt = guests.begin();
+      const ends = [guests.begin(), app.runsAtWork.begin()];
+      const until = AbortSignal.any([untilClosing(signal), app.runsEnd.signal]);
       const name = `run.${++app.runs}`;
       const lines = createOutputLines();
       try {
@@ -326,15 +337,16 @@ export function createLauncher(options: LauncherOptions): Launcher {
           command: startCommand(command),
           environment: environmentOf({ release, name, directory: files, port: undefined, base: environment }),
           ...(limits === undefined ? {} : { limits }),
-          signal: untilClosing(signal),
+          signal: until,
           async onOutput(chunk) {
             await app.log.write(`app[${name}]`, lines.add(chunk));
             await onOutput(chunk);
           },
         });
       } finally {
-        leaveIt();
-        await app.log.write(`app[${name}]`, lines.end());
+        const logged = app.log.write(`app[${name}]`, lines.end());
+        for (const end of ends) end();
+        await logged;
       }
     },
     async stop(name) {
@@ -345,7 +357,6 @@ export function createLauncher(options: LauncherOptions): Launcher {
       const app = appOf(name);
       await inTurn(app, async () => {
         await stopApp(app);
-        await app.log.close();
         await removeTree(join(directory, name));
         await removeTree(dirname(logDirectoryOf(options.logs ?? directory, name)));
         apps.delete(name);

@@ -166,6 +166,8 @@ describe("a server that is started again", () => {
     await apps.close();
     expect((await get()).status).toBe(404);
     open();
+    // The listener may be there before.
+    expect((await get()).status).toBe(503);
     const starting = apps.start();
     expect((await get()).status).toBe(503);
     await starting;

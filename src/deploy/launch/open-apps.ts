@@ -51,7 +51,12 @@ export function openApps(options: AppsOptions): Apps {
 
   /** What ran before and does not yet; undefined: it is not known so far. */
   let coming: Set<string> | undefined;
-  let isStarting = false;
+  /** Requests may come before `start` is called, or while it looks. */
+  const isComing = async (app: string): Promise<boolean> => {
+    if (isClosing) return false;
+    if (coming !== undefined) return coming.has(app);
+    return (await records.currentRelease(app)) !== undefined;
+  };
 
   const restore = async (app: string): Promise<void> => {
     try {
@@ -65,7 +70,6 @@ export function openApps(options: AppsOptions): Apps {
     }
   };
   const startAll = async (): Promise<void> => {
-    isStarting = true;
     const all = await records.listApps();
     const ran = await Promise.all(
       all.map(async (app) => ((await records.currentRelease(app)) === undefined ? [] : [app])),
@@ -85,7 +89,7 @@ export function openApps(options: AppsOptions): Apps {
         isTrustedProxy: host.isTrustedProxy,
         appOf,
         launcher,
-        isComing: (app) => (coming === undefined ? isStarting : coming.has(app)),
+        isComing,
         log,
         ...(options.times === undefined ? {} : { times: options.times }),
         ...(options.requestsMax === undefined ? {} : { requestsMax: options.requestsMax }),
