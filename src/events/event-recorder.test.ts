@@ -155,6 +155,20 @@ describe("the move of refs", () => {
     expect(await rows()).toEqual(["main a true", "refs/for/topic b true"]);
   });
 
+  it("may be that of one ref twice in one push", async () => {
+    for (const refsBefore of [["main"], []]) {
+      const { push: one } = push(refsBefore);
+      const [first, second] = [command("main", NULL, A), command("main", A, B)];
+      await move(one, "prepared", first);
+      await move(one, "committed", first);
+      await move(one, "prepared", second);
+      await move(one, "committed", second);
+      await handlers.onReceived.postReceive(one, [first, second]);
+      expect(await rows()).toEqual(["main a true", "main b true"]);
+      await store.tell("app");
+    }
+  });
+
   it("is forced or not, where somebody has looked", async () => {
     const { push: one } = push();
     const [main, two] = [command("main", A, B), command("two", A, B)];

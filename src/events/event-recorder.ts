@@ -34,7 +34,7 @@ interface Transaction {
   readonly snapshot: Push["snapshot"];
   readonly names: ReadonlySet<string>;
   readonly isFirst: boolean;
-  /** That have moved; undefined: none has yet. */
+  /** That have moved; undefined: it is not over. */
   moved?: readonly PushCommand[];
 }
 
@@ -174,8 +174,9 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     onMove: {
       async referenceTransaction(push, state, commands) {
         if (state === "prepared") return prepare(push, commands);
-        const transaction = knownOf(push).transactions.find(({ names }) =>
-          commands.every(({ name }) => names.has(name)),
+        // Several may be about one ref, one after the other.
+        const transaction = knownOf(push).transactions.find(
+          ({ names, moved }) => moved === undefined && commands.every(({ name }) => names.has(name)),
         );
         // None: its intent could not be written.
         if (transaction === undefined) return true;
