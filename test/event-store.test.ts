@@ -108,7 +108,7 @@ describe.each(ENGINES)("the event store on $name", ({ name, create }) => {
     ]);
     expect(await store.tell("a")).toBe(0);
     expect((await store.list(1, 1)).map(({ cursor }) => cursor)).toEqual([2]);
-    expect([await store.firstCursor(), await store.lastCursor()]).toEqual([1, 3]);
+    expect(await store.lastCursor()).toBe(3);
     expect(await store.find(two?.id ?? "")).toMatchObject({ cursor: 3, refName: "two" });
   });
 

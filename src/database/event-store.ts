@@ -87,8 +87,6 @@ export interface EventStore {
   find(id: string): Promise<StoredEvent | undefined>;
   /** 0: there has been none. */
   lastCursor(): Promise<number>;
-  /** 0: there is none. */
-  firstCursor(): Promise<number>;
   /** Those from before a time, as far as this cursor; the last of all stays. @returns how many went */
   prune(before: number, upTo: number): Promise<number>;
 }
@@ -194,7 +192,7 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
         const open = found.findIndex((row) => row.has_moved === 0);
         const next = open === -1 ? found : found.slice(0, open);
         if (next.length === 0) return 0;
-        const last = await edgeOf("max");
+        const last = await lastCursor();
         const ids = next.map(({ id }) => id);
         const whens = ids.map((id, i) => sql`when ${id} then ${sql.lit(last + 1 + i)}`);
         // Whoever tells others at the same time has taken the first of these numbers; then we look again.
@@ -220,8 +218,7 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
       const row = await db.selectFrom("events").selectAll().where("id", "=", id).executeTakeFirst();
       return row === undefined ? undefined : eventOf(row);
     },
-    lastCursor: () => edgeOf("max"),
-    firstCursor: () => edgeOf("min"),
+    lastCursor,
     async prune(before, upTo) {
       const { numDeletedRows } = await db
         .deleteFrom("events")
@@ -238,10 +235,10 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
     },
   };
 
-  async function edgeOf(edge: "min" | "max"): Promise<number> {
+  async function lastCursor(): Promise<number> {
     const { cursor } = await db
       .selectFrom("events")
-      .select((column) => column.fn[edge]<number | null>("cursor").as("cursor"))
+      .select((column) => column.fn.max<number | null>("cursor").as("cursor"))
       .executeTakeFirstOrThrow();
     return cursor ?? 0;
   }
