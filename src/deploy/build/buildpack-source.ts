@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import type { Writable } from "node:stream";
 import { GitwharfError } from "../../base/errors.js";
@@ -230,6 +230,8 @@ async function unwrap(directory: string): Promise<void> {
   const [only] = names;
   if (only === undefined || names.length > 1 || only === "bin") return;
   const wrapped = join(directory, only);
+  // A link leads out, and what it leads to is not ours to move.
+  if (!(await lstat(wrapped)).isDirectory()) return;
   const inner: readonly string[] = await readdir(wrapped).catch(() => []);
   if (!inner.includes("bin") || inner.includes(only)) return;
   for (const name of inner) await rename(join(wrapped, name), join(directory, name));
