@@ -16,7 +16,7 @@ import type { BuildPlace, BuildProgram } from "./build-place.js";
 import { type BuildSettings, parseBuildSettings, SETTINGS_FILE } from "./build-settings.js";
 import { parseProcfile, type ProcessTypes } from "./procfile.js";
 import { readBuildFile } from "./read-build-file.js";
-import { parseSlugIgnore } from "./slug-ignore.js";
+import { parseSlugIgnore, SLUG_IGNORE_BYTES_MAX } from "./slug-ignore.js";
 import { formatSize, writeSlug } from "./write-slug.js";
 
 export interface BuildJob {
@@ -189,7 +189,7 @@ async function discoverProcessTypes({ place, output }: BuildJob, built: Built): 
 async function compress(job: BuildJob): Promise<Pick<BuildProduct, "slugPath" | "slugBytes">> {
   const { place, output, slug, signal } = job;
   await output.heading("Compressing...");
-  const ignored = await readBuildFile(place.directory, ".slugignore");
+  const ignored = await readBuildFile(place.directory, ".slugignore", SLUG_IGNORE_BYTES_MAX);
   const slugBytes = await writeSlug({
     directory: place.directory,
     slug,

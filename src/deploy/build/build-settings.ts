@@ -13,6 +13,8 @@ import { checkProcessTypes, type ProcessTypes } from "./procfile.js";
 
 export const SETTINGS_FILE = "gitwharf.yml";
 
+const COMMANDS_MAX = 100;
+
 export interface BuildSettings {
   /** One after the other; the first that fails ends the build. */
   readonly commands: readonly string[];
@@ -41,6 +43,8 @@ export function parseBuildSettings(text: string): BuildSettings {
   const commands = typeof build === "string" ? [build] : build;
   if (!Array.isArray(commands) || !commands.every((one) => typeof one === "string"))
     throw wrong("build is a command, or a list of commands");
+  // Each has the time and the output of one.
+  if (commands.length > COMMANDS_MAX) throw wrong(`build has more than ${COMMANDS_MAX} commands`);
   const processes = file.get("processes") ?? new Map<string, YamlValue>();
   if (!isYamlMap(processes)) throw wrong("processes are `type: command`");
   const types = [...processes].map(([type, command]): readonly [string, string] => {

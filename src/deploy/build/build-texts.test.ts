@@ -26,6 +26,11 @@ describe("a Procfile", () => {
     ]);
   });
 
+  it("is read in one go, however long a line is", () => {
+    const long = " ".repeat(1_000_000);
+    expect(parseProcfile(`web:${long}a${long}b${long}`)).toEqual({ web: `a${long}b` });
+  });
+
   it("has no more than a hundred", () => {
     const lines = (count: number): string => Array.from({ length: count }, (_, i) => `p${i}: x\n`).join("");
     expect(Object.keys(parseProcfile(lines(100)))).toHaveLength(100);
@@ -61,6 +66,7 @@ describe("gitwharf.yml", () => {
     "buidl: x",
     "build: {a: b}",
     "network: maybe",
+    `build: [${"x,".repeat(100)}x]`,
     "processes: x",
     "- a",
   ])("is refused: %s", (text) => expect(() => parseBuildSettings(text)).toThrow(/^gitwharf\.yml: /));
@@ -93,6 +99,10 @@ describe(".slugignore", () => {
     ["kept.psd", false, true],
     ["a.ps", false, false],
   ])("%s", (path, isDirectory, expected) => expect(isIgnored(path, isDirectory)).toBe(expected));
+});
+
+it(".slugignore with many slashes is read in one go", () => {
+  expect(parseSlugIgnore(`${"/".repeat(1_000_000)}x`)("x", false)).toBe(true);
 });
 
 describe("what a build says", () => {

@@ -10,8 +10,10 @@ const TYPES_MAX = 100;
 export function parseProcfile(text: string): ProcessTypes {
   const types: [string, string][] = [];
   for (const line of text.split(/\r?\n/)) {
-    const [, type = "", command = ""] = /^([A-Za-z0-9_-]+):\s*(\S.*?)\s*$/.exec(line) ?? [];
-    if (type !== "") types.push([type, command]);
+    // Nothing that goes back: a line may be as long as the file.
+    const [, type = "", rest = ""] = /^([A-Za-z0-9_-]+):([^]*)$/.exec(line) ?? [];
+    const command = rest.trim();
+    if (type !== "" && command !== "") types.push([type, command]);
   }
   return checkProcessTypes(types, "Procfile");
 }

@@ -7,7 +7,11 @@ import { GitwharfError } from "../../base/errors.js";
 const BYTES_MAX = 1024 * 1024;
 
 /** @returns undefined when there is none @throws object/malformed */
-export async function readBuildFile(directory: string, name: string): Promise<string | undefined> {
+export async function readBuildFile(
+  directory: string,
+  name: string,
+  bytesMax = BYTES_MAX,
+): Promise<string | undefined> {
   let file: Awaited<ReturnType<typeof open>>;
   try {
     file = await open(
@@ -22,8 +26,8 @@ export async function readBuildFile(directory: string, name: string): Promise<st
   try {
     const found = await file.stat();
     if (!found.isFile()) throw new GitwharfError("object/malformed", `${name} is not a file`);
-    if (found.size > BYTES_MAX)
-      throw new GitwharfError("object/malformed", `${name} has more than ${BYTES_MAX} bytes`);
+    if (found.size > bytesMax)
+      throw new GitwharfError("object/malformed", `${name} has more than ${bytesMax} bytes`);
     return await file.readFile("utf8");
   } finally {
     await file.close();

@@ -8,7 +8,11 @@ import { once } from "node:events";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
+import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { IsIgnored } from "./slug-ignore.js";
+
+/** Looking at the clock costs less than asking all rules about one name. */
+const RULES_UNITS = 64;
 
 /** @returns its bytes @throws base/aborted, storage/io */
 export async function writeSlug(options: {
@@ -49,7 +53,7 @@ export async function writeSlug(options: {
     const ended = once(tar, "close") as Promise<[number | null]>;
     // Heard now: it may end while names are still being written.
     ended.catch(() => undefined);
-    for await (const name of namesIn(directory, isIgnored)) {
+    for await (const name of namesIn(directory, isIgnored, signal)) {
       if (signal.aborted || tar.stdin.destroyed) break;
       if (!tar.stdin.write(Buffer.from(`./${name}\0`, "latin1")))
         await Promise.race([once(tar.stdin, "drain"), ended]).catch(() => undefined);
@@ -77,7 +81,12 @@ export async function writeSlug(options: {
 }
 
 /** In the order of their bytes, directories before what is in them; latin1. */
-async function* namesIn(directory: string, isIgnored: IsIgnored): AsyncGenerator<string, void, void> {
+async function* namesIn(
+  directory: string,
+  isIgnored: IsIgnored,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, void> {
+  const budget = new WorkBudget({ signal });
   const waiting: string[] = [""];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const parent = next;
@@ -85,6 +94,8 @@ async function* namesIn(directory: string, isIgnored: IsIgnored): AsyncGenerator
     // Names are bytes: not every one is UTF-8.
     const place = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(parent, "latin1")]);
     for (const entry of await readdir(place, { withFileTypes: true, encoding: "latin1" })) {
+      // A thousand rules for each of a million files: others want to run meanwhile.
+      if (budget.spend(RULES_UNITS)) await budget.pause();
       const isDirectory = entry.isDirectory();
       const path = parent === "" ? entry.name : `${parent}/${entry.name}`;
       if ((isDirectory || entry.isFile() || entry.isSymbolicLink()) && !isIgnored(path, isDirectory))
