@@ -1,6 +1,6 @@
 /** How builds end that do not end well: too slow at each stage, too much, and files that are not what they seem. */
 import { execFileSync } from "node:child_process";
-import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type BuildpackSourceOptions, createBuildpackSources } from "../src/deploy/build/buildpack-source.js";
+import { diskUse } from "../src/deploy/executors/disk-use.js";
 import { createDeployStage, type DeployStage, filesInSlug, said, until } from "./support/deploy-stage.js";
 
 let stage: DeployStage;
@@ -80,6 +81,31 @@ describe("a build that says or makes too much", () => {
     expect(said(await stage.push())).toContain("it wrote more than 8388608 bytes to the disk");
   });
 
+  it("is seen when it hides what it writes from whoever has to look", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "gitwharf-test-"));
+    try {
+      mkdirSync(join(directory, "hidden"));
+      chmodSync(join(directory, "hidden"), 0o300);
+      chmodSync(directory, 0o755);
+      const use = await diskUse([directory], { diskBytesMax: 1000, diskFilesMax: 1000 });
+      // Root is kept out of nothing.
+      expect(use).toMatchObject({ files: 1, isHidden: process.getuid?.() !== 0 });
+      if (process.getuid?.() !== 0) return;
+      const module = new URL("../src/deploy/executors/disk-use.js", import.meta.url).href;
+      const program = `process.setuid(65534);
+        console.log((await diskUse([${JSON.stringify(directory)}], { diskBytesMax: 1000, diskFilesMax: 1000 })).isHidden);`;
+      const said = execFileSync(process.execPath, [
+        "--input-type=module",
+        "--eval",
+        `import { diskUse } from ${JSON.stringify(module)}; ${program}`,
+      ]);
+      expect(said.toString()).toBe("true\n");
+    } finally {
+      chmodSync(join(directory, "hidden"), 0o700);
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+
   it("is refused when bin/release names what makes no sense", async () => {
     await stage.start({
       buildpacks: [
@@ -106,6 +132,7 @@ describe("files that a build leaves to the server", () => {
       ["mkdir Procfile", "Procfile is not a file"],
       ["ln -s /etc/passwd .slugignore", ".slugignore is not a file that can be read"],
       ["truncate -s 2M Procfile", "Procfile has more than 1048576 bytes"],
+      ["truncate -s 65537 .slugignore", ".slugignore has more than 65536 bytes"],
     ];
     for (const [command, reason] of cases) {
       await stage.commit({ "gitwharf.yml": `build: ${command}\n` });
@@ -153,7 +180,8 @@ describe("a buildpack that is fetched", () => {
     execFileSync("tar", ["-czf", join(directory, "large.tgz"), "-C", directory, "large"]);
     server = createServer((request, response) => {
       // Never an answer to anything else.
-      if (request.url === "/large.tgz") response.end(readFileSync(join(directory, "large.tgz")));
+      if (request.url === "/large.tgz" || request.url === "/link.tgz")
+        response.end(readFileSync(join(directory, request.url)));
     });
     await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -175,6 +203,17 @@ describe("a buildpack that is fetched", () => {
       /could not be fetched: it took more than 0\.3 seconds$/,
     ),
   );
+
+  it("takes nothing along that a link in it leads to", async () => {
+    const victim = join(directory, "victim");
+    mkdirSync(join(victim, "bin"), { recursive: true });
+    writeFileSync(join(victim, "bin", "detect"), "the machine's");
+    symlinkSync(victim, join(directory, "wrapped"));
+    execFileSync("tar", ["-czf", join(directory, "link.tgz"), "-C", directory, "wrapped"]);
+    await fetch("link.tgz", {});
+    expect(readFileSync(join(victim, "bin", "detect"), "utf8")).toBe("the machine's");
+    expect(readdirSync(join(directory, "into"))).toEqual(["wrapped"]);
+  });
 
   it("is not taken when a small archive becomes a large directory", async () => {
     await expect(fetch("large.tgz", { diskBytesMax: 16 * 2 ** 20 })).rejects.toThrow(

@@ -127,6 +127,11 @@ describe.each(EXECUTORS)("$name", ({ create, skipped }) => {
     expect(readFileSync(join(place.work, "big")).length).toBeLessThanOrEqual(8 * MiB);
     const many = await run("i=0; while :; do i=$((i+1)); head -c 4000000 /dev/zero > f$i; done", { limits });
     expect(many.end.ended).toBe(`it wrote more than ${16 * MiB} bytes to the disk`);
+    const nameless = await run(
+      'for n in 3 4 5 6 7; do eval "exec $n> h; rm h; head -c 6000000 /dev/zero >&$n"; done; sleep 1000',
+      { limits },
+    );
+    expect(nameless.end.ended).toBe(`it wrote more than ${16 * MiB} bytes to the disk`);
     const names = await run("i=0; while :; do i=$((i+1)); : > g$i; done", { limits: { diskFilesMax: 1000 } });
     expect(names.end.ended).toBe("it made more than 1000 files");
   });

@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import type { Readable } from "node:stream";
-import { watchDisk } from "./disk-use.js";
+import { type Processes, watchDisk } from "./disk-use.js";
 import type { Execution, ExecutionEnd } from "./executor.js";
 
 export interface Attended {
@@ -16,6 +16,8 @@ export interface Attended {
   kill(): void;
   /** Before the end is told: what was used up, if something was. */
   explain?(): string | undefined;
+  /** What it has started, itself among them: they may have files open that nobody else sees. */
+  readonly processes: Processes;
 }
 
 /** A longer timer would fire at once. */
@@ -54,6 +56,7 @@ export function attendProcess(attended: Attended): Promise<ExecutionEnd> {
       execution.mounts.filter((mount) => mount.isWritable).map((mount) => mount.source),
       limits,
       end,
+      attended.processes,
     );
 
     // What starts the program may have something to say on the other; one after the other.

@@ -14,7 +14,7 @@ import { executionName, isLeftBehind } from "./execution-names.js";
 import type { Execution, ExecutionEnd, Executor } from "./executor.js";
 import { removeDirectoriesLeftBehind } from "./left-behind.js";
 import { ONE_OUTPUT } from "./one-output.js";
-import { sendSignal } from "./process-tree.js";
+import { descendantsOf, sendSignal } from "./process-tree.js";
 import { hardLimits } from "./resource-limits.js";
 
 export interface ContainerOptions {
@@ -59,6 +59,13 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
   const terminate = async (name: string): Promise<void> => {
     if (!(await call("exec", name, "/bin/sh", "-c", TERMINATE_ALL)))
       await call("kill", "--signal", "TERM", name);
+  };
+  const processesOf = async (name: string): Promise<readonly number[]> => {
+    const said = await ask(QUESTION_TIMEOUT_MS, "inspect", "--format", "{{.State.Pid}}", name).catch(
+      () => "",
+    );
+    const first = Number(said.trim());
+    return first > 0 ? [first, ...descendantsOf(first)] : [];
   };
   /** Whatever has become of it: it may not have got as far as a container. */
   const remove = async (child: ChildProcess, name: string): Promise<void> => {
@@ -118,6 +125,7 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
         end = await attendProcess({
           child,
           execution,
+          processes: () => processesOf(name),
           terminate: () => void terminate(name),
           kill: () => void remove(child, name),
         });

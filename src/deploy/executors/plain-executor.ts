@@ -69,6 +69,7 @@ export function createPlainExecutor(options: PlainOptions = {}): Executor {
       return attendProcess({
         child,
         execution,
+        processes: all,
         terminate() {
           // Once to each: a second one would find some of them at clearing up.
           for (const each of new Set([...(pid === undefined ? [] : [pid]), ...all()]))

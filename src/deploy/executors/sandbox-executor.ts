@@ -186,6 +186,7 @@ export function createSandboxExecutor(options: SandboxOptions = {}): Executor {
       const end = await attendProcess({
         child,
         execution,
+        processes: inside,
         terminate() {
           const all = inside();
           for (const each of all) sendSignal(each, "SIGTERM");
