@@ -1,9 +1,10 @@
 /** Builds as jobs: who waits for whom, who leaves, what is cancelled, what goes on. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Push, PushedRef } from "../src/engine/push.js";
 import { createGitServer } from "../src/server/git-server.js";
 import { createDeployStage, type DeployStage, said, until } from "./support/deploy-stage.js";
 
@@ -77,6 +78,105 @@ describe("builds as jobs", () => {
     expect((await first).status).toBe(0);
     expect((await stage.push()).status).toBe(0);
     expect(await stage.releases()).toMatchObject([{ number: 2, commit: third }, { number: 1 }]);
+  });
+
+  it("that have not begun are done for who wants the same when the first who wanted it leaves", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: '${WAIT}'\n` });
+    const first = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    const second = await stage.commit({ x: "of the second" });
+    const leaving = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: "ignore",
+      detached: true,
+    });
+    await until(async () => (await stage.builds()).length === 2);
+    const staying = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let seen = "";
+    staying.stderr.on("data", (chunk: Buffer) => (seen += chunk.toString()));
+    const ended = once(staying, "close");
+    await until(() => seen.includes("1 before it."));
+    process.kill(-(leaving.pid ?? 0), "SIGKILL");
+    await until(async () => (await stage.builds()).length === 3);
+    go();
+    expect((await first).status).toBe(0);
+    await ended;
+    // The branch has moved while it waited: it is refused for that, and for nothing else.
+    expect(seen).not.toContain("build cancelled");
+    expect(await stage.builds()).toMatchObject([
+      { commit: second, status: "succeeded" },
+      { commit: second, status: "cancelled" },
+      { status: "succeeded" },
+    ]);
+  });
+
+  it("of accepted pushes are left out when something later was pushed, or was released", async () => {
+    await stage.start({ onBuildFailure: "accept" });
+    await stage.commit({ "gitwharf.yml": `build: '${WAIT}'\n` });
+    const first = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    await stage.commit({ x: "of the second" });
+    const second = stage.push();
+    await until(async () => (await stage.builds()).length === 2);
+    const third = await stage.commit({ x: "of the third" });
+    const last = stage.push();
+    expect(said(await second)).toContain(` !     Not built: ${third.slice(0, 7)} was pushed after it.\n`);
+    go();
+    expect([(await first).status, (await last).status]).toEqual([0, 0]);
+    expect(await stage.releases()).toMatchObject([{ number: 2, commit: third }, { number: 1 }]);
+    expect((await stage.builds())[1]).toMatchObject({ status: "superseded" });
+  });
+
+  it("are not released when what was built after them has been", async () => {
+    await stage.start();
+    const [older, newer] = [
+      await stage.commit({ "index.html": "x" }),
+      await stage.commit({ "index.html": "y" }),
+    ];
+    const dying = createGitServer({
+      repositories: join(stage.workspace.directory, "served"),
+      autoCreate: "push",
+      handlers: { ...stage.deploy.handlers, postReceive: () => undefined },
+      log: () => undefined,
+    });
+    try {
+      const { url } = stage;
+      stage.url = `${(await dying.listen({ http: 0 })).http.url}/shop.git`;
+      // Built and pushed, and whoever releases it is late.
+      expect((await stage.push(`${older}:refs/heads/main`)).status).toBe(0);
+      stage.url = url;
+    } finally {
+      await dying.close({ graceMs: 0 });
+    }
+    expect((await stage.push()).status).toBe(0);
+    let text = "";
+    const [build] = (await stage.builds()).slice(-1);
+    await stage.deploy.handlers.postReceive?.(
+      {
+        repository: { name: "shop" },
+        print: (more: string) => void (text += more),
+        signal: new AbortController().signal,
+      } as unknown as Push,
+      [{ kind: "branch", shortName: "main", newOid: build?.commit, deleted: false } as unknown as PushedRef],
+    );
+    expect(text).toContain(` !     Not released: what was built after ${older.slice(0, 7)} has been.`);
+    expect(await stage.releases()).toMatchObject([{ commit: newer, status: "current" }]);
+  });
+
+  it("leave no more output than is kept, whether they succeed or not", async () => {
+    await stage.start({ buildsKept: 2 });
+    for (let i = 0; i < 4; i++) {
+      await stage.commit({ "gitwharf.yml": `build: 'echo ${i}; exit 1'\n` });
+      expect((await stage.push()).status).not.toBe(0);
+    }
+    const logs = join(stage.deploy.state.directories.root, "logs");
+    await until(() => readdirSync(logs).length === 2);
+    const kept = (await stage.builds()).slice(0, 2).map(({ id }) => `${id}.log`);
+    expect(readdirSync(logs).toSorted()).toEqual(kept.toSorted());
   });
 
   it("of different apps are done side by side", async () => {
@@ -223,10 +323,17 @@ describe("builds as jobs", () => {
 
   it("keep what they print, without colours, for who reads it later", async () => {
     await stage.start();
-    await stage.commit({ "gitwharf.yml": `build: printf '\\033[31mred\\033[0m\\n'\n` });
+    await stage.commit({
+      "gitwharf.yml": `build: printf '\\033[31mred\\033[0m\\n\\033\\033[2J[2J\\302\\233\\007\\n'\n`,
+    });
     const result = await stage.push();
     expect(said(result)).toContain("       red\n");
     expect(result.stderr).not.toContain("\x1b[31m");
+    let text = "";
+    await stage.deploy.follow("shop", { print: (more) => void (text += more) });
+    expect(text).toContain("       red\n       ?[2J??\n");
+    // oxlint-disable-next-line no-control-regex
+    expect(text).not.toMatch(/[\0-\x08\x0b-\x1f\x7f-\x9f]/);
     const [build] = await stage.builds();
     expect(readFileSync(stage.deploy.state.directories.logOf(build?.id ?? ""), "utf8")).toContain(
       "\x1b[31mred",

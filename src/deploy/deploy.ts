@@ -12,6 +12,7 @@ import { checkOutTree } from "../engine/pushed/check-out-tree.js";
 import { treeBehind } from "../engine/pushed/pushed-files.js";
 import type { PushHandlers } from "../engine/push.js";
 import { isObjectId, type ObjectId } from "../object/object-id.js";
+import { sanitizeText } from "../protocol/wire/sanitize.js";
 import type { RepositoryStore } from "../storage/contracts/repository.js";
 import { createBuildLogs } from "./build/build-log.js";
 import { createBuildpackSources, type NamedBuildpack } from "./build/buildpack-source.js";
@@ -132,6 +133,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     throw error;
   });
   const logs = createBuildLogs();
+  const retention = { releases: options.releasesKept ?? 20, builds: options.buildsKept ?? 50 };
   const builder = createBuilder({
     state,
     logs,
@@ -144,6 +146,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     concurrencyMax: options.concurrencyMax ?? 2,
     leaseMs,
     claimsMax: options.claimsMax ?? 3,
+    retention,
     onEnded(ended) {
       if (options.observer?.built === undefined) return;
       const { built } = options.observer;
@@ -157,7 +160,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
   const releases = createReleaseBuilds({
     state,
     ...(options.launch === undefined ? {} : { launch: options.launch }),
-    retention: { releases: options.releasesKept ?? 20, builds: options.buildsKept ?? 50 },
+    retention,
     onEnded: (ended) => options.observer?.released?.(ended),
     log,
   });
@@ -182,10 +185,10 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
         const now = await state.builds.find(build.id);
         return now === undefined || !isOpen(now.status);
       },
-      print: (bytes) => print(terminal.add(bytes)),
+      print: (bytes) => print(sanitizeText(terminal.add(bytes))),
     });
     throwIfAborted(signal);
-    await print(terminal.end());
+    await print(sanitizeText(terminal.end()));
     return (await state.builds.find(build.id)) ?? build;
   };
   let closed: Promise<void> | undefined;

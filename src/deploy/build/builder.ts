@@ -5,10 +5,11 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import type { App } from "../../database/app-store.js";
-import type { Build } from "../../database/build-store.js";
+import { type Build, isOpen } from "../../database/build-store.js";
 import type { ExecutionLimits, Executor } from "../executors/executor.js";
 import { removeTree } from "../state/deploy-directories.js";
 import { digestOfConfig, type DeployState } from "../state/deploy-state.js";
+import { pruneApp, type Retention } from "../state/prune.js";
 import { buildApp } from "./build-app.js";
 import { BuildFailure } from "./build-failure.js";
 import type { BuildLogs, BuildLogWriter } from "./build-log.js";
@@ -32,6 +33,7 @@ export interface BuilderOptions {
   readonly leaseMs: number;
   /** How often a build is begun whose builders die. */
   readonly claimsMax: number;
+  readonly retention: Retention;
   /** Told of each build that this one has settled; does its work later, and does not throw. */
   readonly onEnded: (ended: EndedBuild) => void;
   readonly log: (text: string, error?: unknown) => void;
@@ -154,8 +156,14 @@ export function createBuilder(options: BuilderOptions): Builder {
         });
       // Removing files takes its time, for which nobody has to wait.
       logs.notify(build.id);
-      if (settled) await directories.removeBuild(build.id);
-      else if ("product" in end) await rm(end.product.slugPath, { force: true });
+      if (settled) {
+        await directories.removeBuild(build.id);
+        await pruneApp(state, build.app, options.retention);
+      } else if ("product" in end) {
+        // Another builder may have come to the same, under the same name.
+        const now = await builds.find(build.id);
+        if (now === undefined || isOver(now)) await rm(end.product.slugPath, { force: true });
+      }
     } finally {
       await writer.close();
     }
@@ -261,4 +269,9 @@ export function createBuilder(options: BuilderOptions): Builder {
       await Promise.all(working);
     },
   };
+}
+
+/** Without a slug. */
+function isOver({ status }: Build): boolean {
+  return !isOpen(status) && status !== "succeeded";
 }

@@ -17,6 +17,7 @@ import { createTerminalText } from "./terminal-text.js";
 
 /** Of files that are left out. */
 const NAMES_MAX = 5;
+const LEFT = "the pusher left before it began";
 
 export interface PushHandlersOptions {
   readonly state: DeployState;
@@ -59,6 +60,10 @@ export function createDeployHandlers(options: PushHandlersOptions): PushHandlers
             ? await buildPush(options, app, push, update)
             : await state.builds.latest(app.id, update.newOid);
         if (build === undefined || isOpen(build.status)) continue;
+        if (build.status === "superseded") {
+          await print(push, `\n !     Not built: ${build.reason}.\n\n`);
+          continue;
+        }
         await releases.release(app, build, (text) => print(push, text), push.signal);
       }
     },
@@ -106,12 +111,15 @@ async function buildPush(
     // What has begun goes on. What has not, nobody waits for.
     const now = await state.builds.find(build.id);
     if (isOurs && now?.status === "queued" && onBuildFailure === "refuse")
-      await builder.cancel(build.id, "the pusher left before it began");
+      await builder.cancel(build.id, LEFT);
     throw abortedError(push.signal);
   }
   const rest = terminal.end();
   if (rest !== "") await print(push, rest);
   const ended = await state.builds.find(build.id);
+  // This one is still there, and wants the same.
+  if (!isOurs && ended?.status === "cancelled" && ended.reason === LEFT)
+    return buildPush(options, app, push, update);
   return ended ?? { ...build, status: "cancelled", reason: "its app is gone" };
 }
 

@@ -2,7 +2,6 @@
 import { isGitwharfError } from "../../base/errors.js";
 import type { App } from "../../database/app-store.js";
 import type { Build } from "../../database/build-store.js";
-import type { Release } from "../../database/release-store.js";
 import type { NamedRelease } from "../state/launch-records.js";
 import type { DeployState } from "../state/deploy-state.js";
 import { pruneApp, type Retention } from "../state/prune.js";
@@ -25,14 +24,11 @@ export interface Launching {
  */
 export type Launch = (launching: Launching) => Promise<{ readonly url?: string }>;
 
+const BUILDS_LOOKED_AT = 20;
+
 export interface ReleaseBuilds {
-  /** A second time it is the same release, launched again if it was not. */
-  release(
-    app: App,
-    build: Build,
-    print: (text: string) => Promise<void>,
-    signal: AbortSignal,
-  ): Promise<Release>;
+  /** A second time it is the same release, launched again if it was not. None where a later build has one that came up. */
+  release(app: App, build: Build, print: (text: string) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
 export interface ReleaseBuildsOptions {
@@ -57,14 +53,18 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
   const { state, launch, retention, onEnded, log } = options;
   return {
     async release(app, build, print, signal) {
+      if (await isOvertaken(state, build)) {
+        await print(`\n !     Not released: what was built after ${build.commit.slice(0, 7)} has been.\n\n`);
+        return;
+      }
       const release = await state.releaseBuild(app, build);
       if (release.status === "failed") {
         await print(
           `\n !     Release v${release.number} failed: ${build.reason || `the build ${build.status}`}.\n\n`,
         );
-        return release;
+        return;
       }
-      if (release.status !== "created") return release;
+      if (release.status !== "created") return;
       const named: NamedRelease = { ...release, app: app.name };
       const begun = performance.now();
       const ended = (outcome: EndedRelease["outcome"], reason: string): void =>
@@ -93,7 +93,7 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
           await print(
             `\n !     The server is stopping: v${release.number} is launched when it starts again.\n\n`,
           );
-          return release;
+          return;
         }
         await state.releases.setStatus(release.id, "failed");
         ended("failed", messageOf(error));
@@ -104,13 +104,22 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
         );
       }
       try {
-        await pruneApp(state, app, retention);
+        await pruneApp(state, app.id, retention);
       } catch (error) {
         log(`old slugs of ${app.name} cannot be removed`, error);
       }
-      return release;
     },
   };
+}
+
+/** A pusher who did not read may have held up what comes after his build, while others' went on. */
+async function isOvertaken({ builds, releases }: DeployState, build: Build): Promise<boolean> {
+  const newest = await builds.list(build.app, BUILDS_LOOKED_AT);
+  for (const later of newest.filter(({ position }) => position > build.position)) {
+    const release = await releases.ofBuild(later.id);
+    if (release !== undefined && release.status !== "failed") return true;
+  }
+  return false;
 }
 
 function messageOf(error: unknown): string {

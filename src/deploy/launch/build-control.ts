@@ -42,8 +42,8 @@ export interface BuildControl {
    */
   cancelBuild(app: string, build: string | undefined): Promise<string>;
   /**
-   * Builds once more what was built, and releases it.
-   * @param commit @default what was built last
+   * Builds a commit once more, and releases it.
+   * @param commit @default what the app's branch is at
    * @returns what became of it @throws storage/not-found
    */
   retryBuild(

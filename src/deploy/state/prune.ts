@@ -1,7 +1,6 @@
 /** Removes slugs and logs that nobody comes back to: releases further back than may be returned to, builds long over. */
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { App } from "../../database/app-store.js";
 import { isOpen } from "../../database/build-store.js";
 import type { DeployState } from "./deploy-state.js";
 
@@ -12,20 +11,22 @@ export interface Retention {
   readonly builds: number;
 }
 
-const BUILDS_LOOKED_AT = 1000;
+/** It is done after each build. */
+const FURTHER_BUILDS = 100;
 
-export async function pruneApp(state: DeployState, app: App, retention: Retention): Promise<void> {
+/** @param app its id */
+export async function pruneApp(state: DeployState, app: string, retention: Retention): Promise<void> {
   const { directories } = state;
-  const releases = await state.releases.list(app.id, retention.releases);
-  const current = await state.releases.current(app.id);
-  const builds = await state.builds.list(app.id, BUILDS_LOOKED_AT);
+  const releases = await state.releases.list(app, retention.releases);
+  const current = await state.releases.current(app);
+  const builds = await state.builds.list(app, retention.builds + FURTHER_BUILDS);
   const kept = builds.filter(({ status }, i) => i < retention.builds || isOpen(status));
   const slugs = new Set([
     ...releases.map(({ slugPath }) => slugPath),
     current?.slugPath,
-    ...kept.map(({ id }) => directories.slugOf(app.id, id)),
+    ...kept.map(({ id }) => directories.slugOf(app, id)),
   ]);
-  const directory = directories.slugsOf(app.id);
+  const directory = directories.slugsOf(app);
   const names = await readdir(directory).catch(() => []);
   for (const name of names) {
     const path = join(directory, name);
