@@ -26,6 +26,8 @@ beforeEach(() => {
   before = process.cwd();
   // The examples keep ./repositories and ./deploy; here that is a temporary directory.
   process.chdir(workspace.directory);
+  // As in the project's own directory, where people try them: what is built below it takes that for its own.
+  writeFileSync(join(workspace.directory, "package.json"), '{ "type": "module" }\n');
   process.env["PORT"] = "0";
 });
 afterEach(async () => {
