@@ -8,7 +8,7 @@ import type { Schema } from "./schema.js";
 
 export interface Migration {
   readonly name: string;
-  readonly up: (db: Kysely<Schema>) => Promise<void>;
+  readonly up: (db: Kysely<Schema>, engine: "sqlite" | "postgres") => Promise<void>;
 }
 
 export const MIGRATIONS: readonly Migration[] = [
@@ -249,6 +249,92 @@ export const MIGRATIONS: readonly Migration[] = [
       );
     },
   },
+  {
+    name: "006-object-store",
+    async up(db, engine) {
+      // Bytes, not what a language makes of them, order and tell names apart.
+      const name = engine === "postgres" ? sql`text collate "C"` : "text";
+      const bytes = engine === "postgres" ? "bytea" : "blob";
+      await db.schema
+        .createTable("networks")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("sweep", "bigint", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createTable("repositories")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("network_id", "text", (column) => column.notNull().references("networks.id"))
+        .addColumn("name", name, (column) => column.unique())
+        .addColumn("former_name", "text")
+        .addColumn("object_format", "text", (column) => column.notNull())
+        .addColumn("state", "text", (column) => column.notNull())
+        .addColumn("generation", "bigint", (column) => column.notNull())
+        .addColumn("root", "text", (column) => column.notNull())
+        .addColumn("prune_epoch", "bigint", (column) => column.notNull())
+        .addColumn("changed_at", "bigint", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("hidden_at", "bigint")
+        .addColumn("forked_from", "text")
+        .execute();
+      await db.schema
+        .createIndex("repositories_network")
+        .on("repositories")
+        .columns(["network_id", "id"])
+        .execute();
+      await sql`create index repositories_hidden on repositories (state, hidden_at)
+        where hidden_at is not null`.execute(db);
+      await db.schema
+        .createTable("generations")
+        .addColumn("repository_id", "text", (column) =>
+          column.notNull().references("repositories.id").onDelete("cascade"),
+        )
+        .addColumn("generation", "bigint", (column) => column.notNull())
+        .addColumn("root", "text", (column) => column.notNull())
+        .addColumn("kind", "text", (column) => column.notNull())
+        .addColumn("time", "bigint", (column) => column.notNull())
+        .addColumn("commit_id", "text", (column) => column.notNull().unique())
+        .addColumn("about", "text")
+        .addPrimaryKeyConstraint("generations_key", ["repository_id", "generation"])
+        .execute();
+      await db.schema
+        .createIndex("generations_time")
+        .on("generations")
+        .columns(["repository_id", "time", "generation"])
+        .execute();
+      await db.schema
+        .createTable("nodes")
+        .addColumn("network_id", "text", (column) => column.notNull())
+        .addColumn("hash", sql.raw(bytes), (column) => column.notNull())
+        .addColumn("sweep", "bigint", (column) => column.notNull())
+        .addColumn("body", sql.raw(bytes), (column) => column.notNull())
+        .addPrimaryKeyConstraint("nodes_key", ["network_id", "hash"])
+        .execute();
+      await db.schema
+        .createTable("packs")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("network_id", "text", (column) => column.notNull())
+        .addColumn("key", "text", (column) => column.notNull())
+        .addColumn("side_key", "text")
+        .addColumn("kind", "text", (column) => column.notNull())
+        .addColumn("size_bytes", "bigint", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("retired_at", "bigint")
+        .execute();
+      await db.schema.createIndex("packs_network").on("packs").columns(["network_id", "id"]).execute();
+      await db.schema
+        .createTable("uploads")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("network_id", "text", (column) => column.notNull())
+        .addColumn("repository_id", "text")
+        .addColumn("keys", "text", (column) => column.notNull())
+        .addColumn("owner", "text", (column) => column.notNull())
+        .addColumn("state", "text", (column) => column.notNull())
+        .addColumn("touched_at", "bigint", (column) => column.notNull())
+        .execute();
+      await db.schema.createIndex("uploads_age").on("uploads").columns(["touched_at", "id"]).execute();
+    },
+  },
 ];
 
 /** A row of `deliveries`, which were there before events. */
@@ -284,7 +370,7 @@ export async function migrate(
     try {
       if (engine === "postgres")
         await sql`select pg_advisory_xact_lock(${sql.lit(ADVISORY_LOCK)})`.execute(connection);
-      const ran = await runMissing(connection, migrations);
+      const ran = await runMissing(connection, engine, migrations);
       await sql`commit`.execute(connection);
       return ran;
     } catch (error) {
@@ -296,6 +382,7 @@ export async function migrate(
 
 async function runMissing(
   connection: Kysely<Schema>,
+  engine: "sqlite" | "postgres",
   migrations: readonly Migration[],
 ): Promise<readonly string[]> {
   await sql`create table if not exists migrations (name text primary key, applied_at bigint not null)`.execute(
@@ -313,7 +400,7 @@ async function runMissing(
   const ran: string[] = [];
   for (const { name, up } of migrations) {
     if (applied.has(name)) continue;
-    await up(connection);
+    await up(connection, engine);
     await sql`insert into migrations (name, applied_at) values (${name}, ${Date.now()})`.execute(connection);
     ran.push(name);
   }

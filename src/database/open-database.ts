@@ -1,14 +1,18 @@
 /**
- * The database behind users, keys and tokens: SQLite in a file, or PostgreSQL. One schema, one query builder.
+ * The database behind users, keys and tokens, deploys and the object store: SQLite in a file, or PostgreSQL. One schema, one
+ * query builder.
  */
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import type { Kysely, Sql, SqliteDatabase } from "kysely";
+import type { Kysely, Sql } from "kysely";
 import { GitwharfError } from "../base/errors.js";
-import { openPostgresPool } from "./postgres-pool.js";
 import { makePrivateFile } from "../base/private-file.js";
+import type { RunWork } from "./database-work.js";
+import { openPostgresPool } from "./postgres-pool.js";
+import { createPostgresRunner } from "./run-postgres.js";
+import { createSqliteRunner, isBusy, type LibsqlDatabase } from "./run-sqlite.js";
 import type { Schema } from "./schema.js";
 
 export interface Database {
@@ -16,6 +20,8 @@ export interface Database {
   readonly db: Kysely<Schema>;
   /** For statements in SQL. From here, so that who has no database does without the library. */
   readonly sql: Sql;
+  /** Several statements as one, and what must be settled when the connection is lost. */
+  readonly run: RunWork;
   close(): Promise<void>;
 }
 
@@ -27,6 +33,8 @@ export type DatabaseLocation =
 const BUSY_TIMEOUT_MS = 5000;
 const POSTGRES_CONNECTIONS_MAX = 8;
 const POSTGRES_TIMEOUT_MS = 10_000;
+/** Less than a statement may take: the locks of a server that has gone are free before who waits for them gives up. */
+const POSTGRES_IDLE_TIMEOUT_MS = 5000;
 
 /**
  * `sqlite:PATH`, `postgres://…`
@@ -48,9 +56,10 @@ export function parseDatabaseLocation(text: string): DatabaseLocation {
  */
 export async function openDatabase(location: DatabaseLocation): Promise<Database> {
   const { engine } = location;
-  let db: Kysely<Schema>;
+  let opened: Pick<Database, "db" | "run">;
   try {
-    db = location.engine === "sqlite" ? await openSqlite(location.path) : await openPostgres(location.url);
+    opened =
+      location.engine === "sqlite" ? await openSqlite(location.path) : await openPostgres(location.url);
   } catch (cause) {
     if (cause instanceof GitwharfError) throw cause;
     const what = location.engine === "sqlite" ? location.path : "PostgreSQL";
@@ -62,16 +71,16 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
   }
   const { sql } = await loadKysely();
   let closed: Promise<void> | undefined;
-  return { engine, db, sql, close: () => (closed ??= db.destroy()) };
+  return { engine, ...opened, sql, close: () => (closed ??= opened.db.destroy()) };
 }
 
 /** Loaded when wanted: commands that have nothing to do with a database should not wait for them. */
 const loadKysely = () => import("kysely");
 const loadMigrations = () => import("./migrations.js");
 
-type LibsqlConstructor = new (path: string) => SqliteDatabase & { exec(sql: string): unknown };
+type LibsqlConstructor = new (path: string) => LibsqlDatabase;
 
-async function openSqlite(path: string): Promise<Kysely<Schema>> {
+async function openSqlite(path: string): Promise<Pick<Database, "db" | "run">> {
   const directory = dirname(path);
   mkdirSync(dirname(directory), { recursive: true });
   mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -81,7 +90,7 @@ async function openSqlite(path: string): Promise<Kysely<Schema>> {
 }
 
 /** A connection that met another's lock is not used again: libsql may leave its statement unfinished, which no later one survives. */
-async function connectSqlite(path: string): Promise<Kysely<Schema>> {
+async function connectSqlite(path: string): Promise<Pick<Database, "db" | "run">> {
   const { Kysely, SqliteDialect } = await loadKysely();
   const { migrate } = await loadMigrations();
   const Libsql = createRequire(import.meta.url)("libsql") as LibsqlConstructor;
@@ -97,9 +106,9 @@ async function connectSqlite(path: string): Promise<Kysely<Schema>> {
     ])
       database.exec(`pragma ${pragma}`);
     await migrate(db, "sqlite");
-    // From here on every write is one statement.
+    // From here on every write is one statement, or runs without a turn of the event loop.
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    return db;
+    return { db, run: createSqliteRunner(database, BUSY_TIMEOUT_MS) };
   } catch (error) {
     await db.destroy();
     throw error;
@@ -111,8 +120,7 @@ async function retryWhileBusy<Result>(work: () => Promise<Result>): Promise<Resu
     try {
       return await work();
     } catch (error) {
-      const isBusy = error instanceof Error && "code" in error && error.code === "SQLITE_BUSY";
-      if (!isBusy || waitedMs >= BUSY_TIMEOUT_MS) throw error;
+      if (!isBusy(error) || waitedMs >= BUSY_TIMEOUT_MS) throw error;
     }
     // At random, so that those who wait do not come back together.
     const waitMs = 5 + Math.random() * 20;
@@ -121,7 +129,7 @@ async function retryWhileBusy<Result>(work: () => Promise<Result>): Promise<Resu
   }
 }
 
-async function openPostgres(connectionString: string): Promise<Kysely<Schema>> {
+async function openPostgres(connectionString: string): Promise<Pick<Database, "db" | "run">> {
   const { Kysely, PostgresDialect } = await loadKysely();
   const { migrate } = await loadMigrations();
   const pool = await openPostgresPool({
@@ -129,12 +137,14 @@ async function openPostgres(connectionString: string): Promise<Kysely<Schema>> {
     max: POSTGRES_CONNECTIONS_MAX,
     connectionTimeoutMillis: POSTGRES_TIMEOUT_MS,
     statement_timeout: POSTGRES_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: POSTGRES_IDLE_TIMEOUT_MS,
+    keepAlive: true,
     application_name: "gitwharf",
   });
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   try {
     await migrate(db, "postgres");
-    return db;
+    return { db, run: createPostgresRunner(pool) };
   } catch (error) {
     await db.destroy();
     throw error;

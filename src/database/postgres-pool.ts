@@ -18,5 +18,7 @@ export async function openPostgresPool(config: PoolConfig): Promise<Pool> {
   });
   // A connection that breaks while nobody uses it is made anew when one is wanted.
   pool.on("error", () => undefined);
+  // And one that breaks in use fails what is asked on it; unheard, its event would end the process.
+  pool.on("connect", (client) => void client.on("error", () => undefined));
   return pool;
 }

@@ -13,6 +13,12 @@ export interface Schema {
   readonly app_config: AppConfigTable;
   readonly builds: BuildsTable;
   readonly releases: ReleasesTable;
+  readonly networks: NetworksTable;
+  readonly repositories: RepositoriesTable;
+  readonly generations: GenerationsTable;
+  readonly nodes: NodesTable;
+  readonly packs: PacksTable;
+  readonly uploads: UploadsTable;
 }
 
 export interface UsersTable {
@@ -196,4 +202,83 @@ export interface ReleasesTable {
   description: string;
   created_at: number;
   created_by: string;
+}
+
+/** Repositories that share nodes and packs: one and its forks. */
+export interface NetworksTable {
+  id: string;
+  /** Of the last look for nodes that nothing needs; written to every node. */
+  sweep: number;
+  created_at: number;
+}
+
+/** Repositories of the object store. Ids are random and never given twice. */
+export interface RepositoriesTable {
+  id: string;
+  network_id: string;
+  /** Without `.git`, unique, in the order of its bytes; null: found by nobody. */
+  name: string | null;
+  /** Of a deleted one. */
+  former_name: string | null;
+  object_format: "sha1" | "sha256";
+  state: "prepared" | "live" | "deleted";
+  generation: number;
+  /** SHA-256 in hexadecimal. */
+  root: string;
+  prune_epoch: number;
+  /** Of the current generation. */
+  changed_at: number;
+  created_at: number;
+  /** Since when nobody finds it; null: it is live. */
+  hidden_at: number | null;
+  forked_from: string | null;
+}
+
+/** Every root that a repository had and that is kept, the current one among them. */
+export interface GenerationsTable {
+  repository_id: string;
+  generation: number;
+  root: string;
+  kind: string;
+  /** Never less than that of the generation before. */
+  time: number;
+  /** By it a commit whose answer was lost is found. */
+  commit_id: string;
+  about: string | null;
+}
+
+/** Nodes of the trees that roots name. */
+export interface NodesTable {
+  network_id: string;
+  /** SHA-256, 32 bytes. */
+  hash: Buffer;
+  /** The network's when it was last written. */
+  sweep: number;
+  body: Buffer;
+}
+
+/** What is in the bucket. */
+export interface PacksTable {
+  id: string;
+  network_id: string;
+  key: string;
+  side_key: string | null;
+  kind: string;
+  size_bytes: number;
+  created_at: number;
+  retired_at: number | null;
+}
+
+/** What may be in the bucket. */
+export interface UploadsTable {
+  id: string;
+  network_id: string;
+  /** null: of the network as a whole. */
+  repository_id: string | null;
+  /** JSON: a list. */
+  keys: string;
+  /** Who writes it, for people. */
+  owner: string;
+  state: "open" | "taken";
+  touched_at: number;
 }

@@ -95,7 +95,8 @@ export type UploadState = "open" | "taken";
 export interface UploadRecord {
   readonly id: string;
   readonly networkId: string;
-  readonly repositoryId: string;
+  /** Absent: of the network as a whole. */
+  readonly repositoryId?: string;
   readonly keys: readonly string[];
   readonly owner: string;
   readonly state: UploadState;
@@ -193,7 +194,7 @@ export interface MetadataStore {
   takeUpload(id: string): Promise<readonly string[] | undefined>;
   /** Removes a row that was taken: its keys are gone from the bucket. */
   endUpload(id: string): Promise<void>;
-  /** Oldest first, taken ones included. */
+  /** Untouched for so long, oldest first, taken ones included. */
   listUploads(options: {
     readonly olderThanMs: number;
     readonly limit: number;

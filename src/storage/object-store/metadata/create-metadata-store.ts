@@ -1,0 +1,35 @@
+/** The metadata store over SQLite or PostgreSQL; `database` is its caller's to close. */
+import type { Database } from "../../../database/open-database.js";
+import { affect, Undone } from "../../../database/database-work.js";
+import { randomUUID } from "node:crypto";
+import { commitRows } from "./commit-rows.js";
+import { generationRows } from "./generation-rows.js";
+import { metadataDatabase } from "./metadata-database.js";
+import type { MetadataStore } from "./metadata-store.js";
+import { nodeRows } from "./node-rows.js";
+import { packRows } from "./pack-rows.js";
+import { repositoryRows } from "./repository-rows.js";
+import { uploadRows } from "./upload-rows.js";
+
+export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engine">): MetadataStore {
+  const database = metadataDatabase(opened);
+  const nodes = nodeRows(database);
+  const forgetNodes = async (networkId: string): Promise<void> => {
+    await nodes.sweepNodes(networkId, await nodes.beginSweep(networkId), () => false);
+  };
+  return {
+    ...repositoryRows(database, forgetNodes),
+    ...nodes,
+    ...uploadRows(database),
+    ...packRows(database),
+    ...generationRows(database),
+    ...commitRows(database),
+    // Writes, and takes it back.
+    probe: () =>
+      database.run("transaction", function* () {
+        const row = { id: randomUUID(), sweep: 0, created_at: Date.now() };
+        yield* affect(database.db.insertInto("networks").values(row));
+        return new Undone(undefined);
+      }),
+  };
+}

@@ -1,0 +1,89 @@
+/** What the bucket holds, network by network. A pack's row becomes a taken upload before its keys are deleted. */
+import { randomUUID } from "node:crypto";
+import { affect, all, type DatabaseWork } from "../../../database/database-work.js";
+import type { PacksTable } from "../../../database/schema.js";
+import type { MetadataDatabase } from "./metadata-database.js";
+import { packOf, slices } from "./metadata-rows.js";
+import type { MetadataStore } from "./metadata-store.js";
+
+const PACKS_AT_ONCE = 500;
+
+/** All of a network that has no repository any more. */
+export function* packsToTakenUploads(
+  database: MetadataDatabase,
+  networkId: string,
+  repositoryId: string,
+): DatabaseWork<void> {
+  const { db } = database;
+  const rows = yield* all(
+    db.deleteFrom("packs").where("network_id", "=", networkId).returning(["key", "side_key"]),
+  );
+  for (const some of slices(rows, PACKS_AT_ONCE))
+    yield* insertTaken(database, { id: randomUUID(), networkId, repositoryId, owner: "purge" }, some);
+}
+
+function* insertTaken(
+  { db }: MetadataDatabase,
+  upload: {
+    readonly id: string;
+    readonly networkId: string;
+    readonly repositoryId: string | null;
+    readonly owner: string;
+  },
+  packs: readonly Pick<PacksTable, "key" | "side_key">[],
+): DatabaseWork<void> {
+  const { id, networkId, repositoryId, owner } = upload;
+  const keys = packs.flatMap(({ key, side_key: side }) => (side === null ? [key] : [key, side]));
+  const row = { id, network_id: networkId, repository_id: repositoryId, keys: JSON.stringify(keys), owner };
+  yield* affect(db.insertInto("uploads").values({ ...row, state: "taken", touched_at: Date.now() }));
+}
+
+export function packRows(
+  database: MetadataDatabase,
+): Pick<MetadataStore, "listPacks" | "dropPacks" | "listNetworks" | "listKeptRoots"> {
+  const { db, run } = database;
+  return {
+    async listPacks(networkId, { after, limit }) {
+      const packs = db.selectFrom("packs").selectAll().where("network_id", "=", networkId);
+      const some = after === undefined ? packs : packs.where("id", ">", after);
+      return (await run("read", () => all(some.orderBy("id").limit(limit)))).map(packOf);
+    },
+    async dropPacks(networkId, packIds) {
+      const uploads: string[] = [];
+      for (const some of slices(packIds, PACKS_AT_ONCE)) {
+        const id = randomUUID();
+        const isThere = await run("transaction", function* (maybeDone) {
+          const rows = yield* all(
+            db
+              .deleteFrom("packs")
+              .where("network_id", "=", networkId)
+              .where("id", "in", some)
+              .returning(["key", "side_key"]),
+          );
+          if (rows.length === 0) {
+            const mine = db.selectFrom("uploads").select("id").where("id", "=", id);
+            return maybeDone && (yield* all(mine)).length > 0;
+          }
+          yield* insertTaken(database, { id, networkId, repositoryId: null, owner: "drop" }, rows);
+          return true;
+        });
+        if (isThere) uploads.push(id);
+      }
+      return uploads;
+    },
+    async listNetworks({ after, limit }) {
+      const networks = db.selectFrom("networks").select("id");
+      const some = after === undefined ? networks : networks.where("id", ">", after);
+      return (await run("read", () => all(some.orderBy("id").limit(limit)))).map(({ id }) => id);
+    },
+    async listKeptRoots(networkId) {
+      const kept = db
+        .selectFrom("generations")
+        .innerJoin("repositories", "repositories.id", "generations.repository_id")
+        .select("generations.root")
+        .distinct()
+        .where("repositories.network_id", "=", networkId);
+      return (await run("read", () => all(kept))).map(({ root }) => root);
+    },
+  };
+}
