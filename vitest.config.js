@@ -30,7 +30,7 @@ export default defineConfig({
         ],
       },
     },
-    globalSetup: [`./${compiled}/test/support/host-keys.js`],
+    globalSetup: [`./${compiled}/test/support/host-keys.js`, `./${compiled}/test/support/ceph-run.js`],
     // Most of a test is waiting: for git, for a disk, for a time-out.
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 60_000,

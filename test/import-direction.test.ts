@@ -84,7 +84,14 @@ describe("imports", () => {
   }
 
   /** For some servers and commands only; each takes a good part of the time in which a server starts. */
-  const LIBRARIES = ["ssh2", "kysely", "jose", "cockatiel"];
+  const LIBRARIES = [
+    "ssh2",
+    "kysely",
+    "jose",
+    "cockatiel",
+    "@aws-sdk/client-s3",
+    "@aws-sdk/s3-request-presigner",
+  ];
 
   it("load no library into a server that does without", () => {
     const names = loadedWith("server/git-server.js");

@@ -3,10 +3,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 
-/** On Debian, as root. Two test files may want packages at the same time. @throws with what to do by hand */
+/**
+ * On Debian, as root. Two test files may want packages at the same time.
+ * @param name of one, or of several with spaces between them
+ * @throws with what to do by hand
+ */
 export async function installDebianPackage(name: string, isThere: () => boolean): Promise<void> {
   if (isThere()) return;
-  const install = ["install", "-y", "--no-install-recommends", name];
+  const install = ["install", "-y", "--no-install-recommends", ...name.split(" ")];
   if (process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
     for (const step of [install, ["update"], install]) {
       const child = spawn("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...step], {
