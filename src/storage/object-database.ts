@@ -84,7 +84,7 @@ function keyOfDescriptor({
 
 /** A descriptor's number is part of it: the same pack may have been closed and opened again since. */
 function keyOfPack({ key, bytes, bitmapPath = "" }: PackDescriptor): string {
-  return bytes.kind === "file"
+  return bytes.kind !== "memory"
     ? `${key}:${bytes.fd}:${bytes.cacheKey}:${bitmapPath}`
     : `${key}:${bitmapPath}`;
 }

@@ -1,6 +1,7 @@
 /** What every `Bucket` must keep. How to run it: ../../contracts/suites/suite-runner.ts; a backend here opens buckets. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { closeSync, readSync } from "node:fs";
 import type { ErrorCode } from "../../../base/error-codes.js";
 import { isGitwharfError } from "../../../base/errors.js";
 import type { SuiteRunner } from "../../contracts/suites/suite-runner.js";
@@ -47,6 +48,25 @@ export function bucketSuite(runner: SuiteRunner, backend: BucketBackend): void {
           const other = await opened.reopen();
           assert.equal((await other.get("p/00/one.pack")).toString(), "PACK");
           assert.deepEqual(await other.head("p/00/one.pack"), { sizeBytes: 4 });
+        }),
+      );
+
+      it(
+        "opens the file of an object, where it has such",
+        withBucket(async (bucket) => {
+          if (bucket.openFile === undefined) return;
+          await bucket.put("p/00/file", [Buffer.from("PACK")]);
+          const { fd, sizeBytes } = await bucket.openFile("p/00/file");
+          const bytes = Buffer.alloc(4);
+          try {
+            readSync(fd, bytes, 0, 4, 0);
+          } finally {
+            closeSync(fd);
+          }
+          assert.deepEqual([sizeBytes, bytes.toString()], [4, "PACK"]);
+          await assert.rejects(bucket.openFile("p/00/absent"), (error) =>
+            isGitwharfError(error, "storage/not-found"),
+          );
         }),
       );
 

@@ -51,6 +51,9 @@ export interface Bucket {
   /** A URL from which anybody may GET the object for a while, where the bucket can make such. */
   presign?(key: string, options: { readonly expiresSeconds: number }): Promise<string>;
 
+  /** Where objects are files of this machine: one of them, open for reading. The caller closes the descriptor. */
+  openFile?(key: string): Promise<BucketFile>;
+
   /** @throws storage/io when the bucket does not answer, or not to us */
   probe(options?: BucketRequestOptions): Promise<void>;
 
@@ -76,6 +79,10 @@ export interface BucketRange {
 
 export interface BucketObjectSize {
   readonly sizeBytes: number;
+}
+
+export interface BucketFile extends BucketObjectSize {
+  readonly fd: number;
 }
 
 export interface BucketListEntry extends BucketObjectSize {

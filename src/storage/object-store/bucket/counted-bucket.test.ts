@@ -42,6 +42,7 @@ describe("createCountedBucket", () => {
       delete: { ...none, calls: 1 },
       list: { ...none, calls: 1 },
       sweep: none,
+      openFile: none,
       presign: none,
       probe: none,
     });

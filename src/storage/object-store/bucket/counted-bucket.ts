@@ -11,6 +11,7 @@ const OPERATIONS = [
   "upload",
   "get",
   "stream",
+  "openFile",
   "head",
   "delete",
   "list",
@@ -137,6 +138,7 @@ export function createCountedBucket(bucket: Bucket, { onCall }: CountedBucketOpt
   }
 
   const presign = bucket.presign?.bind(bucket);
+  const openFile = bucket.openFile?.bind(bucket);
   return {
     name: bucket.name,
     put: (key, body, options) =>
@@ -158,6 +160,9 @@ export function createCountedBucket(bucket: Bucket, { onCall }: CountedBucketOpt
     list: (prefix: string, options?: BucketListOptions) =>
       countingEach("list", bucket.list(prefix, options), () => 0),
     sweep: (options) => counting("sweep", () => bucket.sweep(options)),
+    ...(openFile === undefined
+      ? {}
+      : { openFile: (key: string) => counting("openFile", () => openFile(key)) }),
     ...(presign === undefined
       ? {}
       : { presign: (key, options) => counting("presign", () => presign(key, options)) }),

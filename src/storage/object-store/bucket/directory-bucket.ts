@@ -23,6 +23,7 @@ import { errorCode, isAbsent } from "../../disk/file-errors.js";
 import { createDirectoryProbe } from "../../disk/probe-directory.js";
 import type {
   Bucket,
+  BucketFile,
   BucketListEntry,
   BucketListOptions,
   BucketObjectSize,
@@ -160,6 +161,11 @@ class DirectoryBucket implements Bucket {
     } finally {
       await closeDescriptor(fd);
     }
+  }
+
+  async openFile(key: string): Promise<BucketFile> {
+    const { fd, end } = await this.#open(key, undefined);
+    return { fd, sizeBytes: end };
   }
 
   async head(key: string, { signal }: BucketRequestOptions = {}) {

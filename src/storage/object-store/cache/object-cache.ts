@@ -1,0 +1,210 @@
+/**
+ * Local copies of parts of the bucket's objects, shared by all requests of a process. An object is a file that fills in
+ * blocks as it is read; what several want at once is fetched once, and what is read in order is fetched ahead, in runs
+ * that grow. Objects are written once and never change, so that nothing here goes stale.
+ *
+ * Files have no name: what is left when the process ends, however it ends, the system takes back. When there is too much,
+ * the file that was used longest ago goes; those in use stay, even if they are more than `bytesMax` together.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir, unlink } from "node:fs/promises";
+import { BroadcastChannel } from "node:worker_threads";
+import type { ByteRange } from "../../../base/byte-range.js";
+import { GitwharfError, invariant } from "../../../base/errors.js";
+import { FILE_BLOCK_BYTES } from "../../../base/file-range.js";
+import type { FillRequest } from "../../../base/partial-file-range.js";
+import { openDescriptor } from "../../disk/descriptor.js";
+import { ioError } from "../../disk/file-errors.js";
+import type { Bucket } from "../bucket/bucket.js";
+import { type HeldObject, LocalObject } from "./held-object.js";
+import { type FillLimits, PartialObject } from "./partial-object.js";
+
+export interface ObjectCacheOptions {
+  readonly bucket: Bucket;
+  /** Where the files are; made when it is missing. */
+  readonly directory: string;
+  /** Of all files together. @default 10 GiB */
+  readonly bytesMax?: number;
+  /** What one look at an object fetches at least; a multiple of 64 KiB. @default 256 KiB */
+  readonly blockBytes?: number;
+  /** Objects up to this size are fetched whole. @default 4 MiB */
+  readonly wholeBytesMax?: number;
+  /** How far a reader that goes on in order is kept ahead at most. @default 64 MiB */
+  readonly aheadBytesMax?: number;
+}
+
+/** One object, for as long as it is not released. */
+export interface CachedObject {
+  /** The first bytes of it. */
+  prefix(sizeBytes: number): ByteRange;
+  /** Fills the target from there on. @throws storage/io, storage/not-found */
+  readInto(target: Uint8Array, offset: number): Promise<void>;
+  /** Idempotent. */
+  release(): void;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+/** Open files. */
+const OBJECTS_MAX = 4096;
+
+export class ObjectCache {
+  readonly #bucket: Bucket;
+  readonly #directory: string;
+  readonly #bytesMax: number;
+  readonly #limits: FillLimits;
+  /** Least recently used first. */
+  readonly #objects = new Map<string, HeldObject>();
+  readonly #opening = new Map<string, Promise<HeldObject>>();
+  readonly #channelName = `gitwharf-object-cache-${randomUUID()}`;
+  readonly #channel: BroadcastChannel;
+  #bytes = 0;
+  #made: Promise<unknown> | undefined;
+  #isClosed = false;
+
+  constructor(options: ObjectCacheOptions) {
+    this.#bucket = options.bucket;
+    this.#directory = options.directory;
+    this.#bytesMax = options.bytesMax ?? 10 * 1024 * MiB;
+    this.#limits = {
+      blockBytes: options.blockBytes ?? 256 * KiB,
+      wholeBytesMax: options.wholeBytesMax ?? 4 * MiB,
+      aheadBytesMax: options.aheadBytesMax ?? 64 * MiB,
+    };
+    invariant(
+      this.#limits.blockBytes % FILE_BLOCK_BYTES === 0,
+      "blocks of the cache are multiples of 64 KiB",
+    );
+    this.#channel = new BroadcastChannel(this.#channelName);
+    this.#channel.onmessage = (message): void => this.#onRequest((message as { data: FillRequest }).data);
+    this.#channel.unref();
+  }
+
+  /** Bytes that are here now. */
+  get sizeBytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * @param sizeBytes of the whole object, as the pack's leaf tells it
+   * @throws storage/io; what is not in the bucket shows when it is read
+   */
+  async open(key: string, sizeBytes: number): Promise<CachedObject> {
+    const object = await this.#take(key, sizeBytes);
+    let released = false;
+    return {
+      prefix: (length) => object.prefix(length),
+      readInto: (target, offset) => object.readInto(target, offset),
+      release: () => {
+        if (released) return;
+        released = true;
+        object.users--;
+        this.#evict();
+      },
+    };
+  }
+
+  /** What was just put into the bucket need not be fetched again. @throws storage/io */
+  async adopt(key: string, parts: readonly Uint8Array[]): Promise<void> {
+    const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0);
+    const object = await this.#take(key, sizeBytes);
+    try {
+      if (object instanceof PartialObject) await object.store(parts);
+    } finally {
+      object.users--;
+      this.#evict();
+    }
+  }
+
+  /** Whoever still reads gets storage/io. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#channel.close();
+    await Promise.allSettled(this.#opening.values());
+    for (const object of this.#objects.values()) object.close();
+    this.#objects.clear();
+  }
+
+  /** The caller is one of its users from here on. */
+  async #take(key: string, sizeBytes: number): Promise<HeldObject> {
+    for (;;) {
+      if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
+      const known = this.#objects.get(key);
+      if (known !== undefined) {
+        this.#objects.delete(key);
+        this.#objects.set(key, known);
+        known.users++;
+        return known;
+      }
+      let opening = this.#opening.get(key);
+      if (opening === undefined) {
+        opening = this.#hold(key, sizeBytes).finally(() => this.#opening.delete(key));
+        this.#opening.set(key, opening);
+      }
+      const object = await opening;
+      // It may have been the one to go already.
+      if (object.isClosed) continue;
+      object.users++;
+      return object;
+    }
+  }
+
+  async #hold(key: string, sizeBytes: number): Promise<HeldObject> {
+    const cacheKey = `${this.#channelName}/${key}`;
+    const local = await this.#bucket.openFile?.(key);
+    const object =
+      local === undefined
+        ? await this.#openCopy(key, sizeBytes)
+        : new LocalObject({ fd: local.fd, key, cacheKey });
+    if (this.#isClosed) {
+      object.close();
+      throw new GitwharfError("storage/io", "the store is closed");
+    }
+    this.#objects.set(key, object);
+    this.#evict(object);
+    return object;
+  }
+
+  async #openCopy(key: string, sizeBytes: number): Promise<PartialObject> {
+    this.#made ??= mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    const path = `${this.#directory}/${randomUUID()}`;
+    let fd: number;
+    try {
+      await this.#made;
+      fd = await openDescriptor(path, "wx+", 0o600);
+    } catch (cause) {
+      this.#made = undefined;
+      throw ioError("opening a file of the cache in", this.#directory, cause);
+    }
+    await unlink(path).catch(() => undefined);
+    return new PartialObject({
+      bucket: this.#bucket,
+      key,
+      fd,
+      sizeBytes,
+      channel: this.#channelName,
+      limits: this.#limits,
+      onBytes: (bytes) => {
+        this.#bytes += bytes;
+        this.#evict();
+      },
+    });
+  }
+
+  #evict(except?: HeldObject): void {
+    if (this.#bytes <= this.#bytesMax && this.#objects.size <= OBJECTS_MAX) return;
+    for (const [key, object] of this.#objects) {
+      if (object.isInUse || object === except) continue;
+      this.#objects.delete(key);
+      this.#bytes -= object.presentBytes;
+      object.close();
+      if (this.#bytes <= this.#bytesMax && this.#objects.size <= OBJECTS_MAX) return;
+    }
+  }
+
+  #onRequest({ cacheKey, first, last }: FillRequest): void {
+    const object = this.#objects.get(cacheKey.slice(this.#channelName.length + 1));
+    // The thread that waits reads its answer in the states of the blocks.
+    if (object instanceof PartialObject) object.fill(first, last).catch(() => undefined);
+  }
+}
