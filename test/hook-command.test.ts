@@ -144,6 +144,13 @@ describe("gitwharf hook install", () => {
     expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("no repository in")]);
   });
 
+  it("copies a script as it is, whatever its letters are written in", async () => {
+    const bytes = Buffer.from("#!/bin/sh\n# \xe9t\xe9\nexit 0\n", "latin1");
+    writeFileSync(`${workspace.directory}/check.sh`, bytes);
+    await install("update", `${workspace.directory}/check.sh`);
+    expect(readFileSync(`${hooksOf("app")}/update.gitwharf/check.sh`)).toEqual(bytes);
+  });
+
   it("takes nothing that is no script, no odd name, and no hook of which only one can be", async () => {
     const file = script("check.sh", "exit 0");
     writeFileSync(`${workspace.directory}/text`, "exit 0\n");

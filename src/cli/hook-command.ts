@@ -35,10 +35,10 @@ export function hookCommand(): Command {
       )
       .action(
         async (hook: InstallableHook, file: string, patterns: readonly string[], flags: InstallFlags) => {
-          const text = await readScript(file);
+          const script = await readScript(file);
           const label = flags.as ?? basename(file);
           await forEachRepository(flags, patterns, async (gitDirectory) => [
-            { hook, label, done: await installHook({ gitDirectory, hook, label }, text) },
+            { hook, label, done: await installHook({ gitDirectory, hook, label }, script) },
           ]);
         },
       ),
@@ -85,14 +85,15 @@ function hookArgument(): Argument {
   return new Argument("<hook>", "which hook").choices(INSTALLABLE_HOOKS);
 }
 
-async function readScript(file: string): Promise<string> {
+/** Its bytes: whatever its text is written in, it arrives as it is. */
+async function readScript(file: string): Promise<Buffer> {
   const wrong = (why: string): GitwharfError =>
     new GitwharfError("server/bad-configuration", `${file} ${why}`);
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
+  const script = await readFile(file).catch((error: unknown) => {
     throw wrong(`cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   });
-  if (!text.startsWith("#!")) throw wrong('is no script: it does not begin with "#!"');
-  return text;
+  if (script.toString("latin1", 0, 2) !== "#!") throw wrong('is no script: it does not begin with "#!"');
+  return script;
 }
 
 /** One that fails does not keep the others from theirs. */

@@ -45,14 +45,17 @@ const HEAD_BYTES = 256;
  * What was installed under the same label is replaced.
  * @throws server/bad-configuration for a label that is no file name; storage/exists, storage/io
  */
-export async function installHook(place: HookPlace, text: string): Promise<"installed" | "replaced"> {
+export async function installHook(
+  place: HookPlace,
+  script: string | Uint8Array,
+): Promise<"installed" | "replaced"> {
   const paths = await pathsOf(place);
   return telling(paths.hook, async () => {
     await makeDirectory(dirname(paths.hook));
     await makeDirectory(paths.scripts);
     const was = (await kindOf(paths.script)) === "absent" ? "installed" : "replaced";
     // First the script, then what runs it.
-    await writeWhole(paths.script, text);
+    await writeWhole(paths.script, script);
     await keepOwn(paths);
     await writeWhole(paths.hook, dispatcherOf(place.hook));
     return was;
@@ -158,10 +161,10 @@ async function makeDirectory(path: string): Promise<void> {
   throw new GitwharfError("storage/exists", `${path} is no directory: install where it leads to`);
 }
 
-async function writeWhole(path: string, text: string): Promise<void> {
+async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = join(dirname(dirname(path)), `gitwharf-${randomUUID()}`);
   try {
-    await writeFile(temporary, text, { mode: 0o755, flag: "wx" });
+    await writeFile(temporary, content, { mode: 0o755, flag: "wx" });
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => undefined);

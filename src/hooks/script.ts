@@ -41,20 +41,27 @@ export function checkScript(script: unknown, option: string): CheckedScript {
   if (text !== undefined) {
     if (text.trim() === "" || text.includes("\0")) throw wrong("is an empty script");
     const [, path = "/bin/sh", arg] = /^#![ \t]*(\S+)(?:[ \t]+([^\n]*\S))?/.exec(text) ?? [];
+    const why = whyNotRun(path);
+    if (why !== undefined) throw wrong(`wants an interpreter that cannot be run: ${why}`);
     return { text, program: { path, args: arg === undefined ? [] : [arg] } };
   }
   if (file === undefined || file === "")
     throw wrong('is a script that begins with "#!", the path of a program, { text } or { file }');
   const path = resolve(file);
-  try {
-    if (!statSync(path).isFile()) throw wrong(`names ${path}, which is no file`);
-    accessSync(path, constants.X_OK);
-  } catch (error) {
-    if (error instanceof GitwharfError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
+  const why = whyNotRun(path);
+  if (why !== undefined)
     throw wrong(`names a program that cannot be run; the text of a script begins with "#!" (${why})`);
-  }
   return { program: { path, args } };
+}
+
+function whyNotRun(path: string): string | undefined {
+  try {
+    if (!statSync(path).isFile()) return `${path} is no file`;
+    accessSync(path, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 function partsOf(script: unknown): {
