@@ -47,6 +47,12 @@ import {
   parseRefs,
 } from "../src/storage/disk/refs/reftable/table-reader.js";
 import { settingsFromConfig } from "../src/storage/disk/settings-from-config.js";
+import {
+  childAt,
+  entryCountOf,
+  formatTreeNode,
+  parseTreeNode,
+} from "../src/storage/object-store/tree/tree-node.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { parseReflog } from "../src/storage/refs/reflog-entry.js";
 import { parseRequestTarget } from "../src/transport/http/request-target.js";
@@ -269,6 +275,14 @@ const CODECS: Readonly<Record<string, Codec>> = {
       };
       forEachLog(read, layout, () => undefined);
       for (const { name } of refs) findLogBlock(read, layout, logKey(name, 1));
+    },
+  },
+  "tree-node": {
+    feed(bytes) {
+      const node = parseTreeNode(bytes);
+      if (!formatTreeNode(node).equals(bytes)) throw new Error("a node that is not canonical was taken");
+      if (node.level > 0) for (let i = 0; i < node.keys.length; i++) childAt(node, i);
+      entryCountOf(node);
     },
   },
   reflog: { feed: (bytes) => parseReflog(bytes.toString("utf8"), SHA1) },

@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   "storage/bad-config": { kind: "operational", retryable: false },
   "storage/bad-name": { kind: "peer", retryable: false },
   "storage/bad-ref": { kind: "operational", retryable: false },
+  "storage/corrupt": { kind: "operational", retryable: false },
   "storage/exists": { kind: "operational", retryable: false },
   "storage/io": { kind: "operational", retryable: true },
   "storage/locked": { kind: "operational", retryable: true },

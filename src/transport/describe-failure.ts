@@ -45,6 +45,7 @@ const STATUS: Record<ErrorCode, number> = {
   "storage/bad-config": 500,
   "storage/bad-name": 404,
   "storage/bad-ref": 500,
+  "storage/corrupt": 500,
   "storage/exists": 409,
   "storage/io": 500,
   "storage/locked": 503,
