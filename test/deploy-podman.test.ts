@@ -74,6 +74,9 @@ describe.skipIf(SKIP_PODMAN)("a container", () => {
       text: `out\n${executor.user?.uid ?? process.getuid?.()}\n`,
     });
     expect(readFileSync(join(work, "file"), "utf8")).toBe("a 'b'\nc\n");
+    const long = "x".repeat(65_536);
+    await run('printf %s "$LONG" > long', { environment: { PATH: "/bin", LONG: long } });
+    expect(readFileSync(join(work, "long"), "utf8")).toBe(long);
   });
 
   it("sees nothing of the machine, and writes nowhere but where it may", async () => {
@@ -105,14 +108,16 @@ describe.skipIf(SKIP_PODMAN)("a container", () => {
     expect(readFileSync(join(work, "written"), "utf8")).toBe("1234\n");
   });
 
-  it("has no network", async () => {
+  it("has no network unless it is given, and then the machine's", async () => {
     const server = createServer((socket) => socket.end("HTTP/1.0 200 OK\r\n\r\nhello"));
     await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
     try {
       const { port } = server.address() as AddressInfo;
-      const { end, text } = await run(`wget -q -O - http://127.0.0.1:${port}/`);
+      const ask = `wget -q -O - http://127.0.0.1:${port}/`;
+      const { end, text } = await run(ask);
       expect(end.status).not.toBe(0);
       expect(text).not.toContain("hello");
+      expect((await run(ask, { network: true })).text).toBe("hello");
     } finally {
       server.close();
     }

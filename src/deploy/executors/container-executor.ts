@@ -4,7 +4,7 @@
  * Specification: podman-run(1), docker run.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -36,6 +36,10 @@ const CALL_TIMEOUT_MS = 30_000;
 const PULL_TIMEOUT_MS = 600_000;
 /** As every process of the container: its first one and the one that says it are not among them. */
 const TERMINATE_ALL = "kill -TERM -1";
+/** A line of 64 KiB is too long for who reads the file of variables. */
+const LINE_BYTES_MAX = 32_768;
+const SCRIPT = "/run/gitwharf-variables";
+const WITH_SCRIPT = ["/bin/sh", "-c", `. ${SCRIPT}; exec "$@"`, "sh"];
 
 export function createContainerExecutor(options: ContainerOptions): Executor {
   const { image, program = "podman", programArguments = [] } = options;
@@ -114,11 +118,14 @@ export function createContainerExecutor(options: ContainerOptions): Executor {
       try {
         const file = join(directory, "environment");
         await writeFile(file, fileOf(execution.environment), { mode: 0o600 });
+        const script = join(directory, "script");
+        await writeFile(script, scriptOf(execution.environment), { mode: 0o600 });
+        if (ownId === 0) await chown(script, user.uid, user.gid);
         const child = spawn(
           program,
           [
             ...programArguments,
-            ...runArguments(name, image, user, execution, file, program.endsWith("podman")),
+            ...runArguments(name, image, user, execution, { file, script }, program.endsWith("podman")),
           ],
           { stdio: ["ignore", "pipe", "pipe"], detached: true },
         );
@@ -146,7 +153,7 @@ function runArguments(
   image: string,
   user: { readonly uid: number; readonly gid: number },
   execution: Execution,
-  environmentFile: string,
+  variables: { readonly file: string; readonly script: string },
   isPodman: boolean,
 ): readonly string[] {
   const { limits, mounts, environment } = execution;
@@ -157,6 +164,7 @@ function runArguments(
     const value = Math.min(wanted, hard.get(row) ?? Infinity);
     return when(value, `--ulimit=${name}=${value}:${value}`);
   };
+  const isSaidByScript = Object.entries(environment).some((variable) => !fitsOnALine(variable));
   const memory = Math.floor(limits.memoryBytesMax);
   const size = Math.floor(Math.min(limits.diskBytesMax, limits.memoryBytesMax / 2));
   const inMemory = (path: string): string => `${path}:rw,exec,nosuid,nodev,mode=1777,size=${size}`;
@@ -173,7 +181,8 @@ function runArguments(
     "--read-only",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
-    `--network=${execution.network ? "bridge" : "none"}`,
+    // Who is to reach a process of a release looks for it on this machine.
+    `--network=${execution.network ? "host" : "none"}`,
     "--hostname=build",
     ...["/tmp", "/app"]
       .filter((path) => !mounts.some(({ target }) => target === path))
@@ -192,12 +201,11 @@ function runArguments(
       `type=bind,source=${source},target=${target}${isWritable ? "" : ",readonly"}`,
     ]),
     `--workdir=${execution.directory}`,
-    `--env-file=${environmentFile}`,
-    ...Object.entries(environment).flatMap(([variable, value]) =>
-      fitsOnALine(value) ? [] : ["--env", `${variable}=${value}`],
-    ),
+    `--env-file=${variables.file}`,
+    ...(isSaidByScript ? ["--mount", `type=bind,source=${variables.script},target=${SCRIPT},readonly`] : []),
     "--entrypoint=",
     image,
+    ...(isSaidByScript ? WITH_SCRIPT : []),
     ...ONE_OUTPUT,
     ...execution.command,
   ];
@@ -205,12 +213,19 @@ function runArguments(
 
 function fileOf(environment: Readonly<Record<string, string>>): string {
   return Object.entries(environment)
-    .filter(([, value]) => fitsOnALine(value))
+    .filter(fitsOnALine)
     .map(([variable, value]) => `${variable}=${value}\n`)
     .join("");
 }
 
-/** The file has no way to write any other. */
-function fitsOnALine(value: string): boolean {
-  return !/[\r\n]/.test(value);
+/** For a shell: what the file has no way to write. */
+function scriptOf(environment: Readonly<Record<string, string>>): string {
+  return Object.entries(environment)
+    .filter((variable) => !fitsOnALine(variable))
+    .map(([variable, value]) => `export ${variable}='${value.replaceAll("'", "'\\''")}'\n`)
+    .join("");
+}
+
+function fitsOnALine([variable, value]: readonly [string, string]): boolean {
+  return !/[\r\n]/.test(value) && Buffer.byteLength(variable + value) < LINE_BYTES_MAX;
 }
