@@ -18,12 +18,13 @@ const RANKS: Record<string, number> = {
   access: 5,
   hooks: 5,
   events: 5,
-  transport: 6,
-  deploy: 6,
-  server: 7,
-  cli: 8,
-  testing: 8,
-  "index.ts": 8,
+  client: 6,
+  transport: 7,
+  deploy: 7,
+  server: 8,
+  cli: 9,
+  testing: 9,
+  "index.ts": 9,
 };
 
 /** Folders that may name a backend: the composition root and what stands on it. */

@@ -11,7 +11,7 @@ import type { ServiceExchange } from "../service-contexts.js";
 import type { CommandCall } from "../ssh/serve-command.js";
 import type { AppCommand } from "./app-command.js";
 import { type Relay, startRelay } from "./relay.js";
-import { openRendezvous } from "./rendezvous.js";
+import { openRendezvous } from "../../client/openruko/rendezvous.js";
 import type { UserPlaces } from "./user-places.js";
 import { meaningOfSignal, type SessionEnd, STATUS_BROKEN_OFF, STATUS_UNREACHABLE } from "./session-end.js";
 

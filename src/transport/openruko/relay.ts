@@ -5,8 +5,8 @@
  */
 import type { CommandStreams } from "../ssh/serve-command.js";
 import { createWritableSink } from "../writable-sink.js";
-import { createDynoReader } from "./dyno-stream.js";
-import type { Rendezvous } from "./rendezvous.js";
+import { createDynoReader } from "../../client/openruko/dyno-stream.js";
+import type { Rendezvous } from "../../client/openruko/rendezvous.js";
 
 export interface RelayOptions {
   readonly rendezvous: Rendezvous;

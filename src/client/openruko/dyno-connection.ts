@@ -1,0 +1,136 @@
+/**
+ * A dyno as the other side of a Git client of ours: git's bytes both ways, what else it prints to whoever watches it, and
+ * no silence without end. Its `E:` chunks are told from git's bytes in `dyno-stream.ts`.
+ */
+import { once } from "node:events";
+import type { ByteSource } from "../../base/byte-streams.js";
+import { abortedError, GitwharfError } from "../../base/errors.js";
+import { RemoteGitFailure } from "../remote-git-failure.js";
+import { createDynoReader } from "./dyno-stream.js";
+import type { Rendezvous } from "./rendezvous.js";
+
+export interface DynoConnectionOptions {
+  readonly rendezvous: Rendezvous;
+  /** What the dyno prints that is not git's. While the promise is pending nothing more is read. */
+  readonly onErrors: (bytes: Uint8Array) => Promise<void>;
+  /** Longest time in which nothing moves, either way. */
+  readonly idleTimeoutMs: number;
+  /** From telling a dyno to end to cutting it off. */
+  readonly exitTimeoutMs: number;
+  readonly onFirstByte: () => void;
+  /** Ends it: the dyno is told to end, and cut off when it does not. */
+  readonly signal: AbortSignal;
+}
+
+export interface DynoConnection {
+  readonly input: ByteSource;
+  write(bytes: Uint8Array): Promise<void>;
+  /** Has any of what came been git's? */
+  readonly hasSpoken: boolean;
+  /** Tells the dyno that nothing more comes, and waits until it has gone or is cut off. Idempotent. */
+  close(): Promise<void>;
+}
+
+export function openDynoConnection(options: DynoConnectionOptions): DynoConnection {
+  const { rendezvous, idleTimeoutMs, exitTimeoutMs, signal } = options;
+  const { socket } = rendezvous;
+  const reader = createDynoReader();
+  const chunks: Buffer[] = [];
+  let hasBegun = false;
+  let isOver = false;
+  let isClosing = false;
+  let wake = (): void => undefined;
+  let movedAt = performance.now();
+  const moved = (): void => {
+    movedAt = performance.now();
+  };
+  const gone = new Promise<void>((resolve) => {
+    const settle = (): void => {
+      isOver = true;
+      resolve();
+      wake();
+    };
+    socket.once("end", settle);
+    socket.once("close", settle);
+    if (socket.destroyed) settle();
+  });
+  socket.on("data", (chunk: Buffer) => {
+    moved();
+    if (!hasBegun) {
+      hasBegun = true;
+      options.onFirstByte();
+    }
+    if (isClosing) return;
+    chunks.push(chunk);
+    // One chunk is one event: read in any other way than by events, chunks would be put together.
+    socket.pause();
+    wake();
+  });
+  signal.addEventListener("abort", () => wake(), { once: true });
+
+  /** @returns when there is a chunk, or the end */
+  const something = async (): Promise<void> => {
+    while (chunks.length === 0 && !isOver && !signal.aborted) {
+      const leftMs = movedAt + idleTimeoutMs - performance.now();
+      if (leftMs <= 0) {
+        // It does not hear either.
+        rendezvous.cut();
+        throw new RemoteGitFailure(`the dyno has said nothing for ${idleTimeoutMs / 1000} seconds`);
+      }
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, Math.min(leftMs + 1, 0x7fff_ffff));
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    if (signal.aborted) throw abortedError(signal);
+  };
+  async function* read(): AsyncGenerator<Uint8Array, void, void> {
+    for (;;) {
+      await something();
+      const chunk = chunks.shift();
+      if (chunk === undefined) return;
+      const { to, bytes } = reader.read(chunk);
+      if (bytes.length > 0) {
+        if (to === "output") yield bytes;
+        else await options.onErrors(bytes);
+      }
+      // The time in which nobody reads is not the dyno's.
+      moved();
+      if (chunks.length === 0) socket.resume();
+    }
+  }
+
+  let closed: Promise<void> | undefined;
+  return {
+    input: read(),
+    get hasSpoken() {
+      return reader.hasSpoken;
+    },
+    async write(bytes) {
+      if (signal.aborted) throw abortedError(signal);
+      if (socket.destroyed || socket.writableEnded)
+        throw new GitwharfError("base/aborted", "the dyno has gone");
+      if (!socket.write(bytes)) {
+        // Whatever ends it is told by the next write, and to who reads.
+        const drained = once(socket, "drain", { signal }).catch(() => undefined);
+        await Promise.race([drained, gone]);
+      }
+      moved();
+    },
+    close() {
+      return (closed ??= (async () => {
+        isClosing = true;
+        socket.resume();
+        if (!socket.writableEnded) socket.end();
+        const timer = setTimeout(() => rendezvous.cut(), exitTimeoutMs);
+        await gone;
+        clearTimeout(timer);
+        // It may have ended its side and still hold the other.
+        socket.destroy();
+      })());
+    },
+  };
+}

@@ -1,0 +1,243 @@
+/**
+ * The sending side of receive-pack, in protocol v0: what the other side has, then commands and the pack, then its report.
+ * Over any two streams; where they lead is the caller's business. Specification: gitprotocol-pack "Pushing Data To a
+ * Server".
+ *
+ *     <oid> SP <name> NUL <capabilities> …  0000                        they: their refs
+ *     shallow SP <oid> …                                                we: the boundary of a shallow history
+ *     <old> SP <new> SP <name> NUL <capabilities> …  0000  PACK…        we
+ *     side-band: 1 the report, 2 text for the person, 3 a last message  they, until 0000 or the end of the stream
+ */
+import type { ByteSource } from "../base/byte-streams.js";
+import { GitwharfError, isGitwharfError } from "../base/errors.js";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.js";
+import type { ObjectFormat } from "../object/object-format.js";
+import type { ObjectId } from "../object/object-id.js";
+import { type Packet, PktLineReader, encodePktLine, FLUSH, packetText } from "../protocol/wire/pkt-line.js";
+import { parseRefAdvertisement, type RefAdvertisement } from "../protocol/wire/ref-advertisement.js";
+import { parseReportStatus, type ReportStatus } from "../protocol/wire/report-status.js";
+import { sanitizeText } from "../protocol/wire/sanitize.js";
+import { formatShallowLine } from "../protocol/wire/shallow-line.js";
+import { parseSideBand } from "../protocol/wire/side-band.js";
+import { RemoteGitFailure } from "./remote-git-failure.js";
+
+export interface SendPackConnection {
+  /** What the other side sends. Ending the loop over it ends nothing else. */
+  readonly input: ByteSource;
+  /** Waits while the other side reads nothing. @throws base/aborted when it has gone */
+  readonly write: (bytes: Uint8Array) => MaybePromise<void>;
+}
+
+export interface RemoteUpdate {
+  readonly name: string;
+  /** What the other side has there; the null id: nothing. */
+  readonly oldOid: ObjectId;
+  /** Not the null id: refs are not removed here. */
+  readonly newOid: ObjectId;
+}
+
+export interface SendPackRequest {
+  readonly updates: readonly RemoteUpdate[];
+  /** Commits whose parents this side does not have. */
+  readonly shallow: Iterable<ObjectId>;
+  readonly agent: string;
+  /** Closed when the other side reads no more. */
+  readonly pack: ByteSource;
+  /** Text for the person, as it comes; while the promise is pending nothing more is read. */
+  readonly onProgress: (bytes: Uint8Array) => MaybePromise<void>;
+}
+
+export interface OpenPush {
+  readonly advertisement: RefAdvertisement;
+  /** May deltas stand on what the other side has? */
+  readonly takesThinPacks: boolean;
+  /** Once. @throws RemoteGitFailure, and what the pack and `onProgress` throw */
+  send(request: SendPackRequest): Promise<ReportStatus>;
+  /** Nothing is read of the pack any more: to be waited for once the connection is closed. Never rejects. */
+  settled(): Promise<void>;
+}
+
+const ADVERTISEMENT_BYTES_MAX = 64 * 1024 * 1024;
+const REPORT_BYTES_MAX = 1024 * 1024;
+/** Without these its report cannot be had. */
+const NEEDED = ["report-status", "side-band-64k"];
+
+/** @throws RemoteGitFailure */
+export async function openPush(
+  connection: SendPackConnection,
+  objectFormat: ObjectFormat,
+): Promise<OpenPush> {
+  const reader = new PktLineReader(connection.input, {
+    totalBytesMax: ADVERTISEMENT_BYTES_MAX,
+    limitName: "of an advertisement",
+  });
+  const advertisement = await understood(() => readAdvertisement(reader, objectFormat));
+  const { capabilities } = advertisement;
+  for (const name of NEEDED)
+    if (!capabilities.has(name)) throw new RemoteGitFailure(`the other side does not have ${name}`);
+  let writing: Promise<void> = Promise.resolve();
+  return {
+    advertisement,
+    takesThinPacks: !capabilities.has("no-thin"),
+    async send(request) {
+      const sending = { request, advertisement, objectFormat, hasEnded: false };
+      // Both ways at once: a side that writes without reading could wait for us as we for it.
+      writing = writeRequest(connection, sending);
+      return reportOf(reader, sending, writing);
+    },
+    settled: () => writing.catch(() => undefined),
+  };
+}
+
+async function readAdvertisement(reader: PktLineReader, format: ObjectFormat): Promise<RefAdvertisement> {
+  const payloads: Buffer[] = [];
+  for (;;) {
+    const packet = await reader.next();
+    if (packet.kind === "flush") {
+      checkFormat(payloads[0], format);
+      return parseRefAdvertisement(payloads, format);
+    }
+    if (packet.kind !== "data")
+      throw new RemoteGitFailure("the other side went away before it had told its refs");
+    if (payloads.length === 0 && packet.payload.toString("latin1", 0, 4) === "ERR ")
+      throw new RemoteGitFailure(`the other side said: ${said(packet.payload.subarray(4))}`);
+    payloads.push(packet.payload);
+  }
+}
+
+/** Before its ids are looked at, which have another length then. */
+function checkFormat(first: Buffer | undefined, ours: ObjectFormat): void {
+  const theirs = / object-format=([a-z0-9]+)/.exec(first?.toString("latin1") ?? "")?.[1] ?? "sha1";
+  if (theirs !== ours)
+    throw new RemoteGitFailure(`the other side's repository is of ${theirs.slice(0, 20)}, ours of ${ours}`);
+}
+
+interface Sending {
+  readonly request: SendPackRequest;
+  readonly advertisement: RefAdvertisement;
+  readonly objectFormat: ObjectFormat;
+  /** Their report is there, or nothing more comes. */
+  hasEnded: boolean;
+}
+
+async function reportOf(
+  reader: PktLineReader,
+  sending: Sending,
+  writing: Promise<void>,
+): Promise<ReportStatus> {
+  const reading = understood(() => readReport(reader, sending.request.onProgress));
+  reading.catch(() => undefined);
+  // Without the whole pack they would wait for ever. That they cannot be written to is for their report to explain.
+  const broken = new Promise<never>((_, reject) => {
+    writing.catch((error: unknown) => {
+      if (!isGitwharfError(error, "base/aborted")) reject(error);
+    });
+  });
+  try {
+    return await Promise.race([reading, broken]);
+  } finally {
+    sending.hasEnded = true;
+  }
+}
+
+async function writeRequest({ write }: SendPackConnection, sending: Sending): Promise<void> {
+  const { request, advertisement, objectFormat } = sending;
+  const lines: Buffer[] = [];
+  for (const oid of request.shallow) lines.push(encodePktLine(formatShallowLine({ kind: "shallow", oid })));
+  const capabilities = [...NEEDED];
+  if (advertisement.capabilities.has("ofs-delta")) capabilities.push("ofs-delta");
+  if (advertisement.capabilities.has("object-format")) capabilities.push(`object-format=${objectFormat}`);
+  if (advertisement.capabilities.has("agent")) capabilities.push(`agent=${request.agent}`);
+  request.updates.forEach(({ name, oldOid, newOid }, i) => {
+    const tail = i === 0 ? `\0 ${capabilities.join(" ")}` : "";
+    lines.push(encodePktLine(`${oldOid} ${newOid} ${name}${tail}`));
+  });
+  await write(Buffer.concat([...lines, FLUSH]));
+  for await (const chunk of request.pack) {
+    if (sending.hasEnded) return;
+    const written = write(chunk);
+    if (isPromise(written)) await written;
+  }
+}
+
+/** Up to the end of what they send: what they print behind their report is for the person as well. */
+async function readReport(
+  reader: PktLineReader,
+  onProgress: SendPackRequest["onProgress"],
+): Promise<ReportStatus> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  let report: ReportStatus | undefined;
+  for (;;) {
+    reader.beginRequest();
+    let packet: Packet;
+    try {
+      packet = await reader.next();
+    } catch (error) {
+      // It has said what became of the push.
+      if (report !== undefined) return report;
+      throw error;
+    }
+    if (packet.kind !== "data") {
+      report ??= await parseReport(parts);
+      if (report !== undefined) return report;
+      throw new RemoteGitFailure("the other side broke off before it had said what became of the push");
+    }
+    const { band, data } = parseSideBand(packet.payload);
+    if (band === 2) {
+      const taken = data.length === 0 ? undefined : onProgress(data);
+      if (isPromise(taken)) await taken;
+    } else if (band === 3) throw new RemoteGitFailure(`the other side said: ${said(data)}`);
+    else {
+      bytes += data.length;
+      if (bytes > REPORT_BYTES_MAX) throw new RemoteGitFailure("the other side's report is too long");
+      parts.push(data);
+      report ??= await parseReport(parts);
+    }
+  }
+}
+
+/** undefined: it is not whole so far. */
+async function parseReport(parts: readonly Buffer[]): Promise<ReportStatus | undefined> {
+  const whole = Buffer.concat(parts);
+  if (whole.length < FLUSH.length || !whole.subarray(-FLUSH.length).equals(FLUSH)) return undefined;
+  const lines: string[] = [];
+  const reader = new PktLineReader(once(whole), {
+    totalBytesMax: REPORT_BYTES_MAX,
+    limitName: "of a report",
+  });
+  try {
+    for (;;) {
+      const packet = await reader.next();
+      if (packet.kind === "flush") return parseReportStatus(lines);
+      if (packet.kind !== "data") return undefined;
+      lines.push(sanitizeText(packetText(packet.payload)));
+    }
+  } catch (error) {
+    // It was cut where a flush seems to be.
+    if (error instanceof GitwharfError && error.code === "base/truncated") return undefined;
+    throw error;
+  }
+}
+
+async function* once(bytes: Buffer): ByteSource {
+  yield bytes;
+}
+
+/** What they send is read by the same rules as a request, whose words would not fit here. */
+async function understood<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof GitwharfError) || error.kind !== "peer") throw error;
+    const what =
+      error.code === "base/truncated"
+        ? "the other side broke off in the middle of a line"
+        : "the other side does not speak git's protocol";
+    throw new RemoteGitFailure(what, { cause: error });
+  }
+}
+
+function said(bytes: Buffer): string {
+  return sanitizeText(bytes.toString("utf8", 0, 1000)).trim();
+}
