@@ -119,6 +119,12 @@ export type {
 } from "./deploy/executors/executor.js";
 export { createSandboxExecutor, type SandboxOptions } from "./deploy/executors/sandbox-executor.js";
 export { createContainerExecutor, type ContainerOptions } from "./deploy/executors/container-executor.js";
+export {
+  createDynoExecutor,
+  type DynoExecutor,
+  type DynoMeeting,
+  type DynoOptions,
+} from "./deploy/executors/dyno-executor.js";
 export { createPlainExecutor, type PlainOptions } from "./deploy/executors/plain-executor.js";
 export type { App, AppConfig } from "./database/app-store.js";
 export type { Build, BuildProduct, BuildStatus } from "./database/build-store.js";

@@ -114,7 +114,7 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
     });
     expect(await gitwharf("ps", "later")).toMatchObject({
       status: 0,
-      stderr: "'later' has no processes: it is a static site, or was not deployed\n",
+      stderr: "'later' has no processes: it is a static site, runs elsewhere, or was not deployed\n",
     });
     expect(await gitwharf("apps", "create", "later")).toMatchObject({ status: 1 });
     expect(await gitwharf("apps", "create", "No")).toMatchObject({ status: 2 });

@@ -71,7 +71,9 @@ export function appCommands(): readonly Command[] {
 async function listProcesses(app: string | undefined, flags: AppFlags): Promise<void> {
   const rows = (await call(flags, { command: "ps", app })) as readonly ProcessRow[];
   if (rows.length === 0 && app !== undefined && flags.json !== true)
-    process.stderr.write(`'${app}' has no processes: it is a static site, or was not deployed\n`);
+    process.stderr.write(
+      `'${app}' has no processes: it is a static site, runs elsewhere, or was not deployed\n`,
+    );
   printList(
     rows.map((row) => ({ ...row, release: `v${row.release}`, since: timeText(row.since) })),
     {

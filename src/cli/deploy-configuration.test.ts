@@ -15,7 +15,10 @@ const problemOf = (value: unknown): string => {
 const CASES: Readonly<
   Record<string, { readonly good: readonly unknown[]; readonly bad: readonly unknown[] }>
 > = {
-  executor: { good: ["sandbox", "plain", { run: () => undefined }], bad: ["docker", {}, 1, ""] },
+  executor: {
+    good: ["sandbox", "dyno", { run: () => undefined }, { meet: () => undefined }],
+    bad: ["docker", {}, 1, ""],
+  },
   sandbox: {
     good: [{}, { readOnlyPaths: ["/opt"], user: { uid: 1, gid: 1 }, controlGroups: "never" }],
     bad: [[], "bwrap", { programm: "bwrap" }, { controlGroups: "yes" }, { user: { uid: "1", gid: 1 } }],
@@ -23,6 +26,10 @@ const CASES: Readonly<
   container: {
     good: [{ image: "node", program: "docker" }],
     bad: [{}, { image: "" }, { image: "a", network: 1 }],
+  },
+  dyno: {
+    good: [{}, { apiKey: "a", rendezvousPort: 4000, idleTimeoutMs: 1 }],
+    bad: [[], "key", { apiKey: "" }, { apiserverKey: "a" }, { rendezvousPort: "4000" }],
   },
   database: { good: ["sqlite:x"], bad: ["", {}] },
   directory: { good: ["deploy"], bad: ["", 1] },

@@ -5,11 +5,12 @@
 import { GitwharfError } from "../base/errors.js";
 import type { DeploymentOptions } from "../deploy/deployment.js";
 import type { ContainerOptions } from "../deploy/executors/container-executor.js";
+import type { DynoExecutor, DynoOptions } from "../deploy/executors/dyno-executor.js";
 import { DEFAULT_EXECUTION_LIMITS, type Executor } from "../deploy/executors/executor.js";
 import type { SandboxOptions } from "../deploy/executors/sandbox-executor.js";
 import { PROXY_TIMES } from "../deploy/launch/proxy/exchange.js";
 
-export const EXECUTOR_NAMES = ["sandbox", "container", "plain"] as const;
+export const EXECUTOR_NAMES = ["sandbox", "container", "plain", "dyno"] as const;
 export type ExecutorName = (typeof EXECUTOR_NAMES)[number];
 
 export interface DeployConfiguration
@@ -20,9 +21,11 @@ export interface DeployConfiguration
     >
   > {
   /** Where builds and apps run. @default "sandbox" */
-  readonly executor?: ExecutorName | Executor;
+  readonly executor?: ExecutorName | Executor | DynoExecutor;
   readonly sandbox?: SandboxOptions;
   readonly container?: ContainerOptions;
+  /** What the environment says goes before it (APISERVER_KEY, DYNO_API_KEY and the others). */
+  readonly dyno?: Partial<DynoOptions>;
   /** @default "declared" */
   readonly newApps?: DeploymentOptions["newApps"];
   /** What pushers read at the end, with `APP` for the app's name. @default `http://APP.DOMAIN:PORT` */
@@ -68,7 +71,9 @@ const LIMITS: Check = [
 const CHECKS: Readonly<Record<keyof Required<DeployConfiguration>, Check>> = {
   executor: [
     `${EXECUTOR_NAMES.map((name) => `"${name}"`).join(", ")} or an executor`,
-    (value) => isOneOf(...EXECUTOR_NAMES)(value) || (isObject(value) && typeof value["run"] === "function"),
+    (value) =>
+      isOneOf(...EXECUTOR_NAMES)(value) ||
+      (isObject(value) && [value["run"], value["meet"]].some((one) => typeof one === "function")),
   ],
   sandbox: [
     "{ program?, readOnlyPaths?, user?: { uid, gid }, controlGroups? }",
@@ -84,6 +89,23 @@ const CHECKS: Readonly<Record<keyof Required<DeployConfiguration>, Check>> = {
     (value) =>
       hasOnly({ image: isText, program: isText, programArguments: TEXTS[1], user: isUser })(value) &&
       isText((value as ContainerOptions).image),
+  ],
+  dyno: [
+    "{ apiKey?, rendezvousSecret?, apiServerUrl?, apiServerCaFile?, rendezvousPort?, rendezvousCaFile?, rendezvousServerName?, timeoutMs?, provisionTimeoutMs?, exitTimeoutMs?, heartbeatMs?, idleTimeoutMs? }",
+    hasOnly({
+      apiKey: isText,
+      rendezvousSecret: isText,
+      apiServerUrl: isText,
+      apiServerCaFile: isText,
+      rendezvousPort: isCount,
+      rendezvousCaFile: isText,
+      rendezvousServerName: isText,
+      timeoutMs: isAmount,
+      provisionTimeoutMs: isAmount,
+      exitTimeoutMs: isAmount,
+      heartbeatMs: isAmount,
+      idleTimeoutMs: isAmount,
+    }),
   ],
   database: ["a text: sqlite:PATH or postgres://USER@HOST/NAME", isText],
   directory: TEXT,

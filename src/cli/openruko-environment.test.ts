@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { openrukoFromEnvironment } from "./openruko-environment.js";
+import { dynoFromEnvironment, openrukoFromEnvironment } from "./openruko-environment.js";
 
 const KEY = { APISERVER_KEY: "secret" };
 
@@ -49,5 +49,38 @@ describe("Openruko's environment", () => {
     expect(() => openrukoFromEnvironment(environment, undefined)).toThrow(
       expect.objectContaining({ code: "server/bad-configuration" }),
     );
+  });
+});
+
+describe("the environment of builds in dynos", () => {
+  const ACCOUNT = { DYNO_API_KEY: "account" };
+
+  it("has the same names, and the key of an account", () => {
+    expect(dynoFromEnvironment({ ...KEY, ...ACCOUNT, DYNOHOST_RENDEZVOUS_PORT: "5" })).toEqual({
+      apiKey: "account",
+      rendezvousSecret: "secret",
+      apiServerUrl: "http://localhost:5000",
+      rendezvousPort: 5,
+    });
+  });
+
+  it("goes before the configuration file, but for a secret of its own", () => {
+    const fromFile = {
+      apiKey: "other",
+      rendezvousSecret: "of dyno hosts",
+      rendezvousPort: 6,
+      idleTimeoutMs: 7,
+    };
+    expect(dynoFromEnvironment({ ...KEY, ...ACCOUNT, APISERVER_PORT: "2" }, fromFile)).toEqual({
+      apiKey: "account",
+      rendezvousSecret: "of dyno hosts",
+      apiServerUrl: "http://localhost:2",
+      rendezvousPort: 6,
+      idleTimeoutMs: 7,
+    });
+  });
+
+  it.each([KEY, ACCOUNT, { ...KEY, DYNO_API_KEY: "" }])("is refused without both keys: %o", (environment) => {
+    expect(() => dynoFromEnvironment(environment)).toThrow("DYNO_API_KEY");
   });
 });

@@ -1,5 +1,6 @@
 /** What Openruko's front door was told by its environment: the same names, the same defaults. */
 import { DEFAULT_API_SERVER_URL, type OpenrukoOptions } from "../access/openruko/openruko-options.js";
+import type { DynoOptions } from "../deploy/executors/dyno-executor.js";
 import { GitwharfError } from "../base/errors.js";
 
 /**
@@ -24,6 +25,34 @@ export function openrukoFromEnvironment(
     ...(port === undefined || port === ""
       ? {}
       : { rendezvousPort: portOf("DYNOHOST_RENDEZVOUS_PORT", port) }),
+  };
+}
+
+/**
+ * The same for builds in dynos, and DYNO_API_KEY, the key of the account whose apps they are.
+ * @throws server/bad-configuration
+ */
+export function dynoFromEnvironment(
+  environment: NodeJS.ProcessEnv,
+  fromFile: Partial<DynoOptions> = {},
+): DynoOptions {
+  const { DYNO_API_KEY: apiKey = fromFile.apiKey, APISERVER_KEY } = environment;
+  const { rendezvousSecret = APISERVER_KEY } = fromFile;
+  if (!apiKey || !rendezvousSecret)
+    throw new GitwharfError(
+      "server/bad-configuration",
+      "builds in dynos need the environment variables DYNO_API_KEY, of an account at the API server, and APISERVER_KEY",
+    );
+  const { apiServerUrl, rendezvousPort = fromFile.rendezvousPort } = openrukoFromEnvironment(environment, {
+    apiServerKey: rendezvousSecret,
+    ...(fromFile.apiServerUrl === undefined ? {} : { apiServerUrl: fromFile.apiServerUrl }),
+  });
+  return {
+    ...fromFile,
+    ...(apiServerUrl === undefined ? {} : { apiServerUrl }),
+    ...(rendezvousPort === undefined ? {} : { rendezvousPort }),
+    apiKey,
+    rendezvousSecret,
   };
 }
 

@@ -110,7 +110,7 @@ export function serveCommand(): Command {
     .addOption(
       new Option(
         "--deploy [executor]",
-        "push to deploy: build and run what is pushed in a sandbox, or as plain processes (docs/deploy.md)",
+        "push to deploy: build and run what is pushed in a sandbox, or elsewhere (docs/deploy.md)",
       ).choices(EXECUTOR_NAMES),
     )
     .option("--no-deploy", "build nothing, whatever the configuration says")

@@ -2,6 +2,7 @@
 import { join, resolve } from "node:path";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Deployment } from "../deploy/deployment.js";
+import type { DynoExecutor } from "../deploy/executors/dyno-executor.js";
 import type { Executor } from "../deploy/executors/executor.js";
 import { appsDirectoryOf, controlSocketOf } from "../deploy/launch/places.js";
 import { DECLARING_FILES } from "../deploy/new-apps.js";
@@ -11,6 +12,7 @@ import type { RepositoryStore } from "../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
 import type { DeployConfiguration } from "./deploy-configuration.js";
+import { dynoFromEnvironment } from "./openruko-environment.js";
 
 export interface ServedDeployment {
   /** What `createGitServer` is to be given, with what it was given before. */
@@ -30,7 +32,15 @@ export interface ServedDeploymentOptions {
 /** @throws server/bad-configuration, database/unavailable */
 export async function openServedDeployment(given: ServedDeploymentOptions): Promise<ServedDeployment> {
   const { configuration, server: served, log } = given;
-  const { executor: _e, sandbox: _s, container: _c, url, newApps = "declared", ...options } = configuration;
+  const {
+    executor: _e,
+    sandbox: _s,
+    container: _c,
+    dyno: _d,
+    url,
+    newApps = "declared",
+    ...options
+  } = configuration;
   const base = baseOf(configuration, served.repositories);
   const database = options.database ?? served.database;
   if (database === undefined)
@@ -106,7 +116,7 @@ export async function openServedDeployment(given: ServedDeploymentOptions): Prom
 function bannerOf(about: {
   readonly newApps: NonNullable<DeployConfiguration["newApps"]>;
   readonly options: Pick<DeployConfiguration, "branch" | "apps" | "onBuildFailure">;
-  readonly executor: Executor;
+  readonly executor: Executor | DynoExecutor;
   readonly pattern: string;
 }): readonly string[] {
   const { newApps, options, executor, pattern } = about;
@@ -116,15 +126,20 @@ function bannerOf(about: {
     always: "of any repository",
     never: apps.length > 0 ? `of ${apps.join(", ")}` : "of an app of `gitwharf apps create`",
   }[newApps];
+  return [
+    `a push to ${branch} ${whose} is deployed: ${whereOf(executor, pattern)}`,
+    ...(onBuildFailure === "accept" ? ["a build that fails does not refuse its push"] : []),
+  ];
+}
+
+function whereOf(executor: Executor | DynoExecutor, pattern: string): string {
+  if (executor.name === "dyno") return `built and launched by the dynos of ${executor.apiServerUrl}`;
   const where = {
     sandbox: "in a sandbox",
     container: "in a container",
     plain: "as plain processes of this user",
   }[executor.name];
-  return [
-    `a push to ${branch} ${whose} is deployed: built ${where}, served on ${pattern}`,
-    ...(onBuildFailure === "accept" ? ["a build that fails does not refuse its push"] : []),
-  ];
+  return `built ${where}, served on ${pattern}`;
 }
 
 /** Where the socket of commands, the logs and, unless it is said, the rest is. */
@@ -138,9 +153,9 @@ function baseOf({ directory }: DeployConfiguration, repositories: GitServerOptio
 }
 
 async function executorOf(
-  { executor = "sandbox", sandbox, container }: DeployConfiguration,
+  { executor = "sandbox", sandbox, container, dyno }: DeployConfiguration,
   log: (entry: ServiceLogEntry) => void,
-): Promise<Executor> {
+): Promise<Executor | DynoExecutor> {
   if (typeof executor !== "string") return executor;
   switch (executor) {
     case "sandbox":
@@ -151,6 +166,10 @@ async function executorOf(
           "builds in containers need an image: deploy.container in a configuration file (--config)",
         );
       return (await import("../deploy/executors/container-executor.js")).createContainerExecutor(container);
+    case "dyno": {
+      const { createDynoExecutor } = await import("../deploy/executors/dyno-executor.js");
+      return createDynoExecutor(dynoFromEnvironment(process.env, dyno));
+    }
     case "plain":
       return (await import("../deploy/executors/plain-executor.js")).createPlainExecutor({
         warn: (text) => log({ level: "warn", message: text.replace(/^warning: /, "") }),

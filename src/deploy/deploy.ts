@@ -3,24 +3,25 @@
  * in it: the same handlers serve any number of them. docs/deploy.md
  */
 import { randomUUID } from "node:crypto";
-import { GitwharfError, throwIfAborted } from "../base/errors.js";
-import { DEFAULT_LIMITS } from "../base/limits.js";
+import { GitwharfError, invariant, throwIfAborted } from "../base/errors.js";
 import type { App } from "../database/app-store.js";
 import { type Build, isOpen } from "../database/build-store.js";
 import { openDatabase, parseDatabaseLocation } from "../database/open-database.js";
-import { checkOutTree } from "../engine/pushed/check-out-tree.js";
-import { treeBehind } from "../engine/pushed/pushed-files.js";
 import type { PushHandlers } from "../engine/push.js";
-import { isObjectId, type ObjectId } from "../object/object-id.js";
+import { isObjectId } from "../object/object-id.js";
 import { sanitizeText } from "../protocol/wire/sanitize.js";
 import type { RepositoryStore } from "../storage/contracts/repository.js";
 import { createBuildLogs } from "./build/build-log.js";
 import { createBuildpackSources, type NamedBuildpack } from "./build/buildpack-source.js";
 import { createBuilder, type EndedBuild } from "./build/builder.js";
+import { type BuildHereOptions, createBuildsHere } from "./build/build-here.js";
+import { type BuildsInDynosOptions, createBuildsInDynos } from "./build/build-in-dyno.js";
+import type { BuildWay } from "./build/build-way.js";
 import { createDeployHandlers } from "./build/push-handlers.js";
 import { createReleaseBuilds, type EndedRelease, type Launch } from "./build/release-builds.js";
 import { createTerminalText } from "./build/terminal-text.js";
 import { checkPassable } from "./executors/check-passable.js";
+import type { DynoExecutor } from "./executors/dyno-executor.js";
 import { DEFAULT_EXECUTION_LIMITS, type ExecutionLimits, type Executor } from "./executors/executor.js";
 import { type DeployState, digestOfConfig, openDeployState } from "./state/deploy-state.js";
 
@@ -29,7 +30,8 @@ export interface DeployOptions {
   readonly database: string;
   /** For slugs, caches and builds. Programs of builds pass through it: those above it must let them. */
   readonly directory: string;
-  readonly executor: Executor;
+  /** A dyno's builds whole and launches: what is said of buildpacks, network, stack and path is not for it. */
+  readonly executor: Executor | DynoExecutor;
   /** Asked in this order whether they take what was pushed. */
   readonly buildpacks?: readonly NamedBuildpack[];
   /** Patterns of what BUILDPACK_URL may be: `https://github.com/heroku/*`. @default none */
@@ -57,7 +59,7 @@ export interface DeployOptions {
   readonly buildsKept?: number;
   /** Starts a release. @default a release is current as soon as it is made */
   readonly launch?: Launch;
-  /** Where retried builds take their files from, and by which `recover` sees what was pushed. */
+  /** Where retried builds take their files from, and by which `recover` sees what was pushed. The dyno needs it. */
   readonly repositories?: RepositoryStore;
   /** Is told what has ended: for metrics, for an audit log. It returns at once and does not throw. */
   readonly observer?: DeployObserver;
@@ -122,11 +124,18 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     named: options.buildpacks ?? [],
     allowed: options.allowedBuildpacks ?? [],
   });
-  // Containers get their directories from whoever starts them.
-  if (executor.name === "sandbox" && executor.user !== undefined)
-    await checkPassable(options.directory, executor.user);
-  await executor.check();
-  await executor.tidy();
+  if (executor.name !== "dyno") {
+    // Containers get their directories from whoever starts them.
+    if (executor.name === "sandbox" && executor.user !== undefined)
+      await checkPassable(options.directory, executor.user);
+    await executor.check();
+    await executor.tidy();
+  } else if (repositories === undefined) {
+    throw new GitwharfError(
+      "server/bad-configuration",
+      "builds in dynos need `repositories`: what is pushed is pushed on from there",
+    );
+  }
   const database = await openDatabase(parseDatabaseLocation(options.database));
   const state = await openDeployState(database, options.directory).catch(async (error: unknown) => {
     await database.close();
@@ -134,15 +143,11 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
   });
   const logs = createBuildLogs();
   const retention = { releases: options.releasesKept ?? 20, builds: options.buildsKept ?? 50 };
+  const way = wayOf(options, { state, buildpacks, log });
   const builder = createBuilder({
     state,
     logs,
-    executor,
-    limits: { ...DEFAULT_EXECUTION_LIMITS, ...options.limits },
-    buildpacks,
-    network: options.network ?? false,
-    stack: options.stack ?? "heroku-24",
-    path: options.path ?? (executor.isIsolating ? SANDBOX_PATH : (process.env["PATH"] ?? SANDBOX_PATH)),
+    way,
     concurrencyMax: options.concurrencyMax ?? 2,
     leaseMs,
     claimsMax: options.claimsMax ?? 3,
@@ -197,6 +202,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     handlers: createDeployHandlers({
       state,
       builder,
+      way,
       logs,
       releases,
       onBuildFailure,
@@ -218,7 +224,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
       const id = randomUUID();
       let build: Build;
       try {
-        await checkOutCommit(repositories, app, oid, directories.sourceOf(id), signal);
+        await keepCommit({ way, repositories, app, commit: oid, signal }, directories.sourceOf(id));
         const queued = await state.builds.enqueue({
           id,
           app: app.id,
@@ -299,14 +305,18 @@ async function refOf(repositories: RepositoryStore | undefined, app: App): Promi
 }
 
 /** @throws storage/not-found */
-async function checkOutCommit(
-  repositories: RepositoryStore | undefined,
-  app: App,
-  commit: string,
+async function keepCommit(
+  about: {
+    readonly way: BuildWay;
+    readonly repositories: RepositoryStore | undefined;
+    readonly app: App;
+    readonly commit: string;
+    readonly signal: AbortSignal;
+  },
   directory: string,
-  signal: AbortSignal,
 ): Promise<void> {
-  const repository = await repositories?.open(app.repository);
+  const { way, app, commit, signal } = about;
+  const repository = await about.repositories?.open(app.repository);
   if (repository === undefined) {
     throw new GitwharfError(
       "storage/not-found",
@@ -314,23 +324,30 @@ async function checkOutCommit(
     );
   }
   try {
-    const snapshot = await repository.snapshot();
-    try {
-      const { objects, shallow } = snapshot;
-      const from = { objects, snapshot, shallow, limits: DEFAULT_LIMITS, signal };
-      const tree = await treeBehind(from, commit as ObjectId);
-      if (tree === undefined)
-        throw new GitwharfError(
-          "storage/not-found",
-          `${app.repository} has no commit ${commit}: of a push that was refused nothing stays; push it again`,
-        );
-      await checkOutTree(from, tree.tree, directory);
-    } finally {
-      snapshot.release();
-    }
+    await way.keepCommit({ repository, commit, app, signal }, directory);
   } finally {
     await repository.close();
   }
+}
+
+function wayOf(
+  options: DeployOptions,
+  about: Pick<BuildHereOptions, "state" | "buildpacks"> & Pick<BuildsInDynosOptions, "log">,
+): BuildWay {
+  const { executor, repositories } = options;
+  const limits = { ...DEFAULT_EXECUTION_LIMITS, ...options.limits };
+  if (executor.name === "dyno") {
+    invariant(repositories !== undefined, "it was looked for before");
+    return createBuildsInDynos({ ...about, executor, repositories, limits });
+  }
+  return createBuildsHere({
+    ...about,
+    executor,
+    limits,
+    network: options.network ?? false,
+    stack: options.stack ?? "heroku-24",
+    path: options.path ?? (executor.isIsolating ? SANDBOX_PATH : (process.env["PATH"] ?? SANDBOX_PATH)),
+  });
 }
 
 function defaultLog(text: string, error?: unknown): void {

@@ -16,10 +16,13 @@ import type { RepositoryStore } from "../storage/contracts/repository.js";
 import { type Deploy, type DeployObserver, type DeployOptions, openDeploy } from "./deploy.js";
 import { createDeployControl } from "./deploy-control.js";
 import { createDeployMetrics } from "./deploy-metrics.js";
-import type { ExecutionLimits } from "./executors/executor.js";
+import type { DynoExecutor } from "./executors/dyno-executor.js";
+import type { ExecutionLimits, Executor } from "./executors/executor.js";
 import { runRelease } from "./executors/run-release.js";
 import { type Apps, type AppsOptions, openApps } from "./launch/open-apps.js";
+import type { ProcessRunner } from "./launch/process-runner.js";
 import { createNewAppHandlers, type NewApps } from "./new-apps.js";
+import { isElsewhere } from "./state/elsewhere.js";
 import { createLaunchRecords } from "./state/launch-records.js";
 
 export interface DeploymentOptions
@@ -114,10 +117,8 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
         return (await deploy.follow(app, { print, signal }))?.status;
       },
       builds: createDeployControl(deploy, () => apps.launcher, branch),
-      runner: {
-        run: ({ limits: _limits, ...run }) =>
-          runRelease(executor, { ...run, ...(processLimits === undefined ? {} : { limits: processLimits }) }),
-      },
+      isElsewhere: (release) => executor.name === "dyno" || (release !== undefined && isElsewhere(release)),
+      runner: runnerOf(executor, processLimits),
     });
   try {
     apps = open();
@@ -145,6 +146,18 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       await apps.close();
       await deploy.close();
     },
+  };
+}
+
+function runnerOf(
+  executor: Executor | DynoExecutor,
+  processLimits: Partial<ExecutionLimits> | undefined,
+): ProcessRunner {
+  if (executor.name === "dyno")
+    return { run: async () => ({ status: undefined, ended: "nothing runs here: dynos do" }) };
+  return {
+    run: ({ limits: _limits, ...run }) =>
+      runRelease(executor, { ...run, ...(processLimits === undefined ? {} : { limits: processLimits }) }),
   };
 }
 

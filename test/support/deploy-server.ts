@@ -1,18 +1,29 @@
 /**
- * A server with push to deploy, in a process of its own, for tests that kill it: `node deploy-server.js DIRECTORY EXECUTOR`.
+ * A server with push to deploy, in a process of its own, for tests that kill it: `node deploy-server.js DIRECTORY EXECUTOR [OPTIONS]`.
  * Prints its address on a line.
  */
 import { join } from "node:path";
-import { createPlainExecutor, createSandboxExecutor, openDeploy } from "../../src/index.js";
+import {
+  createDynoExecutor,
+  createPlainExecutor,
+  createSandboxExecutor,
+  type DynoOptions,
+  openDeploy,
+} from "../../src/index.js";
 import { createGitServer } from "../../src/server/git-server.js";
 import { createDiskRepositoryStore } from "../../src/storage/disk/disk-repository-store.js";
 
-const [directory = "", executor] = process.argv.slice(2);
+const [directory = "", executor, options = "{}"] = process.argv.slice(2);
 const repositories = createDiskRepositoryStore({ directory: join(directory, "served") });
+const executors = {
+  sandbox: () => createSandboxExecutor(),
+  dyno: () => createDynoExecutor(JSON.parse(options) as DynoOptions),
+  plain: () => createPlainExecutor({ warn: () => undefined }),
+};
 const deploy = await openDeploy({
   database: `sqlite:${join(directory, "state/deploy.sqlite")}`,
   directory: join(directory, "deploy"),
-  executor: executor === "sandbox" ? createSandboxExecutor() : createPlainExecutor({ warn: () => undefined }),
+  executor: executors[executor === "sandbox" || executor === "dyno" ? executor : "plain"](),
   leaseMs: 1500,
   repositories,
 });

@@ -3,8 +3,9 @@ export class BuildFailure extends Error {
   /** A sentence without its end, for the pusher: `bin/compile exited with status 1`. */
   readonly reason: string;
 
-  constructor(reason: string) {
-    super(reason);
+  /** @param options.cause for the log: the pusher does not see it */
+  constructor(reason: string, options: { readonly cause?: unknown } = {}) {
+    super(reason, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "BuildFailure";
     this.reason = reason;
   }

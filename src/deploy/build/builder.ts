@@ -4,29 +4,20 @@
  */
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
-import type { App } from "../../database/app-store.js";
 import { type Build, isOpen } from "../../database/build-store.js";
-import type { ExecutionLimits, Executor } from "../executors/executor.js";
 import { removeTree } from "../state/deploy-directories.js";
-import { digestOfConfig, type DeployState } from "../state/deploy-state.js";
+import type { DeployState } from "../state/deploy-state.js";
+import { isElsewhere } from "../state/elsewhere.js";
 import { pruneApp, type Retention } from "../state/prune.js";
-import { buildApp } from "./build-app.js";
 import { BuildFailure } from "./build-failure.js";
 import type { BuildLogs, BuildLogWriter } from "./build-log.js";
 import { createBuildOutput } from "./build-output.js";
-import { openBuildPlace } from "./build-place.js";
-import type { BuildpackSources } from "./buildpack-source.js";
+import type { BuildWay } from "./build-way.js";
 
 export interface BuilderOptions {
   readonly state: DeployState;
   readonly logs: BuildLogs;
-  readonly executor: Executor;
-  readonly limits: ExecutionLimits;
-  readonly buildpacks: BuildpackSources;
-  readonly network: boolean | "when-asked";
-  readonly stack: string;
-  /** PATH of what is run. */
-  readonly path: string;
+  readonly way: BuildWay;
   /** Builds at once in this process. */
   readonly concurrencyMax: number;
   /** After so long without a word a builder is dead. */
@@ -159,7 +150,7 @@ export function createBuilder(options: BuilderOptions): Builder {
       if (settled) {
         await directories.removeBuild(build.id);
         await pruneApp(state, build.app, options.retention);
-      } else if ("product" in end) {
+      } else if ("product" in end && !isElsewhere(end.product)) {
         // Another builder may have come to the same, under the same name.
         const now = await builds.find(build.id);
         if (now === undefined || isOver(now)) await rm(end.product.slugPath, { force: true });
@@ -175,7 +166,7 @@ export function createBuilder(options: BuilderOptions): Builder {
     try {
       const app = await state.apps.findById(build.app);
       if (app === undefined) return { reason: "its app is gone" };
-      return { product: await buildOnce(build, app, output, signal) };
+      return { product: await options.way.build({ build, app, output, signal }) };
     } catch (error) {
       if (error instanceof BuildFailure) {
         await output.warning(`Build failed: ${error.reason}.`);
@@ -186,43 +177,6 @@ export function createBuilder(options: BuilderOptions): Builder {
       await output.warning(`Build failed: the server could not do it (build ${build.id}); ask its operator.`);
       return { reason: "the server could not do it" };
     }
-  };
-  const buildOnce = async (
-    build: Build,
-    app: App,
-    output: ReturnType<typeof createBuildOutput>,
-    signal: AbortSignal,
-  ) => {
-    const config = await state.apps.config(app.id);
-    if (digestOfConfig(config) !== build.configDigest)
-      await output.detail(
-        "The configuration has changed since this was queued: it is built with the new one.",
-      );
-    // Whoever had begun with it died, and may have left something that works on the app's cache.
-    if (build.claims > 1) await options.executor.tidy();
-    const place = await openBuildPlace({
-      id: build.id,
-      commit: build.commit,
-      app: app.name,
-      source: directories.sourceOf(build.id),
-      work: directories.workOf(build.id, build.claims),
-      cache: directories.cacheOf(app.id),
-      config,
-      executor: options.executor,
-      limits: options.limits,
-      stack: options.stack,
-      path: options.path,
-    });
-    return buildApp({
-      app,
-      config,
-      place,
-      output,
-      slug: directories.slugOf(app.id, build.id),
-      buildpacks: options.buildpacks,
-      network: options.network,
-      signal,
-    });
   };
 
   const renew = async (id: string): Promise<void> => {

@@ -4,13 +4,13 @@
  * and who pushes the same again finds it.
  */
 import { randomUUID } from "node:crypto";
-import { access } from "node:fs/promises";
 import { abortedError } from "../../base/errors.js";
 import type { App } from "../../database/app-store.js";
 import { type Build, isOpen } from "../../database/build-store.js";
 import type { Push, PushedRef, PushHandlers, Verdict } from "../../engine/push.js";
 import { digestOfConfig, type DeployState } from "../state/deploy-state.js";
 import type { Builder } from "./builder.js";
+import type { BuildWay } from "./build-way.js";
 import type { BuildLogs } from "./build-log.js";
 import type { ReleaseBuilds } from "./release-builds.js";
 import { createTerminalText } from "./terminal-text.js";
@@ -22,6 +22,7 @@ const LEFT = "the pusher left before it began";
 export interface PushHandlersOptions {
   readonly state: DeployState;
   readonly builder: Builder;
+  readonly way: BuildWay;
   readonly logs: BuildLogs;
   readonly releases: ReleaseBuilds;
   /** "accept": the ref moves first; a build that fails leaves a release that has failed. */
@@ -124,7 +125,7 @@ async function buildPush(
 }
 
 async function findOrQueue(
-  { state, leaseMs }: PushHandlersOptions,
+  { state, way, leaseMs }: PushHandlersOptions,
   app: App,
   push: Push,
   update: PushedRef,
@@ -133,14 +134,14 @@ async function findOrQueue(
   const short = update.newOid.slice(0, 7);
   const config = digestOfConfig(await state.apps.config(app.id));
   const before = await builds.latest(app.id, update.newOid);
-  if (before !== undefined && (await isOfUse(state, before, config))) {
+  if (before !== undefined && (await isOfUse(state, way, before, config))) {
     const how = isOpen(before.status) ? "is being built" : "has been built";
     await print(push, `-----> ${short} ${how} already: this is what it prints\n`);
     return { build: before, isOurs: false };
   }
   const id = randomUUID();
   try {
-    const { skipped } = await update.checkout(directories.sourceOf(id));
+    const skipped = await way.keep(push, update, directories.sourceOf(id));
     if (skipped.length > 0) {
       const names = skipped.slice(0, NAMES_MAX).join(", ");
       const more = skipped.length > NAMES_MAX ? " and more" : "";
@@ -166,17 +167,19 @@ async function findOrQueue(
 }
 
 /** One that is not over; or that succeeded, and is what runs, or whose push did not get as far as its release. */
-async function isOfUse(state: DeployState, build: Build, configDigest: string): Promise<boolean> {
+async function isOfUse(
+  state: DeployState,
+  way: BuildWay,
+  build: Build,
+  configDigest: string,
+): Promise<boolean> {
   if (isOpen(build.status)) return true;
   const { product } = build;
   if (product === undefined || build.configDigest !== configDigest) return false;
   const release = await state.releases.ofBuild(build.id);
   // One that runs is what is wanted. Who goes back to one that ran, or that did not come up, wants it anew.
   if (release !== undefined && release.status !== "created" && release.status !== "current") return false;
-  return access(product.slugPath).then(
-    () => true,
-    () => false,
-  );
+  return way.isKept(build, product);
 }
 
 async function tellOfOthers(state: DeployState, app: App, build: Build, push: Push): Promise<void> {

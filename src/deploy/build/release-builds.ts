@@ -2,6 +2,7 @@
 import { isGitwharfError } from "../../base/errors.js";
 import type { App } from "../../database/app-store.js";
 import type { Build } from "../../database/build-store.js";
+import { isElsewhere } from "../state/elsewhere.js";
 import type { NamedRelease } from "../state/launch-records.js";
 import type { DeployState } from "../state/deploy-state.js";
 import { pruneApp, type Retention } from "../state/prune.js";
@@ -33,7 +34,7 @@ export interface ReleaseBuilds {
 
 export interface ReleaseBuildsOptions {
   readonly state: DeployState;
-  /** Without it a release is current as soon as it is made. */
+  /** Without it a release is current as soon as it is made, as is one that another platform launches. */
   readonly launch?: Launch;
   readonly retention: Retention;
   /** Told of each release that was launched, or was not; does its work later, and does not throw. */
@@ -51,6 +52,13 @@ export interface EndedRelease {
 
 export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuilds {
   const { state, launch, retention, onEnded, log } = options;
+  const prune = async (app: App): Promise<void> => {
+    try {
+      await pruneApp(state, app.id, retention);
+    } catch (error) {
+      log(`old slugs of ${app.name} cannot be removed`, error);
+    }
+  };
   return {
     async release(app, build, print, signal) {
       if (await isOvertaken(state, build)) {
@@ -74,6 +82,13 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
         isCurrent = true;
         await state.releases.setStatus(release.id, "current");
       };
+      if (isElsewhere(release)) {
+        await onLaunched();
+        ended("launched", "");
+        await print(`-----> v${release.number}: built and launched by the platform of its dyno\n\n`);
+        await prune(app);
+        return;
+      }
       await print(`-----> Releasing v${release.number}\n`);
       try {
         const { url } = (await launch?.({
@@ -103,11 +118,7 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
             ` !     What ran before goes on; \`gitwharf logs ${app.name}\` has what it printed.\n\n`,
         );
       }
-      try {
-        await pruneApp(state, app.id, retention);
-      } catch (error) {
-        log(`old slugs of ${app.name} cannot be removed`, error);
-      }
+      await prune(app);
     },
   };
 }

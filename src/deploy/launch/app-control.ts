@@ -62,18 +62,35 @@ export type FollowBuild = (
 
 const RELEASES_SHOWN = 50;
 
-/** @param followBuild of whoever builds, as `builds`. @default nothing is ever built */
-export function createAppControl(
-  records: LaunchRecords,
-  launcher: Launcher,
-  followBuild: FollowBuild = async () => undefined,
-  builds: BuildControl = NO_BUILDS,
-): AppControl {
+export interface AppControlOptions {
+  readonly records: LaunchRecords;
+  readonly launcher: Launcher;
+  /** Of whoever builds, as `builds`. @default nothing is ever built */
+  readonly followBuild?: FollowBuild | undefined;
+  readonly builds?: BuildControl | undefined;
+  /** @default none is */
+  readonly isElsewhere?: IsElsewhere;
+}
+
+/** Does another platform launch this? @param release the current one of an app; undefined: it has none */
+export type IsElsewhere = (release: LaunchRelease | undefined) => boolean;
+
+export function createAppControl(options: AppControlOptions): AppControl {
+  const { records, launcher, isElsewhere = () => false } = options;
+  const { followBuild = async () => undefined, builds = NO_BUILDS } = options;
   const checkApp = async (app: string): Promise<void> => {
     if (!isAppName(app) || !(await records.listApps()).includes(app))
       throw new GitwharfError(
         "storage/not-found",
         `there is no app '${app.slice(0, 80)}'; \`gitwharf apps\` lists them`,
+      );
+  };
+  /** @param what it is to do: "scaled" */
+  const checkHere = async (app: string, what: string): Promise<void> => {
+    await checkApp(app);
+    if (isElsewhere(await records.currentRelease(app)))
+      throw wrong(
+        `'${app}' cannot be ${what} here: the platform of its dynos builds and launches it; ask it there`,
       );
   };
   const launch = (app: string, make: MakeRelease): Promise<LaunchRelease | undefined> =>
@@ -98,7 +115,7 @@ export function createAppControl(
       });
     },
     async scale(app, changes) {
-      await checkApp(app);
+      await checkHere(app, "scaled");
       const release = launcher.releaseOf(app) ?? (await records.currentRelease(app));
       for (const [type, count] of Object.entries(changes)) {
         if (!isProcessType(type)) throw wrong(`'${type.slice(0, 80)}' is no process type`);
@@ -116,7 +133,7 @@ export function createAppControl(
       return records.configOf(app);
     },
     async setConfig(app, changes, by) {
-      await checkApp(app);
+      await checkHere(app, "configured");
       for (const [name, value] of Object.entries(changes)) checkVariable(name, value ?? "");
       const release = await launch(app, () => records.changeConfig(app, changes, by));
       return release?.number;
@@ -135,7 +152,7 @@ export function createAppControl(
       }));
     },
     async rollback(app, number, by) {
-      await checkApp(app);
+      await checkHere(app, "rolled back");
       const release = await launch(app, () =>
         number === undefined ? copyPrevious(records, app, by) : records.copyRelease(app, number, by),
       );
@@ -146,7 +163,7 @@ export function createAppControl(
       return release.number;
     },
     async run(app, command, signal, onOutput) {
-      await checkApp(app);
+      await checkHere(app, "run");
       return launcher.run({ app, command, signal, onOutput });
     },
     async followBuild(app, signal, onOutput) {

@@ -2,12 +2,18 @@
  * Apps as a whole: what launches them, the way in for their callers, and the commands of operators, begun and ended in
  * order. For the composition root, which brings the durable state and an executor.
  */
-import { createAppControl, launchAndSettle, type AppControl, type FollowBuild } from "./app-control.js";
+import {
+  type AppControl,
+  createAppControl,
+  type FollowBuild,
+  type IsElsewhere,
+  launchAndSettle,
+} from "./app-control.js";
 import { type AppFront, createAppFront, type AppFrontOptions } from "./app-front.js";
 import type { BuildControl } from "./build-control.js";
 import { type AppHostsOptions, createAppHosts } from "./app-hosts.js";
 import { type ControlServer, listenForOperators } from "./control-server.js";
-import type { LaunchRecords } from "./launch-release.js";
+import type { LaunchRecords, LaunchRelease } from "./launch-release.js";
 import { createLauncher, type Launcher, type LauncherOptions } from "./launcher.js";
 
 export interface AppsOptions
@@ -21,6 +27,8 @@ export interface AppsOptions
   readonly followBuild?: FollowBuild;
   /** For `gitwharf apps` and `gitwharf builds`. @default they are refused */
   readonly builds?: BuildControl;
+  /** Of the releases that another platform launches: they are not started here. @default none */
+  readonly isElsewhere?: IsElsewhere;
 }
 
 export interface Apps {
@@ -42,25 +50,30 @@ const STARTS_AT_ONCE = 4;
 
 /** @throws server/bad-configuration */
 export function openApps(options: AppsOptions): Apps {
-  const { records, controlSocket, log } = options;
+  const { records, controlSocket, log, isElsewhere = () => false } = options;
   const appOf = createAppHosts(options);
   const launcher = createLauncher(options);
-  const control = createAppControl(records, launcher, options.followBuild, options.builds);
+  const { followBuild, builds } = options;
+  const control = createAppControl({ records, launcher, followBuild, builds, isElsewhere });
   let operators: ControlServer | undefined;
   let isClosing = false;
 
+  const currentHere = async (app: string): Promise<LaunchRelease | undefined> => {
+    const release = await records.currentRelease(app);
+    return isElsewhere(release) ? undefined : release;
+  };
   /** What ran before and does not yet; undefined: it is not known so far. */
   let coming: Set<string> | undefined;
   /** Requests may come before `start` is called, or while it looks. */
   const isComing = async (app: string): Promise<boolean> => {
     if (isClosing) return false;
     if (coming !== undefined) return coming.has(app);
-    return (await records.currentRelease(app)) !== undefined;
+    return (await currentHere(app)) !== undefined;
   };
 
   const restore = async (app: string): Promise<void> => {
     try {
-      const release = await records.currentRelease(app);
+      const release = await currentHere(app);
       if (release === undefined || isClosing) return;
       await launcher.restore(release, await records.formationOf(app));
       coming?.delete(app);
@@ -72,7 +85,7 @@ export function openApps(options: AppsOptions): Apps {
   const startAll = async (): Promise<void> => {
     const all = await records.listApps();
     const ran = await Promise.all(
-      all.map(async (app) => ((await records.currentRelease(app)) === undefined ? [] : [app])),
+      all.map(async (app) => ((await currentHere(app)) === undefined ? [] : [app])),
     );
     const waiting = ran.flat();
     coming = new Set(waiting);
