@@ -1,7 +1,7 @@
 /** A Gitorious application over SSH: our own server, the forced command, and a stock sshd that runs it. */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { type GitoriousTestApplication, startGitoriousApplication } from "./support/gitorious-application.js";
@@ -126,6 +126,7 @@ describe("our own SSH server with a Gitorious application", () => {
   beforeAll(async () => {
     server = createGitServer({
       repositories: root,
+      sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
       gitorious: { url: application.url, retries: 0, timeoutMs: 2000 },
       log: () => undefined,
     });

@@ -13,7 +13,7 @@ import { settled } from "./support/settled.js";
 import { startPush } from "./support/start-push.js";
 import {
   listenEverywhere,
-  OPEN_DAEMON,
+  OPEN_EVERYWHERE,
   type Transport,
   type Transports,
   TRANSPORTS,
@@ -38,7 +38,7 @@ beforeAll(async () => {
   server = createGitServer({
     repositories: `${workspace.directory}/served`,
     durability: "none",
-    ...OPEN_DAEMON,
+    ...OPEN_EVERYWHERE,
     log: ({ level, message, error }) =>
       void (level === "error" && logged.push(`${message}: ${String(error)}`)),
     handlers: {

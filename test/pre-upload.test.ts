@@ -8,7 +8,7 @@ import { createMemoryRepositoryStore } from "../src/storage/memory/memory-reposi
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
 import { pktLine } from "./support/raw-http.js";
 import { createSshClient } from "./support/ssh-client.js";
-import { listenEverywhere, OPEN_DAEMON, type Transport } from "./support/transports.js";
+import { listenEverywhere, OPEN_EVERYWHERE, type Transport } from "./support/transports.js";
 
 let workspace: GitClient;
 let server: GitServer;
@@ -24,7 +24,7 @@ beforeAll(async () => {
   server = createGitServer({
     repositories: createMemoryRepositoryStore(),
     autoCreate: "push",
-    ...OPEN_DAEMON,
+    ...OPEN_EVERYWHERE,
     log: ({ level, message }) => void (level === "error" && logged.push(message)),
     handlers: {
       timeoutMs: 500,

@@ -12,7 +12,7 @@ import { createHookedRepositories, type HookedRepositories } from "./support/hoo
 import { RECORD, readRecord, type Recorded, writeHook } from "./support/record-hooks.js";
 import { CLI } from "./support/run-gitwharf.js";
 import { stops } from "./support/running.js";
-import { listenEverywhere, OPEN_DAEMON, type Transports } from "./support/transports.js";
+import { listenEverywhere, OPEN_EVERYWHERE, type Transports } from "./support/transports.js";
 
 const NULL = "0".repeat(40);
 let made: HookedRepositories;
@@ -44,7 +44,7 @@ beforeAll(async () => {
     repositories,
     durability: "none",
     repositoryHooks: true,
-    ...OPEN_DAEMON,
+    ...OPEN_EVERYWHERE,
     log: () => undefined,
   });
   over = await listenEverywhere(everywhere, workspace.directory);

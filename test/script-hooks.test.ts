@@ -15,7 +15,7 @@ import { settled } from "./support/settled.js";
 import { startPush } from "./support/start-push.js";
 import {
   listenEverywhere,
-  OPEN_DAEMON,
+  OPEN_EVERYWHERE,
   type Transport,
   type Transports,
   TRANSPORTS,
@@ -57,7 +57,7 @@ async function serve(options: Partial<GitServerOptions>): Promise<void> {
     autoCreate: "push",
     durability: "none",
     log: () => undefined,
-    ...OPEN_DAEMON,
+    ...OPEN_EVERYWHERE,
     ...options,
   });
   over = await listenEverywhere(server, workspace.directory);

@@ -17,7 +17,7 @@ import type { PathChange, Push, PushedRef, PushHandlers } from "../src/index.js"
 import { createGitServer, type GitServer } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
-import { listenEverywhere, OPEN_DAEMON, type Transports, TRANSPORTS } from "./support/transports.js";
+import { listenEverywhere, OPEN_EVERYWHERE, type Transports, TRANSPORTS } from "./support/transports.js";
 
 let workspace: GitClient;
 let app: GitClient;
@@ -57,7 +57,7 @@ beforeAll(async () => {
     autoCreate: "push",
     handlers: forward,
     log: ({ level, error }) => void (level === "error" && logged.push(String(error))),
-    ...OPEN_DAEMON,
+    ...OPEN_EVERYWHERE,
   });
   over = await listenEverywhere(server, workspace.directory);
   http = new URL(over.urlOf("http", "app")).origin;

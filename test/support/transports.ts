@@ -1,4 +1,5 @@
 /** One server over HTTP, SSH and git://, open to everyone: for what has to be the same over all of them. */
+import { inject } from "vitest";
 import type { GitServer } from "../../src/server/git-server.js";
 import type { GitServerOptions } from "../../src/server/git-server-options.js";
 import { createSshClient } from "./ssh-client.js";
@@ -13,8 +14,9 @@ export interface Transports {
 }
 
 /** What such a server is told besides. */
-export const OPEN_DAEMON: Pick<GitServerOptions, "gitDaemon"> = {
+export const OPEN_EVERYWHERE: Pick<GitServerOptions, "gitDaemon" | "sshServer"> = {
   gitDaemon: { exportAll: true, receivePack: true },
+  sshServer: { hostKeyDirectory: inject("hostKeyDirectory") },
 };
 
 /** @param directory for the client's keys */
