@@ -2,16 +2,12 @@
  * The real git client in a directory of its own: no configuration of the person or the machine, fixed names and
  * dates, no prompt. Asynchronous, so that a server in the same process can answer.
  */
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type GitResult, runGit } from "./git-runner.js";
 
-export interface GitResult {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+export type { GitResult };
 
 export interface GitClient {
   readonly directory: string;
@@ -55,24 +51,8 @@ const ENVIRONMENT: NodeJS.ProcessEnv = {
 };
 
 export function createGitClient(directory: string): GitClient {
-  const tryWith: GitClient["tryWith"] = (options, ...args) =>
-    new Promise((resolve, reject) => {
-      const child = spawn("git", args, { cwd: directory, env: { ...ENVIRONMENT, ...options.env } });
-      const out: Buffer[] = [];
-      const err: Buffer[] = [];
-      child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
-      child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
-      child.on("error", reject);
-      child.on("close", (status) =>
-        resolve({
-          status,
-          stdout: Buffer.concat(out).toString("utf8"),
-          stderr: Buffer.concat(err).toString("utf8"),
-        }),
-      );
-      child.stdin.on("error", () => undefined);
-      child.stdin.end(options.input);
-    });
+  const tryWith: GitClient["tryWith"] = ({ input, env }, ...args) =>
+    runGit({ args, cwd: directory, env: { ...ENVIRONMENT, ...env }, input });
   return {
     directory,
     tryWith,

@@ -1,0 +1,108 @@
+/**
+ * A small process that runs git for the tests of one file. To start a program, Node copies the page tables of the process that
+ * starts it, and waits: one with a test runner and a server in it takes many times as long as this one. Not for programs that
+ * are sent signals, or whose output is read while they run.
+ */
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+export interface GitRun {
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly input: string | Uint8Array | undefined;
+}
+
+export interface GitResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+interface Question extends GitRun {
+  readonly id: number;
+}
+type Answer = { readonly id: number } & (
+  | { readonly result: GitResult }
+  | { readonly error: Error; readonly result?: never }
+);
+
+interface Waiting {
+  readonly resolve: (result: GitResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+let runner: ChildProcess | undefined;
+const waiting = new Map<number, Waiting>();
+let lastId = 0;
+
+/** Rejects when git cannot be started. */
+export function runGit(run: GitRun): Promise<GitResult> {
+  const child = (runner ??= startRunner());
+  const id = ++lastId;
+  return new Promise((resolve, reject) => {
+    waiting.set(id, { resolve, reject });
+    // It ends with this process, and does not keep it.
+    child.ref();
+    child.channel?.ref();
+    child.send({ ...run, id } satisfies Question);
+  });
+}
+
+function startRunner(): ChildProcess {
+  const child = fork(fileURLToPath(import.meta.url), {
+    execArgv: [],
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  child.on("message", (message) => {
+    const answer = message as Answer;
+    const asked = waiting.get(answer.id);
+    waiting.delete(answer.id);
+    if (waiting.size === 0) {
+      child.unref();
+      child.channel?.unref();
+    }
+    if (answer.result === undefined) asked?.reject(answer.error);
+    else asked?.resolve(answer.result);
+  });
+  child.once("exit", (code, signal) => {
+    if (runner === child) runner = undefined;
+    for (const { reject } of waiting.values())
+      reject(new Error(`the process that runs git ended with ${code ?? signal}`));
+    waiting.clear();
+  });
+  return child;
+}
+
+function spawnGit({ args, cwd, env, input }: GitRun): Promise<GitResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("git", args, { cwd, env });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+    child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+    child.on("error", reject);
+    child.on("close", (status) =>
+      resolve({
+        status,
+        stdout: Buffer.concat(out).toString("utf8"),
+        stderr: Buffer.concat(err).toString("utf8"),
+      }),
+    );
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(input);
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const answer = (message: Answer): void => void process.send?.(message);
+  process.on("message", (message) => {
+    const { id, ...run } = message as Question;
+    spawnGit(run).then(
+      (result) => answer({ id, result }),
+      (error: unknown) => answer({ id, error: error instanceof Error ? error : new Error(String(error)) }),
+    );
+  });
+  process.on("disconnect", () => process.exit());
+}
