@@ -221,6 +221,16 @@ describe("callers of an app", () => {
     await expect(ask(half)).rejects.toThrow();
   });
 
+  it("are told so by an app that goes over to another protocol unasked", async () => {
+    const process = await appOf(({ socket }) => {
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\nhello");
+    });
+    const fixture = await frontOf([process]);
+    expect((await ask(fixture)).status).toBe(502);
+    await process.requests.idle(10_000);
+    expect(process.requests.count).toBe(0);
+  });
+
   it("cannot be more at once than the limit", async () => {
     let open: (() => void) | undefined;
     const arrived: (() => void)[] = [];

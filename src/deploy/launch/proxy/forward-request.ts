@@ -139,6 +139,10 @@ function exchange(
       const message = `the app broke off: ${cause.message}`;
       if (!answered) settle(() => reject(new GitwharfError("deploy/no-answer", message, { cause })));
     });
+    // Without an error: a protocol that nobody asked for.
+    asked.once("close", () => {
+      if (!answered) settle(() => reject(new GitwharfError("deploy/no-answer", "the app gave no answer")));
+    });
     asked.once("response", (answer) => {
       answered = true;
       socket.setTimeout(times.idleMs);
