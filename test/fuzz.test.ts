@@ -47,6 +47,9 @@ import {
   parseRefs,
 } from "../src/storage/disk/refs/reftable/table-reader.js";
 import { settingsFromConfig } from "../src/storage/disk/settings-from-config.js";
+import { formatPackLeaf, parsePackLeaf } from "../src/storage/object-store/tree/pack-leaves.js";
+import { formatRefValue, parseRefValue } from "../src/storage/object-store/tree/ref-values.js";
+import { formatRootNode, parseRootNode } from "../src/storage/object-store/tree/root-node.js";
 import {
   childAt,
   entryCountOf,
@@ -283,6 +286,23 @@ const CODECS: Readonly<Record<string, Codec>> = {
       if (!formatTreeNode(node).equals(bytes)) throw new Error("a node that is not canonical was taken");
       if (node.level > 0) for (let i = 0; i < node.keys.length; i++) childAt(node, i);
       entryCountOf(node);
+    },
+  },
+  "root-node": {
+    feed(bytes) {
+      if (!formatRootNode(parseRootNode(bytes)).equals(bytes)) throw new Error("not canonical, and taken");
+    },
+  },
+  "ref-value": {
+    feed(bytes) {
+      const value = parseRefValue("refs/heads/main", bytes, SHA1);
+      if (!formatRefValue(value).equals(bytes)) throw new Error("not canonical, and taken");
+    },
+  },
+  "pack-leaf": {
+    feed(bytes) {
+      if (!formatPackLeaf(parsePackLeaf(1, bytes, SHA1)).equals(bytes))
+        throw new Error("not canonical, and taken");
     },
   },
   reflog: { feed: (bytes) => parseReflog(bytes.toString("utf8"), SHA1) },
