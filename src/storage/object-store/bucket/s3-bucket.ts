@@ -55,7 +55,7 @@ export interface S3BucketOptions {
   readonly streamsMax?: number;
   /** Bytes of a part of an upload, at first. S3 wants 5 MiB. @default 8 MiB */
   readonly partBytes?: number;
-  /** Parts of one upload that are sent side by side. @default 3 */
+  /** Parts of one upload in memory, one of them being filled while the others are sent. @default 4 */
   readonly partsInParallel?: number;
   /** Memory of all uploads together, beyond one part of each. @default 256 MiB */
   readonly uploadBytesMax?: number;
@@ -148,7 +148,7 @@ class S3Bucket implements Bucket {
     this.#idleMs = idleMs;
     this.#hedging = hedgeAfterMs === Infinity ? undefined : createHedging({ minMs: hedgeAfterMs });
     this.#partBytes = Math.max(PART_BYTES_MIN, options.partBytes ?? 8 * MiB);
-    this.#partsInParallel = options.partsInParallel ?? 3;
+    this.#partsInParallel = options.partsInParallel ?? 4;
     this.#uploadBytes = createSharedBudget({
       max: options.uploadBytesMax ?? 256 * MiB,
       free: 0,

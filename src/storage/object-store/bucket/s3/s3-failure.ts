@@ -53,24 +53,43 @@ export function failureOf(error: unknown): S3Failure | GitwharfError {
   const status = statusOf(error);
   const code: unknown = Reflect.get(error, "code");
   const name = error.name === "Error" && typeof code === "string" ? code : error.name;
-  const message = tidy(error.message === "" ? name : error.message);
   const why =
     status === undefined
-      ? message
-      : `the store answered ${status} ${name}${message === name ? "" : `: ${message}`}`;
+      ? tidy(error.message || name)
+      : `the store answered ${told(status, name, error.message)}`;
   if (ABSENT.has(name)) return new S3Failure("absent", name, why, status);
   if (NEVER_SENT.has(name)) return new S3Failure("final", name, why, status);
   // Without a status the connection failed; with a good one, what came with it could not be read.
-  const passing = status === undefined || status < 300 || PASSING_STATUS.has(status) || PASSING.has(name);
+  const passing =
+    status === undefined ||
+    status < 300 ||
+    PASSING_STATUS.has(status) ||
+    PASSING.has(name) ||
+    isClockSet(error);
   return new S3Failure(passing ? "passing" : "final", name, why, status);
 }
 
-export function statusOf(error: unknown): number | undefined {
-  if (typeof error !== "object" || error === null) return undefined;
-  const metadata: unknown = Reflect.get(error, "$metadata");
-  if (typeof metadata !== "object" || metadata === null) return undefined;
-  const status: unknown = Reflect.get(metadata, "httpStatusCode");
+/** Of an answer or an error of the client. */
+export function statusOf(said: unknown): number | undefined {
+  const status = metadataOf(said, "httpStatusCode");
   return typeof status === "number" ? status : undefined;
+}
+
+/** The store's time is another than ours; the client has taken note of it for the next request. */
+function isClockSet(error: Error): boolean {
+  return metadataOf(error, "clockSkewCorrected") === true;
+}
+
+function metadataOf(said: unknown, name: string): unknown {
+  if (typeof said !== "object" || said === null) return undefined;
+  const metadata: unknown = Reflect.get(said, "$metadata");
+  return typeof metadata === "object" && metadata !== null ? Reflect.get(metadata, name) : undefined;
+}
+
+/** An answer to HEAD has no body, and so no name. */
+function told(status: number, name: string, message: string): string {
+  if (name === "Unknown") return String(status);
+  return message === "" || message === name ? `${status} ${name}` : `${status} ${name}: ${tidy(message)}`;
 }
 
 function tidy(text: string): string {

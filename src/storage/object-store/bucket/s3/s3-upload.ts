@@ -2,8 +2,8 @@
  * A multipart upload, sent while it is appended to. What fits into one part is sent by one plain request at the end.
  *
  * Parts begin with 8 MiB and double after every thousand, so that the 10,000 that S3 allows are enough for anything.
- * Each upload has one part's memory of its own; more, to send several side by side, comes from what all share. A
- * part's memory is used again when it has arrived, and whoever appends waits for that.
+ * Each upload has one part's memory of its own; more, to fill one while others are sent, comes from what all share. A
+ * part's memory is used again when the part has arrived, and whoever appends waits for that.
  *
  * The answer to Complete may be lost when it has been carried out: then the upload is gone, and the object there. So
  * the object is looked at, its size compared, before Complete is sent again.
@@ -154,7 +154,7 @@ export class S3Upload implements BucketUpload {
       const free = this.#free.pop();
       if (free !== undefined && free.length === this.#partBytes) return free;
       if (free !== undefined) this.#buffers--;
-      else if (this.#buffers === 0 || (this.#buffers <= partsInParallel && share.tryTake(this.#partBytes))) {
+      else if (this.#buffers === 0 || (this.#buffers < partsInParallel && share.tryTake(this.#partBytes))) {
         this.#buffers++;
         return Buffer.allocUnsafeSlow(this.#partBytes);
       } else await this.#oneSent();
@@ -179,7 +179,9 @@ export class S3Upload implements BucketUpload {
     const send = async (): Promise<void> => {
       try {
         if (number > PARTS_MAX) throw new S3Failure("final", "EntityTooLarge", "it has too many parts");
-        this.#parts[number - 1] = await requests.part(await upload, part, this.#ending.signal);
+        const id = await upload;
+        throwIfAborted(this.#ending.signal);
+        this.#parts[number - 1] = await requests.part(id, part, this.#ending.signal);
         this.#free.push(buffer);
       } catch (error) {
         this.#failure ??= { error };
