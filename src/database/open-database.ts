@@ -14,6 +14,7 @@ import { openPostgresPool } from "./postgres-pool.js";
 import { createPostgresRunner } from "./run-postgres.js";
 import { createSqliteRunner, isBusy, type LibsqlDatabase } from "./run-sqlite.js";
 import type { Schema } from "./schema.js";
+import { withLockedWrites } from "./sqlite-writes.js";
 
 export interface Database {
   readonly engine: "sqlite" | "postgres";
@@ -95,7 +96,7 @@ async function connectSqlite(path: string): Promise<Pick<Database, "db" | "run">
   const { migrate } = await loadMigrations();
   const Libsql = createRequire(import.meta.url)("libsql") as LibsqlConstructor;
   const database = new Libsql(path);
-  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
+  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: withLockedWrites(database) }) });
   try {
     // SQLite would wait with the whole process, and the one it waits for may be this one.
     for (const pragma of [
