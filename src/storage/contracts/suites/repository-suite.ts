@@ -287,6 +287,8 @@ export function repositorySuite(
               const { oid } = snapshot.head;
               if (oid !== undefined) assert.equal((await snapshot.objects.read(oid))?.type, "commit");
             });
+            // A backend may answer all of this without waiting for anything.
+            await new Promise((resolve) => setImmediate(resolve));
           }
           await pushes;
           await other.close();
