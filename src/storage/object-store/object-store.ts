@@ -1,0 +1,194 @@
+/**
+ * Repositories in a bucket and a database: packs and their indexes lie in the bucket, under keys that are written once; the
+ * state of a repository is one root, a hash in one row. Any number of processes may serve the same repositories.
+ *
+ * Invariants:
+ * 1. Whatever a committed root names is durable before the commit.
+ * 2. No call to the bucket is made inside a transaction; nothing lists the bucket while somebody waits.
+ * 3. No clock decides what is right: who changes a row does.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { LRUCache } from "lru-cache";
+import { GitwharfError } from "../../base/errors.js";
+import { parseRepositoryName } from "../contracts/repository-name.js";
+import type {
+  CreateRepositoryOptions,
+  PreparedRepository,
+  Repository,
+  RepositoryStore,
+} from "../contracts/repository.js";
+import type { RepositorySettings } from "../contracts/repository-settings.js";
+import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
+import type { Bucket } from "./bucket/bucket.js";
+import { ObjectCache } from "./cache/object-cache.js";
+import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
+import { NodeCache } from "./node-cache.js";
+import { PackShelf } from "./pack-shelf.js";
+import { firstState } from "./repository-state.js";
+import { StoredCore } from "./stored-core.js";
+import { StoredRepository } from "./stored-repository.js";
+
+export interface ObjectStoreOptions {
+  /** Closed with the store. */
+  readonly bucket: Bucket;
+  /** The caller's to close. */
+  readonly metadata: MetadataStore;
+  /** Where pushes are kept until they are in the bucket, and copies of what is read from it. @default a directory of its own in the temporary directory */
+  readonly localDirectory?: string;
+  /** Of copies of what is in the bucket, on the local disk. @default 10 GiB */
+  readonly cacheBytesMax?: number;
+  /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
+  readonly settings?: (name: string) => RepositorySettings;
+}
+
+/** Repositories that nobody uses whose state is kept in memory. */
+const IDLE_MAX = 1000;
+const LISTED_AT_ONCE = 1000;
+
+/** @throws storage/io */
+export async function openObjectStore(options: ObjectStoreOptions): Promise<RepositoryStore> {
+  const { bucket, metadata } = options;
+  const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
+  const local = await makeLocalDirectory(options.localDirectory);
+  const spoolDirectory = join(local, "spool");
+  await mkdir(spoolDirectory, { mode: 0o700 });
+  const cache = new ObjectCache({
+    bucket,
+    directory: join(local, "cache"),
+    ...(options.cacheBytesMax === undefined ? {} : { bytesMax: options.cacheBytesMax }),
+  });
+  const shelf = new PackShelf({ cache });
+  const nodes = new NodeCache(metadata);
+  const owner = randomUUID();
+  const used = new Map<string, { readonly core: StoredCore; handles: number }>();
+  const idle = new LRUCache<string, StoredCore>({
+    max: IDLE_MAX,
+    dispose: (core, id, reason) => {
+      if (reason === "evict") core.close();
+    },
+  });
+
+  const handle = (record: RepositoryRecord, name: string): StoredRepository => {
+    const { id } = record;
+    let entry = used.get(id);
+    if (entry === undefined) {
+      const core = idle.get(id) ?? new StoredCore({ record, metadata, nodes, shelf });
+      idle.delete(id);
+      entry = { core, handles: 0 };
+      used.set(id, entry);
+    }
+    const { core } = entry;
+    entry.handles++;
+    return new StoredRepository({
+      name,
+      core,
+      bucket,
+      metadata,
+      cache,
+      shelf,
+      spoolDirectory,
+      owner,
+      settings,
+      onClose: () => {
+        const current = used.get(id);
+        if (current === undefined || --current.handles > 0) return;
+        used.delete(id);
+        idle.set(id, core);
+      },
+    });
+  };
+
+  const make = async (
+    name: string | undefined,
+    { objectFormat = "sha1", defaultBranch = "main" }: CreateRepositoryOptions,
+  ): Promise<RepositoryRecord> => {
+    const { rootId, nodes: fresh } = firstState(objectFormat, `refs/heads/${defaultBranch}`);
+    const record = await metadata.create({
+      ...(name === undefined ? {} : { name }),
+      objectFormat,
+      root: rootId,
+      nodes: fresh,
+    });
+    nodes.add(record.networkId, fresh);
+    return record;
+  };
+
+  const prepare = async (text: string, creation: CreateRepositoryOptions): Promise<PreparedRepository> => {
+    const name = parseRepositoryName(text);
+    if ((await metadata.find(name)) !== undefined) throw exists(name);
+    const record = await make(undefined, creation);
+    const repository = handle(record, name);
+    let isPlaced = false;
+    let discarding: Promise<void> | undefined;
+    const discard = async (): Promise<void> => {
+      await repository.close();
+      if (!isPlaced) await metadata.purge(record.id);
+    };
+    return {
+      repository,
+      async place() {
+        await metadata.place(record.id, name);
+        isPlaced = true;
+      },
+      discard: () => (discarding ??= discard()),
+    };
+  };
+
+  return {
+    async open(text): Promise<Repository | undefined> {
+      const name = parseRepositoryName(text);
+      const record = await metadata.find(name);
+      return record === undefined ? undefined : handle(record, name);
+    },
+    async create(text, creation = {}) {
+      const name = parseRepositoryName(text);
+      return handle(await make(name, creation), name);
+    },
+    async prepare(text, creation = {}) {
+      return prepare(text, creation);
+    },
+    async delete(text) {
+      const name = parseRepositoryName(text);
+      const record = await metadata.find(name);
+      if (record === undefined)
+        throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
+      await metadata.delete(record.id);
+    },
+    async *list() {
+      for (let after: string | undefined; ; ) {
+        const page = await metadata.list({
+          ...(after === undefined ? {} : { after }),
+          limit: LISTED_AT_ONCE,
+        });
+        for (const { name } of page) if (name !== null) yield name;
+        after = page.at(-1)?.name ?? undefined;
+        if (page.length < LISTED_AT_ONCE || after === undefined) return;
+      }
+    },
+    async probe() {
+      await Promise.all([bucket.probe(), metadata.probe()]);
+    },
+    async close() {
+      for (const { core } of used.values()) core.close();
+      for (const core of idle.values()) core.close();
+      used.clear();
+      idle.clear();
+      shelf.close();
+      await cache.close();
+      await bucket.close();
+      await rm(local, { recursive: true, force: true });
+    },
+  };
+}
+
+async function makeLocalDirectory(asked: string | undefined): Promise<string> {
+  if (asked !== undefined) await mkdir(asked, { recursive: true, mode: 0o700 });
+  return mkdtemp(join(asked ?? tmpdir(), "gitwharf-object-store-"));
+}
+
+function exists(name: string): GitwharfError {
+  return new GitwharfError("storage/exists", `repository '${name}' exists already`);
+}

@@ -1,0 +1,148 @@
+/**
+ * What a root says, read into memory: refs, packs, shallow commits. A state never changes; the next one is made from it by
+ * reading only what is different between their trees, or by a change of our own.
+ */
+import type { ObjectFormat } from "../../object/object-format.js";
+import type { ObjectId } from "../../object/object-id.js";
+import type { RefSnapshot } from "../contracts/ref-store.js";
+import { createRefSnapshot } from "../refs/ref-snapshot.js";
+import { changeRefState, type RefState, type RefValue } from "../refs/ref-state.js";
+import type { NewPackLeaf } from "./stored-pack.js";
+import { checkNode, type FreshNodes, type NodeId, nodeIdOf, type NodeReader } from "./tree/node.js";
+import { formatPackLeaf, type PackLeaf, packKey, packSequenceOf, parsePackLeaf } from "./tree/pack-leaves.js";
+import { editTree, scanTree } from "./tree/prolly-tree.js";
+import { readChangedRefState, readRefState, refEdits } from "./tree/ref-values.js";
+import { formatRootNode, parseRootNode, type RootNode } from "./tree/root-node.js";
+
+export interface RepositoryState {
+  readonly rootId: NodeId;
+  readonly root: RootNode;
+  readonly refs: RefState;
+  readonly snapshot: RefSnapshot;
+  /** Most recently written first. */
+  readonly packs: readonly PackLeaf[];
+  readonly shallow: ReadonlySet<ObjectId>;
+}
+
+export interface StateChange {
+  /** By name, HEAD among them; `undefined` removes. */
+  readonly refs?: ReadonlyMap<string, RefValue | undefined>;
+  readonly addedPacks?: readonly NewPackLeaf[];
+  /** Keys. */
+  readonly removedPacks?: ReadonlySet<string>;
+  readonly addedShallow?: readonly ObjectId[];
+}
+
+/** Of a repository that was just made. */
+export function firstState(
+  objectFormat: ObjectFormat,
+  headTarget: string,
+): { readonly rootId: NodeId; readonly nodes: FreshNodes } {
+  const bytes = formatRootNode({
+    generation: 0,
+    timeMs: Date.now(),
+    objectFormat,
+    head: { kind: "symbolic", target: headTarget },
+    attributes: new Map(),
+  });
+  const rootId = nodeIdOf(bytes);
+  return { rootId, nodes: new Map([[rootId, bytes]]) };
+}
+
+/** @param previous any state of the repository or of one it was forked from. @throws storage/io, storage/corrupt */
+export async function readState(
+  nodes: NodeReader,
+  rootId: NodeId,
+  previous?: RepositoryState,
+): Promise<RepositoryState> {
+  const [bytes] = await nodes.read([rootId]);
+  const root = parseRootNode(checkNode(rootId, bytes));
+  const known =
+    previous === undefined ? undefined : { refsRoot: previous.root.refsRoot, state: previous.refs };
+  const [refs, packs, shallow] = await Promise.all([
+    known === undefined ? readRefState(nodes, root) : readChangedRefState(nodes, known, root),
+    previous !== undefined && root.packsRoot === previous.root.packsRoot
+      ? previous.packs
+      : readPacks(nodes, root),
+    previous !== undefined && root.shallowRoot === previous.root.shallowRoot
+      ? previous.shallow
+      : readShallow(nodes, root),
+  ]);
+  return stateOf(rootId, root, { refs, packs, shallow });
+}
+
+/** The state after a change, and the nodes that it needs; they are not kept anywhere yet. */
+export async function changeState(
+  nodes: NodeReader,
+  state: RepositoryState,
+  change: StateChange,
+): Promise<{ readonly state: RepositoryState; readonly fresh: FreshNodes }> {
+  const { root } = state;
+  const { refs = new Map(), addedPacks = [], removedPacks = new Set(), addedShallow = [] } = change;
+  const head = refs.get("HEAD");
+  let sequence = state.packs[0]?.sequence ?? 0;
+  const added = addedPacks.map((leaf): PackLeaf => ({ ...leaf, sequence: ++sequence }));
+  const packEdits = [
+    ...state.packs
+      .filter(({ key }) => removedPacks.has(key))
+      .map(({ sequence }) => ({ key: packKey(sequence), value: undefined })),
+    ...added.map((leaf) => ({ key: packKey(leaf.sequence), value: formatPackLeaf(leaf) })),
+  ];
+  const shallowEdits = [...new Set(addedShallow)].map((oid) => ({
+    key: Buffer.from(oid, "hex"),
+    value: Buffer.alloc(0),
+  }));
+  const [refsTree, packsTree, shallowTree] = await Promise.all([
+    editTree(nodes, root.refsRoot, refEdits(refs)),
+    editTree(nodes, root.packsRoot, packEdits),
+    editTree(nodes, root.shallowRoot, shallowEdits),
+  ]);
+  const next: RootNode = {
+    ...root,
+    generation: root.generation + 1,
+    timeMs: Math.max(Date.now(), root.timeMs),
+    previousRoot: state.rootId,
+    refsRoot: refsTree.root,
+    packsRoot: packsTree.root,
+    shallowRoot: shallowTree.root,
+    head: head ?? root.head,
+  };
+  const bytes = formatRootNode(next);
+  const id = nodeIdOf(bytes);
+  const fresh = new Map([...refsTree.nodes, ...packsTree.nodes, ...shallowTree.nodes, [id, bytes]]);
+  return {
+    fresh,
+    state: stateOf(id, next, {
+      refs: changeRefState(state.refs, refs),
+      packs: [...added.toReversed(), ...state.packs.filter((leaf) => !removedPacks.has(leaf.key))],
+      shallow: addedShallow.length === 0 ? state.shallow : new Set([...state.shallow, ...addedShallow]),
+    }),
+  };
+}
+
+function stateOf(
+  rootId: NodeId,
+  root: RootNode,
+  parts: Pick<RepositoryState, "refs" | "packs" | "shallow">,
+): RepositoryState {
+  return { rootId, root, ...parts, snapshot: createRefSnapshot(parts.refs, rootId) };
+}
+
+async function readPacks(
+  nodes: NodeReader,
+  { packsRoot, objectFormat }: RootNode,
+): Promise<readonly PackLeaf[]> {
+  const packs: PackLeaf[] = [];
+  await scanTree(nodes, packsRoot, {}, (key, value) => {
+    packs.push(parsePackLeaf(packSequenceOf(key), value, objectFormat));
+  });
+  return packs.reverse();
+}
+
+async function readShallow(nodes: NodeReader, { shallowRoot }: RootNode): Promise<ReadonlySet<ObjectId>> {
+  const shallow = new Set<ObjectId>();
+  await scanTree(nodes, shallowRoot, {}, (key) => {
+    shallow.add(key.toString("hex"));
+  });
+  return shallow;
+}

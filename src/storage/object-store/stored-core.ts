@@ -1,0 +1,192 @@
+/**
+ * What all handles of one repository in a process share: the state of its newest known root, its objects, and the way to
+ * make a new root. The row in the database says what is current, and is asked each time; everything else is looked up by
+ * the root's name and never goes stale.
+ */
+import { randomUUID } from "node:crypto";
+import { GitwharfError } from "../../base/errors.js";
+import type { ObjectFormat } from "../../object/object-format.js";
+import type { GenerationKind, MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
+import type { NodeCache } from "./node-cache.js";
+import { ObjectsView } from "./objects-view.js";
+import type { PackShelf } from "./pack-shelf.js";
+import { changeState, readState, type RepositoryState, type StateChange } from "./repository-state.js";
+import type { StoredPack } from "./stored-pack.js";
+import type { NodeReader } from "./tree/node.js";
+
+export interface StoredCoreOptions {
+  readonly record: RepositoryRecord;
+  readonly metadata: MetadataStore;
+  readonly nodes: NodeCache;
+  readonly shelf: PackShelf;
+}
+
+/** What is to be in the next generation, looked at anew for each state it is made from. */
+export interface Proposal {
+  readonly kind: GenerationKind;
+  /** undefined: there is nothing left to commit. It is asked again when another commit came first. */
+  readonly draft: (state: RepositoryState) => Draft | undefined;
+  /** At once when it has happened, before anything else is committed. */
+  readonly onCommitted?: () => void;
+}
+
+export interface Draft {
+  readonly change: Omit<StateChange, "addedPacks" | "removedPacks">;
+  readonly packs?: readonly StoredPack[];
+  /** Ids of the intents under which the packs were uploaded. */
+  readonly uploads?: readonly string[];
+  /** Ids of packs that are named no more. */
+  readonly retired?: readonly string[];
+}
+
+/** "upload-gone": the intents were taken by the janitor, or by a commit of ours whose answer was lost. */
+export type ProposalOutcome =
+  | { readonly kind: "committed"; readonly state: RepositoryState }
+  | { readonly kind: "nothing" }
+  | { readonly kind: "upload-gone" };
+
+/** Each time somebody else came first: progress was made, but not by us. */
+const RACES_MAX = 1000;
+
+export class StoredCore {
+  readonly id: string;
+  readonly networkId: string;
+  readonly objectFormat: ObjectFormat;
+  readonly #options: StoredCoreOptions;
+  readonly #nodes: NodeReader;
+  #record: RepositoryRecord;
+  #state: RepositoryState | undefined;
+  #reading: { readonly root: string; readonly state: Promise<RepositoryState> } | undefined;
+  #view: { readonly packsRoot: string | undefined; readonly view: Promise<ObjectsView> } | undefined;
+  /** Commits of this process come one after the other: they would only lose races against each other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: StoredCoreOptions) {
+    const { record, nodes } = options;
+    this.#options = options;
+    this.#record = record;
+    this.id = record.id;
+    this.networkId = record.networkId;
+    this.objectFormat = record.objectFormat;
+    this.#nodes = nodes.of(record.networkId);
+  }
+
+  /** @throws storage/not-found when it was deleted, storage/io */
+  async current(): Promise<{ readonly record: RepositoryRecord; readonly state: RepositoryState }> {
+    const record = await this.#options.metadata.get(this.id);
+    if (record === undefined || record.state === "deleted") throw deleted(this.#record);
+    return { record, state: await this.#stateOf(record) };
+  }
+
+  /** The objects of a state; the caller releases them. @throws storage/io, storage/not-found */
+  async view(state: RepositoryState): Promise<ObjectsView> {
+    const { packsRoot } = state.root;
+    if (this.#view?.packsRoot === packsRoot && this.#view !== undefined)
+      return (await this.#view.view).retain();
+    const previous = this.#view;
+    const opened = { packsRoot, view: this.#openView(state, previous?.view) };
+    this.#view = opened;
+    try {
+      return (await opened.view).retain();
+    } catch (error) {
+      if (this.#view === opened) this.#view = undefined;
+      throw error;
+    } finally {
+      previous?.view.then((old) => old.release()).catch(() => undefined);
+    }
+  }
+
+  /**
+   * Makes a new generation, whoever else does so at the same time.
+   * @throws storage/not-found, storage/io (then it is not known whether it happened)
+   */
+  commit(proposal: Proposal): Promise<ProposalOutcome> {
+    const result = this.#last.then(() => this.#commit(proposal));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  /** No handle is left. */
+  close(): void {
+    const view = this.#view;
+    this.#view = undefined;
+    void view?.view.then((open) => open.release()).catch(() => undefined);
+  }
+
+  async #commit({ kind, draft, onCommitted }: Proposal): Promise<ProposalOutcome> {
+    const { metadata, nodes } = this.#options;
+    let state = await this.#stateOf(this.#record);
+    for (let races = 0; races < RACES_MAX; races++) {
+      const drafted = draft(state);
+      if (drafted === undefined) return { kind: "nothing" };
+      const { change, packs = [], uploads = [], retired = [] } = drafted;
+      const { state: next, fresh } = await changeState(this.#nodes, state, {
+        ...change,
+        addedPacks: packs.map(({ leaf }) => leaf),
+        removedPacks: new Set(retired),
+      });
+      const outcome = await metadata.commit({
+        repositoryId: this.id,
+        expectedGeneration: state.root.generation,
+        root: next.rootId,
+        nodes: fresh,
+        uploads,
+        packs: packs.map(({ row }) => row),
+        retired,
+        kind,
+        commitId: randomUUID(),
+      });
+      switch (outcome.kind) {
+        case "committed":
+          nodes.add(this.networkId, fresh);
+          this.#take(outcome.record, next);
+          onCommitted?.();
+          return { kind: "committed", state: next };
+        case "raced":
+          state = await this.#stateOf(outcome.record);
+          break;
+        case "not-found":
+          throw deleted(this.#record);
+        case "upload-gone":
+          return { kind: "upload-gone" };
+        case "generation-gone":
+          throw new GitwharfError("base/invariant", "nothing was to be restored");
+      }
+    }
+    throw new GitwharfError("storage/io", "others changed the repository each time this was tried");
+  }
+
+  async #stateOf(record: RepositoryRecord): Promise<RepositoryState> {
+    if (this.#state?.rootId === record.root) return this.#state;
+    if (this.#reading?.root !== record.root) {
+      const state = readState(this.#nodes, record.root, this.#state);
+      const reading = { root: record.root, state };
+      this.#reading = reading;
+      state
+        .then((read) => this.#take(record, read))
+        .catch(() => undefined)
+        .finally(() => {
+          if (this.#reading === reading) this.#reading = undefined;
+        });
+    }
+    return this.#reading.state;
+  }
+
+  /** Newer ones alone: an answer may come late. */
+  #take(record: RepositoryRecord, state: RepositoryState): void {
+    if (this.#state !== undefined && record.generation < this.#record.generation) return;
+    this.#record = record;
+    this.#state = state;
+  }
+
+  async #openView(state: RepositoryState, previous: Promise<ObjectsView> | undefined): Promise<ObjectsView> {
+    const before = await previous?.catch(() => undefined);
+    const packs = await this.#options.shelf.openAll(state.packs, this.objectFormat);
+    return new ObjectsView(this.objectFormat, packs, before);
+  }
+}
+
+function deleted(record: RepositoryRecord): GitwharfError {
+  const name = record.name ?? record.formerName ?? record.id;
+  return new GitwharfError("storage/not-found", `repository '${name}' was deleted`);
+}

@@ -1,0 +1,147 @@
+/**
+ * Refs in the tree of a root: reading them is reading the root, changing them is making the next generation, together with the
+ * packs that the same handle has published. A race with another commit is settled by looking again: what still applies is
+ * committed, what does not is refused.
+ */
+import { throwIfAborted } from "../../base/errors.js";
+import type { ObjectId } from "../../object/object-id.js";
+import type { ObjectReader } from "../contracts/object-reader.js";
+import type {
+  ReflogEntry,
+  RefSnapshot,
+  RefStore,
+  RefTransaction,
+  RefUpdateResult,
+} from "../contracts/ref-store.js";
+import { peelTag } from "../peel-tag.js";
+import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from "../refs/planned-update.js";
+import { formatResults, REFUSALS, type Refusals, settleAtomic } from "../refs/ref-refusal.js";
+import { type RefState, type RefValue, valueIn } from "../refs/ref-state.js";
+import { decide } from "../refs/transaction-hook.js";
+import { checkUpdates } from "../refs/update-checks.js";
+import { GitwharfError } from "../../base/errors.js";
+import type { StagedPacks } from "./staged-packs.js";
+import type { StoredCore } from "./stored-core.js";
+
+export interface StoredRefsOptions {
+  readonly core: StoredCore;
+  readonly staged: StagedPacks;
+  /** The objects that new values may name. */
+  readonly withObjects: <T>(body: (objects: ObjectReader) => Promise<T>) => Promise<T>;
+}
+
+/** What a value says beside its id. */
+interface Peeled {
+  readonly peeled?: ObjectId;
+  readonly peelKnown?: boolean;
+}
+
+export class StoredRefs implements RefStore {
+  readonly #options: StoredRefsOptions;
+
+  constructor(options: StoredRefsOptions) {
+    this.#options = options;
+  }
+
+  async snapshot(): Promise<RefSnapshot> {
+    return (await this.#options.core.current()).state.snapshot;
+  }
+
+  async transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
+    throwIfAborted(transaction.signal);
+    let { refs } = (await this.#options.core.current()).state;
+    const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(refs, name));
+    const peeled = await this.#peelAll(planned);
+    for (const part of splitTransaction(transaction, planned)) {
+      checkUpdates(part, refusals, refs);
+      settleAtomic(transaction, refusals);
+      await decide(transaction, part, refusals, async (accepted) => {
+        refs = await this.#commit({ transaction, accepted, refusals, refs, peeled });
+      });
+    }
+    return formatResults(transaction, refusals);
+  }
+
+  /** None are kept: what was, is in the generations. */
+  async readReflog(): Promise<readonly ReflogEntry[]> {
+    return [];
+  }
+
+  async close(): Promise<void> {}
+
+  /** @param at.refs the state that the updates were checked against. @returns the state after */
+  async #commit(at: {
+    readonly transaction: RefTransaction;
+    readonly accepted: readonly PlannedUpdate[];
+    readonly refusals: Refusals;
+    readonly refs: RefState;
+    readonly peeled: ReadonlyMap<ObjectId, Peeled>;
+  }): Promise<RefState> {
+    const { transaction, accepted, refusals, peeled } = at;
+    const { core, staged } = this.#options;
+    let { refs } = at;
+    const outcome = await core.commit({
+      kind: "push",
+      draft: (state) => {
+        if (state.refs !== refs) {
+          refs = state.refs;
+          checkAgain(transaction, accepted, refusals, refs);
+        }
+        const still = accepted.filter(({ index }) => refusals[index] === undefined);
+        if (still.length === 0) return undefined;
+        return staged.draft({ refs: changesOf(still, peeled) });
+      },
+      onCommitted: () => staged.clear(),
+    });
+    if (outcome.kind === "upload-gone")
+      throw new GitwharfError("storage/io", "the upload took so long that it was cleared away: push again");
+    return outcome.kind === "committed" ? outcome.state.refs : refs;
+  }
+
+  async #peelAll(planned: readonly PlannedUpdate[]): Promise<ReadonlyMap<ObjectId, Peeled>> {
+    const oids = new Set<ObjectId>();
+    for (const { update } of planned)
+      if (update.newOid !== null && update.symbolicTarget === undefined) oids.add(update.newOid);
+    const all = new Map<ObjectId, Peeled>();
+    if (oids.size === 0) return all;
+    return this.#options.withObjects(async (objects) => {
+      for (const oid of oids) {
+        const header = await objects.readHeader(oid);
+        if (header === undefined) continue;
+        const peeled = header.type === "tag" ? await peelTag(objects, oid) : undefined;
+        all.set(oid, { peelKnown: true, ...(peeled === undefined ? {} : { peeled }) });
+      }
+      return all;
+    });
+  }
+}
+
+/** Against what another commit has made of the refs. */
+function checkAgain(
+  transaction: RefTransaction,
+  accepted: readonly PlannedUpdate[],
+  refusals: Refusals,
+  refs: RefState,
+): void {
+  const { planned } = planUpdates(transaction.updates, (name) => valueIn(refs, name));
+  const names = new Map(planned.map(({ index, name }) => [index, name]));
+  const open = accepted.filter(({ index }) => refusals[index] === undefined);
+  for (const { index, name } of open) if (names.get(index) !== name) refusals[index] = REFUSALS.stale;
+  checkUpdates(open, refusals, refs);
+  settleAtomic(transaction, refusals);
+}
+
+function changesOf(
+  accepted: readonly PlannedUpdate[],
+  peeled: ReadonlyMap<ObjectId, Peeled>,
+): ReadonlyMap<string, RefValue | undefined> {
+  const changes = new Map<string, RefValue | undefined>();
+  for (const { name, update } of accepted) {
+    if (update.symbolicTarget !== undefined)
+      changes.set(name, { kind: "symbolic", target: update.symbolicTarget });
+    else if (isDeletion(update) || update.newOid === null) changes.set(name, undefined);
+    else
+      changes.set(name, { kind: "direct", ref: { name, oid: update.newOid, ...peeled.get(update.newOid) } });
+  }
+  return changes;
+}

@@ -1,0 +1,215 @@
+/** A handle on a repository whose state is one root: opened by one request, over what all handles share. */
+import { isGitwharfError } from "../../base/errors.js";
+import type { ObjectFormat } from "../../object/object-format.js";
+import type { ObjectId } from "../../object/object-id.js";
+import { createObjectDatabase } from "../composed-objects.js";
+import type { ObjectReader } from "../contracts/object-reader.js";
+import type { Quarantine } from "../contracts/quarantine.js";
+import type { RefStore } from "../contracts/ref-store.js";
+import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
+import type { RepositorySettings } from "../contracts/repository-settings.js";
+import { openServedFile } from "../served-file.js";
+import type { Bucket } from "./bucket/bucket.js";
+import type { ObjectCache } from "./cache/object-cache.js";
+import type { MetadataStore } from "./metadata/metadata-store.js";
+import type { ObjectsView } from "./objects-view.js";
+import { keysOf, type PlannedUpload, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
+import type { PackShelf } from "./pack-shelf.js";
+import { StagedPacks, type StagedUpload } from "./staged-packs.js";
+import type { StoredCore } from "./stored-core.js";
+import type { StoredPack } from "./stored-pack.js";
+import { type PublishedPacks, StoredQuarantine } from "./stored-quarantine.js";
+import { StoredRefs } from "./stored-refs.js";
+
+const NO_WORK_TREES: ReadonlyMap<string, WorkTreeUse> = new Map();
+/** Packs of one push that are sent at the same time. */
+const UPLOADS_AT_ONCE = 4;
+
+export interface StoredRepositoryOptions {
+  readonly name: string;
+  readonly core: StoredCore;
+  readonly bucket: Bucket;
+  readonly metadata: MetadataStore;
+  readonly cache: ObjectCache;
+  readonly shelf: PackShelf;
+  readonly spoolDirectory: string;
+  /** Of this server: who is asked when an upload lies open. */
+  readonly owner: string;
+  readonly settings: (name: string) => RepositorySettings;
+  readonly onClose: () => void;
+}
+
+export class StoredRepository implements Repository {
+  readonly name: string;
+  readonly objectFormat: ObjectFormat;
+  readonly id: string;
+  readonly refs: RefStore;
+  readonly #options: StoredRepositoryOptions;
+  readonly #staged = new StagedPacks();
+  #isClosed = false;
+
+  constructor(options: StoredRepositoryOptions) {
+    const { core, name } = options;
+    this.#options = options;
+    this.name = name;
+    this.id = `object-store-${core.id}`;
+    this.objectFormat = core.objectFormat;
+    this.refs = new StoredRefs({
+      core,
+      staged: this.#staged,
+      withObjects: (body) => this.#withObjects(body),
+    });
+  }
+
+  async settings(): Promise<RepositorySettings> {
+    return this.#options.settings(this.name);
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    const { core } = this.#options;
+    const { state } = await core.current();
+    const view = await core.view(state);
+    const staged = this.#staged;
+    let isReleased = false;
+    return {
+      version: `${state.rootId}${staged.version}`,
+      head: state.snapshot.head,
+      refs: state.snapshot,
+      objects: this.#withStaged(view),
+      shallow: staged.shallow.length === 0 ? state.shallow : new Set([...state.shallow, ...staged.shallow]),
+      alternateTips: [],
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        view.release();
+      },
+    };
+  }
+
+  async openQuarantine(): Promise<Quarantine> {
+    const { core, spoolDirectory } = this.#options;
+    const { state } = await core.current();
+    return new StoredQuarantine({
+      view: await core.view(state),
+      spoolDirectory,
+      publish: (packs, shallow) => this.#publish(packs, shallow),
+    });
+  }
+
+  async checkedOutBranches(): Promise<ReadonlyMap<string, WorkTreeUse>> {
+    return NO_WORK_TREES;
+  }
+
+  async openFile(path: string): Promise<RepositoryFile | undefined> {
+    return openServedFile(path, await this.snapshot());
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#options.onClose();
+  }
+
+  async #withObjects<T>(body: (objects: ObjectReader) => Promise<T>): Promise<T> {
+    const snapshot = await this.snapshot();
+    try {
+      return await body(snapshot.objects);
+    } finally {
+      snapshot.release();
+    }
+  }
+
+  #withStaged({ reader }: ObjectsView): ObjectReader {
+    const { packs } = this.#staged;
+    if (packs.length === 0) return reader;
+    return createObjectDatabase({
+      objectFormat: this.objectFormat,
+      packs: [...packs, ...reader.packs],
+      previousLookup: reader.lookup,
+    });
+  }
+
+  async #publish(packs: readonly SpooledPack[], shallow: readonly ObjectId[]): Promise<PublishedPacks> {
+    const { core, shelf } = this.#options;
+    await core.current();
+    if (packs.length === 0 && shallow.length === 0) return { settle: async () => undefined };
+    const uploaded = packs.length === 0 ? undefined : await this.#upload(packs);
+    const stored = uploaded?.packs ?? [];
+    const lent = await shelf.openAll(
+      stored.map(({ leaf }) => ({ ...leaf, sequence: 0 })),
+      this.objectFormat,
+    );
+    const upload: StagedUpload = {
+      uploadId: uploaded?.id,
+      packs: stored.map((pack, i) => ({ stored: pack, lent: lent[i] as (typeof lent)[number] })),
+      shallow,
+    };
+    this.#staged.add(upload);
+    return { settle: () => this.#settle(upload) };
+  }
+
+  /** The intent first: what comes to be in the bucket is listed from before it is there. */
+  async #upload(
+    packs: readonly SpooledPack[],
+  ): Promise<{ readonly id: string; readonly packs: readonly StoredPack[] }> {
+    const { core, bucket, metadata, cache, owner } = this.#options;
+    const planned: PlannedUpload[] = [];
+    for (const pack of packs) planned.push(await planUpload(pack));
+    const id = await metadata.beginUpload({
+      repositoryId: core.id,
+      networkId: core.networkId,
+      keys: planned.flatMap(keysOf),
+      owner,
+    });
+    try {
+      const stored: StoredPack[] = [];
+      for (let at = 0; at < planned.length; at += UPLOADS_AT_ONCE) {
+        const batch = planned.slice(at, at + UPLOADS_AT_ONCE);
+        const results = await Promise.allSettled(
+          batch.map((each) =>
+            uploadPack(each, {
+              bucket,
+              source: "push",
+              level: 0,
+              onWhole: (key, parts) => cache.adopt(key, parts),
+            }),
+          ),
+        );
+        for (const result of results) {
+          if (result.status === "rejected") throw result.reason;
+          stored.push(result.value);
+        }
+      }
+      return { id, packs: stored };
+    } catch (error) {
+      await this.#takeBack(id).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** What cannot be taken back now is the janitor's. */
+  async #takeBack(uploadId: string): Promise<void> {
+    const { bucket, metadata } = this.#options;
+    const keys = await metadata.takeUpload(uploadId);
+    if (keys === undefined) return;
+    await bucket.delete(keys);
+    await metadata.endUpload(uploadId);
+  }
+
+  async #settle(upload: StagedUpload): Promise<void> {
+    if (!this.#staged.has(upload)) return;
+    try {
+      await this.#options.core.commit({
+        kind: "push",
+        draft: () => (this.#staged.has(upload) ? this.#staged.draft() : undefined),
+        onCommitted: () => this.#staged.clear(),
+      });
+    } catch (error) {
+      // The repository was deleted meanwhile: what was uploaded for it goes.
+      if (!isGitwharfError(error, "storage/not-found")) throw error;
+      if (upload.uploadId !== undefined) await this.#takeBack(upload.uploadId);
+    } finally {
+      this.#staged.clear();
+    }
+  }
+}
