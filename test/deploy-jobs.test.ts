@@ -267,6 +267,17 @@ describe("builds as jobs", () => {
     );
   });
 
+  it("are released though who asked for it cannot be told any more", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": "build: date +%N > made\n" });
+    await stage.push();
+    const print = async (text: string): Promise<void> => {
+      if (text.includes("Launching... done")) throw new Error("nobody is there");
+    };
+    await expect(stage.deploy.rebuild("shop", { print })).rejects.toThrow("nobody is there");
+    expect((await stage.releases())[0]).toMatchObject({ number: 2, status: "current" });
+  });
+
   it("that were refused are pushed again, and what the branch is at is built meanwhile", async () => {
     await stage.start();
     const good = await stage.commit({ "gitwharf.yml": "build: date +%N > made\n" });

@@ -104,18 +104,22 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
         if (url !== undefined) await print(`       ${url} deployed to gitwharf\n`);
         await print("\n");
       } catch (error) {
+        // It runs; only who pushed it was not told.
+        if (isCurrent) throw error;
         if (isGitwharfError(error, "base/shutting-down")) {
           await print(
             `\n !     The server is stopping: v${release.number} is launched when it starts again.\n\n`,
           );
           return;
         }
+        const goesOn =
+          (await state.releases.current(app.id)) === undefined ? "" : "What ran before goes on; ";
         await state.releases.setStatus(release.id, "failed");
         ended("failed", messageOf(error));
         log(`v${release.number} of ${app.name} could not be launched`, error);
         await print(
           `\n !     v${release.number} could not be launched: ${messageOf(error)}\n` +
-            ` !     What ran before goes on; \`gitwharf logs ${app.name}\` has what it printed.\n\n`,
+            ` !     ${goesOn}\`gitwharf logs ${app.name}\` has what it printed.\n\n`,
         );
       }
       await prune(app);
