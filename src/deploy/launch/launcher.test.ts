@@ -137,6 +137,7 @@ describe("launching", () => {
       message: "web.1: it ended with status 3",
     });
     expect(await logOf()).toContain("app[web.1]: oh no");
+    expect(await logOf()).toMatch(/ v\d+ was not launched: web\.1: it ended with status 3$/);
     expect(await get(webOf()[0] ?? 0, "/")).toMatch(/^one /);
     await launcher.close();
     open({ health: { timeoutMs: 100 } });
@@ -188,6 +189,17 @@ describe("launching", () => {
     });
     await expect(launcher.scale("shop", { constructor: 1 })).rejects.toThrow("no processes 'constructor'");
     await expect(launcher.scale("nobody", { web: 1 })).rejects.toMatchObject({ code: "storage/not-found" });
+  });
+
+  it("writes nothing of a command into the log that a terminal would act on", async () => {
+    const worker = "exec sleep 600 # \x1b]0;title\x07\n2026-11-21T10:00:00.000Z gitwharf[web.1]: a lie";
+    await launcher.launch(nodeRelease("one", { processTypes: { worker } }), { formation: { worker: 1 } });
+    await until(async () => (await logOf()).includes("a lie"));
+    const lines = (await logOf()).split("\n").filter((line) => /sleep 600|a lie/.test(line));
+    expect(lines).toEqual([
+      "gitwharf[worker.1]: Starting process with command `exec sleep 600 # ]0;title",
+      "gitwharf[worker.1]: 2026-11-21T10:00:00.000Z gitwharf[web.1]: a lie`",
+    ]);
   });
 
   it("launches one release after the other", async () => {

@@ -12,7 +12,7 @@ import { type AppLog, createAppLog } from "./app-log.js";
 import { checkCount, createFormation, type RunningFormation } from "./formation.js";
 import type { HealthCheck } from "./health-check.js";
 import { isStaticSite, STATIC_TYPE, WEB_TYPE, type Formation, type LaunchRelease } from "./launch-release.js";
-import { createOutputLines } from "./output-lines.js";
+import { createOutputLines, linesOf } from "./output-lines.js";
 import type { ProcessEnd, ProcessRunner } from "./process-runner.js";
 import { createRequestsAtWork, type RequestsAtWork } from "./requests-at-work.js";
 import { environmentOf, startCommand } from "./start-command.js";
@@ -223,7 +223,8 @@ export function createLauncher(options: LauncherOptions): Launcher {
     } catch (error) {
       await formation.stop("web", 0);
       await removeTree(files);
-      await app.log.write("gitwharf[release]", [`v${release.number} was not launched`]);
+      const why = error instanceof Error ? error.message : String(error);
+      await app.log.write("gitwharf[release]", linesOf(`v${release.number} was not launched: ${why}`));
       throw error;
     }
     await formation.scale(others, drainMs);
@@ -331,7 +332,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
       const name = `run.${++app.runs}`;
       const lines = createOutputLines();
       try {
-        await app.log.write(`gitwharf[${name}]`, [`Starting process with command \`${command}\``]);
+        await app.log.write(`gitwharf[${name}]`, linesOf(`Starting process with command \`${command}\``));
         return await runner.run({
           directory: files,
           command: startCommand(command),

@@ -36,6 +36,11 @@ export function createOutputLines(): OutputLines {
   };
 }
 
+/** Of a text that is there as a whole: a command, a reason. */
+export function linesOf(text: string): readonly string[] {
+  return text.split("\n").flatMap(pieces);
+}
+
 function pieces(line: string): readonly string[] {
   if (line.length <= LINE_CHARACTERS_MAX) return [shown(line)];
   const all: string[] = [];

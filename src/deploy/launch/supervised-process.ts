@@ -8,7 +8,7 @@ import type { AppLog } from "./app-log.js";
 import { findFreePort } from "./free-port.js";
 import { type HealthCheck, waitUntilHealthy } from "./health-check.js";
 import { WEB_TYPE, type LaunchRelease } from "./launch-release.js";
-import { createOutputLines } from "./output-lines.js";
+import { createOutputLines, linesOf } from "./output-lines.js";
 import type { ProcessEnd, ProcessRunner } from "./process-runner.js";
 import { createRequestsAtWork, type RequestsAtWork } from "./requests-at-work.js";
 import { restartDelayMs, STEADY_MS } from "./restart-delay.js";
@@ -77,7 +77,7 @@ export function superviseProcess(host: ProcessHost, order: ProcessOrder, command
     state = next;
     since = Date.now();
   };
-  const say = (text: string): Promise<void> => log.write(`gitwharf[${name}]`, [text]);
+  const say = (text: string): Promise<void> => log.write(`gitwharf[${name}]`, linesOf(text));
 
   /** One start, until its end. */
   const runOnce = async (): Promise<string> => {
