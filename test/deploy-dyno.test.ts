@@ -1,6 +1,6 @@
 /** Builds in the dynos of an Openruko, whose dynos run git itself: its pre-receive is the build. */
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -47,7 +47,7 @@ const dynoOptions = (options: Partial<DynoOptions> = {}): DynoOptions => ({
   rendezvousPort: openruko.rendezvousPort,
   rendezvousCaFile: openruko.caFile,
   rendezvousServerName: DYNO_NAME,
-  exitTimeoutMs: 2000,
+  exitTimeoutMs: 500,
   ...options,
 });
 const start = (dyno: Partial<DynoOptions> = {}, options: Partial<DeployOptions> = {}): Promise<void> =>
@@ -66,7 +66,7 @@ const branchOf = (path: string): Promise<string> =>
   createGitClient(path).run("rev-parse", "--verify", "-q", "refs/heads/main");
 /** Waits, at most for a while, until `go` has been called. */
 const waiting = (): string =>
-  `i=0; while [ ! -e ${stage.workspace.directory}/go ] && [ $i -lt 600 ]; do i=$((i+1)); sleep 0.05; done`;
+  `i=0; while [ -d hooks ] && [ ! -e ${stage.workspace.directory}/go ] && [ $i -lt 600 ]; do i=$((i+1)); sleep 0.05; done`;
 const go = (): void => writeFileSync(join(stage.workspace.directory, "go"), "");
 const LOST = ["push", "-q"] as const;
 
@@ -149,6 +149,53 @@ describe("builds in dynos", () => {
     const result = await stage.push();
     expect(result.status).toBe(0);
     expect(said(result)).toContain("waking up ?[2J\n");
+  });
+
+  it("wait for a pusher who does not read, and lose nothing", async () => {
+    const lines = 600_000;
+    await dynoOf(`seq -f 'line %.0f of the output of this build' ${lines}`);
+    await start({}, { limits: { outputBytesMax: 64 * 2 ** 20 } });
+    await stage.commit({ a: "1" });
+    const client = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    const { socket } = await openruko.build(0);
+    let written = -1;
+    let same = 0;
+    for (let looks = 0; same < 20 && looks < 1000; looks++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      same = socket.bytesWritten === written && written > 100_000 ? same + 1 : 0;
+      written = socket.bytesWritten;
+    }
+    expect(same).toBe(20);
+    expect(written).toBeLessThan((lines * 40) / 2);
+    let rest = "";
+    let read = 0;
+    for await (const chunk of client.stderr) {
+      const whole = (rest + String(chunk)).split("\n");
+      rest = whole.pop() ?? "";
+      read += whole.filter((line) => / of the output of this build/.test(line)).length;
+    }
+    expect(read).toBe(lines);
+    expect(await stage.releases()).toHaveLength(1);
+  });
+
+  it("take shallow histories where both sides do", async () => {
+    const there = await dynoOf("git rev-parse --is-shallow-repository");
+    const served = join(stage.workspace.directory, "served/shop.git");
+    await stage.workspace.run("init", "-q", "--bare", served);
+    for (const path of [there, served])
+      await createGitClient(path).run("config", "receive.shallowUpdate", "true");
+    await start();
+    await stage.commit({ a: "1" });
+    const oid = await stage.commit({ a: "2" });
+    await stage.workspace.run("clone", "-q", "--depth", "1", `file://${stage.app.directory}`, "shallow");
+    const result = await stage.workspace.in("shallow").try("push", stage.url, "main");
+    expect(said(result)).toContain("v1: built and launched");
+    expect(await createGitClient(there).run("rev-list", "main")).toBe(oid);
+    await createGitClient(there).run("fsck");
+    expect(readFileSync(join(there, "shallow"), "utf8")).toBe(`${oid}\n`);
   });
 
   it("are done again on request, and found again by who pushes the same", async () => {

@@ -59,6 +59,8 @@ export interface OpenPush {
 
 const ADVERTISEMENT_BYTES_MAX = 64 * 1024 * 1024;
 const REPORT_BYTES_MAX = 1024 * 1024;
+/** Gathered before it is handed on. */
+const TEXT_BYTES_MAX = 64 * 1024;
 /** Without these its report cannot be had. */
 const NEEDED = ["report-status", "side-band-64k"];
 
@@ -168,27 +170,46 @@ async function readReport(
   const parts: Buffer[] = [];
   let bytes = 0;
   let report: ReportStatus | undefined;
+  let texts: Buffer[] = [];
+  let textBytes = 0;
+  const handOn = async (): Promise<void> => {
+    if (textBytes === 0) return;
+    const text = Buffer.concat(texts);
+    texts = [];
+    textBytes = 0;
+    await onProgress(text);
+  };
   for (;;) {
     reader.beginRequest();
     let packet: Packet;
     try {
-      packet = await reader.next();
+      // Programs print line by line: what has come is handed on at once.
+      const next = reader.next();
+      if (isPromise(next)) {
+        next.catch(() => undefined);
+        await handOn();
+      }
+      packet = await next;
     } catch (error) {
       // It has said what became of the push.
       if (report !== undefined) return report;
       throw error;
     }
     if (packet.kind !== "data") {
+      await handOn();
       report ??= await parseReport(parts);
       if (report !== undefined) return report;
       throw new RemoteGitFailure("the other side broke off before it had said what became of the push");
     }
     const { band, data } = parseSideBand(packet.payload);
     if (band === 2) {
-      const taken = data.length === 0 ? undefined : onProgress(data);
-      if (isPromise(taken)) await taken;
-    } else if (band === 3) throw new RemoteGitFailure(`the other side said: ${said(data)}`);
-    else {
+      texts.push(data);
+      textBytes += data.length;
+      if (textBytes >= TEXT_BYTES_MAX) await handOn();
+    } else if (band === 3) {
+      await handOn();
+      throw new RemoteGitFailure(`the other side said: ${said(data)}`);
+    } else {
       bytes += data.length;
       if (bytes > REPORT_BYTES_MAX) throw new RemoteGitFailure("the other side's report is too long");
       parts.push(data);

@@ -6,8 +6,11 @@ import { once } from "node:events";
 import type { ByteSource } from "../../base/byte-streams.js";
 import { abortedError, GitwharfError } from "../../base/errors.js";
 import { RemoteGitFailure } from "../remote-git-failure.js";
-import { createDynoReader } from "./dyno-stream.js";
+import { createDynoReader, type DynoBytes } from "./dyno-stream.js";
 import type { Rendezvous } from "./rendezvous.js";
+
+/** Between what has come and what is read. */
+const AHEAD_BYTES_MAX = 64 * 1024;
 
 export interface DynoConnectionOptions {
   readonly rendezvous: Rendezvous;
@@ -36,6 +39,7 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
   const { socket } = rendezvous;
   const reader = createDynoReader();
   const chunks: Buffer[] = [];
+  let waitingBytes = 0;
   let hasBegun = false;
   let isOver = false;
   let isClosing = false;
@@ -61,9 +65,10 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
       options.onFirstByte();
     }
     if (isClosing) return;
-    chunks.push(chunk);
     // One chunk is one event: read in any other way than by events, chunks would be put together.
-    socket.pause();
+    chunks.push(chunk);
+    waitingBytes += chunk.length;
+    if (waitingBytes >= AHEAD_BYTES_MAX) socket.pause();
     wake();
   });
   signal.addEventListener("abort", () => wake(), { once: true });
@@ -90,16 +95,15 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
   async function* read(): AsyncGenerator<Uint8Array, void, void> {
     for (;;) {
       await something();
-      const chunk = chunks.shift();
-      if (chunk === undefined) return;
-      const { to, bytes } = reader.read(chunk);
-      if (bytes.length > 0) {
+      const taken = chunks.splice(0);
+      if (taken.length === 0) return;
+      waitingBytes = 0;
+      for (const { to, bytes } of gathered(taken.map((chunk) => reader.read(chunk))))
         if (to === "output") yield bytes;
         else await options.onErrors(bytes);
-      }
       // The time in which nobody reads is not the dyno's.
       moved();
-      if (chunks.length === 0) socket.resume();
+      socket.resume();
     }
   }
 
@@ -133,4 +137,16 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
       })());
     },
   };
+}
+
+/** Dyno hosts write little at a time: what is for the same and came at once is handed on at once. */
+function* gathered(all: readonly DynoBytes[]): Generator<DynoBytes, void, void> {
+  for (let at = 0; at < all.length; ) {
+    const { to } = all[at] as DynoBytes;
+    let end = at + 1;
+    while (all[end]?.to === to) end++;
+    const bytes = Buffer.concat(all.slice(at, end).map((one) => one.bytes));
+    if (bytes.length > 0) yield { to, bytes };
+    at = end;
+  }
 }
