@@ -63,7 +63,7 @@ export interface S3BucketOptions {
   readonly connectMs?: number;
   /** Until an answer begins; what is sent gets more, by its size. @default 15,000 */
   readonly requestMs?: number;
-  /** Between two pieces of an answer. @default 15,000 */
+  /** Between two pieces of an answer; and how long a reader may pause before it has to ask anew. @default 15,000 */
   readonly idleMs?: number;
   /** Of each request, the first one among them. @default 6 */
   readonly attemptsMax?: number;
@@ -82,6 +82,8 @@ const PART_BYTES_MIN = 5 * MiB;
 const HEDGED_BYTES_MAX = MiB;
 const DELETED_AT_ONCE = 1000;
 const PROBE_ATTEMPTS = 2;
+/** Some stores put thousands of parts together before they answer. */
+const COMPLETE_TIMES = 8;
 
 /** Asks the store nothing yet. @throws server/bad-configuration */
 export async function openS3Bucket(options: S3BucketOptions): Promise<Bucket> {
@@ -430,7 +432,7 @@ class S3Bucket implements Bucket {
         await withAttempts(this.#patience, signal, async (attempt) => {
           try {
             await this.#requests.send(
-              { operation: "CompleteMultipartUpload", attempt, signal },
+              { operation: "CompleteMultipartUpload", attempt, signal, times: COMPLETE_TIMES },
               (abortSignal) => client.send(new library.CompleteMultipartUploadCommand(sent), { abortSignal }),
             );
           } catch (error) {

@@ -1,9 +1,13 @@
 /**
  * Reading an object, whatever happens on the way: an answer that breaks off or stands still is asked for again from
  * where it stopped. Bytes are counted against what the store has announced, so that none are missing at the end.
+ *
+ * A reader who pauses for as long as the store may pause loses connection and place, and gets new ones when it goes on:
+ * slow readers keep nobody else from reading.
  */
 import type { IncomingMessage } from "node:http";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
+import { throwIfAborted } from "../../../../base/errors.js";
 import type { BucketRange } from "../bucket.js";
 import { beforeNext, type Patience } from "./attempts.js";
 import { S3Failure } from "./s3-failure.js";
@@ -12,7 +16,7 @@ import type { OpenRequest, RequestOptions, S3Requests } from "./s3-requests.js";
 export interface ReadObjectOptions {
   readonly requests: S3Requests;
   readonly patience: Patience;
-  /** Longest wait for the next bytes. */
+  /** Longest wait for the next bytes, and longest pause of the reader. */
   readonly idleMs: number;
   /** Sends GetObject. @param range the header's value */
   readonly ask: (range: string | undefined, signal: AbortSignal) => Promise<GetObjectCommandOutput>;
@@ -48,12 +52,29 @@ export async function* readObject(options: ReadObjectOptions): AsyncGenerator<Bu
         end = Math.min(range?.end ?? extent, extent);
         onLength?.(Math.max(0, end - at));
       }
+      let isPaused = false;
+      const leave = (): void => {
+        isPaused = true;
+        body?.destroy();
+        request?.end();
+      };
       for await (const chunk of withinIdleTime(body, idleMs)) {
         // More than was asked for: of no use to anybody.
         const wanted = chunk.length > end - at ? chunk.subarray(0, end - at) : chunk;
         at += wanted.length;
-        if (wanted.length > 0) yield wanted;
-        if (wanted.length < chunk.length) break;
+        if (wanted.length > 0) {
+          const pause = setTimeout(leave, idleMs);
+          try {
+            yield wanted;
+          } finally {
+            clearTimeout(pause);
+          }
+        }
+        if (isPaused || wanted.length < chunk.length) break;
+      }
+      if (isPaused && at < end) {
+        throwIfAborted(signal);
+        continue;
       }
       if (end !== Infinity && at < end)
         throw new S3Failure("passing", "Truncated", `the answer ended after ${at} of ${end} bytes`);

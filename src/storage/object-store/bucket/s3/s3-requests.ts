@@ -34,6 +34,8 @@ export interface RequestOptions {
   readonly signal: AbortSignal | undefined;
   /** That are sent: more time for more. */
   readonly bodyBytes?: number;
+  /** For what takes the store longer than others: so many times the time of a request. */
+  readonly times?: number;
   /** Among those of any length. */
   readonly isStream?: boolean;
 }
@@ -69,7 +71,7 @@ export class S3Requests {
 
   /** @throws S3Failure, base/aborted */
   async open<T>(options: RequestOptions, ask: (signal: AbortSignal) => Promise<T>): Promise<OpenRequest<T>> {
-    const { operation, attempt, signal, bodyBytes = 0, isStream = false } = options;
+    const { operation, attempt, signal, bodyBytes = 0, times = 1, isStream = false } = options;
     const leave = await (isStream ? this.#streams : this.#short).enter(signal);
     const ending = new AbortController();
     const onAbort = (): void => ending.abort();
@@ -79,7 +81,7 @@ export class S3Requests {
       leave();
     };
 
-    const timeoutMs = this.#options.requestMs + Math.ceil(bodyBytes / SLOWEST_BYTES_PER_MS);
+    const timeoutMs = this.#options.requestMs * times + Math.ceil(bodyBytes / SLOWEST_BYTES_PER_MS);
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;
