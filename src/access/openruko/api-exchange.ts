@@ -76,6 +76,11 @@ function send(
       },
     );
     sent.on("error", reject);
+    // Neither an answer nor an error follows.
+    sent.on("upgrade", (_response, socket) => {
+      socket.destroy();
+      reject(new Error("it wants to speak another protocol"));
+    });
     sent.end();
   });
 }
