@@ -54,6 +54,14 @@ describe("gitwharf", () => {
     return { status: await ended(child), text: child.printed() };
   }
 
+  it("ends without a word when nobody reads what it prints any more", async () => {
+    const database = `sqlite:${workspace.directory}/access.sqlite`;
+    expect(await run("user", "add", "ada", "--database", database)).toMatchObject({ status: 0 });
+    const child = start("user", "list", "--database", database);
+    child.stdout?.destroy();
+    expect([await ended(child), child.printed()]).toEqual([0, ""]);
+  });
+
   async function serve(
     ...args: readonly string[]
   ): Promise<{ child: ReturnType<typeof start>; url: string; banner: string }> {

@@ -63,6 +63,17 @@ function prepared(command: Command, path: string = command.name()): Command {
   return command.exitOverride().showHelpAfterError(`(gitwharf ${path} --help explains)`);
 }
 
+/** Their standard output is a conversation, or a log that a server goes on without. */
+const TALKING = ["serve", "ssh-command", "upload-pack", "receive-pack", "upload-archive"];
+program.hook("preAction", (_, command) => {
+  if (TALKING.includes(command.name())) return;
+  // `gitwharf builds shop | head -1`: who reads has seen enough.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
