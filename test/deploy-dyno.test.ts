@@ -1,6 +1,6 @@
 /** Builds in the dynos of an Openruko, whose dynos run git itself: its pre-receive is the build. */
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -382,6 +382,41 @@ describe("a server that builds in dynos", () => {
     } finally {
       await second.kill();
     }
+  });
+
+  it("gives builds back when it is stopped, and has their dynos end", async () => {
+    const there = await dynoOf(`echo begun; ${waiting()}`);
+    await start();
+    const oid = await stage.commit({ a: "1" });
+    const lost = stage.push();
+    const dyno = await openruko.build(0);
+    await until(() => dyno.child !== undefined);
+    await start();
+    expect((await lost).status).not.toBe(0);
+    expect(dyno.told).toBe("end");
+    await openruko.build(1);
+    go();
+    await until(async () => (await stage.builds())[0]?.status === "succeeded");
+    expect((await stage.push()).status).toBe(0);
+    expect(await branchOf(there)).toBe(oid);
+    expect(openruko.builds).toHaveLength(2);
+    expect(await stage.releases()).toMatchObject([{ number: 1, commit: oid, status: "current" }]);
+  });
+
+  it("pushes on in the repository's object format, or says that it cannot", async () => {
+    const served = join(stage.workspace.directory, "served/shop.git");
+    await stage.workspace.run("init", "-q", "--bare", "--object-format=sha256", served);
+    await stage.workspace.run("init", "-q", "--object-format=sha256", "long");
+    const long = stage.workspace.in("long");
+    await long.run("commit", "-q", "--allow-empty", "-m", "long");
+    const there = await dynoOf("echo built $new");
+    await start();
+    const refused = await long.try("push", stage.url, "main");
+    expect(said(refused)).toContain("the other side's repository is of sha1, ours of sha256.");
+    rmSync(there, { recursive: true });
+    await stage.workspace.run("init", "-q", "--bare", "--object-format=sha256", there);
+    expect((await long.try("push", stage.url, "main")).status).toBe(0);
+    expect(await branchOf(there)).toMatch(/^[0-9a-f]{64}$/);
   });
 
   it("is `gitwharf serve` as well, and its commands", async () => {
