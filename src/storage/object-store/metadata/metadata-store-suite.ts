@@ -406,6 +406,25 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
     );
 
     it(
+      "leave a fork with a root that its parent had, whenever it is made",
+      withStores(async (store, reopen) => {
+        const other = await reopen();
+        const parent = await make(store, "parent");
+        let record = parent;
+        for (let race = 0; race < RACES; race++) {
+          const [outcome, fork] = await Promise.all([
+            store.commit(newCommit(record)),
+            other.fork(parent.id, `fork-${race}`),
+          ]);
+          assert.ok(outcome.kind === "committed", outcome.kind);
+          assert.ok([record.generation, outcome.record.generation].includes(fork.generation));
+          assert.equal((await store.getGeneration(parent.id, fork.generation))?.root, fork.root);
+          record = outcome.record;
+        }
+      }),
+    );
+
+    it(
       "take any number of nodes, packs and uploads, of any bytes",
       withStores(async (store) => {
         const made = await make(store, "app");

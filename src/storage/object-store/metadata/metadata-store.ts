@@ -15,9 +15,7 @@
  * Errors of all: storage/io when the database does not answer or the outcome cannot be told.
  */
 import type { ObjectFormat } from "../../../object/object-format.js";
-
-/** SHA-256 of a node: lower-case hexadecimal. */
-type NodeId = string;
+import type { NodeId } from "../tree/node.js";
 
 /** "prepared": found by nobody until it is placed. "deleted": found by nobody, kept until it is purged. */
 export type RepositoryState = "prepared" | "live" | "deleted";
