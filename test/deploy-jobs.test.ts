@@ -129,6 +129,7 @@ describe("builds as jobs", () => {
     expect([(await first).status, (await last).status]).toEqual([0, 0]);
     expect(await stage.releases()).toMatchObject([{ number: 2, commit: third }, { number: 1 }]);
     expect((await stage.builds())[1]).toMatchObject({ status: "superseded" });
+    await until(() => readdirSync(join(stage.deploy.state.directories.root, "builds")).length === 0);
   });
 
   it("are not released when what was built after them has been", async () => {

@@ -22,6 +22,8 @@ export interface DeployDirectories {
   sourceOf(build: string): string;
   workOf(build: string, claim: number): string;
   logOf(build: string): string;
+  /** Of which there are files. */
+  builds(): Promise<readonly string[]>;
   /** The source and whatever the build left. */
   removeBuild(build: string): Promise<void>;
   /** Cache and slugs. */
@@ -50,6 +52,7 @@ export async function openDeployDirectories(directory: string): Promise<DeployDi
     sourceOf: (build) => join(buildOf(build), "source"),
     workOf: (build, claim) => join(buildOf(build), `work-${claim}`),
     logOf: (build) => join(root, "logs", `${build}.log`),
+    builds: () => readdir(join(root, "builds")),
     removeBuild: (build) => removeTree(buildOf(build)),
     removeApp: (app) => removeTree(appOf(app)),
   };

@@ -1,4 +1,7 @@
-/** Removes slugs and logs that nobody comes back to: releases further back than may be returned to, builds long over. */
+/**
+ * Removes slugs and logs that nobody comes back to: releases further back than may be returned to, builds long over; and
+ * what was pushed for builds that ended without a builder.
+ */
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isOpen } from "../../database/build-store.js";
@@ -32,6 +35,9 @@ export async function pruneApp(state: DeployState, app: string, retention: Reten
     const path = join(directory, name);
     if (name.endsWith(".tar") && !slugs.has(path)) await rm(path, { force: true });
   }
+  const there = new Set(await directories.builds());
+  for (const { id, status } of builds)
+    if (!isOpen(status) && there.has(id)) await directories.removeBuild(id);
   const logs = new Set(kept.map(({ id }) => id));
   for (const { id } of builds) if (!logs.has(id)) await rm(directories.logOf(id), { force: true });
 }
