@@ -1,39 +1,20 @@
 /** Against a real store: Ceph's RADOS gateway, started for the run. What goes wrong on the way: s3-faults.test.ts. */
-import { createHash, randomBytes, randomUUID } from "node:crypto";
-import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
-import { type CephAccess, SKIP_CEPH } from "../../../../test/support/ceph.js";
-import { cephOfRun } from "../../../../test/support/ceph-run.js";
+import { createHash, randomBytes } from "node:crypto";
+import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
+import { afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { SKIP_CEPH } from "../../../../test/support/ceph.js";
+import { CEPH_START_MS, cephBuckets, type CephBucketOptions } from "../../../../test/support/ceph-bucket.js";
 import type { Bucket, BucketUpload } from "./bucket.js";
 import { bucketSuite } from "./bucket-suite.js";
 import { openS3Bucket, type S3BucketOptions } from "./s3-bucket.js";
 
 const MiB = 1024 * 1024;
-const BUCKET = `bucket-${randomUUID()}`;
-const INSTALLING_MS = 300_000;
-let ceph: CephAccess;
-let client: S3Client;
+let emptyBucket: () => CephBucketOptions;
 
 describe.skipIf(SKIP_CEPH)("S3", () => {
   beforeAll(async () => {
-    ceph = await cephOfRun(inject("cephSocket"));
-    client = new S3Client({
-      endpoint: ceph.endpoint,
-      region: "us-east-1",
-      forcePathStyle: true,
-      credentials: ceph,
-    });
-    await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
-  }, INSTALLING_MS);
-  afterAll(() => client?.destroy());
-
-  const optionsOf = (more: Partial<S3BucketOptions> = {}): S3BucketOptions => ({
-    bucket: BUCKET,
-    prefix: `test/${randomUUID()}`,
-    endpoint: ceph.endpoint,
-    credentials: ceph,
-    ...more,
-  });
+    emptyBucket = await cephBuckets(inject("cephSocket"));
+  }, CEPH_START_MS);
 
   bucketSuite(
     { describe, it },
@@ -41,7 +22,7 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
       name: "S3 (Ceph RGW)",
       largeBytes: 9 * MiB,
       async open() {
-        const options = optionsOf();
+        const options = emptyBucket();
         const bucket = await openS3Bucket(options);
         const opened = [bucket];
         return {
@@ -59,7 +40,7 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
 
   describe("openS3Bucket", () => {
     const open = async (more: Partial<S3BucketOptions> = {}): Promise<Bucket> => {
-      const bucket = await openS3Bucket(optionsOf(more));
+      const bucket = await openS3Bucket({ ...emptyBucket(), ...more });
       opened.push(bucket);
       return bucket;
     };
@@ -93,10 +74,12 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
     });
 
     it("leaves no part of an upload behind that was given up, and sweeps what others left", async () => {
-      const prefix = `test/${randomUUID()}`;
+      const options = emptyBucket();
+      const { bucket: Bucket, prefix: Prefix, endpoint, credentials } = options;
+      const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials });
       let sent = (): void => undefined;
       const bucket = await open({
-        prefix,
+        ...options,
         onRequest: ({ operation }) => operation === "UploadPart" && sent(),
       });
       const partly = async (key: string): Promise<BucketUpload> => {
@@ -109,7 +92,7 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
         return upload;
       };
       const uploads = async (): Promise<number> => {
-        const found = await client.send(new ListMultipartUploadsCommand({ Bucket: BUCKET, Prefix: prefix }));
+        const found = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix }));
         return found.Uploads?.length ?? 0;
       };
       const givenUp = await partly("c/00/x");
@@ -120,14 +103,15 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
       expect(await uploads()).toBe(1);
       await bucket.sweep({ olderThanMs: 60 * 60 * 1000 });
       expect(await uploads()).toBe(1);
-      await (await open({ prefix: `${prefix}-other` })).sweep({ olderThanMs: -60 * 60 * 1000 });
+      await (await open({ prefix: `${Prefix}-other` })).sweep({ olderThanMs: -60 * 60 * 1000 });
       await bucket.sweep({ olderThanMs: -60 * 60 * 1000 });
       expect(await uploads()).toBe(0);
       await forgotten.abort();
+      client.destroy();
     });
 
     it("keeps to its prefix", async () => {
-      const prefix = `test/${randomUUID()}`;
+      const { bucket, prefix } = emptyBucket();
       const [one, two] = [
         await open({ prefix: `${prefix}/one` }),
         await open({ prefix: `${prefix}/one-more/` }),
@@ -140,7 +124,7 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
       const keys: string[] = [];
       for await (const { key } of above.list("")) keys.push(key);
       expect(keys).toEqual(["one-more/p/00/x", "one/p/00/x"]);
-      expect(one.name).toBe(`s3://${BUCKET}/${prefix}/one`);
+      expect(one.name).toBe(`s3://${bucket}/${prefix}/one`);
     });
 
     it("streams what is large as it was written", async () => {
@@ -159,7 +143,8 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
     });
 
     it("makes URLs from which anybody may read, one object, for a while", async () => {
-      const bucket = await open();
+      const options = emptyBucket();
+      const bucket = await open(options);
       await bucket.put("p/00/x", [Buffer.from("shared")]);
       await bucket.put("p/00/y", [Buffer.from("not shared")]);
       const url = (await bucket.presign?.("p/00/x", { expiresSeconds: 60 })) ?? "";
@@ -170,7 +155,7 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
       expect((await fetch(url.replace("p/00/x", "p/00/y"))).status).toBe(403);
       expect((await fetch(url, { method: "DELETE" })).status).toBe(403);
       expect((await fetch(url.split("?")[0] ?? "")).status).toBe(403);
-      expect(url).not.toContain(ceph.secretAccessKey);
+      expect(url).not.toContain(options.credentials.secretAccessKey);
     });
 
     it("sets its clock by the store's", async () => {
@@ -185,12 +170,12 @@ describe.skipIf(SKIP_CEPH)("S3", () => {
     it.each<[string, () => Partial<S3BucketOptions>, RegExp]>([
       [
         "a wrong secret",
-        () => ({ credentials: { ...ceph, secretAccessKey: "wrong" } }),
+        () => ({ credentials: { ...emptyBucket().credentials, secretAccessKey: "wrong" } }),
         /SignatureDoesNotMatch/,
       ],
       [
         "a user whom nobody knows",
-        () => ({ credentials: { ...ceph, accessKeyId: "nobody" } }),
+        () => ({ credentials: { ...emptyBucket().credentials, accessKeyId: "nobody" } }),
         /InvalidAccessKeyId/,
       ],
       ["a bucket that is not there", () => ({ bucket: "not-there" }), /NoSuchBucket/],

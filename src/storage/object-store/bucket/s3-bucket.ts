@@ -24,6 +24,7 @@ import { bucketError, noSuchKey, uploadIsOver } from "./bucket-errors.js";
 import { checkKey, checkKeyPrefix, checkRange } from "./bucket-key.js";
 import { type Patience, withAttempts } from "./s3/attempts.js";
 import { createHedging, hedged, type Hedging } from "./s3/hedge.js";
+import { expectManyListeners } from "./s3/many-listeners.js";
 import { readObject, type ReadObjectOptions } from "./s3/read-object.js";
 import { type OpenedS3Client, openS3Client } from "./s3/s3-client.js";
 import { failureOf, S3Failure } from "./s3/s3-failure.js";
@@ -160,6 +161,7 @@ class S3Bucket implements Bucket {
 
   async put(key: string, body: readonly Uint8Array[], { signal }: BucketRequestOptions = {}): Promise<void> {
     checkKey(key);
+    expectManyListeners(signal);
     const [only] = body;
     const bytes = body.length === 1 && only !== undefined ? only : Buffer.concat(body);
     await this.#told(`writing ${key}`, () => this.#put(key, bytes, md5Of(bytes), signal));
@@ -167,6 +169,7 @@ class S3Bucket implements Bucket {
 
   async createUpload(key: string, { signal }: BucketRequestOptions = {}): Promise<BucketUpload> {
     checkKey(key);
+    expectManyListeners(signal);
     throwIfAborted(signal);
     return new S3Upload({
       requests: this.#uploadRequests(key, signal),
@@ -182,6 +185,7 @@ class S3Bucket implements Bucket {
   async get(key: string, range?: BucketRange, { signal }: BucketRequestOptions = {}): Promise<Buffer> {
     checkKey(key);
     checkRange(range);
+    expectManyListeners(signal);
     if (range !== undefined && range.start === range.end) return this.#nothing(key, signal);
     return this.#told(
       `reading ${key}`,
@@ -202,6 +206,7 @@ class S3Bucket implements Bucket {
   ): AsyncGenerator<Buffer> {
     checkKey(key);
     checkRange(range);
+    expectManyListeners(signal);
     if (range !== undefined && range.start === range.end) {
       await this.#nothing(key, signal);
       return;
@@ -215,11 +220,13 @@ class S3Bucket implements Bucket {
 
   async head(key: string, { signal }: BucketRequestOptions = {}): Promise<BucketObjectSize | undefined> {
     checkKey(key);
+    expectManyListeners(signal);
     return this.#told(`looking for ${key}`, () => this.#head(key, signal));
   }
 
   async delete(keys: readonly string[], { signal }: BucketRequestOptions = {}): Promise<void> {
     keys.forEach(checkKey);
+    expectManyListeners(signal);
     throwIfAborted(signal);
     const all = [...new Set(keys)];
     for (let at = 0; at < all.length; at += DELETED_AT_ONCE) {
@@ -232,6 +239,7 @@ class S3Bucket implements Bucket {
 
   async *list(prefix: string, { signal, after }: BucketListOptions = {}): AsyncGenerator<BucketListEntry> {
     checkKeyPrefix(prefix);
+    expectManyListeners(signal);
     const cut = this.#prefix.length;
     let token: string | undefined;
     do {

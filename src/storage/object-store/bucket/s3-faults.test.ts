@@ -274,6 +274,29 @@ describe("an answer that breaks off", () => {
   });
 });
 
+describe("one caller's signal", () => {
+  it("ends any number of requests, without a warning of too many listeners", async () => {
+    const bucket = await open({ requestsMax: 8, hedgeAfterMs: 1, backoffMs: 20 });
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", onWarning);
+    const caller = new AbortController();
+    store.objects.set(KEY, Buffer.from("bytes"));
+    failing("GetObject", ...Array<StandInFault>(40).fill(SLOW_DOWN));
+    const uploads = await Promise.all(Array.from({ length: 20 }, () => bucket.createUpload(KEY, caller)));
+    const reads = Array.from({ length: 60 }, () => bucket.get(KEY, { start: 0, end: 2 }, caller));
+    expect(new Set((await Promise.all(reads)).map(String))).toEqual(new Set(["by"]));
+    store.decide = () => "silent";
+    const never = Promise.allSettled(Array.from({ length: 60 }, () => bucket.get(KEY, undefined, caller)));
+    caller.abort();
+    expect(new Set((await never).map(({ status }) => status))).toEqual(new Set(["rejected"]));
+    for (const upload of uploads) await upload.abort();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+  });
+});
+
 describe("connections", () => {
   it("are kept, and closed by a stream that is left early", async () => {
     const bucket = await open();

@@ -73,6 +73,10 @@ export class S3Requests {
   async open<T>(options: RequestOptions, ask: (signal: AbortSignal) => Promise<T>): Promise<OpenRequest<T>> {
     const { operation, attempt, signal, bodyBytes = 0, times = 1, isStream = false } = options;
     const leave = await (isStream ? this.#streams : this.#short).enter(signal);
+    if (signal?.aborted === true) {
+      leave();
+      throw abortedError(signal);
+    }
     const ending = new AbortController();
     const onAbort = (): void => ending.abort();
     signal?.addEventListener("abort", onAbort, { once: true });
