@@ -47,6 +47,9 @@ import {
   parseRefs,
 } from "../src/storage/disk/refs/reftable/table-reader.js";
 import { settingsFromConfig } from "../src/storage/disk/settings-from-config.js";
+import { formatRecipe, readRecipe } from "../src/storage/object-store/chunks/recipe.js";
+import { spliceEntry } from "../src/storage/object-store/chunks/splice-entry.js";
+import { nodesInMemory } from "../src/storage/object-store/tree/node.js";
 import { formatPackLeaf, parsePackLeaf } from "../src/storage/object-store/tree/pack-leaves.js";
 import { formatRefValue, parseRefValue } from "../src/storage/object-store/tree/ref-values.js";
 import { formatRootNode, parseRootNode } from "../src/storage/object-store/tree/root-node.js";
@@ -303,6 +306,13 @@ const CODECS: Readonly<Record<string, Codec>> = {
     feed(bytes) {
       if (!formatPackLeaf(parsePackLeaf(1, bytes, SHA1)).equals(bytes))
         throw new Error("not canonical, and taken");
+    },
+  },
+  recipe: {
+    async feed(bytes) {
+      const recipe = await readRecipe(nodesInMemory(new Map()), bytes);
+      if (formatRecipe(recipe)?.value.equals(bytes) !== true) throw new Error("not canonical, and taken");
+      spliceEntry(recipe);
     },
   },
   reflog: { feed: (bytes) => parseReflog(bytes.toString("utf8"), SHA1) },

@@ -4,6 +4,7 @@
  *
  *     FIELD    SIZE   MEANING
  *     u8       1      a number
+ *     u32      4      a number, big-endian
  *     u48      6      a number, big-endian
  *     varint   1–8    a number below 2^53: 7 bits a byte, low bits first, bit 7: more follows; as short as can be
  *     bytes    …      as many as are said elsewhere
@@ -49,6 +50,12 @@ export class CanonicalWriter {
     invariant(Number.isInteger(value) && value >= 0 && value <= 0xff, `${value} is no u8`);
     this.#reserve(1);
     this.#bytes[this.#length++] = value;
+  }
+
+  u32(value: number): void {
+    invariant(Number.isInteger(value) && value >= 0 && value <= 0xffffffff, `${value} is no u32`);
+    this.#reserve(4);
+    this.#length = this.#bytes.writeUInt32BE(value, this.#length);
   }
 
   u48(value: number): void {
@@ -138,6 +145,10 @@ export class CanonicalReader {
 
   u8(): number {
     return this.#bytes[this.#advance(1)] as number;
+  }
+
+  u32(): number {
+    return this.#bytes.readUInt32BE(this.#advance(4));
   }
 
   u48(): number {
