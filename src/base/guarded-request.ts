@@ -8,6 +8,7 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
 import type { IsCallable } from "./address-guard.js";
+import { linkSignals } from "./linked-signal.js";
 
 export interface GuardedRequest {
   readonly url: string;
@@ -40,7 +41,10 @@ const HEAD_BYTES_MAX = 16 * 1024;
 /** @throws RequestFailed */
 export async function postGuarded(about: GuardedRequest): Promise<GuardedAnswer> {
   const timeout = AbortSignal.timeout(about.timeoutMs);
-  const signal = about.signal === undefined ? timeout : AbortSignal.any([timeout, about.signal]);
+  const { signal, release } =
+    about.signal === undefined
+      ? { signal: timeout, release: () => undefined }
+      : linkSignals(timeout, about.signal);
   try {
     const url = new URL(about.url);
     const addresses = await withSignal(addressesOf(url, about), signal);
@@ -50,6 +54,8 @@ export async function postGuarded(about: GuardedRequest): Promise<GuardedAnswer>
     if (timeout.aborted) throw new RequestFailed(`no answer within ${about.timeoutMs} ms`, { cause: error });
     if (error instanceof RequestFailed) throw error;
     throw new RequestFailed(`the connection failed (${reasonOf(error)})`, { cause: error });
+  } finally {
+    release();
   }
 }
 

@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import type { Socket } from "node:net";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { linkSignals } from "../../base/linked-signal.js";
 import { withoutUserInformation } from "../../base/user-information.js";
 import { encodePktLine, type Packet, PktLineReader } from "../../protocol/wire/pkt-line.js";
 import { converse } from "../conversation.js";
@@ -41,7 +42,7 @@ export function serveConnection(socket: Socket, options: DaemonOptions): TcpConn
   const left = new AbortController();
   const onClose = (): void => left.abort(new GitwharfError("base/aborted", "the client has gone"));
   socket.once("close", onClose);
-  const signal = AbortSignal.any([left.signal, host.closing]);
+  const { signal, release } = linkSignals(left.signal, host.closing);
   const { idleTimeoutMs } = limits;
   const output = createWritableSink(socket, { idleTimeoutMs, signal, onFirstWrite: () => undefined });
   const address = peerAddressOf(socket);
@@ -49,7 +50,10 @@ export function serveConnection(socket: Socket, options: DaemonOptions): TcpConn
   const deadline = Number.isFinite(limits.headerTimeoutMs)
     ? setTimeout(() => socket.destroy(), Math.min(limits.headerTimeoutMs, 0x7fff_ffff))
     : undefined;
-  socket.once("close", () => clearTimeout(deadline));
+  socket.once("close", () => {
+    clearTimeout(deadline);
+    release();
+  });
   const reader = new PktLineReader(readReadable(socket, { idleTimeoutMs, signal }), {
     totalBytesMax: REQUEST_BYTES_MAX,
     limitName: "a git:// request",

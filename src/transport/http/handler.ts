@@ -8,6 +8,7 @@ import { isLoopbackHostHeader } from "../../access/open-access.js";
 import { parseAuthorizationHeader } from "../../access/credentials.js";
 import type { ServiceLabel } from "../../base/activity.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import { linkSignals } from "../../base/linked-signal.js";
 import type { Identity } from "../../engine/push.js";
 import { formatControlText } from "./plain-text.js";
 import { serveFile, serveInfoRefsFile } from "./dumb.js";
@@ -72,7 +73,7 @@ async function answer(
   // A socket that breaks is told by `close`; without a listener the error would end the process.
   request.on("error", () => undefined);
   response.on("error", () => undefined);
-  const signal = AbortSignal.any([left.signal, host.closing]);
+  const { signal, release: unlink } = linkSignals(left.signal, host.closing);
   let release = (): void => undefined;
   try {
     if (!isLoopbackHostHeader(hostOf(request)) && (await host.isOpen())) {
@@ -109,6 +110,7 @@ async function answer(
     fail(host, { request, response, requestId }, error);
   } finally {
     release();
+    unlink();
     const { statusCode } = response;
     begun.end(`${request.method} ${shownTarget(request.url)} ${statusCode}`, {
       "http.response.status_code": statusCode,

@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import type { Connection, ServerChannel, Session } from "ssh2";
 import { GitwharfError } from "../../base/errors.js";
+import { linkSignals } from "../../base/linked-signal.js";
 import { beginRequest } from "../observed-request.js";
 import type { ServiceCaller } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
@@ -78,7 +79,7 @@ function run(
   // What the library has to say here it says by closing, too; without a listener an error would end the process.
   channel.on("error", onClose);
   channel.stderr.on("error", onClose);
-  const signal = AbortSignal.any([left.signal, host.closing]);
+  const { signal, release } = linkSignals(left.signal, host.closing);
   const { idleTimeoutMs } = front ?? host.limits;
   const serve = front?.serve ?? serveCommand;
   const { onViolation } = options;
@@ -104,6 +105,7 @@ function run(
     // A client that reads the end of the connection together with the exit status takes the status for lost.
     if (told && !left.signal.aborted) await closedOrLate(left.signal);
     connection.off("close", onClose);
+    release();
     end();
   })();
 }
