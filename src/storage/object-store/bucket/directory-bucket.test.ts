@@ -1,6 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bucketSuite } from "./bucket-suite.js";
 import { openDirectoryBucket } from "./directory-bucket.js";
@@ -102,5 +106,34 @@ describe("openDirectoryBucket", () => {
     await bucket.probe();
     rmSync(join(directory, "lost"), { recursive: true });
     await expect(bucket.probe()).rejects.toMatchObject({ code: "storage/io" });
+  });
+
+  it("has everything that was acknowledged, and nothing by halves, when writers are killed", async () => {
+    const program = fileURLToPath(new URL("write-forever.test.process.js", import.meta.url));
+    const acknowledged: string[] = [];
+    for (let round = 0; round < 4; round++) {
+      const child = spawn(process.execPath, [program, directory, String(round)], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const closed = once(child, "close");
+      let lines = 0;
+      for await (const line of createInterface(child.stdout)) {
+        acknowledged.push(line);
+        // Somewhere in the midst of three others.
+        if (++lines === 5 + round * 4) child.kill("SIGKILL");
+      }
+      await closed;
+    }
+    const bucket = await openDirectoryBucket({ directory });
+    const there = new Set<string>();
+    for await (const { key, sizeBytes } of bucket.list("")) {
+      there.add(key);
+      expect(sizeBytes).toBe(100_000);
+      expect((await bucket.get(key)).equals(Buffer.alloc(100_000, key))).toBe(true);
+    }
+    expect(acknowledged.length).toBeGreaterThanOrEqual(5 + 9 + 13 + 17);
+    expect(acknowledged.filter((key) => !there.has(key))).toEqual([]);
+    await bucket.sweep({ olderThanMs: -60_000 });
+    expect(readdirSync(join(directory, ".incoming"))).toEqual([]);
   });
 });
