@@ -7,7 +7,7 @@ import { type MaybePromise, runSteps, type Steps } from "../../../base/maybe-pro
 import { buildTree, type NewTree } from "./build-tree.js";
 import { type BuiltNode, LevelBuilder } from "./level-builder.js";
 import type { NodeId, NodeReader } from "./node.js";
-import { type PlacedNode, TreeAccess } from "./tree-access.js";
+import { type PlacedNode, READ_NODES_MAX, TreeAccess } from "./tree-access.js";
 import { childAt, formatChild, type TreeNode } from "./tree-node.js";
 
 /** `value` undefined: the key goes, if it is there. */
@@ -89,7 +89,9 @@ function* editLevel(tree: TreeAccess, level: number, edits: readonly TreeEdit[],
       next = mergeInto(builder, at, edits, next);
       if (level === 0) tree.forget(at.id);
       if (builder.isAtEnd || at.isLast) break;
-      at = yield* tree.nodeBehind(level, at.node.keys.at(-1) as Buffer);
+      // Nearly always one is enough; a long run is read in few round trips all the same.
+      const ahead = Math.min(before.length, READ_NODES_MAX);
+      at = yield* tree.nodeBehind(level, at.node.keys.at(-1) as Buffer, ahead);
     }
     builder.finish();
     onRun(before, after);

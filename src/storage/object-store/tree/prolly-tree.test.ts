@@ -334,6 +334,9 @@ describe("names that were chosen so that no node ends", () => {
     nodes.keep(buildTree(entries.slice(1)).nodes);
     const edited = await editTree(nodes, buildTree(entries.slice(1)).root, entries.slice(0, 1));
     expect(edited.root).toBe(built.root);
+    // All of it is written again, which is as much as there is; but it is not read one by one.
+    expect(nodes.nodesRead).toBeGreaterThan(10);
+    expect(nodes.roundTrips).toBeLessThan(10);
   });
 });
 

@@ -100,9 +100,12 @@ export class TreeAccess {
     )) as PlacedNode;
   }
 
-  /** The node of a level that begins behind the key; undefined when there is none. */
-  nodeBehind(level: number, key: Buffer): Steps<PlacedNode | undefined> {
-    return this.#descend(level, (keys) => firstBehind(keys, key));
+  /**
+   * The node of a level that begins behind the key; undefined when there is none.
+   * @param ahead how many to read at once, should it have to be read: it and those behind it
+   */
+  nodeBehind(level: number, key: Buffer, ahead: number): Steps<PlacedNode | undefined> {
+    return this.#descend(level, (keys) => firstBehind(keys, key), ahead);
   }
 
   *read(child: ChildReference): Steps<TreeNode> {
@@ -117,7 +120,11 @@ export class TreeAccess {
     this.#nodes.delete(id);
   }
 
-  *#descend(level: number, choose: (keys: readonly Buffer[]) => number): Steps<PlacedNode | undefined> {
+  *#descend(
+    level: number,
+    choose: (keys: readonly Buffer[]) => number,
+    ahead = 1,
+  ): Steps<PlacedNode | undefined> {
     let node = this.root;
     let id = this.#rootId;
     let isLast = true;
@@ -127,7 +134,14 @@ export class TreeAccess {
       if (index < node.keys.length - 1) isLast = false;
       const child = childAt(node, index);
       id = child.id;
-      node = this.#nodes.get(id) ?? (yield* this.read(child));
+      if (!this.#nodes.has(id)) {
+        const wanted = [child];
+        if (child.level === level)
+          for (let i = index + 1; i < node.keys.length && wanted.length < ahead; i++)
+            wanted.push(childAt(node, i));
+        yield* this.#load(wanted);
+      }
+      node = this.#nodes.get(id) as TreeNode;
     }
     return { id, node, isLast };
   }
