@@ -4,6 +4,7 @@ export type { CommandRequest } from "./server/run-command.js";
 export type { GitDaemonOptions } from "./server/git-daemon-options.js";
 export type { SshServerOptions } from "./server/ssh-options.js";
 export type { GitServerOptions, ListenOptions } from "./server/git-server-options.js";
+export { type ObjectStorageOptions, openObjectStorage } from "./server/object-storage.js";
 export { VERSION } from "./server/version.js";
 export type { HttpListener } from "./transport/http/listener.js";
 export type { SshAlgorithms } from "./transport/ssh/algorithms.js";

@@ -63,7 +63,8 @@ describe("imports", () => {
         const to = folderOf(target);
         if (to.startsWith("..") && isTest) continue;
         const down = from === to || (RANKS[to] ?? Infinity) < (RANKS[from] ?? -1);
-        const backend = /storage\/(?:disk|memory)\//.test(target) && !NAMES_A_BACKEND.has(from) && !isTest;
+        const backend =
+          /storage\/(?:disk|memory|object-store)\//.test(target) && !NAMES_A_BACKEND.has(from) && !isTest;
         if (!down || backend) wrong.push(`${relative(source, file)} imports ${relative(source, target)}`);
       }
     }

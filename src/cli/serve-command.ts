@@ -16,6 +16,13 @@ import {
 import { formatLogEntry, type LogForm } from "./log-form.js";
 import { openrukoFromEnvironment } from "./openruko-environment.js";
 import type { ServedDeployment } from "./serve-deployment.js";
+import {
+  openServedStorage,
+  type ServedStorage,
+  STORAGES,
+  type StorageConfiguration,
+  type StorageFlags,
+} from "./serve-storage.js";
 import type { GitServer, Listening } from "../server/git-server.js";
 import type { GitServerOptions, ListenOptions } from "../server/git-server-options.js";
 import type { GitDaemonOptions } from "../server/git-daemon-options.js";
@@ -25,12 +32,15 @@ import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 
 /** What a configuration file may say: the options of `createGitServer`, where to listen, and what is deployed. */
 type Configuration = Partial<GitServerOptions> &
-  Partial<ListenOptions> & { readonly deploy?: boolean | DeployConfiguration };
+  Partial<ListenOptions> & {
+    readonly deploy?: boolean | DeployConfiguration;
+    readonly storage?: StorageConfiguration;
+  };
 
 const SSH_OFF = "off";
 const SSH_DEFAULT = "127.0.0.1:5022";
 
-interface ServeFlags {
+interface ServeFlags extends StorageFlags {
   readonly http?: string;
   readonly ssh?: string;
   readonly sshHostKeys?: string;
@@ -115,6 +125,14 @@ export function serveCommand(): Command {
     )
     .option("--no-deploy", "build nothing, whatever the configuration says")
     .option("--deploy-domain <name>", "apps are APP.NAME  [default: localhost]")
+    .addOption(
+      new Option(
+        "--storage <kind>",
+        "plain repositories, a bucket that is a directory, or one in S3 (docs/object-store.md)  [default: disk]",
+      ).choices(STORAGES),
+    )
+    .option("--bucket <location>", "s3://NAME/PREFIX, or a directory  [default: bucket in the directory]")
+    .option("--s3-endpoint <url>", "of a store that is not AWS  [default: AWS_ENDPOINT_URL_S3]")
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
     .addOption(
@@ -177,7 +195,7 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, ssh, git, metrics, tls, proxyProtocol, deploy, ...fromFile } = configuration;
+  const { http, ssh, git, metrics, tls, proxyProtocol, deploy, storage, ...fromFile } = configuration;
   const deployConfiguration = deployOf(flags, deploy);
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
@@ -216,12 +234,14 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...defined("tls", tlsOf(flags) ?? tls),
     ...defined("proxyProtocol", flags.proxyProtocol.length > 0 ? flags.proxyProtocol : proxyProtocol),
   };
-  const everything: GitServerOptions = { ...options, sshServer, gitDaemon };
+  let everything: GitServerOptions = { ...options, sshServer, gitDaemon };
   const { checkOptions } = await import("../server/check-options.js");
   const { createGitServer } = await import("../server/git-server.js");
   // Before anything is made: what is wrong with them is told at once.
   checkOptions(everything);
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
+  const stored = await openServedStorage(flags, storage, everything);
+  everything = { ...everything, ...stored?.options };
   const deployment =
     deployConfiguration === undefined
       ? undefined
@@ -245,6 +265,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   } catch (error) {
     await server?.close({ graceMs: 0 });
     await deployment?.close();
+    await stored?.close();
     throw error;
   }
   const open = await server.isOpen();
@@ -261,6 +282,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
       git: gitListener,
       operations,
       repositories,
+      stored,
       autoCreate,
       open,
       openruko,
@@ -273,7 +295,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     });
   });
   await asked;
-  await stop(server, deployment, graceMs);
+  await stop(server, { deployment, stored }, graceMs);
 }
 
 /** The flags have the last word. */
@@ -355,7 +377,7 @@ async function makeDirectory(path: string): Promise<void> {
 
 async function stop(
   server: GitServer,
-  deployment: ServedDeployment | undefined,
+  opened: { readonly deployment: ServedDeployment | undefined; readonly stored: ServedStorage | undefined },
   graceMs: number,
 ): Promise<void> {
   if (server.active > 0) {
@@ -365,7 +387,8 @@ async function stop(
   }
   await Promise.race([server.close({ graceMs }), stopSignal()]);
   await server.close({ graceMs: 0 });
-  await deployment?.close();
+  await opened.deployment?.close();
+  await opened.stored?.close();
   process.exit();
 }
 
@@ -381,14 +404,15 @@ function banner(about: {
   readonly git: Listening["git"];
   readonly operations: Listening["metrics"];
   readonly repositories: GitServerOptions["repositories"];
+  readonly stored: ServedStorage | undefined;
   readonly autoCreate: AutoCreate;
   readonly open: boolean;
   readonly openruko: GitServerOptions["openruko"];
   readonly deployed: readonly string[];
 }): string {
-  const { url, ssh, git, operations, repositories, autoCreate, open, openruko, deployed } = about;
+  const { url, ssh, git, operations, repositories, stored, autoCreate, open, openruko, deployed } = about;
   const lines = [
-    `gitwharf serves ${typeof repositories === "string" ? resolve(repositories) : "a repository store"} on ${url}`,
+    `gitwharf serves ${whatIsServed(repositories, stored)} on ${url}`,
     ...(ssh === undefined ? [] : [`and on ${ssh.url} (its key is ${ssh.hostKeys[0]?.fingerprint})`]),
     ...(openruko === undefined ? [] : ["SSH commands are passed on to builds (Openruko)"]),
     ...(git === undefined ? [] : [`and on ${git.url}`]),
@@ -413,6 +437,14 @@ function banner(about: {
     "",
   ];
   return lines.join("\n");
+}
+
+function whatIsServed(
+  repositories: GitServerOptions["repositories"],
+  stored: ServedStorage | undefined,
+): string {
+  if (stored !== undefined) return stored.where;
+  return typeof repositories === "string" ? resolve(repositories) : "a repository store";
 }
 
 function autoCreateOf(flags: ServeFlags): AutoCreate | undefined {
@@ -549,6 +581,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     sshServer: true,
     proxyProtocol: true,
     tls: true,
+    storage: true,
   } satisfies Record<keyof Required<Configuration>, true>),
 );
 

@@ -1,0 +1,81 @@
+/** Repositories in a bucket and a database, opened from what configuration says. */
+import { GitwharfError } from "../base/errors.js";
+import type { RepositoryStore } from "../storage/contracts/repository.js";
+import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
+import type { Bucket } from "../storage/object-store/bucket/bucket.js";
+import type { S3BucketOptions } from "../storage/object-store/bucket/s3-bucket.js";
+
+export interface ObjectStorageOptions {
+  /** Where packs are: a directory of this machine, or a bucket of an S3-compatible store. */
+  readonly bucket: { readonly directory: string } | S3BucketOptions;
+  /**
+   * Where the state of the repositories is: `sqlite:PATH`, for one machine, or `postgres://…`, for any number of servers. It
+   * may be that of users, events and apps.
+   */
+  readonly database: string;
+  /** "none": a directory's files may be lost with the machine's power. @default "sync" */
+  readonly durability?: "sync" | "none";
+  /** For pushes on their way and copies of what is read. @default a directory of its own in the temporary directory */
+  readonly localDirectory?: string;
+  /** Of those copies; those in use stay. @default 10 GiB */
+  readonly cacheBytesMax?: number;
+  /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
+  readonly settings?: (name: string) => RepositorySettings;
+}
+
+/**
+ * What `createGitServer` takes as `repositories`. The caller closes it, after the server.
+ * @throws server/bad-configuration, database/unavailable, storage/io
+ */
+export async function openObjectStorage(options: ObjectStorageOptions): Promise<RepositoryStore> {
+  // Who has none does without their libraries.
+  const { openDatabase, parseDatabaseLocation } = await import("../database/open-database.js");
+  const { createMetadataStore } = await import("../storage/object-store/metadata/create-metadata-store.js");
+  const { openObjectStore } = await import("../storage/object-store/object-store.js");
+  const database = await openDatabase(parseDatabaseLocation(options.database));
+  let bucket: Bucket | undefined;
+  try {
+    bucket = await openBucket(options);
+    const { localDirectory, cacheBytesMax, settings } = options;
+    const store = await openObjectStore({
+      bucket,
+      metadata: createMetadataStore(database),
+      ...(localDirectory === undefined ? {} : { localDirectory }),
+      ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
+      ...(settings === undefined ? {} : { settings }),
+    });
+    let closing: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      await store.close();
+      await database.close();
+    };
+    return { ...store, close: () => (closing ??= close()) };
+  } catch (error) {
+    await bucket?.close();
+    await database.close();
+    throw error;
+  }
+}
+
+async function openBucket({ bucket, durability }: ObjectStorageOptions): Promise<Bucket> {
+  if ("directory" in bucket) {
+    const { openDirectoryBucket } = await import("../storage/object-store/bucket/directory-bucket.js");
+    return openDirectoryBucket({ directory: bucket.directory, sync: durability !== "none" });
+  }
+  const { openS3Bucket } = await import("../storage/object-store/bucket/s3-bucket.js");
+  return openS3Bucket(bucket);
+}
+
+/** `s3://NAME`, `s3://NAME/PREFIX`, or the path of a directory. @throws server/bad-configuration */
+export function parseBucketLocation(
+  text: string,
+): { directory: string } | { bucket: string; prefix?: string } {
+  if (!text.includes("://")) return { directory: text };
+  const [, bucket, prefix] = /^s3:\/\/([^/]+)(?:\/(.*?)\/*)?$/.exec(text) ?? [];
+  if (bucket === undefined)
+    throw new GitwharfError(
+      "server/bad-configuration",
+      "a bucket is written s3://NAME/PREFIX, or as a directory",
+    );
+  return { bucket, ...(prefix === undefined || prefix === "" ? {} : { prefix }) };
+}
