@@ -158,7 +158,7 @@ describe("a store that answers with errors", () => {
 
 describe("a store that does not answer", () => {
   it("is asked again after the time for an answer, and the request is ended", async () => {
-    const bucket = await open({ requestMs: 100 });
+    const bucket = await open({ requestMs: 400 });
     store.objects.set(KEY, Buffer.from("bytes"));
     failing("GetObject", "silent");
     expect((await bucket.get(KEY)).toString()).toBe("bytes");
@@ -211,7 +211,7 @@ describe("an answer that breaks off", () => {
   });
 
   it("goes on when it stands still", async () => {
-    const bucket = await open({ idleMs: 100 });
+    const bucket = await open({ idleMs: 400 });
     store.objects.set(KEY, bytes);
     failing("GetObject", { bytes: 100_000, stalls: true });
     expect((await collect(bucket.stream(KEY))).equals(bytes)).toBe(true);
@@ -254,7 +254,7 @@ describe("an answer that breaks off", () => {
   });
 
   it("is asked for again when the reader has paused, who keeps no place meanwhile", async () => {
-    const bucket = await open({ idleMs: 30, attemptsMax: 1, streamsMax: 1 });
+    const bucket = await open({ idleMs: 400, streamsMax: 1 });
     const large = numbered(8 * MiB);
     store.objects.set(KEY, large);
     const slow = bucket.stream(KEY)[Symbol.asyncIterator]();
@@ -357,7 +357,7 @@ describe("small reads that are late", () => {
   });
 
   it("are not when they are not small", async () => {
-    const bucket = await open({ hedgeAfterMs: 1, requestMs: 200 });
+    const bucket = await open({ hedgeAfterMs: 1 });
     store.objects.set(KEY, numbered(2 * MiB));
     for (let round = 0; round < 20; round++) await bucket.get(KEY, { start: 0, end: 4 });
     const before = store.requests.length;
@@ -469,7 +469,7 @@ describe("an upload", () => {
       ["CompleteMultipartUpload", "HeadObject", "CompleteMultipartUpload"],
     ],
   ])("looks whether it is complete when %s", async (_what, fault, wanted) => {
-    const bucket = await open({ partBytes: 5 * MiB, requestMs: 400 });
+    const bucket = await open({ partBytes: 5 * MiB, requestMs: fault === "silent" ? 500 : 15_000 });
     failing("CompleteMultipartUpload", fault);
     expect(await upload(bucket)).toEqual({ sizeBytes: bytes.length });
     expect(store.objects.get(KEY)?.equals(bytes)).toBe(true);
