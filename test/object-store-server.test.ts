@@ -143,7 +143,7 @@ describe.each(STORAGES)("object storage: $name", ({ isSkipped, options }) => {
         await tree.run("push", "-q", `${one}/raced.git`, "main");
         await client.run("clone", "-q", `${other}/raced.git`, "raced-a");
         await client.run("clone", "-q", `${one}/raced.git`, "raced-b");
-          for (let round = 0; round < 4; round++) {
+        for (let round = 0; round < 4; round++) {
           const clones = [client.in("raced-a"), client.in("raced-b")];
           await Promise.all(clones.map((clone, i) => commit(clone, `round ${round} of ${i}`)));
           const results = await Promise.all(
@@ -153,7 +153,7 @@ describe.each(STORAGES)("object storage: $name", ({ isSkipped, options }) => {
           expect(results.filter(({ status }) => status === 0)).toHaveLength(1);
           const lost = results[1 - won];
           expect(lost?.stderr).toMatch(/rejected|incorrect old value|fetch first/);
-            const tip = await clones[won]?.run("rev-parse", "HEAD");
+          const tip = await clones[won]?.run("rev-parse", "HEAD");
           for (const url of [one, other])
             expect(await client.run("ls-remote", `${url}/raced.git`, "refs/heads/main")).toContain(tip);
           for (const clone of clones) {
@@ -161,7 +161,7 @@ describe.each(STORAGES)("object storage: $name", ({ isSkipped, options }) => {
             await clone.run("reset", "-q", "--hard", "FETCH_HEAD");
           }
         }
-        });
+      });
     },
   );
 
