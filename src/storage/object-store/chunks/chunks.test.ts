@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { deflateSync, inflateSync } from "node:zlib";
+import { deflateRawSync, deflateSync, inflateSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isGitwharfError } from "../../../base/errors.js";
@@ -247,6 +247,8 @@ describe("kept chunks", () => {
     expect(read(stored, { sizeBytes: 2 ** 30 })).toContain("is said to have");
     expect(read(stored.subarray(0, -100))).toContain("a chunk");
     expect(read(Buffer.alloc(0))).toContain("a chunk");
+    expect(read(deflateRawSync(chunk))).toContain("final block");
+    expect(read(Buffer.concat([stored, Buffer.of(3, 0)]))).toContain("final block");
     // A small stream that would become a very large one.
     expect(read(storeChunk(Buffer.alloc(CHUNK_BYTES_MAX)))).toContain("a chunk");
   });

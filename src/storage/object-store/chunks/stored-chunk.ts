@@ -62,6 +62,12 @@ function asItIs(chunk: Uint8Array): Buffer {
   return out;
 }
 
+interface Inflated {
+  readonly buffer: Buffer;
+  /** `bytesWritten` to it: what it has read of the stream. */
+  readonly engine: { readonly bytesWritten: number };
+}
+
 /**
  * The chunk again, checked.
  * @param sizeBytes of the chunk; nothing larger is made
@@ -71,14 +77,18 @@ export function readStoredChunk(stored: Uint8Array, expected: { id: string; size
   const what = `a chunk (${expected.id})`;
   if (expected.sizeBytes > CHUNK_BYTES_MAX)
     throw corrupt(what, `it is said to have ${expected.sizeBytes} bytes`);
-  let chunk: Buffer;
+  const stream = Buffer.concat([stored, FINAL_BLOCK]);
+  let inflated: Inflated;
   try {
-    chunk = inflateRawSync(Buffer.concat([stored, FINAL_BLOCK]), {
-      maxOutputLength: Math.max(expected.sizeBytes, 1),
-    });
+    const options = { maxOutputLength: Math.max(expected.sizeBytes, 1), info: true };
+    // With `info` it is more than the bytes, which its declaration does not know.
+    inflated = inflateRawSync(stream, options) as unknown as Inflated;
   } catch (cause) {
     throw corrupt(what, cause instanceof Error ? cause.message : "it cannot be inflated");
   }
+  const { buffer: chunk, engine } = inflated;
+  // What ends by itself would end the entry that is spliced from it.
+  if (engine.bytesWritten !== stream.length) throw corrupt(what, "it has a final block");
   if (chunk.length !== expected.sizeBytes) throw corrupt(what, `it has ${chunk.length} bytes`);
   if (chunkIdOf(chunk) !== expected.id) throw corrupt(what, "its bytes do not hash to its name");
   return chunk;

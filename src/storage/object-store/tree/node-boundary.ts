@@ -25,9 +25,10 @@
  *
  * Why edits stay small. A strong end does not depend on the node (in inner nodes: on more than one entry of it), so both
  * sequences meet at the next one at the latest; 4,096 bytes of weight lie between two on average. A run without
- * one is cut by weak ends, which meet again soon, and only where even they are missing by size. Nobody comes upon such runs by chance
- * (64 KiB without a weak end: e^-90). Who looks for names that have no ends can make a run of them, and one change at its
- * beginning then writes the whole run again: as many bytes as the names that were pushed, in that repository, and no more.
+ * one is cut by weak ends, which meet again soon, and only where even they are missing by size. That hardly comes about by
+ * chance (with names of 40 bytes, 64 KiB without a weak end: e^-60). Who looks for names that have no ends can make a long
+ * run of them, and one change at its beginning then writes the whole run again: as many bytes as the names that were pushed,
+ * in that repository, and no more.
  *
  * Why a node is bounded. It is full at 64 KiB with at most one entry more: 64 KiB + KEY_BYTES_MAX + VALUE_BYTES_MAX + 4 raw bytes; an inner
  * node of two children, too. And why the tree is: a level above the leaves has at most half the nodes of the one
