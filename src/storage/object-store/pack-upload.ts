@@ -19,6 +19,8 @@ import type { StoredPack } from "./stored-pack.js";
 
 /** Pack and index together: more than that is two objects. */
 export const ONE_OBJECT_BYTES_MAX = 4 * 1024 * 1024;
+/** The index of a large pack: more than that goes in parts. */
+const ONE_PUT_BYTES_MAX = 8 * 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
 
 export interface SpooledPack {
@@ -118,10 +120,23 @@ function sha256Of(parts: readonly Uint8Array[]): string {
 async function putWhole(
   key: string,
   parts: readonly Uint8Array[],
-  options: UploadPackOptions,
+  { bucket, signal, onWhole }: UploadPackOptions,
 ): Promise<void> {
-  await options.bucket.put(key, parts, { signal: options.signal });
-  await options.onWhole?.(key, parts);
+  const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0);
+  if (sizeBytes <= ONE_PUT_BYTES_MAX) await bucket.put(key, parts, { signal });
+  else {
+    const upload = await bucket.createUpload(key, { signal });
+    try {
+      for (const part of parts)
+        for (let at = 0; at < part.length; at += READ_BYTES)
+          await upload.append(part.subarray(at, at + READ_BYTES));
+      await upload.finish();
+    } catch (error) {
+      await upload.abort();
+      throw error;
+    }
+  }
+  await onWhole?.(key, parts);
 }
 
 async function sendPack(

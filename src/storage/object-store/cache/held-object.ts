@@ -1,9 +1,10 @@
 /** What the cache holds of an object of the bucket: a copy that fills, or the bucket's own file. */
 import { closeSync } from "node:fs";
 import { type ByteRange, FileRange } from "../../../base/byte-range.js";
-import { GitwharfError } from "../../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../../base/errors.js";
 import { readDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
+import type { Bucket } from "../bucket/bucket.js";
 
 export interface HeldObject {
   /** How many have it open. */
@@ -14,7 +15,7 @@ export interface HeldObject {
   readonly isClosed: boolean;
   /** The first bytes of it. */
   prefix(sizeBytes: number): ByteRange;
-  /** Fills the target from there on. @throws storage/io, storage/not-found */
+  /** Fills the target from there on. @throws storage/io, storage/corrupt */
   readInto(target: Uint8Array, offset: number): Promise<void>;
   /** Idempotent. */
   close(): void;
@@ -68,4 +69,10 @@ export class LocalObject implements HeldObject {
     this.#isClosed = true;
     closeSync(this.#file.fd);
   }
+}
+
+/** What a root names is in the bucket: that it is not is nothing that a client asked for. */
+export function missing(error: unknown, bucket: Bucket, key: string): unknown {
+  if (!isGitwharfError(error, "storage/not-found")) return error;
+  return new GitwharfError("storage/corrupt", `'${key}' is missing in ${bucket.name}`, { cause: error });
 }

@@ -116,7 +116,7 @@ describe("object cache", () => {
     await bucket.put("short", [bytes.subarray(0, 5000)]);
     const cache = openCache(bucket);
     const absent = await cache.open("absent", bytes.length);
-    await expect(read(absent.prefix(10), 0, 10)).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(read(absent.prefix(10), 0, 10)).rejects.toMatchObject({ code: "storage/corrupt" });
     await bucket.put("absent", [bytes]);
     expect(await read(absent.prefix(10), 0, 10)).toEqual(bytes.subarray(0, 10));
     absent.release();
@@ -148,6 +148,7 @@ describe("object cache", () => {
     expect(Buffer.from(target)).toEqual(bytes.subarray(25_000, 25_010));
     expect(cache.sizeBytes).toBe(0);
     release();
+    await expect(cache.open("p/absent", 10)).rejects.toThrow("'p/absent' is missing in ");
   });
 
   it("fetches for worker threads, which wait", async () => {

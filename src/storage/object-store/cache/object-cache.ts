@@ -15,8 +15,8 @@ import { FILE_BLOCK_BYTES } from "../../../base/file-range.js";
 import type { FillRequest } from "../../../base/partial-file-range.js";
 import { openDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
-import type { Bucket } from "../bucket/bucket.js";
-import { type HeldObject, LocalObject } from "./held-object.js";
+import type { Bucket, BucketFile } from "../bucket/bucket.js";
+import { type HeldObject, LocalObject, missing } from "./held-object.js";
 import { type FillLimits, PartialObject } from "./partial-object.js";
 
 export interface ObjectCacheOptions {
@@ -37,7 +37,7 @@ export interface ObjectCacheOptions {
 export interface CachedObject {
   /** The first bytes of it. */
   prefix(sizeBytes: number): ByteRange;
-  /** Fills the target from there on. @throws storage/io, storage/not-found */
+  /** Fills the target from there on. @throws storage/io, storage/corrupt */
   readInto(target: Uint8Array, offset: number): Promise<void>;
   /** Idempotent. */
   release(): void;
@@ -151,7 +151,7 @@ export class ObjectCache {
 
   async #hold(key: string, sizeBytes: number): Promise<HeldObject> {
     const cacheKey = `${this.#channelName}/${key}`;
-    const local = await this.#bucket.openFile?.(key);
+    const local = await this.#openLocal(key);
     const object =
       local === undefined
         ? await this.#openCopy(key, sizeBytes)
@@ -163,6 +163,14 @@ export class ObjectCache {
     this.#objects.set(key, object);
     this.#evict(object);
     return object;
+  }
+
+  async #openLocal(key: string): Promise<BucketFile | undefined> {
+    try {
+      return await this.#bucket.openFile?.(key);
+    } catch (error) {
+      throw missing(error, this.#bucket, key);
+    }
   }
 
   async #openCopy(key: string, sizeBytes: number): Promise<PartialObject> {

@@ -15,7 +15,7 @@ import {
 import { writeDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
 import type { Bucket } from "../bucket/bucket.js";
-import { type HeldObject, readWhole } from "./held-object.js";
+import { type HeldObject, missing, readWhole } from "./held-object.js";
 
 export interface FillLimits {
   readonly blockBytes: number;
@@ -85,7 +85,7 @@ export class PartialObject implements HeldObject {
     return this.users > 0 || this.#runs > 0;
   }
 
-  /** Makes the blocks present. @throws storage/io, storage/not-found */
+  /** Makes the blocks present. @throws storage/io, storage/corrupt */
   async fill(first: number, last: number): Promise<void> {
     if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
     const waits = new Set<Promise<void>>();
@@ -185,7 +185,8 @@ export class PartialObject implements HeldObject {
     };
     this.#runs++;
     run()
-      .catch((error: unknown) => {
+      .catch((failure: unknown) => {
+        const error = missing(failure, this.#options.bucket, this.#options.key);
         for (; done <= last; done++) settle(done, BLOCK_FAILED, error);
       })
       .finally(() => {
