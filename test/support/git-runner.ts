@@ -4,7 +4,10 @@
  * are sent signals, or whose output is read while they run.
  */
 import { type ChildProcess, fork, spawn } from "node:child_process";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
+import { listenGitHttpAdapter } from "./git-http-adapter.js";
 
 export interface GitRun {
   readonly args: readonly string[];
@@ -19,16 +22,21 @@ export interface GitResult {
   readonly stderr: string;
 }
 
-interface Question extends GitRun {
-  readonly id: number;
-}
-type Answer = { readonly id: number } & (
-  | { readonly result: GitResult }
-  | { readonly error: Error; readonly result?: never }
+type Question = { readonly id: number } & (
+  | { readonly run: GitRun }
+  | { readonly listenFor: string }
+  | { readonly closePort: number }
 );
+type Asked = Question extends infer Each ? (Each extends Question ? Omit<Each, "id"> : never) : never;
+
+interface Answer {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: Error;
+}
 
 interface Waiting {
-  readonly resolve: (result: GitResult) => void;
+  readonly resolve: (result: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -37,7 +45,20 @@ const waiting = new Map<number, Waiting>();
 let lastId = 0;
 
 /** Rejects when git cannot be started. */
-export function runGit(run: GitRun): Promise<GitResult> {
+export async function runGit(run: GitRun): Promise<GitResult> {
+  return (await ask({ run })) as GitResult;
+}
+
+/** @param root of `git http-backend`. @returns the port */
+export async function startGitHttpAdapter(root: string): Promise<number> {
+  return (await ask({ listenFor: root })) as number;
+}
+
+export async function endGitHttpAdapter(port: number): Promise<void> {
+  await ask({ closePort: port });
+}
+
+function ask(asked: Asked): Promise<unknown> {
   const child = (runner ??= startRunner());
   const id = ++lastId;
   return new Promise((resolve, reject) => {
@@ -45,7 +66,7 @@ export function runGit(run: GitRun): Promise<GitResult> {
     // It ends with this process, and does not keep it.
     child.ref();
     child.channel?.ref();
-    child.send({ ...run, id } satisfies Question);
+    child.send({ ...asked, id } satisfies Question);
   });
 }
 
@@ -56,15 +77,15 @@ function startRunner(): ChildProcess {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   child.on("message", (message) => {
-    const answer = message as Answer;
-    const asked = waiting.get(answer.id);
-    waiting.delete(answer.id);
+    const { id, result, error } = message as Answer;
+    const asked = waiting.get(id);
+    waiting.delete(id);
     if (waiting.size === 0) {
       child.unref();
       child.channel?.unref();
     }
-    if (answer.result === undefined) asked?.reject(answer.error);
-    else asked?.resolve(answer.result);
+    if (error === undefined) asked?.resolve(result);
+    else asked?.reject(error);
   });
   child.once("exit", (code, signal) => {
     if (runner === child) runner = undefined;
@@ -73,6 +94,23 @@ function startRunner(): ChildProcess {
     waiting.clear();
   });
   return child;
+}
+
+const adapters = new Map<number, Server>();
+
+async function answerTo(question: Question): Promise<unknown> {
+  if ("run" in question) return spawnGit(question.run);
+  if ("listenFor" in question) {
+    const server = await listenGitHttpAdapter(question.listenFor);
+    const { port } = server.address() as AddressInfo;
+    adapters.set(port, server);
+    return port;
+  }
+  const server = adapters.get(question.closePort);
+  adapters.delete(question.closePort);
+  server?.closeAllConnections();
+  await new Promise((resolve) => server?.close(resolve) ?? resolve(undefined));
+  return undefined;
 }
 
 function spawnGit({ args, cwd, env, input }: GitRun): Promise<GitResult> {
@@ -98,8 +136,9 @@ function spawnGit({ args, cwd, env, input }: GitRun): Promise<GitResult> {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const answer = (message: Answer): void => void process.send?.(message);
   process.on("message", (message) => {
-    const { id, ...run } = message as Question;
-    spawnGit(run).then(
+    const question = message as Question;
+    const { id } = question;
+    answerTo(question).then(
       (result) => answer({ id, result }),
       (error: unknown) => answer({ id, error: error instanceof Error ? error : new Error(String(error)) }),
     );
