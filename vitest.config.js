@@ -31,8 +31,8 @@ export default defineConfig({
       },
     },
     globalSetup: [`./${compiled}/test/support/host-keys.js`, `./${compiled}/test/support/ceph-run.js`],
-    // Most of a test is waiting: for git, for a disk, for a time-out.
-    maxWorkers: Math.max(2, availableParallelism()),
+    // A third of a test is waiting: for a time-out, a lease, a disk.
+    maxWorkers: Math.max(2, Math.ceil(availableParallelism() * 1.5)),
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ["default", `./${compiled}/test/support/stalled-run.js`],
