@@ -7,58 +7,25 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { createGitServer } from "../src/server/git-server.js";
 import { type ObjectStorageOptions, openObjectStorage } from "../src/server/object-storage.js";
-import { SKIP_CEPH } from "./support/ceph.js";
-import { cephOfRun } from "./support/ceph-run.js";
+import { CEPH_START_MS } from "./support/ceph-bucket.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
-import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
+import { embeddedStorages, servedStorages } from "./support/object-storages.js";
 import { startServe } from "./support/serve-process.js";
 
-let postgres: TestPostgres | undefined;
-afterAll(async () => {
-  await postgres?.stop();
-});
+const STORAGES = [embeddedStorages(), servedStorages(inject("cephSocket"))];
 
-const STORAGES: readonly {
-  readonly name: string;
-  readonly isSkipped: boolean;
-  readonly options: (directory: string) => Promise<ObjectStorageOptions>;
-}[] = [
-  {
-    name: "a directory and SQLite",
-    isSkipped: false,
-    options: async (directory) => ({
-      bucket: { directory: join(directory, "bucket") },
-      database: `sqlite:${join(directory, "state", "state.sqlite")}`,
-    }),
-  },
-  {
-    name: "Ceph and PostgreSQL",
-    isSkipped: SKIP_CEPH || SKIP_POSTGRES,
-    options: async () => {
-      const { endpoint, accessKeyId, secretAccessKey } = await cephOfRun(inject("cephSocket"));
-      postgres ??= await startPostgres();
-      const { CreateBucketCommand, S3Client } = await import("@aws-sdk/client-s3");
-      const credentials = { accessKeyId, secretAccessKey };
-      const bucket = `gitwharf-${randomBytes(4).toString("hex")}`;
-      const client = new S3Client({ endpoint, credentials, region: "us-east-1", forcePathStyle: true });
-      await client.send(new CreateBucketCommand({ Bucket: bucket }));
-      client.destroy();
-      return {
-        bucket: { bucket, endpoint, credentials, prefix: "git" },
-        database: await postgres.createDatabase(),
-      };
-    },
-  },
-];
-
-describe.each(STORAGES)("object storage: $name", ({ isSkipped, options }) => {
+describe.each(STORAGES)("object storage: $name", (storages) => {
+  const { isSkipped } = storages;
   let client: GitClient;
   let storage: ObjectStorageOptions;
   beforeAll(async () => {
     client = createWorkspace();
-    if (!isSkipped) storage = await options(client.directory);
-  }, 300_000);
-  afterAll(() => removeDirectory(client));
+    if (!isSkipped) storage = await storages.open(client.directory);
+  }, CEPH_START_MS);
+  afterAll(async () => {
+    await storages.close();
+    removeDirectory(client);
+  });
 
   const withServers = async (
     count: number,
