@@ -209,9 +209,13 @@ async function many(database: Database, count: number): Promise<void> {
     metadata,
     localDirectory: join(work, "local"),
   });
-  const sizeOf = (): number => (USES_CEPH ? Number.NaN : databaseBytes());
+  const sizeOf = async (): Promise<number> => {
+    if (USES_CEPH) return Number.NaN;
+    await database.sql`pragma wal_checkpoint(truncate)`.execute(database.db);
+    return statSync(join(work, "state.sqlite")).size;
+  };
   const timesOf = async (act: (i: number) => Promise<unknown>): Promise<string> => {
-    const begun = sizeOf();
+    const begun = await sizeOf();
     const times: number[] = [];
     for (let i = 0; i < count; i++) {
       const start = performance.now();
@@ -220,7 +224,7 @@ async function many(database: Database, count: number): Promise<void> {
     }
     times.sort((a, b) => a - b);
     const at = (share: number): string => (times[Math.floor(share * (count - 1))] ?? 0).toFixed(2);
-    const each = (sizeOf() - begun) / count;
+    const each = ((await sizeOf()) - begun) / count;
     return `median ${at(0.5)} ms, p95 ${at(0.95)} ms${Number.isNaN(each) ? "" : `, ${each.toFixed(0)} bytes each`}`;
   };
   console.log(
@@ -230,15 +234,6 @@ async function many(database: Database, count: number): Promise<void> {
   if (parent === undefined) throw new Error("it is not there");
   console.log(`fork, ${count} forks: ${await timesOf((i) => metadata.fork(parent.id, `forks/r${i}`))}`);
   await store.close();
-}
-
-function databaseBytes(): number {
-  return ["", "-wal"].reduce((sum, ending) => {
-    const { size } = statSync(`${join(work, "state.sqlite")}${ending}`, { throwIfNoEntry: false }) ?? {
-      size: 0,
-    };
-    return sum + size;
-  }, 0);
 }
 
 try {
