@@ -18,6 +18,8 @@ export interface PackShelfOptions {
 /** A pack that stays open until it is released. */
 export interface LentPack {
   readonly pack: Pack;
+  /** Lends it once more, to be released by itself. Not after the release of this one. */
+  retain(): LentPack;
   /** Idempotent. */
   release(): void;
 }
@@ -30,13 +32,21 @@ interface OpenPack {
   readonly close: () => void;
 }
 
+interface Opening {
+  /** Those who wait for it are its first users: it cannot be closed before they have it. */
+  readonly waiting: { users: number };
+  readonly pack: Promise<OpenPack>;
+}
+
 export class PackShelf {
   readonly #cache: ObjectCache;
   readonly #idleBytesMax: number;
-  /** Used longest ago first. */
   readonly #packs = new Map<string, OpenPack>();
-  readonly #opening = new Map<string, Promise<OpenPack>>();
+  readonly #opening = new Map<string, Opening>();
+  /** Used longest ago first. */
+  readonly #idle = new Set<OpenPack>();
   #idleBytes = 0;
+  #isClosed = false;
 
   constructor(options: PackShelfOptions) {
     this.#cache = options.cache;
@@ -54,40 +64,63 @@ export class PackShelf {
   }
 
   async open(leaf: PackLeaf, objectFormat: ObjectFormat): Promise<LentPack> {
-    let open = this.#packs.get(leaf.key);
-    // One that was just opened may have had to go already.
-    while (open === undefined || open.isClosed) open = await this.#openOnce(leaf, objectFormat);
-    if (open.users++ === 0) this.#idleBytes -= open.residentBytes;
-    let released = false;
+    const known = this.#packs.get(leaf.key);
+    if (known !== undefined) {
+      known.users++;
+      return this.#lent(known);
+    }
+    let opening = this.#opening.get(leaf.key);
+    if (opening === undefined) {
+      const waiting = { users: 0 };
+      const pack = this.#read(leaf, objectFormat, waiting).finally(() => this.#opening.delete(leaf.key));
+      opening = { waiting, pack };
+      this.#opening.set(leaf.key, opening);
+    }
+    opening.waiting.users++;
+    return this.#lent(await opening.pack);
+  }
+
+  /** Closes the one that nobody has used for the longest time. @returns false when all are in use */
+  closeIdle(): boolean {
+    const [open] = this.#idle;
+    if (open === undefined) return false;
+    this.#idle.delete(open);
+    this.#idleBytes -= open.residentBytes;
+    open.close();
+    return true;
+  }
+
+  /** Whoever still reads gets storage/io. */
+  close(): void {
+    this.#isClosed = true;
+    this.#idle.clear();
+    this.#idleBytes = 0;
+    for (const open of this.#packs.values()) open.close();
+  }
+
+  /** The caller has counted the use. */
+  #lent(open: OpenPack): LentPack {
+    if (this.#idle.delete(open)) this.#idleBytes -= open.residentBytes;
+    let isReleased = false;
     return {
       pack: open.pack,
+      retain: () => {
+        if (isReleased) throw new GitwharfError("base/invariant", "a pack is lent on after its release");
+        open.users++;
+        return this.#lent(open);
+      },
       release: () => {
-        if (released) return;
-        released = true;
-        if (--open.users > 0) return;
+        if (isReleased) return;
+        isReleased = true;
+        if (--open.users > 0 || open.isClosed) return;
+        this.#idle.add(open);
         this.#idleBytes += open.residentBytes;
-        this.#packs.delete(leaf.key);
-        this.#packs.set(leaf.key, open);
-        this.#trim();
+        while (this.#idleBytes > this.#idleBytesMax && this.closeIdle());
       },
     };
   }
 
-  close(): void {
-    for (const open of this.#packs.values()) open.close();
-    this.#packs.clear();
-  }
-
-  #openOnce(leaf: PackLeaf, objectFormat: ObjectFormat): Promise<OpenPack> {
-    let opening = this.#opening.get(leaf.key);
-    if (opening === undefined) {
-      opening = this.#read(leaf, objectFormat).finally(() => this.#opening.delete(leaf.key));
-      this.#opening.set(leaf.key, opening);
-    }
-    return opening;
-  }
-
-  async #read(leaf: PackLeaf, objectFormat: ObjectFormat): Promise<OpenPack> {
+  async #read(leaf: PackLeaf, objectFormat: ObjectFormat, waiting: { users: number }): Promise<OpenPack> {
     const { key, packBytes } = leaf;
     const index = packPart(leaf, "index");
     if (index === undefined) throw new GitwharfError("base/invariant", "a pack without an index was read");
@@ -100,33 +133,29 @@ export class PackShelf {
       } finally {
         if (side !== bytes) side.release();
       }
+      const pack = new Pack({
+        key,
+        index: PackIndex.parse(shared, objectFormat),
+        bytes: bytes.prefix(packBytes),
+      });
+      if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
       const open: OpenPack = {
-        pack: new Pack({ key, index: PackIndex.parse(shared, objectFormat), bytes: bytes.prefix(packBytes) }),
+        pack,
         residentBytes: shared.byteLength,
-        users: 0,
+        users: waiting.users,
         isClosed: false,
         close: () => {
           open.isClosed = true;
+          this.#packs.delete(key);
           bytes.release();
         },
       };
-      this.#idleBytes += open.residentBytes;
+      this.#opening.delete(key);
       this.#packs.set(key, open);
       return open;
     } catch (error) {
       bytes.release();
       throw error;
-    }
-  }
-
-  #trim(): void {
-    if (this.#idleBytes <= this.#idleBytesMax) return;
-    for (const [key, open] of this.#packs) {
-      if (open.users > 0) continue;
-      this.#packs.delete(key);
-      this.#idleBytes -= open.residentBytes;
-      open.close();
-      if (this.#idleBytes <= this.#idleBytesMax) return;
     }
   }
 }

@@ -1,6 +1,5 @@
 /** What a handle has published and not committed: durable in the bucket, seen through this handle alone. */
 import type { ObjectId } from "../../object/object-id.js";
-import type { Pack } from "../../pack/pack.js";
 import type { LentPack } from "./pack-shelf.js";
 import type { StateChange } from "./repository-state.js";
 import type { Draft } from "./stored-core.js";
@@ -10,6 +9,15 @@ export interface StagedUpload {
   /** undefined: nothing was uploaded, only shallow commits are to be added. */
   readonly uploadId: string | undefined;
   readonly packs: readonly { readonly stored: StoredPack; readonly lent: LentPack }[];
+  readonly shallow: readonly ObjectId[];
+}
+
+/** What is staged at a moment, for as long as somebody reads it. */
+export interface StagedView {
+  /** Changes whenever what is staged does. */
+  readonly version: string;
+  /** Most recently published first; the caller releases them. */
+  readonly packs: readonly LentPack[];
   readonly shallow: readonly ObjectId[];
 }
 
@@ -24,33 +32,32 @@ export class StagedPacks {
     return this.#uploads.has(upload);
   }
 
-  /** Most recently published first. */
-  get packs(): readonly Pack[] {
-    return [...this.#uploads].flatMap(({ packs }) => packs.map(({ lent }) => lent.pack)).reverse();
-  }
-
-  get shallow(): readonly ObjectId[] {
-    return [...this.#uploads].flatMap(({ shallow }) => shallow);
-  }
-
-  /** Changes whenever what is staged does. */
-  get version(): string {
-    return [...this.#uploads].map(({ uploadId = "" }) => `+${uploadId}`).join("");
-  }
-
-  /** All of it with a change of refs, or without. */
-  draft(change: Pick<StateChange, "refs"> = {}): Draft {
+  /** The packs are lent once more: they stay readable when they are committed, or given up. */
+  view(): StagedView {
     const uploads = [...this.#uploads];
     return {
-      change: { ...change, addedShallow: this.shallow },
-      packs: uploads.flatMap(({ packs }) => packs.map(({ stored }) => stored)),
-      uploads: uploads.flatMap(({ uploadId }) => (uploadId === undefined ? [] : [uploadId])),
+      version: uploads.map(({ uploadId = "" }) => `+${uploadId}`).join(""),
+      packs: uploads.flatMap(({ packs }) => packs.map(({ lent }) => lent.retain())).reverse(),
+      shallow: uploads.flatMap(({ shallow }) => shallow),
     };
   }
 
-  /** It was committed, or never will be. */
-  clear(): void {
-    for (const { packs } of this.#uploads) for (const { lent } of packs) lent.release();
-    this.#uploads.clear();
+  /** With a change of refs, or without. What is staged until it is committed is not part of it. @param uploads @default all */
+  draft(
+    change: Pick<StateChange, "refs"> = {},
+    uploads: readonly StagedUpload[] = [...this.#uploads],
+  ): Draft {
+    return {
+      change: { ...change, addedShallow: uploads.flatMap(({ shallow }) => shallow) },
+      packs: uploads.flatMap(({ packs }) => packs.map(({ stored }) => stored)),
+      uploads: uploads.flatMap(({ uploadId }) => (uploadId === undefined ? [] : [uploadId])),
+      onCommitted: () => uploads.forEach((upload) => this.remove(upload)),
+    };
+  }
+
+  /** It was committed, or never will be. Idempotent. */
+  remove(upload: StagedUpload): void {
+    if (!this.#uploads.delete(upload)) return;
+    for (const { lent } of upload.packs) lent.release();
   }
 }

@@ -4,9 +4,15 @@
  * the root's name and never goes stale.
  */
 import { randomUUID } from "node:crypto";
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
-import type { GenerationKind, MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
+import type {
+  CommitOutcome,
+  GenerationKind,
+  MetadataCommit,
+  MetadataStore,
+  RepositoryRecord,
+} from "./metadata/metadata-store.js";
 import type { NodeCache } from "./node-cache.js";
 import { ObjectsView } from "./objects-view.js";
 import type { PackShelf } from "./pack-shelf.js";
@@ -26,8 +32,6 @@ export interface Proposal {
   readonly kind: GenerationKind;
   /** undefined: there is nothing left to commit. It is asked again when another commit came first. */
   readonly draft: (state: RepositoryState) => Draft | undefined;
-  /** At once when it has happened, before anything else is committed. */
-  readonly onCommitted?: () => void;
 }
 
 export interface Draft {
@@ -37,6 +41,8 @@ export interface Draft {
   readonly uploads?: readonly string[];
   /** Ids of packs that are named no more. */
   readonly retired?: readonly string[];
+  /** At once when it has happened, before anything else is committed. */
+  readonly onCommitted?: () => void;
 }
 
 /** "upload-gone": the intents were taken by the janitor, or by a commit of ours whose answer was lost. */
@@ -47,6 +53,8 @@ export type ProposalOutcome =
 
 /** Each time somebody else came first: progress was made, but not by us. */
 const RACES_MAX = 1000;
+/** Each time the database itself has tried for half a minute. */
+const ASKED_MAX = 2;
 
 export class StoredCore {
   readonly id: string;
@@ -57,7 +65,8 @@ export class StoredCore {
   #record: RepositoryRecord;
   #state: RepositoryState | undefined;
   #reading: { readonly root: string; readonly state: Promise<RepositoryState> } | undefined;
-  #view: { readonly packsRoot: string | undefined; readonly view: Promise<ObjectsView> } | undefined;
+  #view: OpenedView | undefined;
+  #isClosed = false;
   /** Commits of this process come one after the other: they would only lose races against each other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -81,18 +90,23 @@ export class StoredCore {
   /** The objects of a state; the caller releases them. @throws storage/io, storage/not-found */
   async view(state: RepositoryState): Promise<ObjectsView> {
     const { packsRoot } = state.root;
-    if (this.#view?.packsRoot === packsRoot && this.#view !== undefined)
-      return (await this.#view.view).retain();
     const previous = this.#view;
-    const opened = { packsRoot, view: this.#openView(state, previous?.view) };
+    if (previous !== undefined && previous.packsRoot === packsRoot)
+      return (previous.current ?? (await previous.view)).retain();
+    const opening = this.#openView(state, previous?.view);
+    // Nobody would give it back any more.
+    if (this.#isClosed) return opening;
+    const opened: OpenedView = { packsRoot, view: opening };
     this.#view = opened;
     try {
-      return (await opened.view).retain();
+      const view = (await opening).retain();
+      if (this.#view === opened) opened.current = view;
+      return view;
     } catch (error) {
       if (this.#view === opened) this.#view = undefined;
       throw error;
     } finally {
-      previous?.view.then((old) => old.release()).catch(() => undefined);
+      giveBack(previous);
     }
   }
 
@@ -106,26 +120,28 @@ export class StoredCore {
     return result;
   }
 
-  /** No handle is left. */
+  /** No handle is left, or the store is closed. */
   close(): void {
+    this.#isClosed = true;
     const view = this.#view;
     this.#view = undefined;
-    void view?.view.then((open) => open.release()).catch(() => undefined);
+    giveBack(view);
   }
 
-  async #commit({ kind, draft, onCommitted }: Proposal): Promise<ProposalOutcome> {
-    const { metadata, nodes } = this.#options;
+  async #commit({ kind, draft }: Proposal): Promise<ProposalOutcome> {
+    const { nodes } = this.#options;
+    const commitId = randomUUID();
     let state = await this.#stateOf(this.#record);
     for (let races = 0; races < RACES_MAX; races++) {
       const drafted = draft(state);
       if (drafted === undefined) return { kind: "nothing" };
-      const { change, packs = [], uploads = [], retired = [] } = drafted;
+      const { change, packs = [], uploads = [], retired = [], onCommitted } = drafted;
       const { state: next, fresh } = await changeState(this.#nodes, state, {
         ...change,
         addedPacks: packs.map(({ leaf }) => leaf),
         removedPacks: new Set(retired),
       });
-      const outcome = await metadata.commit({
+      const outcome = await this.#ask({
         repositoryId: this.id,
         expectedGeneration: state.root.generation,
         root: next.rootId,
@@ -134,7 +150,7 @@ export class StoredCore {
         packs: packs.map(({ row }) => row),
         retired,
         kind,
-        commitId: randomUUID(),
+        commitId,
       });
       switch (outcome.kind) {
         case "committed":
@@ -154,6 +170,18 @@ export class StoredCore {
       }
     }
     throw new GitwharfError("storage/io", "others changed the repository each time this was tried");
+  }
+
+  /** Of a commit whose answer was lost it is asked again, with the same id: what that one did is found by it. */
+  async #ask(change: MetadataCommit): Promise<CommitOutcome> {
+    for (let asked = 1; ; asked++) {
+      try {
+        return await this.#options.metadata.commit(change);
+      } catch (error) {
+        const isLost = isGitwharfError(error, "storage/io") && error.details["outcome"] === "unknown";
+        if (!isLost || asked >= ASKED_MAX) throw error;
+      }
+    }
   }
 
   async #stateOf(record: RepositoryRecord): Promise<RepositoryState> {
@@ -184,6 +212,19 @@ export class StoredCore {
     const packs = await this.#options.shelf.openAll(state.packs, this.objectFormat);
     return new ObjectsView(this.objectFormat, packs, before);
   }
+}
+
+interface OpenedView {
+  readonly packsRoot: string | undefined;
+  readonly view: Promise<ObjectsView>;
+  /** Once it is there. */
+  current?: ObjectsView;
+}
+
+/** At once where that can be, so that whoever needs room has it. */
+function giveBack(opened: OpenedView | undefined): void {
+  if (opened?.current !== undefined) opened.current.release();
+  else opened?.view.then((view) => view.release()).catch(() => undefined);
 }
 
 function deleted(record: RepositoryRecord): GitwharfError {

@@ -3,7 +3,7 @@
  * packs that the same handle has published. A race with another commit is settled by looking again: what still applies is
  * committed, what does not is refused.
  */
-import { throwIfAborted } from "../../base/errors.js";
+import { GitwharfError, throwIfAborted } from "../../base/errors.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReader } from "../contracts/object-reader.js";
 import type {
@@ -13,13 +13,14 @@ import type {
   RefTransaction,
   RefUpdateResult,
 } from "../contracts/ref-store.js";
+import { takeTurns } from "../disk/refs/name-locks.js";
 import { peelTag } from "../peel-tag.js";
 import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from "../refs/planned-update.js";
 import { formatResults, REFUSALS, type Refusals, settleAtomic } from "../refs/ref-refusal.js";
 import { type RefState, type RefValue, valueIn } from "../refs/ref-state.js";
 import { decide } from "../refs/transaction-hook.js";
 import { checkUpdates } from "../refs/update-checks.js";
-import { GitwharfError } from "../../base/errors.js";
+import type { RepositoryState } from "./repository-state.js";
 import type { StagedPacks } from "./staged-packs.js";
 import type { StoredCore } from "./stored-core.js";
 
@@ -27,7 +28,10 @@ export interface StoredRefsOptions {
   readonly core: StoredCore;
   readonly staged: StagedPacks;
   /** The objects that new values may name. */
-  readonly withObjects: <T>(body: (objects: ObjectReader) => Promise<T>) => Promise<T>;
+  readonly withObjects: <T>(
+    state: RepositoryState,
+    body: (objects: ObjectReader) => Promise<T>,
+  ) => Promise<T>;
 }
 
 /** What a value says beside its id. */
@@ -47,11 +51,26 @@ export class StoredRefs implements RefStore {
     return (await this.#options.core.current()).state.snapshot;
   }
 
+  /**
+   * Transactions of this process about one ref take turns, as where refs have locks: whoever is told "prepared" then knows
+   * that none of them is under way. Against those of other processes the commit decides.
+   */
   async transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
+    const names = new Set(transaction.updates.map(({ name }) => `${this.#options.core.id}\0${name}`));
+    const giveBack = await takeTurns([...names].sort());
+    try {
+      return await this.#transact(transaction);
+    } finally {
+      giveBack();
+    }
+  }
+
+  async #transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
     throwIfAborted(transaction.signal);
-    let { refs } = (await this.#options.core.current()).state;
+    const { state } = await this.#options.core.current();
+    let { refs } = state;
     const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(refs, name));
-    const peeled = await this.#peelAll(planned);
+    const peeled = await this.#peelAll(planned, state);
     for (const part of splitTransaction(transaction, planned)) {
       checkUpdates(part, refusals, refs);
       settleAtomic(transaction, refusals);
@@ -91,20 +110,22 @@ export class StoredRefs implements RefStore {
         if (still.length === 0) return undefined;
         return staged.draft({ refs: changesOf(still, peeled) });
       },
-      onCommitted: () => staged.clear(),
     });
     if (outcome.kind === "upload-gone")
       throw new GitwharfError("storage/io", "the upload took so long that it was cleared away: push again");
     return outcome.kind === "committed" ? outcome.state.refs : refs;
   }
 
-  async #peelAll(planned: readonly PlannedUpdate[]): Promise<ReadonlyMap<ObjectId, Peeled>> {
+  async #peelAll(
+    planned: readonly PlannedUpdate[],
+    state: RepositoryState,
+  ): Promise<ReadonlyMap<ObjectId, Peeled>> {
     const oids = new Set<ObjectId>();
     for (const { update } of planned)
       if (update.newOid !== null && update.symbolicTarget === undefined) oids.add(update.newOid);
     const all = new Map<ObjectId, Peeled>();
     if (oids.size === 0) return all;
-    return this.#options.withObjects(async (objects) => {
+    return this.#options.withObjects(state, async (objects) => {
       for (const oid of oids) {
         const header = await objects.readHeader(oid);
         if (header === undefined) continue;

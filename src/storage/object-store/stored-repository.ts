@@ -15,7 +15,8 @@ import type { MetadataStore } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
 import { keysOf, type PlannedUpload, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
 import type { PackShelf } from "./pack-shelf.js";
-import { StagedPacks, type StagedUpload } from "./staged-packs.js";
+import type { RepositoryState } from "./repository-state.js";
+import { StagedPacks, type StagedUpload, type StagedView } from "./staged-packs.js";
 import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 import { type PublishedPacks, StoredQuarantine } from "./stored-quarantine.js";
@@ -57,7 +58,7 @@ export class StoredRepository implements Repository {
     this.refs = new StoredRefs({
       core,
       staged: this.#staged,
-      withObjects: (body) => this.#withObjects(body),
+      withObjects: (state, body) => this.#withObjects(state, body),
     });
   }
 
@@ -66,22 +67,26 @@ export class StoredRepository implements Repository {
   }
 
   async snapshot(): Promise<Snapshot> {
-    const { core } = this.#options;
-    const { state } = await core.current();
-    const view = await core.view(state);
-    const staged = this.#staged;
+    const { state } = await this.#options.core.current();
+    return this.#snapshotOf(state);
+  }
+
+  async #snapshotOf(state: RepositoryState): Promise<Snapshot> {
+    const view = await this.#options.core.view(state);
+    const staged = this.#staged.view();
     let isReleased = false;
     return {
       version: `${state.rootId}${staged.version}`,
       head: state.snapshot.head,
       refs: state.snapshot,
-      objects: this.#withStaged(view),
+      objects: this.#withStaged(view, staged),
       shallow: staged.shallow.length === 0 ? state.shallow : new Set([...state.shallow, ...staged.shallow]),
       alternateTips: [],
       release: () => {
         if (isReleased) return;
         isReleased = true;
         view.release();
+        for (const { release } of staged.packs) release();
       },
     };
   }
@@ -110,8 +115,11 @@ export class StoredRepository implements Repository {
     this.#options.onClose();
   }
 
-  async #withObjects<T>(body: (objects: ObjectReader) => Promise<T>): Promise<T> {
-    const snapshot = await this.snapshot();
+  async #withObjects<T>(
+    state: RepositoryState,
+    body: (objects: ObjectReader) => Promise<T>,
+  ): Promise<T> {
+    const snapshot = await this.#snapshotOf(state);
     try {
       return await body(snapshot.objects);
     } finally {
@@ -119,12 +127,11 @@ export class StoredRepository implements Repository {
     }
   }
 
-  #withStaged({ reader }: ObjectsView): ObjectReader {
-    const { packs } = this.#staged;
+  #withStaged({ reader }: ObjectsView, { packs }: StagedView): ObjectReader {
     if (packs.length === 0) return reader;
     return createObjectDatabase({
       objectFormat: this.objectFormat,
-      packs: [...packs, ...reader.packs],
+      packs: [...packs.map(({ pack }) => pack), ...reader.packs],
       previousLookup: reader.lookup,
     });
   }
@@ -135,10 +142,12 @@ export class StoredRepository implements Repository {
     if (packs.length === 0 && shallow.length === 0) return { settle: async () => undefined };
     const uploaded = packs.length === 0 ? undefined : await this.#upload(packs);
     const stored = uploaded?.packs ?? [];
-    const lent = await shelf.openAll(
-      stored.map(({ leaf }) => ({ ...leaf, sequence: 0 })),
-      this.objectFormat,
-    );
+    const leaves = stored.map(({ leaf }) => ({ ...leaf, sequence: 0 }));
+    const lent = await shelf.openAll(leaves, this.objectFormat).catch(async (error: unknown) => {
+      // Nobody will ever commit it.
+      if (uploaded !== undefined) await this.#takeBack(uploaded.id).catch(() => undefined);
+      throw error;
+    });
     const upload: StagedUpload = {
       uploadId: uploaded?.id,
       packs: stored.map((pack, i) => ({ stored: pack, lent: lent[i] as (typeof lent)[number] })),
@@ -201,15 +210,14 @@ export class StoredRepository implements Repository {
     try {
       await this.#options.core.commit({
         kind: "push",
-        draft: () => (this.#staged.has(upload) ? this.#staged.draft() : undefined),
-        onCommitted: () => this.#staged.clear(),
+        draft: () => (this.#staged.has(upload) ? this.#staged.draft({}, [upload]) : undefined),
       });
     } catch (error) {
       // The repository was deleted meanwhile: what was uploaded for it goes.
       if (!isGitwharfError(error, "storage/not-found")) throw error;
       if (upload.uploadId !== undefined) await this.#takeBack(upload.uploadId);
     } finally {
-      this.#staged.clear();
+      this.#staged.remove(upload);
     }
   }
 }

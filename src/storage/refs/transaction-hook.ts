@@ -31,10 +31,13 @@ export async function decide(
     throwIfAborted(transaction.signal);
   }
   await commit(accepted);
+  if (onState === undefined) return;
   const done = accepted.filter(({ index }) => refusals[index] === undefined);
-  if (onState === undefined || done.length === 0) return;
-  await onState(
-    "committed",
-    done.map(({ update }) => update),
-  );
+  // Nothing came of it: whoever agreed is to know.
+  if (done.length === 0) await onState("aborted", updates);
+  else
+    await onState(
+      "committed",
+      done.map(({ update }) => update),
+    );
 }
