@@ -3,7 +3,7 @@
  * thread, which waits for its bytes, asks that thread over a channel and sleeps until they are there.
  *
  *     state of a block:  ABSENT ──► PRESENT (for ever)
- *                           └─────► FAILED ──► ABSENT (who comes next asks again)
+ *                           └─────► FAILED ──► ABSENT (who comes next asks again, until the file is closed)
  */
 import { BroadcastChannel } from "node:worker_threads";
 import type { ByteRange } from "./byte-range.js";
@@ -14,6 +14,8 @@ import type { MaybePromise } from "./maybe-promise.js";
 export const BLOCK_ABSENT = 0;
 export const BLOCK_PRESENT = 1;
 export const BLOCK_FAILED = -1;
+/** Behind the states of the blocks: the owner fetches nothing more, and the descriptor may be another file's. */
+export const FILE_CLOSED = 1;
 
 export interface PartialFileDescriptor {
   readonly kind: "partial-file";
@@ -23,7 +25,7 @@ export interface PartialFileDescriptor {
   readonly cacheKey: string;
   /** A multiple of FILE_BLOCK_BYTES. */
   readonly blockBytes: number;
-  /** One Int32 a block. */
+  /** One Int32 a block of the whole file, and one of the file. */
   readonly states: SharedArrayBuffer;
   /** Where the owner listens for `FillRequest`s. */
   readonly channel: string;
@@ -68,10 +70,12 @@ export class PartialFileRange implements ByteRange {
     const { blockBytes } = this.#descriptor;
     const first = Math.floor(start / blockBytes);
     const last = Math.floor(Math.max(end - 1, start) / blockBytes);
+    this.#mustBeOpen();
     if (start === end || this.#arePresent(first, last)) return this.#file.read(start, end - start);
     if (this.#fill !== undefined)
       return this.#fill(first, last).then(() => this.#file.read(start, end - start));
     this.#await(first, last);
+    this.#mustBeOpen();
     return this.#file.read(start, end - start);
   }
 
@@ -85,11 +89,21 @@ export class PartialFileRange implements ByteRange {
     return true;
   }
 
+  #mustBeOpen(): void {
+    if (Atomics.load(this.#states, this.#states.length - 1) === FILE_CLOSED)
+      throw new GitwharfError(
+        "storage/io",
+        "a pack was read after it was given back, or the store is closed",
+      );
+  }
+
   /** Only in worker threads: the owner's thread must be free to fetch. */
   #await(first: number, last: number): void {
     const { channel: name, cacheKey } = this.#descriptor;
     for (let block = first; block <= last; block++)
       Atomics.compareExchange(this.#states, block, BLOCK_FAILED, BLOCK_ABSENT);
+    // Behind that: whoever closes the file later wakes those who wait for these blocks.
+    this.#mustBeOpen();
     let channel = channels.get(name);
     if (channel === undefined) {
       channel = new BroadcastChannel(name);

@@ -5,6 +5,7 @@ import { GitwharfError, isGitwharfError } from "../../../base/errors.js";
 import { readDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
 import type { Bucket } from "../bucket/bucket.js";
+import { HeldRange, OpenDescriptor } from "./held-range.js";
 
 export interface HeldObject {
   /** How many have it open. */
@@ -17,7 +18,7 @@ export interface HeldObject {
   prefix(sizeBytes: number): ByteRange;
   /** Fills the target from there on. @throws storage/io, storage/corrupt */
   readInto(target: Uint8Array, offset: number): Promise<void>;
-  /** Idempotent. */
+  /** Whoever still reads gets storage/io; reads that are under way end. Idempotent. */
   close(): void;
 }
 
@@ -41,33 +42,32 @@ export class LocalObject implements HeldObject {
   users = 0;
   readonly presentBytes = 0;
   readonly #file: { readonly fd: number; readonly key: string; readonly cacheKey: string };
-  #isClosed = false;
+  readonly #descriptor: OpenDescriptor;
 
   /** @param file.fd taken over */
   constructor(file: { readonly fd: number; readonly key: string; readonly cacheKey: string }) {
     this.#file = file;
+    this.#descriptor = new OpenDescriptor(() => closeSync(file.fd));
   }
 
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#descriptor.isClosed;
   }
 
   get isInUse(): boolean {
-    return this.users > 0;
+    return this.users > 0 || this.#descriptor.isInUse;
   }
 
   prefix(sizeBytes: number): ByteRange {
-    return new FileRange({ ...this.#file, sizeBytes }, { blocking: false });
+    return new HeldRange(new FileRange({ ...this.#file, sizeBytes }, { blocking: false }), this.#descriptor);
   }
 
-  readInto(target: Uint8Array, offset: number): Promise<void> {
-    return readWhole(this.#file.fd, target, offset, this.#file.key);
+  async readInto(target: Uint8Array, offset: number): Promise<void> {
+    await this.#descriptor.use(() => readWhole(this.#file.fd, target, offset, this.#file.key));
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    closeSync(this.#file.fd);
+    this.#descriptor.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -199,5 +199,80 @@ describe("object cache", () => {
     expect(codes).toEqual(["storage/io", "storage/io"]);
     await worker.terminate();
     release();
+  });
+
+  it("asks for what is only kept at hand before it goes beyond its bounds", async () => {
+    const objects = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`o${i}`, randomBytes(10 * KiB)]));
+    const kept: (() => void)[] = [];
+    const cache = openCache(await bucketWith(objects), {
+      bytesMax: 25 * KiB,
+      onFull: () => {
+        const release = kept.shift();
+        release?.();
+        return release !== undefined;
+      },
+    });
+    for (const [key, bytes] of Object.entries(objects)) {
+      const { prefix, release } = await cache.open(key, bytes.length);
+      kept.push(release);
+      expect(await read(prefix(bytes.length), 0, bytes.length)).toEqual(bytes);
+      expect(cache.sizeBytes).toBeLessThanOrEqual(25 * KiB);
+    }
+    expect(kept).toHaveLength(2);
+  });
+
+  it("reads nothing of another file once an object is closed", async () => {
+    const bytes = randomBytes(1000 * KiB);
+    const local = await openDirectoryBucket({ directory: join(directory, "bucket"), sync: false });
+    await local.put("a", [bytes]);
+    for (const bucket of [local, await bucketWith({ a: bytes })]) {
+      const cache = openCache(bucket);
+      const opened = await cache.open("a", bytes.length);
+      const range = opened.prefix(bytes.length);
+      const underWay = read(range, 0, 900 * KiB);
+      const target = opened.readInto(new Uint8Array(10), 0);
+      await target;
+      const late = bucket === local ? underWay : underWay.catch(() => bytes.subarray(0, 900 * KiB));
+      await cache.close();
+      // Those that have their descriptor's number now are not what is read.
+      const files = await Promise.all([1, 2, 3].map((i) => open(join(directory, `other-${i}`), "w+")));
+      expect((await late).equals(bytes.subarray(0, 900 * KiB))).toBe(true);
+      await expect((async () => range.read(950 * KiB, 10))()).rejects.toMatchObject({ code: "storage/io" });
+      for (const file of files) await file.close();
+    }
+  });
+
+  it("wakes worker threads when it is closed", async () => {
+    const bucket = await bucketWith({ a: randomBytes(KiB) });
+    let onAsked = (): void => {};
+    const asked = new Promise<void>((resolve) => (onAsked = resolve));
+    // Never answers.
+    async function* stream(): AsyncIterable<Buffer> {
+      onAsked();
+      await new Promise(() => undefined);
+      yield Buffer.alloc(0);
+    }
+    const cache = openCache({ ...bucket, stream });
+    const { prefix } = await cache.open("a", KiB);
+    const source = `
+      const { parentPort, workerData } = require("node:worker_threads");
+      import(workerData.module).then(({ openByteRange }) => {
+        const range = openByteRange(workerData.descriptor, { blocking: true });
+        const codes = [0, 1].map(() => { try { range.read(0, 10); } catch (error) { return error.code; } });
+        parentPort.postMessage(codes);
+      });`;
+    const module = new URL("../../../base/byte-range.js", import.meta.url).href;
+    const worker = new Worker(source, {
+      eval: true,
+      workerData: { module, descriptor: prefix(KiB).describe() },
+    });
+    const codes = new Promise((resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    });
+    await asked;
+    await cache.close();
+    expect(await codes).toEqual(["storage/io", "storage/io"]);
+    await worker.terminate();
   });
 });

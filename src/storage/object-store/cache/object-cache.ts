@@ -4,7 +4,8 @@
  * that grow. Objects are written once and never change, so that nothing here goes stale.
  *
  * Files have no name: what is left when the process ends, however it ends, the system takes back. When there is too much,
- * the file that was used longest ago goes; those in use stay, even if they are more than `bytesMax` together.
+ * the file that was used longest ago goes; then others are asked to give back what they only keep at hand (`onFull`). Those in
+ * use stay, even if they are more than `bytesMax` together.
  */
 import { randomUUID } from "node:crypto";
 import { mkdir, unlink } from "node:fs/promises";
@@ -31,6 +32,11 @@ export interface ObjectCacheOptions {
   readonly wholeBytesMax?: number;
   /** How far a reader that goes on in order is kept ahead at most. @default 64 MiB */
   readonly aheadBytesMax?: number;
+  /**
+   * All that is here is open, and it is too much: gives back some of what nobody reads.
+   * @returns false when there is nothing of that kind
+   */
+  readonly onFull?: () => boolean;
 }
 
 /** One object, for as long as it is not released. */
@@ -58,7 +64,9 @@ export class ObjectCache {
   readonly #opening = new Map<string, Promise<HeldObject>>();
   readonly #channelName = `gitwharf-object-cache-${randomUUID()}`;
   readonly #channel: BroadcastChannel;
+  readonly #onFull: () => boolean;
   #bytes = 0;
+  #isEvicting = false;
   #made: Promise<unknown> | undefined;
   #isClosed = false;
 
@@ -66,6 +74,7 @@ export class ObjectCache {
     this.#bucket = options.bucket;
     this.#directory = options.directory;
     this.#bytesMax = options.bytesMax ?? 10 * 1024 * MiB;
+    this.#onFull = options.onFull ?? (() => false);
     this.#limits = {
       blockBytes: options.blockBytes ?? 256 * KiB,
       wholeBytesMax: options.wholeBytesMax ?? 4 * MiB,
@@ -199,14 +208,30 @@ export class ObjectCache {
     });
   }
 
+  get #isFull(): boolean {
+    return this.#bytes > this.#bytesMax || this.#objects.size > OBJECTS_MAX;
+  }
+
   #evict(except?: HeldObject): void {
-    if (this.#bytes <= this.#bytesMax && this.#objects.size <= OBJECTS_MAX) return;
+    // What is given back on being asked comes here, too.
+    if (this.#isEvicting) return;
+    this.#isEvicting = true;
+    try {
+      do this.#evictUnused(except);
+      while (this.#isFull && !this.#isClosed && this.#onFull());
+    } finally {
+      this.#isEvicting = false;
+    }
+  }
+
+  #evictUnused(except: HeldObject | undefined): void {
+    if (!this.#isFull) return;
     for (const [key, object] of this.#objects) {
       if (object.isInUse || object === except) continue;
       this.#objects.delete(key);
       this.#bytes -= object.presentBytes;
       object.close();
-      if (this.#bytes <= this.#bytesMax && this.#objects.size <= OBJECTS_MAX) return;
+      if (!this.#isFull) return;
     }
   }
 

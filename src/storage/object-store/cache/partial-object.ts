@@ -9,6 +9,7 @@ import {
   BLOCK_ABSENT,
   BLOCK_FAILED,
   BLOCK_PRESENT,
+  FILE_CLOSED,
   type PartialFileDescriptor,
   PartialFileRange,
 } from "../../../base/partial-file-range.js";
@@ -16,6 +17,7 @@ import { writeDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
 import type { Bucket } from "../bucket/bucket.js";
 import { type HeldObject, missing, readWhole } from "./held-object.js";
+import { HeldRange, OpenDescriptor } from "./held-range.js";
 
 export interface FillLimits {
   readonly blockBytes: number;
@@ -44,14 +46,13 @@ export class PartialObject implements HeldObject {
   readonly #stop = new AbortController();
   #blocksAhead = 0;
   #nextInOrder = 0;
-  #runs = 0;
-  #isClosed = false;
+  readonly #file: OpenDescriptor;
 
   constructor(options: PartialObjectOptions) {
     const { fd, sizeBytes, channel, key, limits } = options;
     this.#options = options;
-    const blocks = Math.ceil(sizeBytes / limits.blockBytes);
-    const states = new SharedArrayBuffer(Math.max(1, blocks) * Int32Array.BYTES_PER_ELEMENT);
+    this.#file = new OpenDescriptor(() => closeSync(fd));
+    const states = new SharedArrayBuffer((this.#blocks + 1) * Int32Array.BYTES_PER_ELEMENT);
     this.#states = new Int32Array(states);
     this.#descriptor = {
       kind: "partial-file",
@@ -66,28 +67,31 @@ export class PartialObject implements HeldObject {
 
   prefix(sizeBytes: number): ByteRange {
     const descriptor = { ...this.#descriptor, sizeBytes };
-    return new PartialFileRange(descriptor, { blocking: false }, (first, last) => this.fill(first, last));
+    const fill = (first: number, last: number): Promise<void> => this.fill(first, last);
+    return new HeldRange(new PartialFileRange(descriptor, { blocking: false }, fill), this.#file);
   }
 
   async readInto(target: Uint8Array, offset: number): Promise<void> {
     if (target.length === 0) return;
     const { blockBytes } = this.#options.limits;
     const end = offset + target.length;
-    await this.fill(Math.floor(offset / blockBytes), Math.floor((end - 1) / blockBytes));
-    await readWhole(this.#options.fd, target, offset, this.#options.key);
+    await this.#file.use(async () => {
+      await this.fill(Math.floor(offset / blockBytes), Math.floor((end - 1) / blockBytes));
+      await readWhole(this.#options.fd, target, offset, this.#options.key);
+    });
   }
 
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#file.isClosed;
   }
 
   get isInUse(): boolean {
-    return this.users > 0 || this.#runs > 0;
+    return this.users > 0 || this.#file.isInUse;
   }
 
   /** Makes the blocks present. @throws storage/io, storage/corrupt */
   async fill(first: number, last: number): Promise<void> {
-    if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
+    if (this.isClosed) throw new GitwharfError("storage/io", "the store is closed");
     const waits = new Set<Promise<void>>();
     for (let block = first; block <= last; block++) {
       if (Atomics.load(this.#states, block) === BLOCK_PRESENT) continue;
@@ -103,25 +107,26 @@ export class PartialObject implements HeldObject {
 
   /** Takes the whole object. */
   async store(parts: readonly Uint8Array[]): Promise<void> {
-    this.#runs++;
-    try {
+    await this.#file.use(async () => {
       let offset = 0;
       for (const part of parts) {
         await this.#write(part, offset);
         offset += part.length;
       }
       for (let block = 0; block < this.#blocks; block++) this.#settle(block, BLOCK_PRESENT);
-    } finally {
-      this.#runs--;
-      if (this.#isClosed) this.#closeFile();
-    }
+    });
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.isClosed) return;
+    this.#file.close();
     this.#stop.abort();
-    if (this.#runs === 0) this.#closeFile();
+    // Nobody fetches for the threads that wait, or will ask.
+    Atomics.store(this.#states, this.#states.length - 1, FILE_CLOSED);
+    for (let block = 0; block < this.#blocks; block++) {
+      Atomics.compareExchange(this.#states, block, BLOCK_ABSENT, BLOCK_FAILED);
+      Atomics.notify(this.#states, block);
+    }
   }
 
   get #blocks(): number {
@@ -183,16 +188,10 @@ export class PartialObject implements HeldObject {
           `'${key}' in ${bucket.name} ends at ${offset} instead of ${end} bytes`,
         );
     };
-    this.#runs++;
-    run()
-      .catch((failure: unknown) => {
-        const error = missing(failure, this.#options.bucket, this.#options.key);
-        for (; done <= last; done++) settle(done, BLOCK_FAILED, error);
-      })
-      .finally(() => {
-        this.#runs--;
-        if (this.#isClosed) this.#closeFile();
-      });
+    Promise.resolve(this.#file.use(run)).catch((failure: unknown) => {
+      const error = missing(failure, this.#options.bucket, this.#options.key);
+      for (; done <= last; done++) settle(done, BLOCK_FAILED, error);
+    });
   }
 
   #settle(block: number, state: number): void {
@@ -200,22 +199,18 @@ export class PartialObject implements HeldObject {
       const { limits, sizeBytes } = this.#options;
       const bytes = Math.min(limits.blockBytes, sizeBytes - block * limits.blockBytes);
       this.presentBytes += bytes;
-      if (!this.#isClosed) this.#options.onBytes(bytes);
+      if (!this.isClosed) this.#options.onBytes(bytes);
     }
     Atomics.store(this.#states, block, state);
     Atomics.notify(this.#states, block);
   }
 
   async #write(bytes: Uint8Array, offset: number): Promise<void> {
-    if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
+    if (this.isClosed) throw new GitwharfError("storage/io", "the store is closed");
     try {
       await writeDescriptor(this.#options.fd, bytes, offset);
     } catch (cause) {
       throw ioError("writing the local copy of", this.#options.key, cause);
     }
-  }
-
-  #closeFile(): void {
-    if (this.#runs === 0) closeSync(this.#options.fd);
   }
 }
