@@ -242,19 +242,20 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   if (typeof options.repositories === "string") await makeDirectory(options.repositories);
   const stored = await openServedStorage(flags, storage, everything);
   everything = { ...everything, ...stored?.options };
-  const deployment =
-    deployConfiguration === undefined
-      ? undefined
-      : await (await import("./serve-deployment.js")).openServedDeployment({
-          configuration: deployConfiguration,
-          server: everything,
-          log: options.log ?? ((entry) => log(flags.log, entry)),
-        });
+  let deployment: ServedDeployment | undefined;
   let server: GitServer | undefined;
   let listening: Listening;
   let deployed: readonly string[];
   const asked = stopSignal();
   try {
+    deployment =
+      deployConfiguration === undefined
+        ? undefined
+        : await (await import("./serve-deployment.js")).openServedDeployment({
+            configuration: deployConfiguration,
+            server: everything,
+            log: options.log ?? ((entry) => log(flags.log, entry)),
+          });
     server = createGitServer({ ...everything, ...deployment?.options });
     listening = await listen(server, sshAddress, addresses);
     // Apps may take their time to come up; who wants it to stop does not wait for them.

@@ -46,8 +46,11 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
     });
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
-      await store.close();
-      await database.close();
+      try {
+        await store.close();
+      } finally {
+        await database.close();
+      }
     };
     return { ...store, close: () => (closing ??= close()) };
   } catch (error) {

@@ -8,9 +8,6 @@
  * 3. No clock decides what is right: who changes a row does.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { GitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
@@ -24,6 +21,7 @@ import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
 import type { Bucket } from "./bucket/bucket.js";
 import { ObjectCache } from "./cache/object-cache.js";
+import { openLocalDirectory } from "./local-directory.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import { NodeCache } from "./node-cache.js";
 import { PackShelf } from "./pack-shelf.js";
@@ -46,18 +44,20 @@ export interface ObjectStoreOptions {
 
 /** Repositories that nobody uses whose state is kept in memory. */
 const IDLE_MAX = 1000;
+const IDLE_BYTES_MAX = 512 * 1024 * 1024;
 const LISTED_AT_ONCE = 1000;
 
 /** @throws storage/io */
 export async function openObjectStore(options: ObjectStoreOptions): Promise<RepositoryStore> {
   const { bucket, metadata } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
-  const local = await makeLocalDirectory(options.localDirectory);
-  const spoolDirectory = join(local, "spool");
-  await mkdir(spoolDirectory, { mode: 0o700 });
-  const cache = new ObjectCache({
+  const local = await openLocalDirectory(options.localDirectory);
+  const { spoolDirectory } = local;
+  const cache: ObjectCache = new ObjectCache({
     bucket,
-    directory: join(local, "cache"),
+    directory: local.cacheDirectory,
+    // What is kept at hand for those who come next must not fill the disk, or use up the descriptors.
+    onFull: () => shelf.closeIdle() || idle.pop() !== undefined,
     ...(options.cacheBytesMax === undefined ? {} : { bytesMax: options.cacheBytesMax }),
   });
   const shelf = new PackShelf({ cache });
@@ -66,6 +66,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
   const used = new Map<string, { readonly core: StoredCore; handles: number }>();
   const idle = new LRUCache<string, StoredCore>({
     max: IDLE_MAX,
+    maxSize: IDLE_BYTES_MAX,
+    sizeCalculation: ({ residentBytes }) => Math.min(residentBytes, IDLE_BYTES_MAX),
     dispose: (core, id, reason) => {
       if (reason === "evict") core.close();
     },
@@ -137,6 +139,21 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
     };
   };
 
+  const close = async (): Promise<void> => {
+    for (const { core } of used.values()) core.close();
+    for (const core of idle.values()) core.close();
+    used.clear();
+    idle.clear();
+    shelf.close();
+    try {
+      await cache.close();
+      await bucket.close();
+    } finally {
+      await local.close();
+    }
+  };
+  let closing: Promise<void> | undefined;
+
   return {
     async open(text): Promise<Repository | undefined> {
       const name = parseRepositoryName(text);
@@ -171,22 +188,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
     async probe() {
       await Promise.all([bucket.probe(), metadata.probe()]);
     },
-    async close() {
-      for (const { core } of used.values()) core.close();
-      for (const core of idle.values()) core.close();
-      used.clear();
-      idle.clear();
-      shelf.close();
-      await cache.close();
-      await bucket.close();
-      await rm(local, { recursive: true, force: true });
-    },
+    close: () => (closing ??= close()),
   };
-}
-
-async function makeLocalDirectory(asked: string | undefined): Promise<string> {
-  if (asked !== undefined) await mkdir(asked, { recursive: true, mode: 0o700 });
-  return mkdtemp(join(asked ?? tmpdir(), "gitwharf-object-store-"));
 }
 
 function exists(name: string): GitwharfError {

@@ -4,6 +4,9 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import { createObjectDatabase, type ObjectDatabase } from "../composed-objects.js";
 import type { LentPack } from "./pack-shelf.js";
 
+/** Beside its index. */
+const PACK_BYTES = 1024;
+
 export class ObjectsView {
   readonly reader: ObjectDatabase;
   readonly #packs: readonly LentPack[];
@@ -17,6 +20,11 @@ export class ObjectsView {
       packs: packs.map(({ pack }) => pack),
       previousLookup: previous?.reader.lookup,
     });
+  }
+
+  /** Of memory, about. */
+  get residentBytes(): number {
+    return this.#packs.reduce((sum, { pack }) => sum + PACK_BYTES + pack.index.bytes.byteLength, 0);
   }
 
   retain(): this {

@@ -28,6 +28,10 @@ export class StagedPacks {
     this.#uploads.add(upload);
   }
 
+  get isEmpty(): boolean {
+    return this.#uploads.size === 0;
+  }
+
   has(upload: StagedUpload): boolean {
     return this.#uploads.has(upload);
   }

@@ -53,6 +53,8 @@ export type ProposalOutcome =
 
 /** Each time somebody else came first: progress was made, but not by us. */
 const RACES_MAX = 1000;
+const CORE_BYTES = 4096;
+const REF_BYTES = 256;
 /** Each time the database itself has tried for half a minute. */
 const ASKED_MAX = 2;
 
@@ -78,6 +80,12 @@ export class StoredCore {
     this.networkId = record.networkId;
     this.objectFormat = record.objectFormat;
     this.#nodes = nodes.of(record.networkId);
+  }
+
+  /** Of memory that it keeps at hand, about. */
+  get residentBytes(): number {
+    const refs = this.#state?.refs.direct.length ?? 0;
+    return CORE_BYTES + refs * REF_BYTES + (this.#view?.current?.residentBytes ?? 0);
   }
 
   /** @throws storage/not-found when it was deleted, storage/io */

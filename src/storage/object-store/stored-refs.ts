@@ -17,7 +17,7 @@ import { takeTurns } from "../disk/refs/name-locks.js";
 import { peelTag } from "../peel-tag.js";
 import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from "../refs/planned-update.js";
 import { formatResults, REFUSALS, type Refusals, settleAtomic } from "../refs/ref-refusal.js";
-import { type RefState, type RefValue, valueIn } from "../refs/ref-state.js";
+import { type RefState, type RefValue, sameRefValue, valueIn } from "../refs/ref-state.js";
 import { decide } from "../refs/transaction-hook.js";
 import { checkUpdates } from "../refs/update-checks.js";
 import type { RepositoryState } from "./repository-state.js";
@@ -108,7 +108,9 @@ export class StoredRefs implements RefStore {
         }
         const still = accepted.filter(({ index }) => refusals[index] === undefined);
         if (still.length === 0) return undefined;
-        return staged.draft({ refs: changesOf(still, peeled) });
+        const changes = changesOf(still, peeled);
+        // Refs that are where they are to be make no generation.
+        return staged.isEmpty && changesNothing(refs, changes) ? undefined : staged.draft({ refs: changes });
       },
     });
     if (outcome.kind === "upload-gone")
@@ -165,4 +167,8 @@ function changesOf(
       changes.set(name, { kind: "direct", ref: { name, oid: update.newOid, ...peeled.get(update.newOid) } });
   }
   return changes;
+}
+
+function changesNothing(refs: RefState, changes: ReadonlyMap<string, RefValue | undefined>): boolean {
+  return [...changes].every(([name, value]) => sameRefValue(valueIn(refs, name), value));
 }
