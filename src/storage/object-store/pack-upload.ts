@@ -9,9 +9,10 @@
  * xx is the beginning of the UUID, so that stores that divide their keys by how they begin share the load. Keys are drawn
  * and written down (`MetadataStore.beginUpload`) before the first byte is sent.
  */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash, type Hash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { isPromise } from "../../base/maybe-promise.js";
+import { othersTurn } from "../../base/others-turn.js";
 import type { Pack } from "../../pack/pack.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { PackPart, PackSource } from "./tree/pack-leaves.js";
@@ -59,11 +60,16 @@ export interface UploadPackOptions {
   readonly source: PackSource;
   readonly level: number;
   readonly signal?: AbortSignal | undefined;
+  /** Nothing is to be seen in the bucket before. @default now */
+  readonly published?: Promise<void> | undefined;
   /** Is given the pieces of an object that was put whole: for the cache. */
   readonly onWhole?: (key: string, parts: readonly Uint8Array[]) => Promise<void>;
 }
 
-/** Durable when it resolves. @throws storage/io, base/aborted */
+/**
+ * Durable when it resolves. When it rejects nothing is being sent any more, but what was sent may be there.
+ * @throws storage/io, base/aborted
+ */
 export async function uploadPack(planned: PlannedUpload, options: UploadPackOptions): Promise<StoredPack> {
   const { key, sideKey, reverseIndex } = planned;
   const { pack } = planned.spooled;
@@ -72,17 +78,10 @@ export async function uploadPack(planned: PlannedUpload, options: UploadPackOpti
   const side = reverseIndex === undefined ? [index] : [index, reverseIndex];
   const sideBytes = side.reduce((sum, part) => sum + part.length, 0);
   const packBytes = pack.bytes.sizeBytes;
-  const hash = createHash("sha256");
-  if (sideKey === undefined) {
-    const pieces = [await readRange(pack, 0, packBytes), ...side];
-    for (const piece of pieces) hash.update(piece);
-    await putWhole(key, pieces, options);
-  } else {
-    await Promise.all([
-      putWhole(sideKey, side, options),
-      sendPack(pack, key, options, (bytes) => hash.update(bytes)),
-    ]);
-  }
+  const hashes =
+    sideKey === undefined
+      ? { sha256: await putWhole(key, [await readRange(pack, 0, packBytes), ...side], options) }
+      : await sendBoth(planned, { ...options, sideKey, side });
   const partsAt = sideKey === undefined ? packBytes : 0;
   const parts: PackPart[] = [{ name: "index", offset: partsAt, sizeBytes: index.length }];
   if (reverseIndex !== undefined)
@@ -93,8 +92,8 @@ export async function uploadPack(planned: PlannedUpload, options: UploadPackOpti
       source,
       level: options.level,
       key,
-      sha256: hash.digest("hex"),
-      ...(sideKey === undefined ? {} : { sideKey, sideSha256: sha256Of(side) }),
+      ...hashes,
+      ...(sideKey === undefined ? {} : { sideKey }),
       objectCount: pack.objectCount,
       packBytes,
       trailer: pack.index.packTrailer,
@@ -111,53 +110,94 @@ export async function uploadPack(planned: PlannedUpload, options: UploadPackOpti
   };
 }
 
-function sha256Of(parts: readonly Uint8Array[]): string {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest("hex");
+/** One that fails ends the other: keys that are taken back must not come to be there afterwards. */
+async function sendBoth(
+  { key, spooled }: PlannedUpload,
+  options: UploadPackOptions & { readonly sideKey: string; readonly side: readonly Uint8Array[] },
+): Promise<{ readonly sha256: string; readonly sideSha256: string }> {
+  const { sideKey, side } = options;
+  const failed = new AbortController();
+  const signal =
+    options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
+  const failures: unknown[] = [];
+  const watched = async (sending: Promise<string>): Promise<string> => {
+    try {
+      return await sending;
+    } catch (error) {
+      failures.push(error);
+      failed.abort();
+      return "";
+    }
+  };
+  const [sideSha256, sha256] = await Promise.all([
+    watched(putWhole(sideKey, side, { ...options, signal })),
+    watched(sendPack(spooled.pack, key, { ...options, signal })),
+  ]);
+  if (failures.length > 0) throw failures[0];
+  return { sha256, sideSha256 };
 }
 
+/** @returns the SHA-256 of all of it */
 async function putWhole(
   key: string,
   parts: readonly Uint8Array[],
-  { bucket, signal, onWhole }: UploadPackOptions,
-): Promise<void> {
+  { bucket, signal, published, onWhole }: UploadPackOptions,
+): Promise<string> {
   const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0);
-  if (sizeBytes <= ONE_PUT_BYTES_MAX) await bucket.put(key, parts, { signal });
-  else {
-    const upload = await bucket.createUpload(key, { signal });
-    try {
-      for (const part of parts)
-        for (let at = 0; at < part.length; at += READ_BYTES)
-          await upload.append(part.subarray(at, at + READ_BYTES));
-      await upload.finish();
-    } catch (error) {
-      await upload.abort();
-      throw error;
-    }
+  const hash = createHash("sha256");
+  if (sizeBytes <= ONE_PUT_BYTES_MAX) {
+    for (const part of parts) hash.update(part);
+    await published;
+    await bucket.put(key, parts, { signal });
+  } else {
+    await send(key, slicesOf(parts), hash, { bucket, signal, published });
   }
-  await onWhole?.(key, parts);
+  // The bucket has it; a full disk here is no reason to refuse it.
+  await onWhole?.(key, parts).catch(() => undefined);
+  return hash.digest("hex");
 }
 
 async function sendPack(
   pack: Pack,
   key: string,
-  { bucket, signal }: UploadPackOptions,
-  onBytes: (bytes: Buffer) => void,
+  { bucket, signal, published }: UploadPackOptions,
+): Promise<string> {
+  const hash = createHash("sha256");
+  await send(key, slicesOfPack(pack), hash, { bucket, signal, published });
+  return hash.digest("hex");
+}
+
+/** Hashed slice by slice, while others have their turn. */
+async function send(
+  key: string,
+  slices: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  hash: Hash,
+  { bucket, signal, published }: Pick<UploadPackOptions, "bucket" | "signal" | "published">,
 ): Promise<void> {
   const upload = await bucket.createUpload(key, { signal });
   try {
-    const { sizeBytes } = pack.bytes;
-    for (let offset = 0; offset < sizeBytes; offset += READ_BYTES) {
-      const bytes = await readRange(pack, offset, Math.min(READ_BYTES, sizeBytes - offset));
-      onBytes(bytes);
+    for await (const bytes of slices) {
+      hash.update(bytes);
       await upload.append(bytes);
+      await othersTurn();
     }
+    await published;
     await upload.finish();
   } catch (error) {
     await upload.abort();
     throw error;
   }
+}
+
+function* slicesOf(parts: readonly Uint8Array[]): Iterable<Uint8Array> {
+  for (const part of parts)
+    for (let at = 0; at < part.length; at += READ_BYTES) yield part.subarray(at, at + READ_BYTES);
+}
+
+async function* slicesOfPack(pack: Pack): AsyncIterable<Uint8Array> {
+  const { sizeBytes } = pack.bytes;
+  for (let offset = 0; offset < sizeBytes; offset += READ_BYTES)
+    yield await readRange(pack, offset, Math.min(READ_BYTES, sizeBytes - offset));
 }
 
 async function readRange(pack: Pack, offset: number, length: number): Promise<Buffer> {

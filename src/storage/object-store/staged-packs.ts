@@ -6,8 +6,8 @@ import type { Draft } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 
 export interface StagedUpload {
-  /** undefined: nothing was uploaded, only shallow commits are to be added. */
-  readonly uploadId: string | undefined;
+  /** Of the intents; none: nothing was uploaded, only shallow commits are to be added. */
+  readonly uploadIds: readonly string[];
   readonly packs: readonly { readonly stored: StoredPack; readonly lent: LentPack }[];
   readonly shallow: readonly ObjectId[];
 }
@@ -40,7 +40,7 @@ export class StagedPacks {
   view(): StagedView {
     const uploads = [...this.#uploads];
     return {
-      version: uploads.map(({ uploadId = "" }) => `+${uploadId}`).join(""),
+      version: uploads.map(({ uploadIds }) => `+${uploadIds.join("+")}`).join(""),
       packs: uploads.flatMap(({ packs }) => packs.map(({ lent }) => lent.retain())).reverse(),
       shallow: uploads.flatMap(({ shallow }) => shallow),
     };
@@ -54,7 +54,7 @@ export class StagedPacks {
     return {
       change: { ...change, addedShallow: uploads.flatMap(({ shallow }) => shallow) },
       packs: uploads.flatMap(({ packs }) => packs.map(({ stored }) => stored)),
-      uploads: uploads.flatMap(({ uploadId }) => (uploadId === undefined ? [] : [uploadId])),
+      uploads: uploads.flatMap(({ uploadIds }) => uploadIds),
       onCommitted: () => uploads.forEach((upload) => this.remove(upload)),
     };
   }

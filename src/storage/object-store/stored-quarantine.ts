@@ -14,6 +14,7 @@ import type { PackSink, Quarantine } from "../contracts/quarantine.js";
 import { DiskPackSink, type FinishedPack } from "../disk/disk-pack-sink.js";
 import { ioError } from "../disk/file-errors.js";
 import { OverlayReader } from "../overlay-reader.js";
+import type { EarlyUpload } from "./early-upload.js";
 import type { ObjectsView } from "./objects-view.js";
 import type { SpooledPack } from "./pack-upload.js";
 
@@ -23,7 +24,13 @@ export interface StoredQuarantineOptions {
   /** Directories of quarantines are made in it. */
   readonly spoolDirectory: string;
   /** To the bucket, and into the handle. @throws storage/io, storage/not-found */
-  readonly publish: (packs: readonly SpooledPack[], shallow: readonly ObjectId[]) => Promise<PublishedPacks>;
+  readonly publish: (
+    packs: readonly SpooledPack[],
+    shallow: readonly ObjectId[],
+    early: readonly EarlyUpload[],
+  ) => Promise<PublishedPacks>;
+  /** Sends a pack as soon as it is finished, if that is worth it. It is published, or aborted. @default all are sent when they are published */
+  readonly beginUpload?: (spooled: SpooledPack) => EarlyUpload | undefined;
 }
 
 /** What was published and not committed yet, or was. */
@@ -37,6 +44,7 @@ export class StoredQuarantine implements Quarantine {
   readonly #options: StoredQuarantineOptions;
   readonly #sinks = new Set<PackSink>();
   readonly #finished: FinishedPack[] = [];
+  readonly #early = new Map<FinishedPack, EarlyUpload>();
   readonly #shallow: ObjectId[] = [];
   #making: Promise<string> | undefined;
   #directory: string | undefined;
@@ -66,6 +74,7 @@ export class StoredQuarantine implements Quarantine {
       onFinish: (finished) => {
         this.#finished.push(finished);
         this.objects.add(finished.file.pack);
+        this.#beginUpload(finished);
       },
     });
     this.#sinks.add(sink);
@@ -80,11 +89,13 @@ export class StoredQuarantine implements Quarantine {
   async publish(): Promise<void> {
     this.#mustBeOpen();
     this.#state = "published";
-    const spooled = this.#finished.map(({ file, endings }) => ({
-      pack: file.pack,
-      reverseIndexPath: endings.includes(".rev") ? `${file.path}.rev` : undefined,
-    }));
-    this.#published = await this.#options.publish(spooled, this.#shallow);
+    const spooled = this.#finished.filter((finished) => !this.#early.has(finished)).map(spooledOf);
+    this.#published = await this.#options.publish(spooled, this.#shallow, [...this.#early.values()]);
+  }
+
+  #beginUpload(finished: FinishedPack): void {
+    const upload = this.#options.beginUpload?.(spooledOf(finished));
+    if (upload !== undefined) this.#early.set(finished, upload);
   }
 
   /** The view is given back as well: nothing may be read through `objects` any more. */
@@ -96,6 +107,7 @@ export class StoredQuarantine implements Quarantine {
   async #discard(): Promise<void> {
     if (this.#state === "open") this.#state = "discarded";
     try {
+      if (this.#published === undefined) for (const upload of this.#early.values()) await upload.abort();
       await this.#published?.settle();
     } finally {
       for (const sink of this.#sinks) await sink.abort();
@@ -138,4 +150,11 @@ export class StoredQuarantine implements Quarantine {
     if (this.#state !== "open")
       throw new GitwharfError("base/invariant", `a quarantine was used after it was ${this.#state}`);
   }
+}
+
+function spooledOf({ file, endings }: FinishedPack): SpooledPack {
+  return {
+    pack: file.pack,
+    reverseIndexPath: endings.includes(".rev") ? `${file.path}.rev` : undefined,
+  };
 }

@@ -1,0 +1,116 @@
+/**
+ * A large pack on its way to the bucket while its push is still being checked. Nobody sees it before the push is published:
+ * it is sent, but not finished.
+ *
+ *     begin ──► intent written down ──► pieces sent ──► publish ──► finished
+ *                                            └────────► abort   ──► taken back
+ */
+import { abortedError } from "../../base/errors.js";
+import type { Bucket } from "./bucket/bucket.js";
+import type { ObjectCache } from "./cache/object-cache.js";
+import type { MetadataStore } from "./metadata/metadata-store.js";
+import { keysOf, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
+import type { StoredCore } from "./stored-core.js";
+import type { StoredPack } from "./stored-pack.js";
+
+/** Smaller ones are sent in no time. */
+const BYTES_MIN = 8 * 1024 * 1024;
+/** At once in this process: each holds memory while its push is checked, which may take long. Others are sent when they are published. */
+const EARLY_MAX = 8;
+let count = 0;
+
+export interface EarlyUploadOptions {
+  readonly core: StoredCore;
+  readonly bucket: Bucket;
+  readonly metadata: MetadataStore;
+  readonly cache: ObjectCache;
+  readonly owner: string;
+}
+
+export interface SentPacks {
+  /** Of the intent. */
+  readonly id: string;
+  readonly packs: readonly StoredPack[];
+}
+
+/** @param spooled stays until the upload has ended @returns undefined: it is not worth it, or others are under way */
+export function beginEarlyUpload(options: EarlyUploadOptions, spooled: SpooledPack): EarlyUpload | undefined {
+  return spooled.pack.bytes.sizeBytes < BYTES_MIN || count >= EARLY_MAX
+    ? undefined
+    : new EarlyUpload(options, spooled);
+}
+
+export class EarlyUpload {
+  readonly #options: EarlyUploadOptions;
+  readonly #stop = new AbortController();
+  readonly #sent: Promise<SentPacks>;
+  #publish = (): void => {};
+  #id: string | undefined;
+
+  constructor(options: EarlyUploadOptions, spooled: SpooledPack) {
+    this.#options = options;
+    const published = new Promise<void>((resolve, reject) => {
+      this.#publish = resolve;
+      this.#stop.signal.addEventListener("abort", () => reject(abortedError(this.#stop.signal)), {
+        once: true,
+      });
+    });
+    // It may fail before anything waits for that.
+    published.catch(() => undefined);
+    count++;
+    this.#sent = this.#send(spooled, published).finally(() => count--);
+    // It is told when it is published.
+    this.#sent.catch(() => undefined);
+  }
+
+  /** Durable, and seen under its key. When it rejects, it is taken back. @throws storage/io */
+  async finish(): Promise<SentPacks> {
+    this.#publish();
+    try {
+      return await this.#sent;
+    } catch (error) {
+      await this.#takeBack();
+      throw error;
+    }
+  }
+
+  /** Of what was not published: nothing is left, unless the stores do not answer; then the janitor sees to it. Never rejects. */
+  async abort(): Promise<void> {
+    this.#stop.abort();
+    await this.#sent.catch(() => undefined);
+    await this.#takeBack();
+  }
+
+  async #send(spooled: SpooledPack, published: Promise<void>): Promise<SentPacks> {
+    const { core, bucket, metadata, cache, owner } = this.#options;
+    const planned = await planUpload(spooled);
+    const id = await metadata.beginUpload({
+      repositoryId: core.id,
+      networkId: core.networkId,
+      keys: keysOf(planned),
+      owner,
+    });
+    this.#id = id;
+    const pack = await uploadPack(planned, {
+      bucket,
+      source: "push",
+      level: 0,
+      signal: this.#stop.signal,
+      published,
+      onWhole: (key, parts) => cache.adopt(key, parts),
+    });
+    return { id, packs: [pack] };
+  }
+
+  async #takeBack(): Promise<void> {
+    const { bucket, metadata } = this.#options;
+    if (this.#id === undefined) return;
+    try {
+      const keys = await metadata.takeUpload(this.#id);
+      // A write whose answer did not come may come to be there yet: the row stays, and the janitor looks once more.
+      if (keys !== undefined) await bucket.delete(keys);
+    } catch {
+      // The row says what is left to do.
+    }
+  }
+}
