@@ -131,7 +131,7 @@ class Call {
 
   async begin(): Promise<ServiceCall> {
     const { host, name, facts } = this.#options;
-    const repository = (await host.store.open(name)) ?? (await this.#openMissing());
+    const repository = (await host.store.open(name, { forRequest: true })) ?? (await this.#openMissing());
     this.#opened.push(repository);
     await host.admitRepository?.(repository);
     const settings = await this.#settingsOf(repository);

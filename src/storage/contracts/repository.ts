@@ -15,7 +15,7 @@ export interface RepositoryStore {
    * `name` is a checked repository name (`parseRepositoryName`) without `.git`: one or more segments joined by `/`.
    * undefined when there is none. The caller closes what it opened; opening twice shares caches.
    */
-  open(name: string): Promise<Repository | undefined>;
+  open(name: string, options?: OpenRepositoryOptions): Promise<Repository | undefined>;
   /** @throws storage/exists; when two callers race, exactly one creates */
   create(name: string, options?: CreateRepositoryOptions): Promise<Repository>;
   /** For a push that makes its own repository: it comes to be with what was pushed, or not at all. @throws storage/exists */
@@ -40,6 +40,14 @@ export interface PreparedRepository {
   place(): Promise<void>;
   /** Closes it, and removes it if it was not placed. Idempotent. */
   discard(): Promise<void>;
+}
+
+export interface OpenRepositoryOptions {
+  /**
+   * It is opened for one request that has come already: its first snapshot may show what was there when it was opened.
+   * @default false
+   */
+  readonly forRequest?: boolean;
 }
 
 export interface CreateRepositoryOptions {

@@ -13,6 +13,7 @@ import { GitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
 import type {
   CreateRepositoryOptions,
+  OpenRepositoryOptions,
   PreparedRepository,
   Repository,
   RepositoryStore,
@@ -73,7 +74,11 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
     },
   });
 
-  const handle = (record: RepositoryRecord, name: string): StoredRepository => {
+  const handle = (
+    record: RepositoryRecord,
+    name: string,
+    { forRequest = false }: OpenRepositoryOptions = {},
+  ): StoredRepository => {
     const { id } = record;
     let entry = used.get(id);
     if (entry === undefined) {
@@ -87,6 +92,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
     return new StoredRepository({
       name,
       core,
+      opened: forRequest ? record : undefined,
       bucket,
       metadata,
       cache,
@@ -155,10 +161,10 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
   let closing: Promise<void> | undefined;
 
   return {
-    async open(text): Promise<Repository | undefined> {
+    async open(text, opening): Promise<Repository | undefined> {
       const name = parseRepositoryName(text);
       const record = await metadata.find(name);
-      return record === undefined ? undefined : handle(record, name);
+      return record === undefined ? undefined : handle(record, name, opening);
     },
     async create(text, creation = {}) {
       const name = parseRepositoryName(text);

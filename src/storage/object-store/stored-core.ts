@@ -95,6 +95,18 @@ export class StoredCore {
     return { record, state: await this.#stateOf(record) };
   }
 
+  /** What is newest of this, which was read just now, and of what is known. @throws storage/io */
+  async from(record: RepositoryRecord): Promise<RepositoryState> {
+    const isOlder = this.#state !== undefined && record.generation < this.#record.generation;
+    return this.#stateOf(isOlder ? this.#record : record);
+  }
+
+  /** This one, or a newer one that is known. */
+  newest(state: RepositoryState): RepositoryState {
+    const known = this.#state;
+    return known !== undefined && known.root.generation > state.root.generation ? known : state;
+  }
+
   /** The objects of a state; the caller releases them. @throws storage/io, storage/not-found */
   async view(state: RepositoryState): Promise<ObjectsView> {
     const { packsRoot } = state.root;

@@ -11,7 +11,8 @@ import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { openServedFile } from "../served-file.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
-import type { MetadataStore } from "./metadata/metadata-store.js";
+import { beginEarlyUpload, type EarlyUpload } from "./early-upload.js";
+import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
 import { keysOf, type PlannedUpload, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
 import type { PackShelf } from "./pack-shelf.js";
@@ -25,10 +26,14 @@ import { StoredRefs } from "./stored-refs.js";
 const NO_WORK_TREES: ReadonlyMap<string, WorkTreeUse> = new Map();
 /** Packs of one push that are sent at the same time. */
 const UPLOADS_AT_ONCE = 4;
+/** A quarantine that is opened so soon after a snapshot has the same objects behind it. */
+const SEEN_MS_MAX = 10_000;
 
 export interface StoredRepositoryOptions {
   readonly name: string;
   readonly core: StoredCore;
+  /** Read when it was opened, for what is asked first. @default it is asked for */
+  readonly opened?: RepositoryRecord | undefined;
   readonly bucket: Bucket;
   readonly metadata: MetadataStore;
   readonly cache: ObjectCache;
@@ -47,11 +52,15 @@ export class StoredRepository implements Repository {
   readonly refs: RefStore;
   readonly #options: StoredRepositoryOptions;
   readonly #staged = new StagedPacks();
+  #opened: RepositoryRecord | undefined;
+  /** Of the last snapshot, for the quarantine of the push that it was taken for. */
+  #seen: { readonly state: RepositoryState; readonly atMs: number } | undefined;
   #isClosed = false;
 
   constructor(options: StoredRepositoryOptions) {
     const { core, name } = options;
     this.#options = options;
+    this.#opened = options.opened;
     this.name = name;
     this.id = `object-store-${core.id}`;
     this.objectFormat = core.objectFormat;
@@ -67,7 +76,11 @@ export class StoredRepository implements Repository {
   }
 
   async snapshot(): Promise<Snapshot> {
-    const { state } = await this.#options.core.current();
+    const { core } = this.#options;
+    const opened = this.#opened;
+    this.#opened = undefined;
+    const state = opened === undefined ? (await core.current()).state : await core.from(opened);
+    this.#seen = { state, atMs: performance.now() };
     return this.#snapshotOf(state);
   }
 
@@ -93,11 +106,14 @@ export class StoredRepository implements Repository {
 
   async openQuarantine(): Promise<Quarantine> {
     const { core, spoolDirectory } = this.#options;
-    const { state } = await core.current();
+    const seen = this.#seen;
+    const isFresh = seen !== undefined && performance.now() - seen.atMs < SEEN_MS_MAX;
+    const state = isFresh ? core.newest(seen.state) : (await core.current()).state;
     return new StoredQuarantine({
       view: await core.view(state),
       spoolDirectory,
-      publish: (packs, shallow) => this.#publish(packs, shallow),
+      publish: (packs, shallow, early) => this.#publish(packs, shallow, early),
+      beginUpload: (spooled) => beginEarlyUpload(this.#options, spooled),
     });
   }
 
@@ -115,10 +131,7 @@ export class StoredRepository implements Repository {
     this.#options.onClose();
   }
 
-  async #withObjects<T>(
-    state: RepositoryState,
-    body: (objects: ObjectReader) => Promise<T>,
-  ): Promise<T> {
+  async #withObjects<T>(state: RepositoryState, body: (objects: ObjectReader) => Promise<T>): Promise<T> {
     const snapshot = await this.#snapshotOf(state);
     try {
       return await body(snapshot.objects);
@@ -136,25 +149,50 @@ export class StoredRepository implements Repository {
     });
   }
 
-  async #publish(packs: readonly SpooledPack[], shallow: readonly ObjectId[]): Promise<PublishedPacks> {
-    const { core, shelf } = this.#options;
-    await core.current();
-    if (packs.length === 0 && shallow.length === 0) return { settle: async () => undefined };
-    const uploaded = packs.length === 0 ? undefined : await this.#upload(packs);
-    const stored = uploaded?.packs ?? [];
-    const leaves = stored.map(({ leaf }) => ({ ...leaf, sequence: 0 }));
-    const lent = await shelf.openAll(leaves, this.objectFormat).catch(async (error: unknown) => {
-      // Nobody will ever commit it.
-      if (uploaded !== undefined) await this.#takeBack(uploaded.id).catch(() => undefined);
+  async #publish(
+    packs: readonly SpooledPack[],
+    shallow: readonly ObjectId[],
+    early: readonly EarlyUpload[],
+  ): Promise<PublishedPacks> {
+    await this.#options.core.current();
+    if (packs.length === 0 && early.length === 0 && shallow.length === 0)
+      return { settle: async () => undefined };
+    const uploads = [
+      ...early.map((each) => each.finish()),
+      ...(packs.length === 0 ? [] : [this.#upload(packs)]),
+    ];
+    const results = await Promise.allSettled(uploads);
+    const uploaded = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    const uploadIds = uploaded.map(({ id }) => id);
+    try {
+      for (const result of results) if (result.status === "rejected") throw result.reason;
+      const staged = await this.#stage(
+        uploadIds,
+        uploaded.flatMap((each) => each.packs),
+        shallow,
+      );
+      return { settle: () => this.#settle(staged) };
+    } catch (error) {
+      // Nobody will ever commit them.
+      for (const id of uploadIds) await this.#takeBack(id).catch(() => undefined);
       throw error;
-    });
+    }
+  }
+
+  async #stage(
+    uploadIds: readonly string[],
+    packs: readonly StoredPack[],
+    shallow: readonly ObjectId[],
+  ): Promise<StagedUpload> {
+    const leaves = packs.map(({ leaf }) => ({ ...leaf, sequence: 0 }));
+    const lent = await this.#options.shelf.openAll(leaves, this.objectFormat);
     const upload: StagedUpload = {
-      uploadId: uploaded?.id,
-      packs: stored.map((pack, i) => ({ stored: pack, lent: lent[i] as (typeof lent)[number] })),
+      uploadIds,
+      packs: packs.map((stored, i) => ({ stored, lent: lent[i] as (typeof lent)[number] })),
       shallow,
     };
     this.#staged.add(upload);
-    return { settle: () => this.#settle(upload) };
+    return upload;
   }
 
   /** The intent first: what comes to be in the bucket is listed from before it is there. */
@@ -215,7 +253,7 @@ export class StoredRepository implements Repository {
     } catch (error) {
       // The repository was deleted meanwhile: what was uploaded for it goes.
       if (!isGitwharfError(error, "storage/not-found")) throw error;
-      if (upload.uploadId !== undefined) await this.#takeBack(upload.uploadId);
+      for (const id of upload.uploadIds) await this.#takeBack(id);
     } finally {
       this.#staged.remove(upload);
     }

@@ -119,14 +119,14 @@ export class PartialObject implements HeldObject {
 
   close(): void {
     if (this.isClosed) return;
-    this.#file.close();
-    this.#stop.abort();
     // Nobody fetches for the threads that wait, or will ask.
     Atomics.store(this.#states, this.#states.length - 1, FILE_CLOSED);
     for (let block = 0; block < this.#blocks; block++) {
       Atomics.compareExchange(this.#states, block, BLOCK_ABSENT, BLOCK_FAILED);
       Atomics.notify(this.#states, block);
     }
+    this.#file.close();
+    this.#stop.abort();
   }
 
   get #blocks(): number {
