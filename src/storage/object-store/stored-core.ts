@@ -62,6 +62,8 @@ export class StoredCore {
   readonly id: string;
   readonly networkId: string;
   readonly objectFormat: ObjectFormat;
+  /** What transactions take turns by. */
+  readonly turns = randomUUID();
   readonly #options: StoredCoreOptions;
   readonly #nodes: NodeReader;
   #record: RepositoryRecord;

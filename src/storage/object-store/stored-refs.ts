@@ -56,7 +56,7 @@ export class StoredRefs implements RefStore {
    * that none of them is under way. Against those of other processes the commit decides.
    */
   async transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]> {
-    const names = new Set(transaction.updates.map(({ name }) => `${this.#options.core.id}\0${name}`));
+    const names = new Set(transaction.updates.map(({ name }) => `${this.#options.core.turns}\0${name}`));
     const giveBack = await takeTurns([...names].sort());
     try {
       return await this.#transact(transaction);

@@ -367,17 +367,16 @@ describe("a repository in an object store", () => {
             async finish() {
               // So late that the other has failed by then.
               await new Promise((resolve) => setImmediate(resolve));
-              const size = await upload.finish();
-              ended.push("finish");
-              return size;
+              return upload.finish().finally(() => ended.push("upload"));
             },
+            abort: () => upload.abort().finally(() => ended.push("upload")),
           };
         },
       };
       const repository = await (await openStore({ bucket: failing })).create("app");
       const quarantine = await quarantineWith(repository, large());
       await expect(quarantine.publish()).rejects.toThrow("no room");
-      expect(ended).toEqual(["finish"]);
+      expect(ended).toContain("upload");
       await quarantine.discard();
       expect(await keysIn()).toEqual([]);
       await repository.close();
