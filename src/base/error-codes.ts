@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   "storage/io": { kind: "operational", retryable: true },
   "storage/locked": { kind: "operational", retryable: true },
   "storage/not-found": { kind: "peer", retryable: false },
+  "storage/read-only": { kind: "peer", retryable: false },
   "storage/unsupported": { kind: "operational", retryable: false },
   // database
   "database/unavailable": { kind: "operational", retryable: true },

@@ -8,6 +8,15 @@ import { appCommands } from "./app-commands.js";
 import { auditCommand } from "./audit-command.js";
 import { authorizedKeysCommand } from "./authorized-keys-command.js";
 import { VERSION } from "../server/version.js";
+import { deletedCommand } from "./deleted-command.js";
+import { exportCommand } from "./export-command.js";
+import { forkCommand } from "./fork-command.js";
+import { historyCommand } from "./history-command.js";
+import { importCommand } from "./import-command.js";
+import { renameCommand } from "./rename-command.js";
+import { restoreCommand } from "./restore-command.js";
+import { undeleteCommand } from "./undelete-command.js";
+import { verifyCommand } from "./verify-command.js";
 import { explainCommand } from "./explain-command.js";
 import { fsckCommand } from "./fsck-command.js";
 import { initCommand } from "./init-command.js";
@@ -47,6 +56,15 @@ for (const command of [
   webhookCommand(),
   auditCommand(),
   maintenanceCommand(),
+  historyCommand(),
+  verifyCommand(),
+  forkCommand(),
+  renameCommand(),
+  restoreCommand(),
+  deletedCommand(),
+  undeleteCommand(),
+  exportCommand(),
+  importCommand(),
   hookCommand(),
   sshCommand(),
   authorizedKeysCommand(),

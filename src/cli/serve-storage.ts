@@ -1,5 +1,6 @@
 /** `gitwharf serve --storage`: where the repositories are kept, when it is not a directory of plain repositories. */
 import { join, resolve } from "node:path";
+import { InvalidArgumentError } from "commander";
 import { GitwharfError } from "../base/errors.js";
 import type { GitServerOptions } from "../server/git-server-options.js";
 import type { ObjectStorageOptions } from "../server/object-storage.js";
@@ -12,16 +13,72 @@ export interface StorageFlags {
   readonly storage?: StorageName;
   readonly bucket?: string;
   readonly s3Endpoint?: string;
+  /** Milliseconds since 1970. */
+  readonly asOf?: number;
 }
 
 /** What a configuration file says of it: the name, or options of `openObjectStorage`, those of S3 among them. */
 export type StorageConfiguration = StorageName | Partial<ObjectStorageOptions>;
 
 export interface ServedStorage {
-  readonly options: Pick<GitServerOptions, "repositories" | "database" | "panicFile" | "sshServer">;
+  readonly options: Pick<
+    GitServerOptions,
+    "repositories" | "database" | "panicFile" | "sshServer" | "autoCreate"
+  >;
   /** For the first lines that the server prints. */
   readonly where: string;
   close(): Promise<void>;
+}
+
+export interface LocatedStorage {
+  readonly options: ObjectStorageOptions;
+  readonly database: string;
+  /** Of the bucket, for people. */
+  readonly place: string;
+}
+
+/**
+ * @param around what is said elsewhere; the directory holds the embedded bucket and database
+ * @returns undefined: plain repositories
+ * @throws server/bad-configuration
+ */
+export async function locateStorage(
+  flags: StorageFlags,
+  fromFile: StorageConfiguration | undefined,
+  around: { readonly directory: unknown } & Pick<GitServerOptions, "database" | "durability">,
+): Promise<LocatedStorage | undefined> {
+  const { directory, durability } = around;
+  const given = typeof fromFile === "object" ? fromFile : {};
+  const named = flags.storage ?? (typeof fromFile === "string" ? fromFile : undefined);
+  const kind = named ?? (fromFile === undefined ? "disk" : "s3");
+  if (kind === "disk") {
+    if (flags.bucket !== undefined || flags.s3Endpoint !== undefined || flags.asOf !== undefined)
+      throw wrong("--bucket, --s3-endpoint and --as-of go with --storage s3, or --storage object-store");
+    return undefined;
+  }
+  if (typeof directory !== "string")
+    throw wrong("--storage and a repository store of your own exclude each other");
+  const { parseBucketLocation } = await import("../server/object-storage.js");
+  const location = flags.bucket === undefined ? undefined : parseBucketLocation(flags.bucket);
+  const endpoint = flags.s3Endpoint === undefined ? {} : { endpoint: flags.s3Endpoint };
+  let bucket: ObjectStorageOptions["bucket"];
+  if (location !== undefined && "directory" in location) bucket = { directory: resolve(location.directory) };
+  else if (location !== undefined) bucket = { ...given.bucket, ...location, ...endpoint };
+  else if (given.bucket !== undefined) bucket = { ...given.bucket, ...endpoint };
+  else bucket = { directory: join(directory, "bucket") };
+  if (kind === "s3" && "directory" in bucket)
+    throw wrong("--storage s3 needs --bucket s3://NAME, or s3://NAME/PREFIX");
+  const database = given.database ?? around.database ?? defaultDatabase(directory);
+  if (typeof database !== "string") throw wrong("the database is sqlite:PATH or postgres://USER@HOST/NAME");
+  const place =
+    "directory" in bucket
+      ? bucket.directory
+      : `s3://${[bucket.bucket, bucket.prefix].filter(Boolean).join("/")}`;
+  return {
+    options: { ...given, bucket, database, ...(durability === undefined ? {} : { durability }) },
+    database,
+    place,
+  };
 }
 
 /**
@@ -35,51 +92,34 @@ export async function openServedStorage(
   server: GitServerOptions,
 ): Promise<ServedStorage | undefined> {
   const { repositories: directory } = server;
-  const given = typeof fromFile === "object" ? fromFile : {};
-  const named = flags.storage ?? (typeof fromFile === "string" ? fromFile : undefined);
-  const kind = named ?? (fromFile === undefined ? "disk" : "s3");
-  if (kind === "disk") {
-    if (flags.bucket !== undefined || flags.s3Endpoint !== undefined)
-      throw wrong("--bucket and --s3-endpoint go with --storage s3, or --storage object-store");
-    return undefined;
-  }
-  if (typeof directory !== "string")
-    throw wrong("--storage and a repository store of your own exclude each other");
-  const { openObjectStorage, parseBucketLocation } = await import("../server/object-storage.js");
-  const location = flags.bucket === undefined ? undefined : parseBucketLocation(flags.bucket);
-  const endpoint = flags.s3Endpoint === undefined ? {} : { endpoint: flags.s3Endpoint };
-  let bucket: ObjectStorageOptions["bucket"];
-  if (location !== undefined && "directory" in location) bucket = { directory: resolve(location.directory) };
-  else if (location !== undefined) bucket = { ...given.bucket, ...location, ...endpoint };
-  else if (given.bucket !== undefined) bucket = { ...given.bucket, ...endpoint };
-  else bucket = { directory: join(directory, "bucket") };
-  if (kind === "s3" && "directory" in bucket)
-    throw wrong("--storage s3 needs --bucket s3://NAME, or s3://NAME/PREFIX");
-  const database = given.database ?? server.database ?? defaultDatabase(directory);
-  if (typeof database !== "string") throw wrong("the database is sqlite:PATH or postgres://USER@HOST/NAME");
-  const store = await openObjectStorage({
-    ...given,
-    bucket,
-    database,
-    ...(server.durability === undefined ? {} : { durability: server.durability }),
-  });
-  const place =
-    "directory" in bucket
-      ? bucket.directory
-      : `s3://${[bucket.bucket, bucket.prefix].filter(Boolean).join("/")}`;
+  const located = await locateStorage(flags, fromFile, { ...server, directory });
+  if (located === undefined || typeof directory !== "string") return undefined;
+  const { openObjectStorage } = await import("../server/object-storage.js");
+  const store = await openObjectStorage(located.options);
+  const { asOf } = flags;
   return {
     options: {
-      repositories: store,
-      database: server.database ?? database,
+      ...(asOf === undefined
+        ? { repositories: store }
+        : { repositories: store.asOf(asOf), autoCreate: "never" as const }),
+      database: server.database ?? located.database,
       panicFile: server.panicFile ?? join(directory, ".gitwharf", "panic.json"),
       sshServer: {
         ...server.sshServer,
         hostKeyDirectory: server.sshServer?.hostKeyDirectory ?? join(directory, ".gitwharf", "ssh"),
       },
     },
-    where: `repositories in the bucket ${place}`,
+    where: `repositories in the bucket ${located.place}${asOf === undefined ? "" : `, as of ${new Date(asOf).toISOString()} and to be read only,`}`,
     close: () => store.close(),
   };
+}
+
+/** Of an option. @throws InvalidArgumentError */
+export function parseTime(text: string): number {
+  const time = Date.parse(text);
+  if (!/^\d{4}-\d\d-\d\d/.test(text) || Number.isNaN(time))
+    throw new InvalidArgumentError("write it as 2026-11-22 or 2026-11-22T10:00:00Z");
+  return time;
 }
 
 function wrong(why: string): GitwharfError {

@@ -1,9 +1,12 @@
 /** Repositories in a bucket and a database, opened from what configuration says. */
 import { GitwharfError } from "../base/errors.js";
-import type { RepositoryStore } from "../storage/contracts/repository.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { Bucket } from "../storage/object-store/bucket/bucket.js";
 import type { S3BucketOptions } from "../storage/object-store/bucket/s3-bucket.js";
+import type { ObjectStore } from "../storage/object-store/object-store.js";
+import type { Verification } from "../storage/object-store/verify-state.js";
+import type { ImportOptions, ImportSummary } from "./import-repository.js";
+import type { DeepVerifyOptions } from "./verify-stored.js";
 
 export interface ObjectStorageOptions {
   /** Where packs are: a directory of this machine, or a bucket of an S3-compatible store. */
@@ -23,11 +26,22 @@ export interface ObjectStorageOptions {
   readonly settings?: (name: string) => RepositorySettings;
 }
 
+/** The object store, with what takes a look into objects. */
+export interface ObjectStorage extends ObjectStore {
+  /** `deep`: objects are read and hashed, and what refs lead to has to be there. @throws as that of `ObjectStore` */
+  verify(name: string, options?: DeepVerifyOptions): Promise<Verification>;
+  /**
+   * Takes in a repository on disk (a directory) or a bundle (a file), whole or not at all.
+   * @throws storage/exists, storage/not-found, protocol/bad-request, protocol/unsupported, object/corrupt, storage/io
+   */
+  importFrom(from: string, name: string, options?: ImportOptions): Promise<ImportSummary>;
+}
+
 /**
  * What `createGitServer` takes as `repositories`. The caller closes it, after the server.
  * @throws server/bad-configuration, database/unavailable, storage/io
  */
-export async function openObjectStorage(options: ObjectStorageOptions): Promise<RepositoryStore> {
+export async function openObjectStorage(options: ObjectStorageOptions): Promise<ObjectStorage> {
   // Who has none does without their libraries.
   const { openDatabase, parseDatabaseLocation } = await import("../database/open-database.js");
   const { createMetadataStore } = await import("../storage/object-store/metadata/create-metadata-store.js");
@@ -52,7 +66,18 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
         await database.close();
       }
     };
-    return { ...store, close: () => (closing ??= close()) };
+    return {
+      ...store,
+      async verify(name, verifying) {
+        const { verifyStored } = await import("./verify-stored.js");
+        return verifyStored(store, name, verifying);
+      },
+      async importFrom(from, name, importing) {
+        const { importRepository } = await import("./import-repository.js");
+        return importRepository(store, from, name, importing);
+      },
+      close: () => (closing ??= close()),
+    };
   } catch (error) {
     await bucket?.close();
     await database.close();

@@ -50,6 +50,7 @@ const STATUS: Record<ErrorCode, number> = {
   "storage/io": 500,
   "storage/locked": 503,
   "storage/not-found": 404,
+  "storage/read-only": 403,
   "storage/unsupported": 500,
 };
 

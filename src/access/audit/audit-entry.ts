@@ -37,6 +37,11 @@ export const AUDIT_EVENTS = [
   "app-run",
   "build-cancel",
   "build-retry",
+  "repository-fork",
+  "repository-rename",
+  "repository-restore",
+  "repository-undelete",
+  "repository-import",
   "recovery",
 ] as const;
 

@@ -22,13 +22,70 @@ import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
 import type { Bucket } from "./bucket/bucket.js";
 import { ObjectCache } from "./cache/object-cache.js";
+import type { ExportOptions, ExportSummary } from "./export-state.js";
 import { openLocalDirectory } from "./local-directory.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import { NodeCache } from "./node-cache.js";
 import { PackShelf } from "./pack-shelf.js";
+import { createPastStore } from "./past-store.js";
+import type { Generation, PointInTime } from "./past-states.js";
 import { firstState } from "./repository-state.js";
+import { createStoreHistory, findLive } from "./store-history.js";
 import { StoredCore } from "./stored-core.js";
 import { StoredRepository } from "./stored-repository.js";
+import type { Verification, VerifyOptions } from "./verify-state.js";
+
+/** A store of repositories that remembers what they were, copies none to fork it, and can prove what it holds. */
+export interface ObjectStore extends RepositoryStore {
+  /**
+   * Another repository that is as this one is now, whatever it holds: nothing is copied, and what becomes of one means
+   * nothing to the other. @throws storage/exists, storage/not-found
+   */
+  fork(parent: string, name: string): Promise<Repository>;
+  /** Into another namespace, too. Who has it open goes on. @throws storage/exists, storage/not-found */
+  rename(from: string, to: string): Promise<void>;
+  /** Newest first, from the one before `before`. @default limit 100. @throws storage/not-found */
+  history(
+    name: string,
+    options?: { readonly before?: number; readonly limit?: number },
+  ): Promise<readonly Generation[]>;
+  /**
+   * As it was, to be read: whoever writes to it is refused (storage/read-only). The caller closes it.
+   * @throws storage/not-found when there was nothing then, or it is kept no more
+   */
+  openAt(name: string, at: PointInTime): Promise<Repository>;
+  /** All of them as they were, to be read, for a server of its own; closing it closes nothing. */
+  asOf(timeMs: number): RepositoryStore;
+  /**
+   * Makes refs and objects what they were, as the next generation; those before stay in the history. A push that is under
+   * way is refused. Handlers and events are not told. @returns the new generation. @throws storage/not-found
+   */
+  restore(name: string, at: PointInTime): Promise<Generation>;
+  /** Those that can be brought back, deleted longest ago first. */
+  listDeleted(): AsyncIterable<DeletedRepository>;
+  /**
+   * @param which the id of a deleted repository, or the name that it had: then the one that was deleted last
+   * @param name @default the one that it had
+   * @returns its name. @throws storage/exists, storage/not-found
+   */
+  undelete(which: string, name?: string): Promise<string>;
+  /** Reads all that its root names, and compares hashes. @throws storage/not-found, storage/io */
+  verify(name: string, options?: VerifyOptions): Promise<Verification>;
+  /** Makes a bare repository on disk of what it is, or was. @throws storage/exists, storage/not-found, storage/corrupt, storage/io */
+  exportTo(
+    name: string,
+    directory: string,
+    options?: ExportOptions & { readonly at?: PointInTime | undefined },
+  ): Promise<ExportSummary>;
+}
+
+export interface DeletedRepository {
+  readonly id: string;
+  readonly formerName: string;
+  readonly deletedAtMs: number;
+  readonly generation: number;
+  readonly root: string;
+}
 
 export interface ObjectStoreOptions {
   /** Closed with the store. */
@@ -49,7 +106,7 @@ const IDLE_BYTES_MAX = 512 * 1024 * 1024;
 const LISTED_AT_ONCE = 1000;
 
 /** @throws storage/io */
-export async function openObjectStore(options: ObjectStoreOptions): Promise<RepositoryStore> {
+export async function openObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
   const { bucket, metadata } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
   const local = await openLocalDirectory(options.localDirectory);
@@ -74,11 +131,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
     },
   });
 
-  const handle = (
-    record: RepositoryRecord,
-    name: string,
-    { forRequest = false }: OpenRepositoryOptions = {},
-  ): StoredRepository => {
+  /** Of all handles on one repository. */
+  const useCore = (record: RepositoryRecord): { readonly core: StoredCore; readonly release: () => void } => {
     const { id } = record;
     let entry = used.get(id);
     if (entry === undefined) {
@@ -87,12 +141,29 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
       entry = { core, handles: 0 };
       used.set(id, entry);
     }
-    const { core } = entry;
     entry.handles++;
+    return {
+      core: entry.core,
+      release: () => {
+        const current = used.get(id);
+        if (current === undefined || --current.handles > 0) return;
+        used.delete(id);
+        idle.set(id, current.core);
+      },
+    };
+  };
+
+  const handle = (
+    record: RepositoryRecord,
+    name: string,
+    { forRequest = false }: OpenRepositoryOptions = {},
+  ): StoredRepository => {
+    const { core, release } = useCore(record);
     return new StoredRepository({
       name,
       core,
       opened: forRequest ? record : undefined,
+      pruneEpoch: record.pruneEpoch,
       bucket,
       metadata,
       cache,
@@ -100,12 +171,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
       spoolDirectory,
       owner,
       settings,
-      onClose: () => {
-        const current = used.get(id);
-        if (current === undefined || --current.handles > 0) return;
-        used.delete(id);
-        idle.set(id, core);
-      },
+      onClose: release,
     });
   };
 
@@ -160,7 +226,17 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
   };
   let closing: Promise<void> | undefined;
 
-  return {
+  const store: ObjectStore = {
+    ...createStoreHistory({
+      bucket,
+      metadata,
+      nodes,
+      shelf,
+      settings,
+      useCore,
+      handle,
+      pastStore: (timeMs) => createPastStore(store, timeMs),
+    }),
     async open(text, opening): Promise<Repository | undefined> {
       const name = parseRepositoryName(text);
       const record = await metadata.find(name);
@@ -174,11 +250,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
       return prepare(text, creation);
     },
     async delete(text) {
-      const name = parseRepositoryName(text);
-      const record = await metadata.find(name);
-      if (record === undefined)
-        throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
-      await metadata.delete(record.id);
+      await metadata.delete((await findLive(metadata, text)).record.id);
     },
     async *list() {
       for (let after: string | undefined; ; ) {
@@ -196,6 +268,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Repo
     },
     close: () => (closing ??= close()),
   };
+  return store;
 }
 
 function exists(name: string): GitwharfError {

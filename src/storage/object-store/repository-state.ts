@@ -120,12 +120,29 @@ export async function changeState(
   };
 }
 
+/** The next state, which is as an earlier one was: nothing is new but the root. */
+export function restoreState(
+  state: RepositoryState,
+  past: RepositoryState,
+): { readonly state: RepositoryState; readonly fresh: FreshNodes } {
+  const root: RootNode = {
+    ...past.root,
+    generation: state.root.generation + 1,
+    timeMs: Math.max(Date.now(), state.root.timeMs),
+    previousRoot: state.rootId,
+  };
+  const bytes = formatRootNode(root);
+  const id = nodeIdOf(bytes);
+  return { state: stateOf(id, root, past), fresh: new Map([[id, bytes]]) };
+}
+
 function stateOf(
   rootId: NodeId,
   root: RootNode,
   parts: Pick<RepositoryState, "refs" | "packs" | "shallow">,
 ): RepositoryState {
-  return { rootId, root, ...parts, snapshot: createRefSnapshot(parts.refs, rootId) };
+  const { refs, packs, shallow } = parts;
+  return { rootId, root, refs, packs, shallow, snapshot: createRefSnapshot(refs, rootId) };
 }
 
 async function readPacks(

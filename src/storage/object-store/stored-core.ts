@@ -16,7 +16,13 @@ import type {
 import type { NodeCache } from "./node-cache.js";
 import { ObjectsView } from "./objects-view.js";
 import type { PackShelf } from "./pack-shelf.js";
-import { changeState, readState, type RepositoryState, type StateChange } from "./repository-state.js";
+import {
+  changeState,
+  readState,
+  type RepositoryState,
+  restoreState,
+  type StateChange,
+} from "./repository-state.js";
 import type { StoredPack } from "./stored-pack.js";
 import type { NodeReader } from "./tree/node.js";
 
@@ -31,7 +37,7 @@ export interface StoredCoreOptions {
 export interface Proposal {
   readonly kind: GenerationKind;
   /** undefined: there is nothing left to commit. It is asked again when another commit came first. */
-  readonly draft: (state: RepositoryState) => Draft | undefined;
+  readonly draft: (state: RepositoryState, record: RepositoryRecord) => Draft | undefined;
 }
 
 export interface Draft {
@@ -43,6 +49,10 @@ export interface Draft {
   readonly retired?: readonly string[];
   /** At once when it has happened, before anything else is committed. */
   readonly onCommitted?: () => void;
+  /** All is to be as it was then, instead of `change`. What was pushed since may be named no more. */
+  readonly restored?: { readonly generation: number; readonly state: RepositoryState };
+  /** For the history. */
+  readonly about?: string;
 }
 
 /** "upload-gone": the intents were taken by the janitor, or by a commit of ours whose answer was lost. */
@@ -153,16 +163,20 @@ export class StoredCore {
   async #commit({ kind, draft }: Proposal): Promise<ProposalOutcome> {
     const { nodes } = this.#options;
     const commitId = randomUUID();
-    let state = await this.#stateOf(this.#record);
+    let record = this.#record;
+    let state = await this.#stateOf(record);
     for (let races = 0; races < RACES_MAX; races++) {
-      const drafted = draft(state);
+      const drafted = draft(state, record);
       if (drafted === undefined) return { kind: "nothing" };
-      const { change, packs = [], uploads = [], retired = [], onCommitted } = drafted;
-      const { state: next, fresh } = await changeState(this.#nodes, state, {
-        ...change,
-        addedPacks: packs.map(({ leaf }) => leaf),
-        removedPacks: new Set(retired),
-      });
+      const { change, packs = [], uploads = [], retired = [], onCommitted, restored, about } = drafted;
+      const { state: next, fresh } =
+        restored === undefined
+          ? await changeState(this.#nodes, state, {
+              ...change,
+              addedPacks: packs.map(({ leaf }) => leaf),
+              removedPacks: new Set(retired),
+            })
+          : restoreState(state, restored.state);
       const outcome = await this.#ask({
         repositoryId: this.id,
         expectedGeneration: state.root.generation,
@@ -171,8 +185,10 @@ export class StoredCore {
         uploads,
         packs: packs.map(({ row }) => row),
         retired,
+        ...(restored === undefined ? {} : { restoredGeneration: restored.generation, bumpsPruneEpoch: true }),
         kind,
         commitId,
+        ...(about === undefined ? {} : { about }),
       });
       switch (outcome.kind) {
         case "committed":
@@ -181,14 +197,18 @@ export class StoredCore {
           onCommitted?.();
           return { kind: "committed", state: next };
         case "raced":
-          state = await this.#stateOf(outcome.record);
+          ({ record } = outcome);
+          state = await this.#stateOf(record);
           break;
         case "not-found":
           throw deleted(this.#record);
         case "upload-gone":
           return { kind: "upload-gone" };
         case "generation-gone":
-          throw new GitwharfError("base/invariant", "nothing was to be restored");
+          throw new GitwharfError(
+            "storage/not-found",
+            `generation ${restored?.generation} of repository '${record.name ?? this.id}' is kept no more`,
+          );
       }
     }
     throw new GitwharfError("storage/io", "others changed the repository each time this was tried");

@@ -16,16 +16,19 @@ import type {
 import { takeTurns } from "../disk/refs/name-locks.js";
 import { peelTag } from "../peel-tag.js";
 import { isDeletion, type PlannedUpdate, planUpdates, splitTransaction } from "../refs/planned-update.js";
-import { formatResults, REFUSALS, type Refusals, settleAtomic } from "../refs/ref-refusal.js";
+import { formatResults, type Refusal, REFUSALS, type Refusals, settleAtomic } from "../refs/ref-refusal.js";
 import { type RefState, type RefValue, sameRefValue, valueIn } from "../refs/ref-state.js";
 import { decide } from "../refs/transaction-hook.js";
 import { checkUpdates } from "../refs/update-checks.js";
+import { aboutTransaction, formatAbout } from "./generation-about.js";
 import type { RepositoryState } from "./repository-state.js";
 import type { StagedPacks } from "./staged-packs.js";
 import type { StoredCore } from "./stored-core.js";
 
 export interface StoredRefsOptions {
   readonly core: StoredCore;
+  /** Of the repository when the handle began to be used. */
+  readonly pruneEpoch: number;
   readonly staged: StagedPacks;
   /** The objects that new values may name. */
   readonly withObjects: <T>(
@@ -33,6 +36,12 @@ export interface StoredRefsOptions {
     body: (objects: ObjectReader) => Promise<T>,
   ) => Promise<T>;
 }
+
+/** What the new values lead to was looked for in a repository that had objects which this one may lack. */
+const PRUNED: Refusal = {
+  code: "stale",
+  reason: "the repository was restored or pruned meanwhile; push again",
+};
 
 /** What a value says beside its id. */
 interface Peeled {
@@ -42,9 +51,13 @@ interface Peeled {
 
 export class StoredRefs implements RefStore {
   readonly #options: StoredRefsOptions;
+  #pruneEpoch: number;
+  #lastPruneEpoch: number;
 
   constructor(options: StoredRefsOptions) {
     this.#options = options;
+    this.#pruneEpoch = options.pruneEpoch;
+    this.#lastPruneEpoch = options.pruneEpoch;
   }
 
   async snapshot(): Promise<RefSnapshot> {
@@ -78,6 +91,8 @@ export class StoredRefs implements RefStore {
         refs = await this.#commit({ transaction, accepted, refusals, refs, peeled });
       });
     }
+    // What is asked for from here on is looked for in what is there now.
+    this.#pruneEpoch = this.#lastPruneEpoch;
     return formatResults(transaction, refusals);
   }
 
@@ -101,7 +116,12 @@ export class StoredRefs implements RefStore {
     let { refs } = at;
     const outcome = await core.commit({
       kind: "push",
-      draft: (state) => {
+      draft: (state, { pruneEpoch }) => {
+        this.#lastPruneEpoch = Math.max(this.#lastPruneEpoch, pruneEpoch);
+        if (pruneEpoch > this.#pruneEpoch) {
+          for (const { index } of accepted) refusals[index] ??= PRUNED;
+          return undefined;
+        }
         if (state.refs !== refs) {
           refs = state.refs;
           checkAgain(transaction, accepted, refusals, refs);
@@ -110,7 +130,12 @@ export class StoredRefs implements RefStore {
         if (still.length === 0) return undefined;
         const changes = changesOf(still, peeled);
         // Refs that are where they are to be make no generation.
-        return staged.isEmpty && changesNothing(refs, changes) ? undefined : staged.draft({ refs: changes });
+        if (staged.isEmpty && changesNothing(refs, changes)) return undefined;
+        const about = aboutTransaction(
+          transaction,
+          still.map(({ name }) => name),
+        );
+        return { ...staged.draft({ refs: changes }), about: formatAbout(about) };
       },
     });
     if (outcome.kind === "upload-gone")

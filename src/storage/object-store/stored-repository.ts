@@ -34,6 +34,8 @@ export interface StoredRepositoryOptions {
   readonly core: StoredCore;
   /** Read when it was opened, for what is asked first. @default it is asked for */
   readonly opened?: RepositoryRecord | undefined;
+  /** When it was opened. */
+  readonly pruneEpoch: number;
   readonly bucket: Bucket;
   readonly metadata: MetadataStore;
   readonly cache: ObjectCache;
@@ -58,7 +60,7 @@ export class StoredRepository implements Repository {
   #isClosed = false;
 
   constructor(options: StoredRepositoryOptions) {
-    const { core, name } = options;
+    const { core, name, pruneEpoch } = options;
     this.#options = options;
     this.#opened = options.opened;
     this.name = name;
@@ -66,6 +68,7 @@ export class StoredRepository implements Repository {
     this.objectFormat = core.objectFormat;
     this.refs = new StoredRefs({
       core,
+      pruneEpoch,
       staged: this.#staged,
       withObjects: (state, body) => this.#withObjects(state, body),
     });

@@ -1,0 +1,272 @@
+/**
+ * Taking a whole repository in: from one on disk or from a bundle, as if everything had been pushed at once. Every object is
+ * hashed, all that refs lead to has to be there, and the repository stands in its place whole or not at all.
+ *
+ * Not done here: reading from a URL, which takes a Git client.
+ */
+import { stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import type { ByteSource } from "../base/byte-streams.js";
+import { GitwharfError } from "../base/errors.js";
+import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
+import { checkConnectivity } from "../engine/connectivity.js";
+import { type IngestResult, ingestPack } from "../engine/ingest/ingest-pack.js";
+import { planPack } from "../engine/pack-plan.js";
+import { streamPack } from "../engine/pack-stream.js";
+import type { ObjectFormat } from "../object/object-format.js";
+import type { ObjectId } from "../object/object-id.js";
+import type { Quarantine } from "../storage/contracts/quarantine.js";
+import type { Ref, RefUpdate } from "../storage/contracts/ref-store.js";
+import type { Repository, RepositoryStore } from "../storage/contracts/repository.js";
+import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
+import { openBundle } from "./bundle-file.js";
+
+export interface ImportOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Texts for a terminal, as git has them; lines that are overwritten end in CR. */
+  readonly onProgress?: ((text: string) => void) | undefined;
+  /** SHA-1 with collision detection for every object. @default true */
+  readonly collisionDetection?: boolean | undefined;
+}
+
+export interface ImportSummary {
+  readonly repository: string;
+  readonly refs: number;
+  readonly objects: number;
+  /** What could not be taken over: broken refs, a detached HEAD. */
+  readonly omitted: readonly string[];
+}
+
+interface Source {
+  readonly objectFormat: ObjectFormat;
+  /** `main`; undefined: HEAD names no branch. */
+  readonly defaultBranch: string | undefined;
+  readonly refs: readonly Ref[];
+  readonly shallow: ReadonlySet<ObjectId>;
+  readonly omitted: readonly string[];
+  /** All that refs lead to; undefined: there are none. */
+  readonly pack: (() => Promise<ByteSource>) | undefined;
+  close(): Promise<void>;
+}
+
+/** What an operator has on disk is taken as it is. */
+const LIMITS: Limits = {
+  ...DEFAULT_LIMITS,
+  packSizeBytesMax: Infinity,
+  packObjectsMax: Infinity,
+  packObjectsTotalMax: Infinity,
+  inflatedTotalBytesMax: Infinity,
+  objectSizeBytesMax: Infinity,
+};
+const BRANCHES = "refs/heads/";
+const DETACHED = "HEAD, which names no branch: it is main here";
+
+/**
+ * @param from a directory with a repository (bare or not), or a bundle
+ * @throws storage/exists, storage/not-found, storage/bad-name, storage/bad-ref, protocol/bad-request, protocol/unsupported,
+ *   pack/…, object/…, storage/io, base/aborted
+ */
+export async function importRepository(
+  store: RepositoryStore,
+  from: string,
+  name: string,
+  options: ImportOptions = {},
+): Promise<ImportSummary> {
+  const source = await openSource(from, options);
+  try {
+    const { objectFormat, defaultBranch = "main", refs, omitted } = source;
+    const prepared = await store.prepare(name, { objectFormat, defaultBranch });
+    try {
+      const ingest = await takeIn(prepared.repository, source, from, options);
+      await prepared.place();
+      const { name: repository } = prepared.repository;
+      return { repository, refs: refs.length, objects: ingest?.objectCount ?? 0, omitted };
+    } finally {
+      await prepared.discard();
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+async function takeIn(
+  repository: Repository,
+  source: Source,
+  from: string,
+  options: ImportOptions,
+): Promise<IngestResult | undefined> {
+  const { pack } = source;
+  if (pack === undefined) return undefined;
+  const quarantine = await repository.openQuarantine();
+  try {
+    const ingest = await ingestAll(repository, { ...source, bytes: await pack(), quarantine }, options);
+    await quarantine.publish();
+    await makeRefs(repository, source, from, options.signal);
+    return ingest;
+  } finally {
+    await quarantine.discard();
+  }
+}
+
+async function ingestAll(
+  repository: Repository,
+  source: Source & { readonly bytes: ByteSource; readonly quarantine: Quarantine },
+  { signal, onProgress, collisionDetection = true }: ImportOptions,
+): Promise<IngestResult> {
+  const { quarantine, bytes, shallow, refs, objectFormat } = source;
+  const snapshot = await repository.snapshot();
+  try {
+    const ingest = await ingestPack({
+      quarantine,
+      objects: snapshot.objects,
+      source: bytes,
+      objectFormat,
+      limits: LIMITS,
+      collisionDetection,
+      maxInputSizeBytes: Infinity,
+      signal,
+      onProgress,
+    });
+    quarantine.addShallow([...shallow]);
+    const answer = await checkConnectivity({
+      objects: quarantine.objects,
+      ingest,
+      tips: [...new Set(refs.map(({ oid }) => oid))],
+      snapshot,
+      isVisible: () => true,
+      shallow: snapshot.shallow,
+      newShallow: shallow,
+      signal,
+    });
+    if (!answer.ok)
+      throw new GitwharfError(
+        "object/corrupt",
+        `object ${answer.missing.oid} is missing from what is imported`,
+      );
+    return ingest;
+  } finally {
+    snapshot.release();
+  }
+}
+
+async function makeRefs(
+  repository: Repository,
+  { refs }: Source,
+  from: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const updates = refs.map(
+    ({ name, oid, symbolicTarget }): RefUpdate => ({
+      name,
+      oldOid: null,
+      newOid: oid,
+      ...(symbolicTarget === undefined ? {} : { symbolicTarget }),
+      reflogMessage: "import",
+    }),
+  );
+  const results = await repository.refs.transact({
+    updates,
+    atomic: true,
+    committer: {
+      name: "import",
+      email: basename(resolve(from)),
+      timeSeconds: Math.floor(Date.now() / 1000),
+    },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const refused = results.find((result) => !result.ok && result.code !== "aborted");
+  const failed = refused ?? results.find(({ ok }) => !ok);
+  if (failed !== undefined && !failed.ok)
+    throw new GitwharfError("storage/bad-ref", `the ref ${failed.name} cannot be imported: ${failed.reason}`);
+}
+
+async function openSource(from: string, options: ImportOptions): Promise<Source> {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(from))
+    throw new GitwharfError(
+      "server/bad-configuration",
+      `${from} is a URL, which cannot be imported yet: \`git clone --mirror\` it and import the directory`,
+    );
+  let isFile: boolean;
+  try {
+    isFile = (await stat(from)).isFile();
+  } catch (cause) {
+    throw new GitwharfError("storage/not-found", `there is neither a repository nor a bundle at ${from}`, {
+      cause,
+    });
+  }
+  return isFile ? openBundleSource(from) : openDiskSource(from, options);
+}
+
+async function openDiskSource(path: string, { signal, onProgress }: ImportOptions): Promise<Source> {
+  const repository = await openDiskRepositoryAt(path);
+  try {
+    const snapshot = await repository.snapshot();
+    const { refs, head, shallow } = snapshot;
+    const tips = [...new Set(refs.all.map(({ oid }) => oid))];
+    const isBranch = head.symbolicTarget?.startsWith(BRANCHES) === true;
+    return {
+      objectFormat: repository.objectFormat,
+      defaultBranch: isBranch ? head.symbolicTarget?.slice(BRANCHES.length) : undefined,
+      refs: refs.all,
+      shallow,
+      omitted: [...refs.broken, ...(isBranch ? [] : [DETACHED])],
+      pack:
+        tips.length === 0
+          ? undefined
+          : async () =>
+              streamPack(
+                await planPack({ snapshot, wants: tips, haves: [], ofsDelta: true, signal, onProgress }),
+                { signal },
+              ),
+      async close() {
+        snapshot.release();
+        await repository.close();
+      },
+    };
+  } catch (error) {
+    await repository.close();
+    throw error;
+  }
+}
+
+async function openBundleSource(path: string): Promise<Source> {
+  const bundle = await openBundle(path);
+  const { objectFormat, refs, prerequisites, filter, pack } = bundle;
+  try {
+    if (prerequisites.length > 0)
+      throw new GitwharfError(
+        "protocol/unsupported",
+        `the bundle ${path} builds on ${prerequisites.length} commits that it does not hold: make one of everything, with \`git bundle create FILE --all\``,
+      );
+    if (filter !== undefined)
+      throw new GitwharfError("protocol/unsupported", `the bundle ${path} leaves objects out (${filter})`);
+    const head = refs.find(({ name }) => name === "HEAD")?.oid;
+    const kept = refs.filter(({ name }) => name.startsWith("refs/"));
+    const defaultBranch = branchOf(head, kept);
+    const others = refs.filter(({ name }) => !name.startsWith("refs/") && name !== "HEAD");
+    return {
+      objectFormat,
+      defaultBranch,
+      refs: [...new Map(kept.map((ref) => [ref.name, ref])).values()],
+      shallow: new Set(),
+      omitted: [
+        ...others.map(({ name }) => name),
+        ...(head !== undefined && defaultBranch === undefined ? [DETACHED] : []),
+      ],
+      pack: kept.length === 0 ? undefined : async () => pack,
+      close: bundle.close,
+    };
+  } catch (error) {
+    await bundle.close();
+    throw error;
+  }
+}
+
+/** A bundle does not say which branch HEAD names, only where it leads. */
+function branchOf(head: ObjectId | undefined, refs: readonly Ref[]): string | undefined {
+  const branches = refs.filter(
+    ({ name, oid }) => name.startsWith(BRANCHES) && (head === undefined || oid === head),
+  );
+  const names = branches.map(({ name }) => name.slice(BRANCHES.length));
+  return ["main", "master"].find((name) => names.includes(name)) ?? names[0];
+}
