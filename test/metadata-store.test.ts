@@ -45,7 +45,7 @@ async function open(location: string): Promise<OpenedMetadata> {
 async function openEmptied(): Promise<OpenedMetadata> {
   location ??= (await postgres?.createDatabase()) ?? "";
   const database = await openDatabase(parseDatabaseLocation(location));
-  await database.sql`truncate networks, repositories, generations, nodes, packs, uploads`.execute(
+  await database.sql`truncate networks, repositories, generations, nodes, packs, uploads, leases`.execute(
     database.db,
   );
   await database.close();

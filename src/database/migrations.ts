@@ -335,6 +335,19 @@ export const MIGRATIONS: readonly Migration[] = [
       await db.schema.createIndex("uploads_age").on("uploads").columns(["touched_at", "id"]).execute();
     },
   },
+  {
+    name: "007-leases",
+    async up(db) {
+      await db.schema
+        .createTable("leases")
+        .addColumn("name", "text", (column) => column.primaryKey())
+        .addColumn("owner", "text", (column) => column.notNull())
+        .addColumn("expires_at", "bigint", (column) => column.notNull())
+        .addColumn("note", "text", (column) => column.notNull())
+        .execute();
+      await db.schema.alterTable("packs").addColumn("unnamed_at", "bigint").execute();
+    },
+  },
 ];
 
 /** A row of `deliveries`, which were there before events. */

@@ -19,6 +19,7 @@ export interface Schema {
   readonly nodes: NodesTable;
   readonly packs: PacksTable;
   readonly uploads: UploadsTable;
+  readonly leases: LeasesTable;
 }
 
 export interface UsersTable {
@@ -267,6 +268,19 @@ export interface PacksTable {
   size_bytes: number;
   created_at: number;
   retired_at: number | null;
+  /** Since when it is known that no kept root names it. */
+  unnamed_at: number | null;
+}
+
+/** Work that one process does for all. */
+export interface LeasesTable {
+  name: string;
+  /** Empty: nobody. */
+  owner: string;
+  /** Until then nobody else takes it. */
+  expires_at: number;
+  /** Of who had it, for who takes it next. */
+  note: string;
 }
 
 /** What may be in the bucket. */

@@ -4,6 +4,7 @@ import { affect, Undone } from "../../../database/database-work.js";
 import { randomUUID } from "node:crypto";
 import { commitRows } from "./commit-rows.js";
 import { generationRows } from "./generation-rows.js";
+import { leaseRows } from "./lease-rows.js";
 import { metadataDatabase } from "./metadata-database.js";
 import type { MetadataStore } from "./metadata-store.js";
 import { nodeRows } from "./node-rows.js";
@@ -24,6 +25,7 @@ export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engin
     ...packRows(database),
     ...generationRows(database),
     ...commitRows(database),
+    ...leaseRows(database),
     // Writes, and takes it back.
     probe: () =>
       database.run("transaction", function* () {

@@ -54,6 +54,7 @@ export function packOf(row: PacksTable): PackRecord {
     createdAtMs: row.created_at,
     ...(row.side_key === null ? {} : { sideKey: row.side_key }),
     ...(row.retired_at === null ? {} : { retiredAtMs: row.retired_at }),
+    ...(row.unnamed_at === null ? {} : { unnamedAtMs: row.unnamed_at }),
   };
 }
 
@@ -67,6 +68,7 @@ export function rowOfPack(pack: NewPack, networkId: string, now: number): PacksT
     size_bytes: pack.sizeBytes,
     created_at: now,
     retired_at: null,
+    unnamed_at: null,
   };
 }
 

@@ -526,10 +526,16 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
         // Nobody has taken it: it cannot be ended.
         await store.endUpload(upload);
         assert.equal((await store.listUploads({ olderThanMs: 0, limit: 10 })).length, 1);
-        assert.deepEqual(await store.takeUpload(upload), ["p/1", "p/2"]);
+        await nextMillisecond();
         assert.deepEqual(await store.takeUpload(upload), ["p/1", "p/2"]);
         const taken = { olderThanMs: 0, limit: 10, state: "taken" } as const;
-        assert.equal((await store.listUploads(taken)).length, 1);
+        const listed = await store.listUploads(taken);
+        assert.equal(listed.length, 1);
+        // Since when it is taken; taking it again does not make it younger.
+        assert.ok((listed[0]?.touchedAtMs ?? 0) > (open?.touchedAtMs ?? 0));
+        await nextMillisecond();
+        assert.deepEqual(await store.takeUpload(upload), ["p/1", "p/2"]);
+        assert.deepEqual(await store.listUploads(taken), listed);
         assert.equal((await store.listUploads({ ...taken, state: "open" })).length, 0);
         await store.endUpload(upload);
         assert.equal(await store.takeUpload(upload), undefined);
@@ -626,7 +632,129 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
         assert.deepEqual(await store.listNetworks({ limit: 10 }), [record.networkId]);
       }),
     );
+
+    it(
+      "forgets what came before a time in every repository of a network, and not what was current then",
+      withStores(async (store) => {
+        const parent = await make(store, "parent");
+        await commits(store, parent, 3);
+        const fork = await store.fork(parent.id, "fork");
+        await commits(store, fork, 2);
+        await commits(store, await current(store, "parent"), 2);
+        const other = await make(store, "other");
+        await commits(store, other, 2);
+        const before = await store.listGenerations(parent.id, { limit: 100 });
+        assert.equal((await store.oldestGeneration(fork.id))?.kind, "fork");
+        assert.equal(await store.forgetOldGenerations(parent.networkId, 1), 0);
+        const timeMs = before[2]?.timeMs ?? 0;
+        const expected = before.filter(({ timeMs: at }, i) => {
+          const later = before[i - 1];
+          return at > timeMs || later === undefined || later.timeMs > timeMs;
+        });
+        await store.forgetOldGenerations(parent.networkId, timeMs);
+        assert.deepEqual(await store.listGenerations(parent.id, { limit: 100 }), expected);
+        assert.deepEqual(await store.generationAt(parent.id, timeMs), expected.at(-1));
+        assert.deepEqual(await store.oldestGeneration(parent.id), expected.at(-1));
+        assert.equal((await store.listGenerations(other.id, { limit: 100 })).length, 3);
+        await store.forgetOldGenerations(parent.networkId, Date.now() + 1000);
+        for (const name of ["parent", "fork"]) {
+          const { id, root } = await current(store, name);
+          assert.deepEqual(await roots(store, { ...fork, id }), [root]);
+        }
+        assert.equal(await store.forgetOldGenerations(parent.networkId, Date.now() + 1000), 0);
+        assert.equal(await store.oldestGeneration(randomUUID()), undefined);
+      }),
+    );
+
+    it(
+      "marks packs that nothing names, once",
+      withStores(async (store) => {
+        const made = await make(store, "app");
+        const packs = Array.from({ length: 3 }, () => newPack());
+        await store.commit(newCommit(made, { packs }));
+        const [first = newPack(), second = newPack()] = packs;
+        await store.markUnnamed(made.networkId, [first.id]);
+        const marks = async () =>
+          new Map(
+            (await store.listPacks(made.networkId, { limit: 10 })).map(({ id, unnamedAtMs }) => [
+              id,
+              unnamedAtMs,
+            ]),
+          );
+        const marked = (await marks()).get(first.id);
+        assert.equal(typeof marked, "number");
+        assert.equal((await marks()).get(second.id), undefined);
+        await nextMillisecond();
+        await store.markUnnamed(made.networkId, [first.id, second.id]);
+        assert.equal((await marks()).get(first.id), marked);
+        assert.ok(((await marks()).get(second.id) ?? 0) > (marked ?? 0));
+        await store.markUnnamed(randomUUID(), [packs[2]?.id ?? ""]);
+        assert.equal((await marks()).get(packs[2]?.id ?? ""), undefined);
+        await store.markUnnamed(made.networkId, []);
+      }),
+    );
   });
+
+  describe(`metadata store: leases: ${backend.name}`, () => {
+    it(
+      "are one owner's until they are given up or run out",
+      withStores(async (store, reopen) => {
+        const other = await reopen();
+        const mine = { name: "work", owner: randomUUID() };
+        const theirs = { name: "work", owner: randomUUID() };
+        const LONG_MS = 60_000;
+        assert.deepEqual(await store.takeLease(mine, LONG_MS), { note: "" });
+        assert.equal(await other.takeLease(theirs, LONG_MS), undefined);
+        assert.deepEqual(await other.takeLease({ ...theirs, name: "other work" }, LONG_MS), { note: "" });
+        assert.deepEqual(await store.takeLease(mine, LONG_MS), { note: "" });
+        // Not theirs to give up.
+        await other.releaseLease(theirs);
+        await other.releaseLease(theirs, { restMs: 0, note: "theirs" });
+        assert.equal(await other.takeLease(theirs, LONG_MS), undefined);
+        await store.releaseLease(mine);
+        assert.deepEqual(await other.takeLease(theirs, 0), { note: "" });
+        // It has run out.
+        assert.deepEqual(await store.takeLease(mine, LONG_MS), { note: "" });
+        assert.equal(await other.takeLease(theirs, LONG_MS), undefined);
+        await store.releaseLease(mine, { restMs: LONG_MS, note: "as far as this" });
+        for (const lease of [mine, theirs]) assert.equal(await other.takeLease(lease, LONG_MS), undefined);
+        assert.equal(await store.forgetLeases(1), 0);
+        assert.equal(await store.forgetLeases(-2 * LONG_MS), 2);
+        assert.deepEqual(await store.takeLease(mine, LONG_MS), { note: "" });
+        await store.releaseLease(mine, { restMs: 0, note: "as far as this" });
+        assert.deepEqual(await other.takeLease(theirs, LONG_MS), { note: "as far as this" });
+      }),
+    );
+
+    it(
+      "go to exactly one of all who race for them",
+      withStores(async (store, reopen) => {
+        const stores = [store, await reopen()] as const;
+        for (let race = 0; race < RACES; race++) {
+          const leases = Array.from({ length: 4 }, () => ({ name: `work ${race % 2}`, owner: randomUUID() }));
+          const taken = await Promise.all(
+            leases.map((lease, i) => stores[(i % 2) as 0 | 1].takeLease(lease, 60_000)),
+          );
+          assert.equal(taken.filter((lease) => lease !== undefined).length, 1);
+          const winner = leases[taken.findIndex((lease) => lease !== undefined)];
+          assert.ok(winner !== undefined);
+          await store.releaseLease(winner, race % 3 === 0 ? { restMs: 0, note: "" } : undefined);
+        }
+      }),
+    );
+  });
+}
+
+/** Until the clock shows another time. */
+async function nextMillisecond(): Promise<void> {
+  const now = Date.now();
+  while (Date.now() === now) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function current(store: MetadataStore, name: string): Promise<RepositoryRecord> {
+  const record = await store.find(name);
+  assert.ok(record !== undefined);
+  return record;
 }
 
 function idOf(body: Uint8Array): string {

@@ -16,6 +16,7 @@
  */
 import type { ObjectFormat } from "../../../object/object-format.js";
 import type { NodeId } from "../tree/node.js";
+import type { LeaseStore } from "./lease-store.js";
 
 /** "prepared": found by nobody until it is placed. "deleted": found by nobody, kept until it is purged. */
 export type RepositoryState = "prepared" | "live" | "deleted";
@@ -85,6 +86,8 @@ export interface PackRecord extends NewPack {
   readonly createdAtMs: number;
   /** When a commit first left it out. Forks and older generations may name it still. */
   readonly retiredAtMs?: number;
+  /** When it was first seen that no kept root names it. */
+  readonly unnamedAtMs?: number;
 }
 
 /** "open": somebody is writing these keys. "taken": nobody will commit them; they are to be deleted. */
@@ -98,7 +101,7 @@ export interface UploadRecord {
   readonly keys: readonly string[];
   readonly owner: string;
   readonly state: UploadState;
-  /** When it began, was touched or was taken. */
+  /** When it began, was touched or was taken (of an open one). */
   readonly touchedAtMs: number;
 }
 
@@ -141,7 +144,7 @@ export type CommitOutcome =
   | { readonly kind: "generation-gone" }
   | { readonly kind: "not-found" };
 
-export interface MetadataStore {
+export interface MetadataStore extends LeaseStore {
   /** Live ones alone. */
   find(name: string): Promise<RepositoryRecord | undefined>;
   /** In whatever state. */
@@ -213,8 +216,15 @@ export interface MetadataStore {
   getGeneration(repositoryId: string, generation: number): Promise<GenerationRecord | undefined>;
   /** The one that was current at a time. */
   generationAt(repositoryId: string, timeMs: number): Promise<GenerationRecord | undefined>;
+  /** The first that is kept. */
+  oldestGeneration(repositoryId: string): Promise<GenerationRecord | undefined>;
   /** Forgets those before a generation; the current one stays whatever is asked. @returns how many went */
   forgetGenerations(repositoryId: string, before: number): Promise<number>;
+  /**
+   * Of all repositories of a network: forgets what came before the one that was current at a time. That one stays, so that what
+   * was at any time since is known, and with it the current one. @returns how many went
+   */
+  forgetOldGenerations(networkId: string, beforeMs: number): Promise<number>;
 
   /** By id, after `after`. */
   listPacks(
@@ -228,6 +238,8 @@ export interface MetadataStore {
    * listed before and that none of these names are garbage for good.
    */
   listKeptRoots(networkId: string): Promise<readonly NodeId[]>;
+  /** No kept root names them: the caller has proved it. Those that were marked before keep their time. */
+  markUnnamed(networkId: string, packIds: readonly string[]): Promise<void>;
   /** Packs that no kept root names become uploads that are taken. The caller has proved it. @returns ids of those uploads */
   dropPacks(networkId: string, packIds: readonly string[]): Promise<readonly string[]>;
   /**

@@ -2,6 +2,7 @@
  * Nodes of trees as rows. Each bears the number of the last sweep that had begun when it was written, so that a sweep
  * tells those that nothing needs from those that a commit at work is about to need.
  */
+import { othersTurn } from "../../../base/others-turn.js";
 import { all, affect, type DatabaseWork, first } from "../../../database/database-work.js";
 import type { MetadataDatabase } from "./metadata-database.js";
 import { slices } from "./metadata-rows.js";
@@ -131,6 +132,7 @@ export function nodeRows(
     async sweepNodes(networkId, sweep, keep) {
       let count = 0;
       for (let after: Buffer | undefined = Buffer.alloc(0); after !== undefined; ) {
+        await othersTurn();
         const { last, removed } = await sweepSome(networkId, sweep, after, keep);
         count += removed;
         after = last;

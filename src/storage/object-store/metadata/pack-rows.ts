@@ -40,13 +40,27 @@ function* insertTaken(
 
 export function packRows(
   database: MetadataDatabase,
-): Pick<MetadataStore, "listPacks" | "dropPacks" | "listNetworks" | "listKeptRoots"> {
+): Pick<MetadataStore, "listPacks" | "markUnnamed" | "dropPacks" | "listNetworks" | "listKeptRoots"> {
   const { db, run } = database;
   return {
     async listPacks(networkId, { after, limit }) {
       const packs = db.selectFrom("packs").selectAll().where("network_id", "=", networkId);
       const some = after === undefined ? packs : packs.where("id", ">", after);
       return (await run("read", () => all(some.orderBy("id").limit(limit)))).map(packOf);
+    },
+    async markUnnamed(networkId, packIds) {
+      const marked = { unnamed_at: Date.now() };
+      for (const some of slices(packIds, PACKS_AT_ONCE))
+        await run("statement", () =>
+          affect(
+            db
+              .updateTable("packs")
+              .set(marked)
+              .where("network_id", "=", networkId)
+              .where("id", "in", some)
+              .where("unnamed_at", "is", null),
+          ),
+        );
     },
     async dropPacks(networkId, packIds) {
       const uploads: string[] = [];

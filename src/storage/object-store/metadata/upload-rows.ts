@@ -46,7 +46,22 @@ export function uploadRows({
     },
     async takeUpload(id) {
       const taken = await run("statement", () =>
-        first(db.updateTable("uploads").set({ state: "taken" }).where("id", "=", id).returning("keys")),
+        first(
+          db
+            .updateTable("uploads")
+            .set((column) => ({
+              state: "taken",
+              // Once: who takes it again does not make it younger.
+              touched_at: column
+                .case()
+                .when("state", "=", "open")
+                .then(Date.now())
+                .else(column.ref("touched_at"))
+                .end(),
+            }))
+            .where("id", "=", id)
+            .returning("keys"),
+        ),
       );
       return taken === undefined ? undefined : keysOf(taken);
     },
