@@ -24,7 +24,7 @@ import {
   type StateChange,
 } from "./repository-state.js";
 import type { StoredPack } from "./stored-pack.js";
-import type { NodeReader } from "./tree/node.js";
+import type { NodeId, NodeReader } from "./tree/node.js";
 
 export interface StoredCoreOptions {
   readonly record: RepositoryRecord;
@@ -117,6 +117,11 @@ export class StoredCore {
   newest(state: RepositoryState): RepositoryState {
     const known = this.#state;
     return known !== undefined && known.root.generation > state.root.generation ? known : state;
+  }
+
+  /** The number of the newest pack that a root names, 0 when it names none. @throws storage/io */
+  async newestPackOf(root: NodeId): Promise<number> {
+    return (await this.#read(root)).packs[0]?.sequence ?? 0;
   }
 
   /** The objects of a state; the caller releases them. @throws storage/io, storage/not-found */
@@ -229,7 +234,7 @@ export class StoredCore {
   async #stateOf(record: RepositoryRecord): Promise<RepositoryState> {
     if (this.#state?.rootId === record.root) return this.#state;
     if (this.#reading?.root !== record.root) {
-      const state = readState(this.#nodes, record.root, this.#state);
+      const state = this.#read(record.root);
       const reading = { root: record.root, state };
       this.#reading = reading;
       state
@@ -240,6 +245,18 @@ export class StoredCore {
         });
     }
     return this.#reading.state;
+  }
+
+  async #read(root: NodeId): Promise<RepositoryState> {
+    const previous = this.#state;
+    if (previous === undefined) return readState(this.#nodes, root);
+    try {
+      return await readState(this.#nodes, root, previous);
+    } catch (error) {
+      // What was known here may be so old that it is forgotten, and its nodes gone.
+      if (!isGitwharfError(error, "storage/io", "storage/corrupt")) throw error;
+      return readState(this.#nodes, root);
+    }
   }
 
   /** Newer ones alone: an answer may come late. */

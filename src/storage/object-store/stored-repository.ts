@@ -4,6 +4,7 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import { createObjectDatabase } from "../composed-objects.js";
 import type { ObjectReader } from "../contracts/object-reader.js";
+import type { PackMaintenance } from "../contracts/pack-maintenance.js";
 import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefStore } from "../contracts/ref-store.js";
 import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
@@ -14,18 +15,18 @@ import type { ObjectCache } from "./cache/object-cache.js";
 import { beginEarlyUpload, type EarlyUpload } from "./early-upload.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
-import { keysOf, type PlannedUpload, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
+import type { SpooledPack } from "./pack-upload.js";
 import type { PackShelf } from "./pack-shelf.js";
 import type { RepositoryState } from "./repository-state.js";
 import { StagedPacks, type StagedUpload, type StagedView } from "./staged-packs.js";
 import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
+import { createStoredPackMaintenance } from "./stored-pack-maintenance.js";
 import { type PublishedPacks, StoredQuarantine } from "./stored-quarantine.js";
 import { StoredRefs } from "./stored-refs.js";
+import { takeBackUpload, uploadPacks } from "./upload-packs.js";
 
 const NO_WORK_TREES: ReadonlyMap<string, WorkTreeUse> = new Map();
-/** Packs of one push that are sent at the same time. */
-const UPLOADS_AT_ONCE = 4;
 /** A quarantine that is opened so soon after a snapshot has the same objects behind it. */
 const SEEN_MS_MAX = 10_000;
 
@@ -52,6 +53,7 @@ export class StoredRepository implements Repository {
   readonly objectFormat: ObjectFormat;
   readonly id: string;
   readonly refs: RefStore;
+  readonly packMaintenance: PackMaintenance;
   readonly #options: StoredRepositoryOptions;
   readonly #staged = new StagedPacks();
   #opened: RepositoryRecord | undefined;
@@ -72,6 +74,7 @@ export class StoredRepository implements Repository {
       staged: this.#staged,
       withObjects: (state, body) => this.#withObjects(state, body),
     });
+    this.packMaintenance = createStoredPackMaintenance(options);
   }
 
   async settings(): Promise<RepositorySettings> {
@@ -162,7 +165,7 @@ export class StoredRepository implements Repository {
       return { settle: async () => undefined };
     const uploads = [
       ...early.map((each) => each.finish()),
-      ...(packs.length === 0 ? [] : [this.#upload(packs)]),
+      ...(packs.length === 0 ? [] : [uploadPacks(this.#options, packs, { source: "push", level: 0 })]),
     ];
     const results = await Promise.allSettled(uploads);
     const uploaded = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
@@ -177,7 +180,7 @@ export class StoredRepository implements Repository {
       return { settle: () => this.#settle(staged) };
     } catch (error) {
       // Nobody will ever commit them.
-      for (const id of uploadIds) await this.#takeBack(id).catch(() => undefined);
+      for (const id of uploadIds) await takeBackUpload(this.#options, id).catch(() => undefined);
       throw error;
     }
   }
@@ -198,54 +201,6 @@ export class StoredRepository implements Repository {
     return upload;
   }
 
-  /** The intent first: what comes to be in the bucket is listed from before it is there. */
-  async #upload(
-    packs: readonly SpooledPack[],
-  ): Promise<{ readonly id: string; readonly packs: readonly StoredPack[] }> {
-    const { core, bucket, metadata, cache, owner } = this.#options;
-    const planned: PlannedUpload[] = [];
-    for (const pack of packs) planned.push(await planUpload(pack));
-    const id = await metadata.beginUpload({
-      repositoryId: core.id,
-      networkId: core.networkId,
-      keys: planned.flatMap(keysOf),
-      owner,
-    });
-    try {
-      const stored: StoredPack[] = [];
-      for (let at = 0; at < planned.length; at += UPLOADS_AT_ONCE) {
-        const batch = planned.slice(at, at + UPLOADS_AT_ONCE);
-        const results = await Promise.allSettled(
-          batch.map((each) =>
-            uploadPack(each, {
-              bucket,
-              source: "push",
-              level: 0,
-              onWhole: (key, parts) => cache.adopt(key, parts),
-            }),
-          ),
-        );
-        for (const result of results) {
-          if (result.status === "rejected") throw result.reason;
-          stored.push(result.value);
-        }
-      }
-      return { id, packs: stored };
-    } catch (error) {
-      await this.#takeBack(id).catch(() => undefined);
-      throw error;
-    }
-  }
-
-  /** What cannot be taken back now is the janitor's. */
-  async #takeBack(uploadId: string): Promise<void> {
-    const { bucket, metadata } = this.#options;
-    const keys = await metadata.takeUpload(uploadId);
-    if (keys === undefined) return;
-    await bucket.delete(keys);
-    await metadata.endUpload(uploadId);
-  }
-
   async #settle(upload: StagedUpload): Promise<void> {
     if (!this.#staged.has(upload)) return;
     try {
@@ -256,7 +211,7 @@ export class StoredRepository implements Repository {
     } catch (error) {
       // The repository was deleted meanwhile: what was uploaded for it goes.
       if (!isGitwharfError(error, "storage/not-found")) throw error;
-      for (const id of upload.uploadIds) await this.#takeBack(id);
+      for (const id of upload.uploadIds) await takeBackUpload(this.#options, id);
     } finally {
       this.#staged.remove(upload);
     }
