@@ -133,10 +133,11 @@ describe.each(STORAGES)("object storage: $name", (storages) => {
   );
 
   it.skipIf(isSkipped)(
-    "keeps a large pack apart from its index, and reads of it what is asked for",
+    "sends a large pack while it is checked, keeps it apart from its index, and reads of it what is asked for",
     async () => {
       const tree = await workTree("large");
-      for (let i = 0; i < 6; i++) await writeFile(join(tree.directory, `noise ${i}`), randomBytes(1_000_000));
+      for (let i = 0; i < 10; i++)
+        await writeFile(join(tree.directory, `noise ${i}`), randomBytes(1_000_000));
       await commit(tree, "large");
       await withServers(1, async ([url]) => {
         await tree.run("push", "-q", `${url}/large.git`, "main");
