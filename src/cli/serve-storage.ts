@@ -95,7 +95,10 @@ export async function openServedStorage(
   const located = await locateStorage(flags, fromFile, { ...server, directory });
   if (located === undefined || typeof directory !== "string") return undefined;
   const { openObjectStorage } = await import("../server/object-storage.js");
-  const store = await openObjectStorage(located.options);
+  const store = await openObjectStorage({
+    ...located.options,
+    janitor: janitorOf(located.options.janitor, server.log),
+  });
   const { asOf } = flags;
   return {
     options: {
@@ -120,6 +123,24 @@ export function parseTime(text: string): number {
   if (!/^\d{4}-\d\d-\d\d/.test(text) || Number.isNaN(time))
     throw new InvalidArgumentError("write it as 2026-11-22 or 2026-11-22T10:00:00Z");
   return time;
+}
+
+/** What it removes and what fails is logged. */
+function janitorOf(
+  given: ObjectStorageOptions["janitor"],
+  log: GitServerOptions["log"],
+): NonNullable<ObjectStorageOptions["janitor"]> {
+  if (given === false || log === undefined) return given ?? {};
+  return {
+    onFailure: (what, error) =>
+      log({ level: "error", message: `the object store's janitor: ${what}`, error }),
+    onPass({ failures: _failures, next: _next, networksSeen: _seen, ...counts }) {
+      const fields = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+      if (Object.keys(fields).length > 0)
+        log({ level: "info", message: "the object store's janitor has cleaned up", fields });
+    },
+    ...given,
+  };
 }
 
 function wrong(why: string): GitwharfError {

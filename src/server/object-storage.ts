@@ -1,6 +1,7 @@
 /** Repositories in a bucket and a database, opened from what configuration says. */
 import { GitwharfError } from "../base/errors.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
+import type { BackgroundJanitorOptions } from "../storage/object-store/background-janitor.js";
 import type { Bucket } from "../storage/object-store/bucket/bucket.js";
 import type { S3BucketOptions } from "../storage/object-store/bucket/s3-bucket.js";
 import type { ObjectStore } from "../storage/object-store/object-store.js";
@@ -24,6 +25,8 @@ export interface ObjectStorageOptions {
   readonly cacheBytesMax?: number;
   /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
   readonly settings?: (name: string) => RepositorySettings;
+  /** Removes what nobody needs any more; of several processes one at a time does. false: others see to it. */
+  readonly janitor?: BackgroundJanitorOptions | false;
 }
 
 /** The object store, with what takes a look into objects. */
@@ -50,13 +53,14 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
   let bucket: Bucket | undefined;
   try {
     bucket = await openBucket(options);
-    const { localDirectory, cacheBytesMax, settings } = options;
+    const { localDirectory, cacheBytesMax, settings, janitor } = options;
     const store = await openObjectStore({
       bucket,
       metadata: createMetadataStore(database),
       ...(localDirectory === undefined ? {} : { localDirectory }),
       ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
       ...(settings === undefined ? {} : { settings }),
+      ...(janitor === undefined ? {} : { janitor }),
     });
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {

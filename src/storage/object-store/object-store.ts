@@ -20,6 +20,7 @@ import type {
 } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
+import { type BackgroundJanitorOptions, checkJanitorOptions, startJanitor } from "./background-janitor.js";
 import type { Bucket } from "./bucket/bucket.js";
 import { ObjectCache } from "./cache/object-cache.js";
 import type { ExportOptions, ExportSummary } from "./export-state.js";
@@ -98,6 +99,8 @@ export interface ObjectStoreOptions {
   readonly cacheBytesMax?: number;
   /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
   readonly settings?: (name: string) => RepositorySettings;
+  /** Removes what nobody needs any more; of several processes one at a time does. false: others see to it. */
+  readonly janitor?: BackgroundJanitorOptions | false;
 }
 
 /** Repositories that nobody uses whose state is kept in memory. */
@@ -109,6 +112,7 @@ const LISTED_AT_ONCE = 1000;
 export async function openObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
   const { bucket, metadata } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
+  if (options.janitor !== undefined && options.janitor !== false) checkJanitorOptions(options.janitor);
   const local = await openLocalDirectory(options.localDirectory);
   const { spoolDirectory } = local;
   const cache: ObjectCache = new ObjectCache({
@@ -121,6 +125,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   const shelf = new PackShelf({ cache });
   const nodes = new NodeCache(metadata);
   const owner = randomUUID();
+  const janitor =
+    options.janitor === false ? undefined : startJanitor({ bucket, metadata, owner }, options.janitor);
   const used = new Map<string, { readonly core: StoredCore; handles: number }>();
   const idle = new LRUCache<string, StoredCore>({
     max: IDLE_MAX,
@@ -212,6 +218,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   };
 
   const close = async (): Promise<void> => {
+    await janitor?.close();
     for (const { core } of used.values()) core.close();
     for (const core of idle.values()) core.close();
     used.clear();
