@@ -10,7 +10,7 @@ import { isPromise } from "../../base/maybe-promise.js";
 import { peeledOf } from "../../protocol/upload-pack/visible-refs.js";
 import { countOutput } from "../count-bytes.js";
 import { beginServiceCall, type ServiceCall } from "../service-call.js";
-import type { HttpExchange } from "./handler.js";
+import type { HttpExchange } from "./answer-request.js";
 import { setCacheForever, setNoCache } from "./no-cache.js";
 import { createResponseSink } from "./response-sink.js";
 

@@ -12,7 +12,7 @@ import { encodePktLine, FLUSH } from "../../protocol/wire/pkt-line.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { beginServiceCall } from "../service-call.js";
 import { logFailure, protocolVersion, receivePackContext, uploadPackContext } from "../service-contexts.js";
-import type { HttpExchange } from "./handler.js";
+import type { HttpExchange } from "./answer-request.js";
 import { setNoCache } from "./no-cache.js";
 import { readRequestBody } from "./request-body.js";
 import type { ServiceName } from "./request-target.js";
