@@ -24,9 +24,26 @@ export interface RepositoryStore {
   delete(name: string): Promise<void>;
   /** Names in byte order. */
   list(): AsyncIterable<string>;
+  /** The same from behind a name on, as pages are read, with what is known of each unopened. @default by way of `list` */
+  entries?(options: { readonly after?: string | undefined }): AsyncIterable<RepositoryEntry>;
+  /** Of the repository with this `stableId`. Absent where repositories have nothing but their names. */
+  nameOf?(stableId: string): Promise<string | undefined>;
+  /**
+   * Requests at work go on. Of several for one name exactly one wins. Absent where it cannot be done.
+   * @throws storage/not-found, storage/exists
+   */
+  rename?(name: string, to: string): Promise<void>;
   /** For health checks: rejects when repositories cannot be read and written now. @default taken for well */
   probe?(): Promise<void>;
+  /** The same part by part, under the names that health checks tell. @default `probe` as a whole */
+  readonly probes?: Readonly<Record<string, () => Promise<void>>>;
   close(): Promise<void>;
+}
+
+/** What a list tells of a repository. */
+export interface RepositoryEntry {
+  readonly name: string;
+  readonly stableId?: string;
 }
 
 /** A repository that nobody finds until it is put in its place; what a crash leaves of it is found by nobody either. */
@@ -67,6 +84,8 @@ export interface Repository {
   readonly objectFormat: ObjectFormat;
   /** Names this repository's identity for caches; a repository deleted and made anew has another. */
   readonly id: string;
+  /** It stays when the repository is renamed, and `nameOf` finds it by it. */
+  readonly stableId?: string;
   /** The repository's own configuration, safe list only, re-read when it changed. */
   settings(): Promise<RepositorySettings>;
   /** Refs and objects of one instant: everything the refs name is readable. Must be released. */

@@ -111,6 +111,9 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
       await openings.forget(name);
     },
     list: () => listRepositories(root),
+    async *entries({ after }) {
+      for await (const name of listRepositories(root, after)) yield { name };
+    },
     probe: createDirectoryProbe(root),
     close: () => openings.close(),
   };

@@ -14,12 +14,16 @@ import { findRepository, isRepositoryOrWorkTree } from "./repository-path.js";
 const DEPTH_MAX = 8;
 const LOOKED_AT_ONCE = 16;
 
-/** In byte order. Memory: all names. @throws storage/io */
-export async function* listRepositories(root: string): AsyncIterable<string> {
+/**
+ * In byte order. Memory: all names.
+ * @param after only names behind this one; directories that have none are not entered
+ * @throws storage/io
+ */
+export async function* listRepositories(root: string, after?: string): AsyncIterable<string> {
   const realRoot = await realPath(root);
   if (realRoot === undefined) return;
   const names = new Set<string>();
-  await collect({ root, realRoot, names, seen: new Set() }, "", 1);
+  await collect({ root, realRoot, names, after: after ?? "", seen: new Set() }, "", 1);
   // Names are ASCII: the order of strings is that of their bytes.
   yield* [...names].sort();
 }
@@ -28,6 +32,7 @@ interface Walk {
   readonly root: string;
   readonly realRoot: string;
   readonly names: Set<string>;
+  readonly after: string;
   /** Directories that were entered: links may lead to one twice. */
   readonly seen: Set<string>;
 }
@@ -54,10 +59,17 @@ async function look(walk: Walk, prefix: string, entry: Dirent): Promise<string |
     return undefined;
   }
   const name = nameOf(prefix + entry.name);
-  if (name === undefined || !(await isDirectoryInside(walk, path, entry))) return undefined;
+  if (name === undefined || !leadsBehind(walk.after, name, entry)) return undefined;
+  if (!(await isDirectoryInside(walk, path, entry))) return undefined;
   if (!entry.name.endsWith(".git") && !(await isRepositoryOrWorkTree(path))) return `${prefix}${entry.name}/`;
-  if (await isServed(walk.root, name)) walk.names.add(name);
+  if (name > walk.after && (await isServed(walk.root, name))) walk.names.add(name);
   return undefined;
+}
+
+/** Can it be, or have in it, a repository that is wanted? What lies below `a` is named `a/…`, and `a-b` is between the two. */
+function leadsBehind(after: string, name: string, entry: Dirent): boolean {
+  const group = `${name}/`;
+  return name > after || (!entry.name.endsWith(".git") && (group > after || after.startsWith(group)));
 }
 
 /** undefined when no repository can have such a name. */

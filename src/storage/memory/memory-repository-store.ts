@@ -62,6 +62,19 @@ export function createMemoryRepositoryStore(options: MemoryRepositoryStoreOption
       repositories.delete(name);
       repository.delete();
     },
+    async rename(text, to) {
+      const name = parseRepositoryName(text);
+      const next = parseRepositoryName(to);
+      const repository = repositories.get(name);
+      if (repository === undefined)
+        throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
+      if (name === next) return;
+      if (repositories.has(next))
+        throw new GitwharfError("storage/exists", `repository '${next}' exists already`);
+      repositories.delete(name);
+      repositories.set(next, repository);
+      repository.name = next;
+    },
     async *list() {
       yield* [...repositories.keys()].sort();
     },

@@ -26,7 +26,7 @@ export interface MemoryRepositoryOptions {
 }
 
 export class MemoryRepository implements Repository {
-  readonly name: string;
+  name: string;
   readonly objectFormat: ObjectFormat;
   readonly id = `memory-${randomUUID()}`;
   readonly refs: RefStore;

@@ -16,9 +16,11 @@ import type {
   OpenRepositoryOptions,
   PreparedRepository,
   Repository,
+  RepositoryEntry,
   RepositoryStore,
 } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
+import { createDirectoryProbe } from "../disk/probe-directory.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
 import { type BackgroundJanitorOptions, checkJanitorOptions, startJanitor } from "./background-janitor.js";
 import type { Bucket } from "./bucket/bucket.js";
@@ -107,6 +109,7 @@ export interface ObjectStoreOptions {
 const IDLE_MAX = 1000;
 const IDLE_BYTES_MAX = 512 * 1024 * 1024;
 const LISTED_AT_ONCE = 1000;
+const STABLE_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** @throws storage/io */
 export async function openObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
@@ -232,6 +235,11 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     }
   };
   let closing: Promise<void> | undefined;
+  const probes = {
+    bucket: () => bucket.probe(),
+    metadata: () => metadata.probe(),
+    localDisk: createDirectoryProbe(spoolDirectory),
+  };
 
   const store: ObjectStore = {
     ...createStoreHistory({
@@ -260,22 +268,32 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       await metadata.delete((await findLive(metadata, text)).record.id);
     },
     async *list() {
-      for (let after: string | undefined; ; ) {
-        const page = await metadata.list({
-          ...(after === undefined ? {} : { after }),
-          limit: LISTED_AT_ONCE,
-        });
-        for (const { name } of page) if (name !== null) yield name;
-        after = page.at(-1)?.name ?? undefined;
-        if (page.length < LISTED_AT_ONCE || after === undefined) return;
-      }
+      for await (const { name } of entriesOf(metadata)) yield name;
+    },
+    entries: ({ after }) => entriesOf(metadata, after),
+    async nameOf(id) {
+      const record = STABLE_ID.test(id) ? await metadata.get(id) : undefined;
+      return record?.state === "live" ? (record.name ?? undefined) : undefined;
     },
     async probe() {
-      await Promise.all([bucket.probe(), metadata.probe()]);
+      await Promise.all(Object.values(probes).map((each) => each()));
     },
+    probes,
     close: () => (closing ??= close()),
   };
   return store;
+}
+
+async function* entriesOf(metadata: MetadataStore, from?: string): AsyncGenerator<RepositoryEntry> {
+  for (let after = from; ; ) {
+    const page = await metadata.list({
+      ...(after === undefined ? {} : { after }),
+      limit: LISTED_AT_ONCE,
+    });
+    for (const { id, name } of page) if (name !== null) yield { name, stableId: id };
+    after = page.at(-1)?.name ?? undefined;
+    if (page.length < LISTED_AT_ONCE || after === undefined) return;
+  }
 }
 
 function exists(name: string): GitwharfError {

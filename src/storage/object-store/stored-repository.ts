@@ -52,6 +52,7 @@ export class StoredRepository implements Repository {
   readonly name: string;
   readonly objectFormat: ObjectFormat;
   readonly id: string;
+  readonly stableId: string;
   readonly refs: RefStore;
   readonly packMaintenance: PackMaintenance;
   readonly #options: StoredRepositoryOptions;
@@ -67,6 +68,7 @@ export class StoredRepository implements Repository {
     this.#opened = options.opened;
     this.name = name;
     this.id = `object-store-${core.id}`;
+    this.stableId = core.id;
     this.objectFormat = core.objectFormat;
     this.refs = new StoredRefs({
       core,

@@ -49,6 +49,81 @@ export function repositoryStoreSuite(runner: SuiteRunner, backend: StoreBackend)
         assert.deepEqual(await names(await reopen()), await names(store));
       }));
 
+    it("lists what comes behind a name, where it can", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        const made = ["b", "a/b", "a/c/d", "a-b", "a.b", "a", "B", "c"];
+        for (const name of made) await (await store.create(name)).close();
+        const sorted = await names(store);
+        for (const each of [store, await reopen()]) {
+          if (each.entries === undefined) continue;
+          for (const after of [undefined, "", ...sorted, "a/", "a/bb", "a/c", "a/d", "z"]) {
+            const listed: string[] = [];
+            for await (const { name, stableId } of each.entries({ after })) {
+              listed.push(name);
+              if (stableId !== undefined) assert.equal(await each.nameOf?.(stableId), name);
+            }
+            const expected = sorted.filter((name) => after === undefined || name > after);
+            assert.deepEqual(listed, expected, `behind ${after}`);
+          }
+        }
+      }));
+
+    it("finds names by ids, where it gives them", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        if (store.nameOf === undefined) return;
+        const repository = await store.create("app");
+        const { stableId = "" } = repository;
+        await repository.close();
+        for (const each of [store, await reopen()]) assert.equal(await each.nameOf?.(stableId), "app");
+        for (const other of ["app", "", "3b0ad2a0-93f5-4b6c-a4d5-5f6a3d4e6f70", "'; --", "\0"])
+          assert.equal(await store.nameOf(other), undefined);
+        await store.rename?.("app", "other");
+        if (store.rename !== undefined) assert.equal(await store.nameOf(stableId), "other");
+        await store.delete(store.rename === undefined ? "app" : "other");
+        assert.equal(await store.nameOf(stableId), undefined);
+      }));
+
+    it("gives a repository another name with all that it holds, where it can", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        if (store.rename === undefined) return;
+        const repository = await store.create("app");
+        await (await store.create("taken")).close();
+        const { oid, quarantine } = await pushCommit(repository, "first");
+        await quarantine.discard();
+        await rejects(store.rename("absent", "other"), "storage/not-found");
+        await rejects(store.rename("app", "taken"), "storage/exists");
+        await rejects(store.rename("app", "../other"), "storage/bad-name");
+        await store.rename("app", "app");
+        await store.rename("app.git", "group/other.git");
+        // Who has it open goes on.
+        (await repository.snapshot()).release();
+        await repository.close();
+        for (const each of [store, await reopen()]) {
+          assert.equal(await each.open("app"), undefined);
+          assert.deepEqual(await names(each), ["group/other", "taken"]);
+          const opened = await each.open("group/other");
+          assert.deepEqual([opened?.name, opened?.id], ["group/other", repository.id]);
+          assert.deepEqual(await tipsOf(opened), { "refs/heads/main": oid });
+        }
+        await (await store.create("app")).close();
+      }));
+
+    it("gives one name to exactly one of many", () =>
+      withStore(backend, async ({ store, reopen }) => {
+        if (store.rename === undefined) return;
+        const stores = [store, await reopen()];
+        for (let i = 0; i < 6; i++) await (await store.create(`app-${i}`)).close();
+        const results = await Promise.allSettled(
+          Array.from({ length: 6 }, (_, i) => (stores[i % 2] ?? store).rename?.(`app-${i}`, "winner")),
+        );
+        for (const result of results) {
+          if (result.status === "rejected")
+            assert.ok(isGitwharfError(result.reason, "storage/exists"), String(result.reason));
+        }
+        assert.equal(results.filter(({ status }) => status === "fulfilled").length, 1);
+        assert.equal((await names(store)).length, 6);
+      }));
+
     it("takes a name with and without .git for the same", () =>
       withStore(backend, async ({ store }) => {
         const made = await store.create("group/app.git");
