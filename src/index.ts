@@ -21,6 +21,7 @@ export type { SshListener } from "./transport/ssh/listener.js";
 export type { FrontHost, HttpFront } from "./transport/http/http-front.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
+export type { ApiOptions } from "./api/api-options.js";
 export type { AuditEntry, AuditEvent, AuditRef, AuditSink } from "./access/audit/audit-entry.js";
 export type { AuditOptions } from "./access/audit/audit-options.js";
 export type {

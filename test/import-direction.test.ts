@@ -21,10 +21,11 @@ const RANKS: Record<string, number> = {
   client: 6,
   transport: 7,
   deploy: 7,
-  server: 8,
-  cli: 9,
-  testing: 9,
-  "index.ts": 9,
+  api: 8,
+  server: 9,
+  cli: 10,
+  testing: 10,
+  "index.ts": 10,
 };
 
 /** Folders that may name a backend: the composition root and what stands on it. */

@@ -3,7 +3,7 @@
  * and enforced.
  */
 import { GitwharfError } from "../base/errors.js";
-import type { AuthorizationAnswer, AuthorizationRequest } from "../engine/authorization.js";
+import { type AuthorizationAnswer, type AuthorizationRequest, isReading } from "../engine/authorization.js";
 import type { Grant, RefAction, RefRule } from "../engine/identity.js";
 import { decideByRefRules, possibleActions, REF_ACTIONS } from "./ref-rules.js";
 import { compilePatterns } from "./name-pattern.js";
@@ -73,7 +73,7 @@ export function checkAgainstGrant(
     return { allowed: false, reason: `${what} has expired`, answer: "challenge" };
   if (grant.repositories !== undefined && !compilePatterns(grant.repositories)(repository))
     return { allowed: false, reason: `${what} is not for this repository`, answer: "hide" };
-  const needed = operation === "fetch" || operation === "archive" ? "read" : "write";
+  const needed = isReading(operation) ? "read" : "write";
   if (grant.operations !== undefined && !grant.operations.includes(needed))
     return { allowed: false, reason: `${what} does not allow to ${needed}` };
   if (grant.refs === undefined) return undefined;

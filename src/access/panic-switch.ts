@@ -8,7 +8,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GitwharfError } from "../base/errors.js";
-import type { AuthorizationRequest } from "../engine/authorization.js";
+import { type AuthorizationRequest, isReading } from "../engine/authorization.js";
 import type { PushHandlers } from "../engine/push.js";
 
 export interface PanicState {
@@ -95,8 +95,7 @@ export function createPanicSwitch(file: string | undefined): PanicSwitch {
     async admit(operation) {
       const panic = await state();
       if (panic === undefined) return;
-      const isRead = operation === "fetch" || operation === "archive";
-      if (!isRead || panic.reads) throw new GitwharfError("access/suspended", panic.message);
+      if (!isReading(operation) || panic.reads) throw new GitwharfError("access/suspended", panic.message);
     },
     handler: { preReceive: refusal, update: refusal },
   };

@@ -27,6 +27,11 @@ export type ServiceLabel =
   | "upload-archive"
   | "lfs-authenticate"
   | "files"
+  /** Reading by the API, and what it did not understand. */
+  | "api"
+  | "repository-create"
+  | "repository-rename"
+  | "repository-delete"
   | "other";
 
 export type TransportLabel = "http" | "ssh" | "git";

@@ -29,6 +29,9 @@ export function outcomeOf(error: unknown): RequestOutcome {
     case "storage/not-found":
     case "storage/bad-name":
       return "not-found";
+    case "storage/cannot-rename":
+    case "storage/exists":
+      return "bad-request";
     case "base/limit-exceeded":
       return "too-large";
     case "access/audit-failed":

@@ -8,7 +8,7 @@ export function explainCommand(): Command {
   return withDatabaseOptions(new Command("explain"))
     .description("Tell which rule of the configuration decides. Exits with 1 when it is denied.")
     .argument("<user>", "a user's name, or @anonymous")
-    .argument("<operation>", "read, push or create")
+    .argument("<operation>", "read, push, create, rename or delete")
     .argument("<repository>")
     .argument("[ref]", "for a push: a full ref name, for instance refs/heads/main")
     .option("--config <file>", "the configuration of the server")

@@ -1,7 +1,12 @@
 /** What `gitwharf explain` does: puts the rules together as a server would, and follows one request through them. */
 import { existsSync } from "node:fs";
 import { explain, type Explanation } from "../access/policies/policy.js";
-import { isPolicyFunction, type PolicyEntry, type PolicyOperation } from "../access/policies/policy-rule.js";
+import {
+  isPolicyFunction,
+  POLICY_OPERATIONS,
+  type PolicyEntry,
+  type PolicyOperation,
+} from "../access/policies/policy-rule.js";
 import { GitwharfError } from "../base/errors.js";
 import { parseDatabaseLocation } from "../database/open-database.js";
 import type { RefAction } from "../engine/identity.js";
@@ -25,7 +30,7 @@ export async function explainRequest(
   ref: string | undefined,
   flags: ExplainFlags,
 ): Promise<void> {
-  if (!isOperation(operation)) throw wrong(`'${operation}' is none of read, push and create`);
+  if (!isOperation(operation)) throw wrong(`'${operation}' is none of ${POLICY_OPERATIONS.join(", ")}`);
   if (ref !== undefined && (!ref.startsWith("refs/") || checkRefName(ref) !== undefined))
     throw wrong(`'${ref}' is not a full ref name; write refs/heads/NAME or refs/tags/NAME`);
   const configuration = withApplications(
@@ -102,7 +107,7 @@ function withoutRules(user: string | undefined): ReturnType<typeof explain> {
 }
 
 function isOperation(text: string): text is PolicyOperation {
-  return ["read", "push", "create"].includes(text);
+  return POLICY_OPERATIONS.some((each) => each === text);
 }
 
 function wrong(message: string): GitwharfError {

@@ -72,6 +72,7 @@ interface ServeFlags extends StorageFlags {
   readonly trustedProxy: readonly string[];
   readonly proxyProtocol: readonly ("http" | "ssh" | "git")[];
   readonly auditLog?: string;
+  readonly api?: boolean;
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: LogForm;
@@ -183,6 +184,7 @@ export function serveCommand(): Command {
         "append who did what, from where, with what outcome: lines of JSON in a hash chain  [default: off]",
       ).env("GITWHARF_AUDIT_LOG"),
     )
+    .option("--api", "serve repositories over REST beside Git: /repositories, /health (docs/api.md)")
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -213,6 +215,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...defined("trustedUserHeader", trustedUserHeaderOf(flags)),
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("audit", auditOf(flags, fromFile.audit)),
+    ...(flags.api === true ? { api: typeof fromFile.api === "object" ? fromFile.api : true } : {}),
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
     ...defined("refFormat", flags.refFormat),
@@ -573,6 +576,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     panicFile: true,
     audit: true,
     durability: true,
+    api: true,
     log: true,
     http: true,
     ssh: true,

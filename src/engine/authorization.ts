@@ -1,11 +1,16 @@
 /**
- * The one question that every service call asks, after parsing and before work. Types only; answers come from
- * `access/`.
+ * The one question that every service call asks, after parsing and before work. Answers come from `access/`.
  */
 import type { MaybePromise } from "../base/maybe-promise.js";
 import type { Identity, PushCommand } from "./push.js";
 
-export type Operation = "fetch" | "push" | "archive" | "create";
+/** "create", "rename" and "delete" are about the repository itself; the last two are asked for by the API alone. */
+export type Operation = "fetch" | "push" | "archive" | "create" | "rename" | "delete";
+
+/** Nothing changes by these. */
+export function isReading(operation: Operation): boolean {
+  return operation === "fetch" || operation === "archive";
+}
 
 export interface AuthorizationRequest {
   readonly identity: Identity;

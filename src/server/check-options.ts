@@ -3,6 +3,7 @@
  * and an option that is not understood must not be taken for one that is absent: a handler under a wrong name would
  * let every push through.
  */
+import { apiOptionsOf } from "../api/api-options.js";
 import { auditOptionsOf } from "../access/audit/audit-options.js";
 import { checkRates } from "../access/rates/rates.js";
 import { GitwharfError } from "../base/errors.js";
@@ -64,6 +65,7 @@ export function checkOptions(options: GitServerOptions): void {
   checkSshServerOptions(options.sshServer);
   checkRates(options.rates);
   if (options.audit !== undefined) auditOptionsOf(options.audit);
+  checkApi(options);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (options.handlerTimeoutMs !== undefined && !isDuration(options.handlerTimeoutMs))
@@ -112,6 +114,20 @@ function checkAccessOptions(options: GitServerOptions): void {
     !(isText(trustedUserHeader.header) && trustedUserHeader.proxies !== undefined)
   )
     throw wrong("trustedUserHeader needs a header and the addresses of proxies");
+}
+
+function checkApi({ api, resolveRepository, gitorious, remote }: GitServerOptions): void {
+  if (apiOptionsOf(api) === undefined) return;
+  const other =
+    resolveRepository !== undefined
+      ? "resolveRepository"
+      : gitorious !== undefined
+        ? "gitorious"
+        : remote?.resolve === true
+          ? "remote.resolve"
+          : undefined;
+  if (other !== undefined)
+    throw wrong(`api and ${other} do not go together: to the API, names are those of repositories`);
 }
 
 function isDuration(value: unknown): boolean {

@@ -1,4 +1,5 @@
 /** The options of `createGitServer` and of a configuration file: the same names in both. */
+import type { ApiOptions } from "../api/api-options.js";
 import type { AuditSink } from "../access/audit/audit-entry.js";
 import type { AuditOptions } from "../access/audit/audit-options.js";
 import type { Authenticator } from "../access/authenticator.js";
@@ -106,6 +107,12 @@ export interface GitServerOptions {
    * servers (docs/gitorious.md). It takes the place of `authenticate`, `authorize`, `resolveRepository` and `remote`.
    */
   readonly gitorious?: GitoriousOptions;
+  /**
+   * Serve repositories over REST beside Git: `/repositories`, `/health`, `/openapi.json` (docs/api.md). Names that begin
+   * with `repositories/` have other addresses then.
+   * @default false
+   */
+  readonly api?: boolean | ApiOptions;
   /**
    * Serve no repository, not even for reading, whose `hooks/pre-receive` is absent or not executable.
    * @default false

@@ -1,6 +1,8 @@
 /**
  * The composition root: puts stores, access, protocol and transports together, and ends them in order.
  */
+import { createApiHandler } from "../api/api.js";
+import { apiOptionsOf } from "../api/api-options.js";
 import type { AuditEntry } from "../access/audit/audit-entry.js";
 import { createGrantHandler } from "../access/grant-handler.js";
 import { once, setMaxListeners } from "node:events";
@@ -109,6 +111,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
         })
       : options.repositories;
   const creation = creationOf(options);
+  const api = apiOptionsOf(options.api);
   const openruko = createOpenrukoFront(options, log);
   const identification = createIdentification(options, log, {
     before: openruko.authenticators,
@@ -271,7 +274,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   let isDraining = false;
   const readiness = createReadiness({
     checks: {
-      store: async () => store.probe?.(),
+      ...(store.probes ?? { store: async () => store.probe?.() }),
       ...(audit === undefined ? {} : { audit: () => audit.ready() }),
       ...(identification.probe === undefined ? {} : { database: identification.probe }),
     },
@@ -280,7 +283,9 @@ export function createGitServer(given: GitServerOptions): GitServer {
   });
   let closed: Promise<void> | undefined;
   const handlerUnder = (prefix: string): HttpHandler => {
-    const handle = createHttpHandler({ host, prefix });
+    const git = createHttpHandler({ host, prefix });
+    const handle =
+      api === undefined ? git : createApiHandler({ host, options: api, creation, readiness }, git, prefix);
     return (request, response) => {
       // Nobody may ever call `listen`.
       events?.start();

@@ -3,7 +3,7 @@ import { UNDECIDED } from "../access/authorization-answer.js";
 import { createPolicy } from "../access/policies/policy.js";
 import { checkPolicies, type PolicyEntry } from "../access/policies/policy-rule.js";
 import { GitwharfError } from "../base/errors.js";
-import type { AuthorizationRequest, Authorize } from "../engine/authorization.js";
+import { type AuthorizationRequest, type Authorize, isReading } from "../engine/authorization.js";
 import type { PushHandlers } from "../engine/push.js";
 import type { ServiceLogEntry } from "../transport/service-host.js";
 import type { Identification } from "./identification.js";
@@ -99,9 +99,7 @@ export function policyEntriesOf(
     entries.push({
       name: PUBLIC_REPOSITORIES,
       decide: async ({ operation, repository }) =>
-        operation !== "push" && operation !== "create" && (await isPublic(repository))
-          ? { allowed: true }
-          : undefined,
+        isReading(operation) && (await isPublic(repository)) ? { allowed: true } : undefined,
     });
   }
   return entries;

@@ -36,6 +36,7 @@ const STATUS: Record<ErrorCode, number> = {
   "protocol/bad-line": 400,
   "protocol/bad-request": 400,
   "protocol/not-our-ref": 400,
+  "protocol/precondition-failed": 412,
   "protocol/service-disabled": 403,
   "protocol/unsupported": 400,
   "protocol/unsupported-media-type": 415,
@@ -45,6 +46,7 @@ const STATUS: Record<ErrorCode, number> = {
   "storage/bad-config": 500,
   "storage/bad-name": 404,
   "storage/bad-ref": 500,
+  "storage/cannot-rename": 501,
   "storage/corrupt": 500,
   "storage/exists": 409,
   "storage/io": 500,
@@ -91,6 +93,7 @@ export function isForOperators(error: unknown, status: number): boolean {
       "base/aborted",
       "base/shutting-down",
       "server/busy",
+      "storage/cannot-rename",
     )
   );
 }

@@ -81,7 +81,7 @@ export interface ServiceHost {
   readonly panic: Pick<PanicSwitch, "admit">;
   /** undefined: there is no audit log. */
   readonly audit:
-    | Pick<AuditTrail, "admit" | "recorderOf" | "passedOn" | "ended" | "refusedSignIn">
+    | Pick<AuditTrail, "admit" | "recorderOf" | "changes" | "passedOn" | "ended" | "refusedSignIn">
     | undefined;
   readonly gate: RepositoryGate;
   /** Does this repository take one push at a time? */

@@ -31,7 +31,11 @@ function look(value: unknown, { keyword, wanted, schema, root, at }: Look): stri
     case "$ref":
       return whatIsWrong(value, resolve(root, String(wanted)), root, at);
     case "type":
-      return say([wanted].flat().includes(typeOf(value)));
+      return say(
+        [wanted]
+          .flat()
+          .some((type) => type === (Number.isInteger(value) && type === "integer" ? type : typeOf(value))),
+      );
     case "const":
       return say(value === wanted);
     case "enum":

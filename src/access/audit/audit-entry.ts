@@ -42,6 +42,8 @@ export const AUDIT_EVENTS = [
   "repository-restore",
   "repository-undelete",
   "repository-import",
+  "repository-create",
+  "repository-delete",
   "recovery",
 ] as const;
 

@@ -24,6 +24,11 @@ export interface AuditTrail {
   admit(operation: "fetch" | "push" | "archive" | "create"): Promise<void>;
   /** For one push. */
   recorderOf(caller: AuditCaller, repository: string): PushRecorder;
+  /**
+   * A repository is about to be made, renamed or deleted; what became of that is told by `ended`.
+   * @throws access/audit-failed
+   */
+  changes(caller: AuditCaller, change: RepositoryChange): Promise<void>;
   /** A push that is passed on to others, who alone know its refs. @throws access/audit-failed */
   passedOn(caller: AuditCaller, repository: string): Promise<void>;
   /** A request that is over; what has been written of it as a push is not written again. */
@@ -46,6 +51,12 @@ export interface AuditTrail {
   close(): Promise<void>;
 }
 
+export interface RepositoryChange {
+  readonly event: "repository-create" | "repository-rename" | "repository-delete";
+  readonly repository: string;
+  readonly details?: AuditEntry["details"];
+}
+
 export interface AuditTrailOptions {
   readonly writer: AuditWriter;
   readonly onFailure: "refuse" | "continue";
@@ -56,6 +67,8 @@ export interface AuditTrailOptions {
 
 const UNWRITABLE =
   "the server cannot write its audit log, and takes no pushes until it can; ask its operator, or try again later";
+const UNWRITABLE_CHANGE =
+  "the server cannot write its audit log, and changes no repositories until it can; ask its operator, or try again later";
 /** Of one push whether a change is a forced one: that takes a walk. */
 const WALKS_MAX = 100;
 
@@ -67,6 +80,10 @@ const EVENTS: Readonly<Record<ServiceLabel, AuditEvent>> = {
   "receive-pack": "push",
   "upload-archive": "archive",
   "lfs-authenticate": "lfs-authenticate",
+  api: "request",
+  "repository-create": "repository-create",
+  "repository-rename": "repository-rename",
+  "repository-delete": "repository-delete",
   other: "request",
 };
 
@@ -130,6 +147,16 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
         },
       };
     },
+    async changes(caller, { event, repository, details }) {
+      const entry: AuditEntry = { ...whoOf(caller, repository), event, outcome: "begun", details };
+      try {
+        await writer.append([entry], { durable: true });
+      } catch (cause) {
+        onLost(cause);
+        if (onFailure === "refuse")
+          throw new GitwharfError("access/audit-failed", UNWRITABLE_CHANGE, { cause });
+      }
+    },
     async passedOn(caller, repository) {
       try {
         await writer.append([{ ...whoOf(caller, repository), event: "push-begin" }], { durable: true });
@@ -190,7 +217,9 @@ function isOfInterest({ outcome, service, user, error }: RequestRecord, reads: b
   switch (outcome) {
     case "ok":
       if (service === "upload-pack" || service === "upload-archive") return reads;
-      return service === "receive-pack" || service === "lfs-authenticate";
+      return (
+        service === "receive-pack" || service === "lfs-authenticate" || service.startsWith("repository-")
+      );
     case "busy":
       return isGitwharfError(error, "access/audit-failed", "access/suspended");
     case "unauthenticated":

@@ -4,7 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
-import type { Authorize } from "../../engine/authorization.js";
+import { type Authorize, isReading } from "../../engine/authorization.js";
 import type { Identity } from "../../engine/identity.js";
 import { findMergeBase } from "../../engine/merge-base.js";
 import type { Push, PushCommand, PushHandlers, Verdict } from "../../engine/push.js";
@@ -120,7 +120,8 @@ export function createGitoriousApplication(about: GitoriousApplicationOptions): 
 
   /** What may be read has been resolved; what may be pushed is asked ref by ref, once the objects are there. */
   const authorize: Authorize = ({ operation, identity }) => {
-    if (operation === "create") return { allowed: false, reason: INVALID_PATH, answer: "hide" };
+    if (operation !== "push" && !isReading(operation))
+      return { allowed: false, reason: INVALID_PATH, answer: "hide" };
     if (operation === "push" && identity.user === undefined)
       return { allowed: false, reason: ANONYMOUS_PUSH, answer: "challenge" };
     return { allowed: true };

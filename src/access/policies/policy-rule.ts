@@ -8,7 +8,9 @@ import type { AuthorizationAnswer, AuthorizationRequest } from "../../engine/aut
 import type { RefAction } from "../../engine/identity.js";
 import { REF_ACTIONS } from "../ref-rules.js";
 
-export type PolicyOperation = "read" | "push" | "create";
+export const POLICY_OPERATIONS = ["read", "push", "create", "rename", "delete"] as const;
+
+export type PolicyOperation = (typeof POLICY_OPERATIONS)[number];
 
 /** All that is given must match; what is left out matches everything. */
 export interface PolicyRule {
@@ -117,7 +119,7 @@ function checkRule(rule: Record<string, unknown>, where: string): void {
   }
   for (const key of ["name", "reason"])
     if (rule[key] !== undefined && typeof rule[key] !== "string") throw wrong(`${where}: ${key} is a text`);
-  const known: readonly string[] = ["read", "push", "create"];
+  const known: readonly string[] = POLICY_OPERATIONS;
   if (operations !== undefined && !isListOf(operations, (each) => known.includes(each)))
     throw wrong(`${where}: the operations are ${known.join(", ")}`);
   if (actions !== undefined && !isListOf(actions, (each) => REF_ACTIONS.some((one) => one === each)))

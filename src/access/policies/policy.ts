@@ -17,7 +17,14 @@ import {
   policyOperation,
   isAboutReadableRefs,
 } from "./match-rule.js";
-import { checkPolicies, isPolicyFunction, nameOf, type PolicyEntry, type PolicyRule } from "./policy-rule.js";
+import {
+  checkPolicies,
+  isPolicyFunction,
+  nameOf,
+  type PolicyEntry,
+  type PolicyOperation,
+  type PolicyRule,
+} from "./policy-rule.js";
 import { createPushFacts, type PushFacts } from "./push-facts.js";
 import { hiddenRefsOf } from "./readable-refs.js";
 import { checkRequirements, type IsUserKey, type VerifyCommit } from "./requirements.js";
@@ -156,7 +163,8 @@ function refusal(
   if (identity.user === undefined) return { allowed: false, reason: "authentication required" };
   if (command !== undefined)
     return { allowed: false, reason: refRefusal(command.name, possibleActions(command)[0]) };
-  const verb = { read: "read", push: "push to", create: "create" }[policyOperation(operation)];
+  const asked = policyOperation(operation);
+  const verb = asked === "push" ? "push to" : asked;
   return { allowed: false, reason: `You are not allowed to ${verb} this repository` };
 }
 
@@ -229,7 +237,7 @@ export interface Explanation {
 export interface ExplainedRequest {
   readonly user: string | undefined;
   readonly repository: string;
-  readonly operation: "read" | "push" | "create";
+  readonly operation: PolicyOperation;
   readonly ref?: string;
   readonly action?: RefAction;
 }
