@@ -47,7 +47,8 @@ export async function withObjectStorage<Result>(
   if (options.makes !== true) mustExist(located.database);
   const { openObjectStorage } = await import("../server/object-storage.js");
   const { closeWorkerPool } = await import("../base/worker-pool.js");
-  const store = await openObjectStorage(located.options);
+  // Cleaning up is the servers' work.
+  const store = await openObjectStorage({ ...located.options, janitor: false });
   try {
     return await use(store);
   } finally {
