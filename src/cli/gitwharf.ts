@@ -27,6 +27,7 @@ import { keyCommand } from "./key-command.js";
 import { publicCommand } from "./public-command.js";
 import { panicCommand } from "./panic-command.js";
 import { receivePackCommand } from "./receive-pack-command.js";
+import { storageCommand } from "./storage-command.js";
 import { sshCommand } from "./ssh-command.js";
 import { serveCommand } from "./serve-command.js";
 import { tokenCommand } from "./token-command.js";
@@ -56,6 +57,7 @@ for (const command of [
   webhookCommand(),
   auditCommand(),
   maintenanceCommand(),
+  storageCommand(),
   historyCommand(),
   verifyCommand(),
   forkCommand(),

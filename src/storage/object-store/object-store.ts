@@ -26,6 +26,7 @@ import { type BackgroundJanitorOptions, checkJanitorOptions, startJanitor } from
 import type { Bucket } from "./bucket/bucket.js";
 import { ObjectCache } from "./cache/object-cache.js";
 import type { ExportOptions, ExportSummary } from "./export-state.js";
+import { type JanitorLimits, type JanitorReport, runJanitor } from "./janitor.js";
 import { openLocalDirectory } from "./local-directory.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import { NodeCache } from "./node-cache.js";
@@ -74,6 +75,8 @@ export interface ObjectStore extends RepositoryStore {
   undelete(which: string, name?: string): Promise<string>;
   /** Reads all that its root names, and compares hashes. @throws storage/not-found, storage/io */
   verify(name: string, options?: VerifyOptions): Promise<Verification>;
+  /** What the janitor does in the background, now and for all repositories; safe while others serve them. @throws base/aborted */
+  clean(options?: JanitorLimits & { readonly signal?: AbortSignal | undefined }): Promise<JanitorReport>;
   /** Makes a bare repository on disk of what it is, or was. @throws storage/exists, storage/not-found, storage/corrupt, storage/io */
   exportTo(
     name: string,
@@ -274,6 +277,10 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     async nameOf(id) {
       const record = STABLE_ID.test(id) ? await metadata.get(id) : undefined;
       return record?.state === "live" ? (record.name ?? undefined) : undefined;
+    },
+    async clean({ signal, ...limits } = {}) {
+      const stop = signal === undefined ? {} : { signal };
+      return runJanitor({ bucket, metadata, networksMax: Number.POSITIVE_INFINITY, ...limits, ...stop });
     },
     async probe() {
       await Promise.all(Object.values(probes).map((each) => each()));
