@@ -9,6 +9,7 @@ import { inStep } from "../../base/activity.js";
 import type { ByteSink, ByteSource } from "../../base/byte-streams.js";
 import { isGitwharfError, throwIfAborted } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
+import { outcomeOf } from "../../base/request-outcome.js";
 import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
 import type { PushCertificate, PushCommand } from "../../engine/push.js";
@@ -37,8 +38,8 @@ import { createPushRejections } from "./push-rejections.js";
 import { redirectRef } from "./redirect-ref.js";
 import { checkCommandName } from "./push-policy.js";
 import { type PushRequest, readPushRequest } from "./push-request.js";
-import type { ReceivePackContext } from "./receive-pack-context.js";
-import { type PushState, standing } from "./push-state.js";
+import type { PlacedRepository, ReceivePackContext } from "./receive-pack-context.js";
+import { isSubstituted, type PushState, standing } from "./push-state.js";
 import { reportDenial } from "./report-denial.js";
 import { type CommandResult, formatReport } from "./report-status.js";
 import { moveRefs } from "./move-refs.js";
@@ -106,7 +107,21 @@ async function takePush(
   const bands = request.capabilities.has("side-band-64k")
     ? serializeSideBand(createSideBandWriter(streams.output, { dataBytesMax: SIDE_BAND_64K_BYTES_MAX }))
     : undefined;
-  return carryOut(context, { request, streams, bands, source: reader.rest() });
+  try {
+    return await carryOut(context, { request, streams, bands, source: reader.rest() });
+  } catch (error) {
+    // Clients say nothing of an answer that is an error of HTTP, or that breaks off.
+    if (!isOurFault(error) || context.signal.aborted) throw error;
+    const message = describeForPeer(error, context.activity);
+    if (bands === undefined) await refuse(streams.output, message, false);
+    else await bands.fatal(`${message}\n`);
+    await bands?.flush();
+    return { failure: error };
+  }
+}
+
+function isOurFault(error: unknown): boolean {
+  return isGitwharfError(error) && error.kind === "operational" && outcomeOf(error) === "failed";
 }
 
 interface PushAbout {
@@ -118,6 +133,34 @@ interface PushAbout {
 }
 
 async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<ServiceOutcome> {
+  const held: Held = {};
+  let outcome: ServiceOutcome;
+  try {
+    outcome = await carryOutWith(context, about, held);
+  } catch (error) {
+    // That is what the push has failed of.
+    await held.quarantine?.discard().catch(() => undefined);
+    throw error;
+  }
+  try {
+    await held.quarantine?.discard();
+  } catch (failure) {
+    // The pusher knows by now what became of the refs.
+    return { failure, ...outcome };
+  }
+  return outcome;
+}
+
+/** What is discarded when the push is over. */
+interface Held {
+  quarantine?: Quarantine | undefined;
+}
+
+async function carryOutWith(
+  context: ReceivePackContext,
+  about: PushAbout,
+  held: Held,
+): Promise<ServiceOutcome> {
   const { request, bands } = about;
   const snapshot = await context.repository.snapshot();
   const timer = beginKeepAlive(bands, context.settings.receive.keepAliveSeconds);
@@ -127,28 +170,35 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
     const results = await checkNames(context, request.commands);
     const needsPack = request.commands.some((command) => !isNullObjectId(command.newOid));
     if (needsPack || request.certificate !== undefined)
-      quarantine = await context.repository.openQuarantine();
+      held.quarantine = quarantine = await context.repository.openQuarantine();
     const open = { ...about, snapshot, quarantine, needsPack };
-    const { ingest, certificate, failure } = await unpack(context, open);
+    const { ingest, certificate, failure: unpackFailure } = await unpack(context, open);
+    let failure = unpackFailure;
     let { repository } = context;
     const printed = { ...open, results, printer, repositoryNow: () => repository };
     const state = createState(context, printed, certificate);
     if (failure !== undefined) for (const result of results) result.refusal ??= "unpacker error";
-    else await decide(state, ingest);
+    else failure = await tellingFailures(state, () => decide(state, ingest));
     clearInterval(timer);
-    if (context.place !== undefined && makesRefs(state)) {
-      const { isOurs, ...placed } = await context.place();
+    const { place } = context;
+    if (place !== undefined && makesRefs(state)) {
+      let placed: PlacedRepository | undefined;
+      const placeFailure = await tellingFailures(state, async () => {
+        placed = await place();
+      });
+      failure ??= placeFailure;
       // The name was taken meanwhile: what stands there has refs, rules and hooks of its own.
-      if (!isOurs) {
-        const anew = { ...context, ...placed, place: undefined };
+      if (placed?.isOurs === false) {
+        const { repository: faster, settings } = placed;
+        const anew = { ...context, repository: faster, settings, place: undefined };
         return await carryOut(anew, { ...about, source: bytesOf(ingest?.pack) });
       }
-      ({ repository } = placed);
+      repository = placed?.repository ?? repository;
     }
     const warning = await context.recorder?.end(results, failure);
     if (warning !== undefined) await state.push.print(`warning: ${warning}\n`);
     try {
-      await sendReport(state, about.streams.output, bands, failure);
+      await sendReport(state, about.streams.output, bands, unpackFailure);
     } finally {
       // The refs have moved, whether or not the pusher stayed to read of it.
       await inStep(context.activity, "post-receive", () => runPostReceive(state));
@@ -161,7 +211,6 @@ async function carryOut(context: ReceivePackContext, about: PushAbout): Promise<
     printer.end();
     clearInterval(timer);
     snapshot.release();
-    await quarantine?.discard();
   }
 }
 
@@ -281,6 +330,26 @@ async function decide(state: PushState, ingest: IngestResult | undefined): Promi
   await updateWorkTrees(state);
   await inStep(activity, "refs", () => moveRefs(state));
   settleAliasedUpdates(state);
+}
+
+/**
+ * What the server could not do is told of each ref that was to move: whether one of them has can then not be known here.
+ * @returns what has failed
+ * @throws it, when it is not the server's fault, or nobody could be told of refs
+ */
+async function tellingFailures(state: PushState, work: () => Promise<void>): Promise<unknown> {
+  const { context, request, results } = state;
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    const { capabilities } = request;
+    const readsReport = capabilities.has("report-status") || capabilities.has("report-status-v2");
+    if (!isOurFault(error) || !readsReport || context.signal.aborted) throw error;
+    const why = describeForPeer(error, context.activity);
+    for (const result of results) if (!isSubstituted(result)) result.refusal ??= why;
+    return error;
+  }
 }
 
 async function recordIntent(state: PushState): Promise<void> {
