@@ -40,6 +40,14 @@ describe("work on SQLite", () => {
     for (let i = 0; i < 20; i++) yield* write(`${prefix} ${i}`);
   }
 
+  it("refuses whoever comes when it was closed", async () => {
+    await database.close();
+    for (const mode of ["read", "statement", "transaction"] as const) {
+      const work = database.run(mode, () => all(database.db.selectFrom("facts").selectAll()));
+      await expect(work).rejects.toMatchObject({ code: "database/unavailable" });
+    }
+  });
+
   it("undoes all of a transaction and nothing of what others write at the same time", async () => {
     const others = async (): Promise<void> => {
       for (let i = 0; i < 20; i++) {

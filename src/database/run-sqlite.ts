@@ -10,6 +10,7 @@ import { type DatabaseWork, type RunWork, type StatementResult, Undone } from ".
 /** libsql's, as far as it is used here. */
 export interface LibsqlDatabase extends SqliteDatabase {
   readonly inTransaction: boolean;
+  readonly open: boolean;
   exec(sql: string): unknown;
 }
 
@@ -19,6 +20,11 @@ const WAIT_MS = 10;
 export function createSqliteRunner(database: LibsqlDatabase, busyTimeoutMs: number): RunWork {
   return async (mode, work) => {
     for (let waitedMs = 0; ; ) {
+      // To ask it then would end the process.
+      if (!database.open)
+        throw new GitwharfError("database/unavailable", "the database was closed", {
+          details: { outcome: "none" },
+        });
       if (mode === "read") return resultOf(perform(database, work(false)));
       if (begin(database, busyTimeoutMs)) {
         try {
