@@ -42,7 +42,17 @@ export type Fault =
   /** `get` and `stream` come to half of the bytes, and an error; a deletion to half of the keys. Others: as "lost". */
   | "truncated"
   /** It happens after as many milliseconds, or once the promise has resolved. */
-  | { readonly slow: number | Promise<void> };
+  | { readonly slow: number | Promise<void> }
+  /** There is no answer, ever; it is called when it has happened. */
+  | { readonly unanswered: () => void };
+
+/** For `slow`: nothing happens, and there is no answer. */
+export const NEVER = new Promise<never>(() => undefined);
+
+function neverAnswering({ unanswered }: { readonly unanswered: () => void }): Promise<never> {
+  unanswered();
+  return NEVER;
+}
 
 export interface FaultyBucket extends Bucket {
   /** All that were made, those that failed too. */
@@ -62,11 +72,12 @@ export function createFaultyBucket(bucket: Bucket, decide: DecideFault): FaultyB
   const begin = async (
     operation: FaultyOperation,
     key: string,
-  ): Promise<"lost" | "truncated" | undefined> => {
+  ): Promise<"lost" | "truncated" | { readonly unanswered: () => void } | undefined> => {
     const call = { number: calls.length + 1, operation, key };
     calls.push(call);
     const fault = decide(call);
     if (fault === undefined || fault === "lost" || fault === "truncated") return fault;
+    if (typeof fault === "object" && "unanswered" in fault) return fault;
     if (fault === "before") throw failure(operation, key);
     await (typeof fault.slow === "number" ? delay(fault.slow) : fault.slow);
     return undefined;
@@ -75,6 +86,7 @@ export function createFaultyBucket(bucket: Bucket, decide: DecideFault): FaultyB
   const failing = async <T>(operation: FaultyOperation, key: string, body: () => Promise<T>): Promise<T> => {
     const fault = await begin(operation, key);
     const answer = await body();
+    if (typeof fault === "object") return neverAnswering(fault);
     if (fault !== undefined) throw failure(operation, key);
     return answer;
   };
@@ -104,6 +116,7 @@ export function createFaultyBucket(bucket: Bucket, decide: DecideFault): FaultyB
     get: (key, range, options) => failing("get", key, () => bucket.get(key, range, options)),
     async *stream(key, range, options) {
       const fault = await begin("stream", key);
+      if (typeof fault === "object") await neverAnswering(fault);
       for await (const chunk of bucket.stream(key, range, options)) {
         if (fault === undefined) {
           yield chunk;
@@ -120,10 +133,12 @@ export function createFaultyBucket(bucket: Bucket, decide: DecideFault): FaultyB
       const fault = await begin("delete", first);
       const half = Math.ceil(keys.length / 2);
       await bucket.delete(fault === "truncated" ? keys.slice(0, half) : keys, options);
+      if (typeof fault === "object") await neverAnswering(fault);
       if (fault !== undefined) throw failure("delete", first);
     },
     async *list(prefix, options) {
       const fault = await begin("list", prefix);
+      if (typeof fault === "object") await neverAnswering(fault);
       for await (const entry of bucket.list(prefix, options)) {
         yield entry;
         if (fault !== undefined) throw failure("list", prefix);

@@ -18,7 +18,7 @@ const rendered = new LRUCache<string, Buffer>({
 /** The pkt-lines of the advertisement, to be written in order. */
 export async function advertiseReceivePack(context: ReceivePackContext): Promise<readonly Buffer[]> {
   const { repository, settings } = context;
-  const snapshot = await repository.snapshot();
+  const snapshot = await repository.snapshot({ onlyRefs: true });
   try {
     const isHidden = hiddenRefsOf(context);
     const visible =

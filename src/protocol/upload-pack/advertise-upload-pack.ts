@@ -20,7 +20,7 @@ export async function advertiseUploadPack(context: UploadPackContext): Promise<r
     return [Buffer.from(`${lines.join("")}0000`)];
   }
   const greeting = context.version === 1 ? [encodePktLine("version 1\n")] : [];
-  const snapshot = await takeSnapshot(context);
+  const snapshot = await takeSnapshot(context, { onlyRefs: true });
   try {
     const refs = visibleRefs(context, snapshot.refs);
     const first = headAsRef(refs) ?? refs.all[0];

@@ -3,7 +3,7 @@ import type { Activity } from "../../base/activity.js";
 import type { SharedBudget } from "../../base/shared-budget.js";
 import type { Limits } from "../../base/limits.js";
 import type { Identity } from "../../engine/push.js";
-import type { Repository, Snapshot } from "../../storage/contracts/repository.js";
+import type { Repository, Snapshot, SnapshotOptions } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 import type { BeforeUpload } from "../before-upload.js";
 import type { IsHiddenRef } from "../hidden-refs.js";
@@ -38,9 +38,12 @@ export interface UploadPackContext {
 }
 
 /** The context's snapshot, or one of its own. @returns what to release */
-export async function takeSnapshot(context: UploadPackContext): Promise<Snapshot> {
+export async function takeSnapshot(
+  context: UploadPackContext,
+  options?: SnapshotOptions,
+): Promise<Snapshot> {
   const { snapshot } = context;
-  if (snapshot === undefined) return context.repository.snapshot();
+  if (snapshot === undefined) return context.repository.snapshot(options);
   return {
     version: snapshot.version,
     head: snapshot.head,

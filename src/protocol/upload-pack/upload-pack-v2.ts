@@ -60,7 +60,7 @@ async function answerLsRefs(
 ): Promise<void> {
   const asked = createLsRefsArguments();
   await readArguments(reader, request, (line) => takeLsRefsArgument(asked, line));
-  const snapshot = await takeSnapshot(context);
+  const snapshot = await takeSnapshot(context, { onlyRefs: true });
   try {
     await output.write(await renderLsRefs(context, snapshot, asked));
   } finally {

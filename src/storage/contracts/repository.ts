@@ -89,7 +89,7 @@ export interface Repository {
   /** The repository's own configuration, safe list only, re-read when it changed. */
   settings(): Promise<RepositorySettings>;
   /** Refs and objects of one instant: everything the refs name is readable. Must be released. */
-  snapshot(): Promise<Snapshot>;
+  snapshot(options?: SnapshotOptions): Promise<Snapshot>;
   openQuarantine(): Promise<Quarantine>;
   readonly refs: RefStore;
   /** The path of the git directory where the backend has one (hooks, CLI). */
@@ -101,6 +101,14 @@ export interface Repository {
   /** Absent where there is nothing to look after. */
   readonly packMaintenance?: PackMaintenance;
   close(): Promise<void>;
+}
+
+export interface SnapshotOptions {
+  /**
+   * It is the refs that are asked for, and hardly ever an object: a backend that is far from its objects need not look for
+   * them before. Of `objects` nothing but `read`, `readHeader` and `has` is asked then. @default false
+   */
+  readonly onlyRefs?: boolean;
 }
 
 export interface WorkTreeUse {

@@ -14,14 +14,9 @@ import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
 import type { PackSink } from "../contracts/quarantine.js";
 import { GrowingBuffer } from "../growing-buffer.js";
-import {
-  closeDescriptor,
-  openDescriptor,
-  syncDescriptor,
-  truncateDescriptor,
-  writeDescriptor,
-} from "./descriptor.js";
+import { closeDescriptor, openDescriptor, syncDescriptor, truncateDescriptor } from "./descriptor.js";
 import { ioError } from "./file-errors.js";
+import { type MakeRoom, writeMakingRoom } from "./make-room.js";
 import { DescriptorRange, PackFile } from "./pack-file.js";
 
 /** A pack of this size goes to a file. */
@@ -49,6 +44,8 @@ export interface DiskPackSinkOptions {
   readonly objectFormat: ObjectFormat;
   readonly sync: boolean;
   readonly onFinish: (finished: FinishedPack) => void;
+  /** When the disk is full. @default nothing can be removed */
+  readonly makeRoom?: MakeRoom;
 }
 
 export class DiskPackSink implements PackSink {
@@ -240,7 +237,7 @@ export class DiskPackSink implements PackSink {
   }
 
   #write(fd: number, bytes: Uint8Array, at: number): Promise<void> {
-    return this.#doing(writeDescriptor(fd, bytes, at));
+    return this.#doing(writeMakingRoom(fd, bytes, at, this.#options.makeRoom));
   }
 
   async #doing<T>(work: Promise<T>): Promise<T> {

@@ -98,6 +98,7 @@ export class EarlyUpload {
       signal: this.#stop.signal,
       published,
       onWhole: (key, parts) => cache.adopt(key, parts),
+      onFile: (key, file) => cache.adoptFile(key, file),
     });
     return { id, packs: [pack] };
   }

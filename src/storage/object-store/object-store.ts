@@ -9,7 +9,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
 import type {
   CreateRepositoryOptions,
@@ -24,7 +24,7 @@ import { createDirectoryProbe } from "../disk/probe-directory.js";
 import { DEFAULT_REPOSITORY_SETTINGS } from "../repository-settings-defaults.js";
 import { type BackgroundJanitorOptions, checkJanitorOptions, startJanitor } from "./background-janitor.js";
 import type { Bucket } from "./bucket/bucket.js";
-import { ObjectCache } from "./cache/object-cache.js";
+import { ObjectCache, type ObjectCacheOptions } from "./cache/object-cache.js";
 import type { ExportOptions, ExportSummary } from "./export-state.js";
 import { type JanitorLimits, type JanitorReport, runJanitor } from "./janitor.js";
 import { openLocalDirectory } from "./local-directory.js";
@@ -102,6 +102,8 @@ export interface ObjectStoreOptions {
   readonly localDirectory?: string;
   /** Of copies of what is in the bucket, on the local disk. @default 10 GiB */
   readonly cacheBytesMax?: number;
+  /** How much of an object is fetched at once. @default as `ObjectCacheOptions` has it */
+  readonly fetching?: Pick<ObjectCacheOptions, "blockBytes" | "wholeBytesMax" | "aheadBytesMax">;
   /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
   readonly settings?: (name: string) => RepositorySettings;
   /** Removes what nobody needs any more; of several processes one at a time does. false: others see to it. */
@@ -127,6 +129,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     // What is kept at hand for those who come next must not fill the disk, or use up the descriptors.
     onFull: () => shelf.closeIdle() || idle.pop() !== undefined,
     ...(options.cacheBytesMax === undefined ? {} : { bytesMax: options.cacheBytesMax }),
+    ...options.fetching,
   });
   const shelf = new PackShelf({ cache });
   const nodes = new NodeCache(metadata);
@@ -211,7 +214,13 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     let discarding: Promise<void> | undefined;
     const discard = async (): Promise<void> => {
       await repository.close();
-      if (!isPlaced) await metadata.purge(record.id);
+      if (isPlaced) return;
+      try {
+        await metadata.purge(record.id);
+      } catch (error) {
+        // It has its place after all: the answer was lost.
+        if (!isGitwharfError(error, "storage/not-found")) throw error;
+      }
     };
     return {
       repository,

@@ -126,6 +126,8 @@ export class PackShelf {
     if (index === undefined) throw new GitwharfError("base/invariant", "a pack without an index was read");
     const bytes = await this.#cache.open(key, packObjectBytes(leaf));
     try {
+      // Commits come first, the newest ones before the others: whatever is asked for begins there.
+      if (index.key !== key) bytes.prefetch();
       const side = index.key === key ? bytes : await this.#cache.open(index.key, sideObjectBytes(leaf) ?? 0);
       const shared = new SharedArrayBuffer(index.end - index.start);
       try {

@@ -26,6 +26,8 @@ const READ_BYTES = 1024 * 1024;
 
 export interface SpooledPack {
   readonly pack: Pack;
+  /** Of the file that has its bytes. */
+  readonly path: string;
   /** `.rev` file, if there is one. */
   readonly reverseIndexPath: string | undefined;
 }
@@ -64,6 +66,11 @@ export interface UploadPackOptions {
   readonly published?: Promise<void> | undefined;
   /** Is given the pieces of an object that was put whole: for the cache. */
   readonly onWhole?: (key: string, parts: readonly Uint8Array[]) => Promise<void>;
+  /** Is given the file of a pack that was sent by itself: for the cache, which must open it at once. */
+  readonly onFile?: (
+    key: string,
+    file: { readonly path: string; readonly sizeBytes: number },
+  ) => Promise<void>;
 }
 
 /**
@@ -134,6 +141,7 @@ async function sendBoth(
     watched(sendPack(spooled.pack, key, { ...options, signal })),
   ]);
   if (failures.length > 0) throw failures[0];
+  await options.onFile?.(key, { path: spooled.path, sizeBytes: spooled.pack.bytes.sizeBytes });
   return { sha256, sideSha256 };
 }
 

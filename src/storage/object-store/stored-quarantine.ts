@@ -13,6 +13,7 @@ import type { Pack } from "../../pack/pack.js";
 import type { PackSink, Quarantine } from "../contracts/quarantine.js";
 import { DiskPackSink, type FinishedPack } from "../disk/disk-pack-sink.js";
 import { ioError } from "../disk/file-errors.js";
+import type { MakeRoom } from "../disk/make-room.js";
 import { OverlayReader } from "../overlay-reader.js";
 import type { EarlyUpload } from "./early-upload.js";
 import type { ObjectsView } from "./objects-view.js";
@@ -23,6 +24,8 @@ export interface StoredQuarantineOptions {
   readonly view: ObjectsView;
   /** Directories of quarantines are made in it. */
   readonly spoolDirectory: string;
+  /** On the disk of the spool directory. @default nothing can be removed */
+  readonly makeRoom?: MakeRoom;
   /** To the bucket, and into the handle. @throws storage/io, storage/not-found */
   readonly publish: (
     packs: readonly SpooledPack[],
@@ -67,10 +70,12 @@ export class StoredQuarantine implements Quarantine {
 
   async createPack(): Promise<PackSink> {
     this.#mustBeOpen();
+    const { makeRoom } = this.#options;
     const sink = new DiskPackSink({
       directory: () => this.#packDirectory(),
       objectFormat: this.objects.objectFormat,
       sync: false,
+      ...(makeRoom === undefined ? {} : { makeRoom }),
       onFinish: (finished) => {
         this.#finished.push(finished);
         this.objects.add(finished.file.pack);
@@ -155,6 +160,7 @@ export class StoredQuarantine implements Quarantine {
 function spooledOf({ file, endings }: FinishedPack): SpooledPack {
   return {
     pack: file.pack,
+    path: `${file.path}.pack`,
     reverseIndexPath: endings.includes(".rev") ? `${file.path}.rev` : undefined,
   };
 }

@@ -7,12 +7,19 @@ import type { ObjectReader } from "../contracts/object-reader.js";
 import type { PackMaintenance } from "../contracts/pack-maintenance.js";
 import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefStore } from "../contracts/ref-store.js";
-import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
+import type {
+  Repository,
+  RepositoryFile,
+  Snapshot,
+  SnapshotOptions,
+  WorkTreeUse,
+} from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { openServedFile } from "../served-file.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
 import { beginEarlyUpload, type EarlyUpload } from "./early-upload.js";
+import { LateObjects } from "./late-objects.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
 import type { SpooledPack } from "./pack-upload.js";
@@ -83,24 +90,28 @@ export class StoredRepository implements Repository {
     return this.#options.settings(this.name);
   }
 
-  async snapshot(): Promise<Snapshot> {
+  async snapshot({ onlyRefs = false }: SnapshotOptions = {}): Promise<Snapshot> {
     const { core } = this.#options;
     const opened = this.#opened;
     this.#opened = undefined;
     const state = opened === undefined ? (await core.current()).state : await core.from(opened);
     this.#seen = { state, atMs: performance.now() };
-    return this.#snapshotOf(state);
+    return this.#snapshotOf(state, onlyRefs);
   }
 
-  async #snapshotOf(state: RepositoryState): Promise<Snapshot> {
-    const view = await this.#options.core.view(state);
+  async #snapshotOf(state: RepositoryState, onlyRefs = false): Promise<Snapshot> {
+    const { core } = this.#options;
+    const view =
+      onlyRefs && this.#staged.isEmpty
+        ? new LateObjects(this.objectFormat, () => core.view(state))
+        : await core.view(state);
     const staged = this.#staged.view();
     let isReleased = false;
     return {
       version: `${state.rootId}${staged.version}`,
       head: state.snapshot.head,
       refs: state.snapshot,
-      objects: this.#withStaged(view, staged),
+      objects: view instanceof LateObjects ? view : this.#withStaged(view, staged),
       shallow: staged.shallow.length === 0 ? state.shallow : new Set([...state.shallow, ...staged.shallow]),
       alternateTips: [],
       release: () => {
@@ -113,13 +124,14 @@ export class StoredRepository implements Repository {
   }
 
   async openQuarantine(): Promise<Quarantine> {
-    const { core, spoolDirectory } = this.#options;
+    const { core, cache, spoolDirectory } = this.#options;
     const seen = this.#seen;
     const isFresh = seen !== undefined && performance.now() - seen.atMs < SEEN_MS_MAX;
     const state = isFresh ? core.newest(seen.state) : (await core.current()).state;
     return new StoredQuarantine({
       view: await core.view(state),
       spoolDirectory,
+      makeRoom: () => cache.makeRoom(),
       publish: (packs, shallow, early) => this.#publish(packs, shallow, early),
       beginUpload: (spooled) => beginEarlyUpload(this.#options, spooled),
     });

@@ -51,7 +51,12 @@ export async function uploadPacks(
       const batch = planned.slice(at, at + UPLOADS_AT_ONCE);
       const results = await Promise.allSettled(
         batch.map((each) =>
-          uploadPack(each, { bucket, ...kind, onWhole: (key, parts) => cache.adopt(key, parts) }),
+          uploadPack(each, {
+            bucket,
+            ...kind,
+            onWhole: (key, parts) => cache.adopt(key, parts),
+            onFile: (key, file) => cache.adoptFile(key, file),
+          }),
         ),
       );
       for (const result of results) {

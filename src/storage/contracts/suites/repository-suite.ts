@@ -261,6 +261,21 @@ export function repositorySuite(
           after.release();
         }));
 
+      it("has its objects still when it was taken for its refs", () =>
+        withRepository(async (repository) => {
+          const first = await commitTo(repository, "first");
+          const snapshot = await repository.snapshot({ onlyRefs: true });
+          await commitTo(repository, "second");
+          assert.equal(snapshot.refs.get("refs/heads/main")?.oid, first.oid);
+          assert.equal(snapshot.head.oid, first.oid);
+          await expectObject(snapshot.objects, first);
+          const { commit: absent } = sampleCommit(format, "never pushed");
+          assert.equal(await snapshot.objects.has(absent.oid), false);
+          assert.equal(await snapshot.objects.read(absent.oid), undefined);
+          snapshot.release();
+          snapshot.release();
+        }));
+
       it("has the same version while nothing changes", () =>
         withRepository(async (repository, { store }) => {
           await commitTo(repository, "first");

@@ -18,6 +18,8 @@ export interface HeldObject {
   prefix(sizeBytes: number): ByteRange;
   /** Fills the target from there on. @throws storage/io, storage/corrupt */
   readInto(target: Uint8Array, offset: number): Promise<void>;
+  /** Begins to fetch how it begins; nobody waits for that. */
+  prefetch(): void;
   /** Whoever still reads gets storage/io; reads that are under way end. Idempotent. */
   close(): void;
 }
@@ -64,6 +66,10 @@ export class LocalObject implements HeldObject {
 
   async readInto(target: Uint8Array, offset: number): Promise<void> {
     await this.#descriptor.use(() => readWhole(this.#file.fd, target, offset, this.#file.key));
+  }
+
+  prefetch(): void {
+    // It is here.
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, open, readdir, rm } from "node:fs/promises";
+import { existsSync, openSync } from "node:fs";
+import { mkdtemp, open, readdir, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -10,6 +11,7 @@ import { createCountedBucket } from "../bucket/counted-bucket.js";
 import { openDirectoryBucket } from "../bucket/directory-bucket.js";
 import { createMemoryBucket } from "../bucket/memory-bucket.js";
 import { ObjectCache, type ObjectCacheOptions } from "./object-cache.js";
+import { PartialObject } from "./partial-object.js";
 
 const KiB = 1024;
 
@@ -135,6 +137,45 @@ describe("object cache", () => {
     expect(bucket.counts().stream.calls).toBe(0);
     release();
   });
+
+  it("takes a file that has the bytes, and keeps it when its name has gone", async () => {
+    const bucket = await bucketWith({});
+    const cache = openCache(bucket);
+    const bytes = randomBytes(300 * KiB);
+    const path = join(directory, "spooled");
+    await writeFile(path, bytes);
+    await cache.adoptFile("a", { path, sizeBytes: bytes.length });
+    // Whatever is wrong with these, they are fetched when they are asked for.
+    await cache.adoptFile("b", { path, sizeBytes: 10 });
+    await cache.adoptFile("c", { path: join(directory, "absent"), sizeBytes: 10 });
+    await unlink(path);
+    expect(cache.sizeBytes).toBe(bytes.length);
+    const { prefix, release } = await cache.open("a", bytes.length);
+    expect((await read(prefix(bytes.length), 0, bytes.length)).equals(bytes)).toBe(true);
+    expect(bucket.counts().stream.calls).toBe(0);
+    release();
+  });
+
+  it.skipIf(!existsSync("/dev/full"))(
+    "gives up other copies when the disk is full, and then says so",
+    async () => {
+      const fd = openSync("/dev/full", "r+");
+      let room = 2;
+      const object = new PartialObject({
+        bucket: await bucketWith({ a: randomBytes(10) }),
+        key: "a",
+        fd,
+        sizeBytes: 10,
+        channel: "none",
+        limits: { blockBytes: 64 * KiB, wholeBytesMax: 0, aheadBytesMax: 0 },
+        onBytes: () => undefined,
+        makeRoom: () => --room >= 0,
+      });
+      await expect(object.fill(0, 0)).rejects.toThrow("writing the local copy of a failed: ENOSPC");
+      expect(room).toBe(-1);
+      object.close();
+    },
+  );
 
   it("reads the files of a bucket that is a directory where they are", async () => {
     const bucket = await openDirectoryBucket({ directory: join(directory, "bucket"), sync: false });

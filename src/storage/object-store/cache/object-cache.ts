@@ -9,12 +9,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { mkdir, unlink } from "node:fs/promises";
+import { setImmediate as others } from "node:timers/promises";
 import { BroadcastChannel } from "node:worker_threads";
 import type { ByteRange } from "../../../base/byte-range.js";
 import { GitwharfError, invariant } from "../../../base/errors.js";
 import { FILE_BLOCK_BYTES } from "../../../base/file-range.js";
 import type { FillRequest } from "../../../base/partial-file-range.js";
-import { openDescriptor } from "../../disk/descriptor.js";
+import { closeDescriptor, openDescriptor, statDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
 import type { Bucket, BucketFile } from "../bucket/bucket.js";
 import { type HeldObject, LocalObject, missing } from "./held-object.js";
@@ -45,6 +46,8 @@ export interface CachedObject {
   prefix(sizeBytes: number): ByteRange;
   /** Fills the target from there on. @throws storage/io, storage/corrupt */
   readInto(target: Uint8Array, offset: number): Promise<void>;
+  /** Begins to fetch how it begins; nobody waits for that. */
+  prefetch(): void;
   /** Idempotent. */
   release(): void;
 }
@@ -104,6 +107,7 @@ export class ObjectCache {
     return {
       prefix: (length) => object.prefix(length),
       readInto: (target, offset) => object.readInto(target, offset),
+      prefetch: () => object.prefetch(),
       release: () => {
         if (released) return;
         released = true;
@@ -123,6 +127,46 @@ export class ObjectCache {
       object.users--;
       this.#evict();
     }
+  }
+
+  /** The same of a file that is never written to again: it becomes the copy, whatever becomes of its name. Never rejects. */
+  async adoptFile(
+    key: string,
+    { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
+  ): Promise<void> {
+    if (this.#bucket.openFile !== undefined) return;
+    let fd: number | undefined;
+    try {
+      fd = await openDescriptor(path, "r");
+      const { size } = await statDescriptor(fd);
+      if (size !== sizeBytes || this.#isClosed || this.#objects.has(key) || this.#opening.has(key)) return;
+      const object = this.#copyIn(fd, key, sizeBytes);
+      fd = undefined;
+      this.#objects.set(key, object);
+      object.markWhole();
+    } catch {
+      // It will be fetched.
+    } finally {
+      if (fd !== undefined) await closeDescriptor(fd);
+    }
+  }
+
+  /** The disk is full: all goes that nobody reads. @returns whether that was anything */
+  async makeRoom(): Promise<boolean> {
+    const before = this.#bytes;
+    do {
+      for (const [key, object] of this.#objects) if (!object.isInUse) this.#drop(key, object);
+      // What is given back is free a moment later.
+      await others();
+    } while (!this.#isClosed && this.#onFull());
+    for (const [key, object] of this.#objects) if (!object.isInUse) this.#drop(key, object);
+    return this.#bytes < before;
+  }
+
+  #drop(key: string, object: HeldObject): void {
+    this.#objects.delete(key);
+    this.#bytes -= object.presentBytes;
+    object.close();
   }
 
   /** Whoever still reads gets storage/io. */
@@ -194,6 +238,10 @@ export class ObjectCache {
       throw ioError("opening a file of the cache in", this.#directory, cause);
     }
     await unlink(path).catch(() => undefined);
+    return this.#copyIn(fd, key, sizeBytes);
+  }
+
+  #copyIn(fd: number, key: string, sizeBytes: number): PartialObject {
     return new PartialObject({
       bucket: this.#bucket,
       key,
@@ -205,6 +253,7 @@ export class ObjectCache {
         this.#bytes += bytes;
         this.#evict();
       },
+      makeRoom: () => this.makeRoom(),
     });
   }
 
@@ -228,9 +277,7 @@ export class ObjectCache {
     if (!this.#isFull) return;
     for (const [key, object] of this.#objects) {
       if (object.isInUse || object === except) continue;
-      this.#objects.delete(key);
-      this.#bytes -= object.presentBytes;
-      object.close();
+      this.#drop(key, object);
       if (!this.#isFull) return;
     }
   }

@@ -13,8 +13,8 @@ import {
   type PartialFileDescriptor,
   PartialFileRange,
 } from "../../../base/partial-file-range.js";
-import { writeDescriptor } from "../../disk/descriptor.js";
 import { ioError } from "../../disk/file-errors.js";
+import { type MakeRoom, writeMakingRoom } from "../../disk/make-room.js";
 import type { Bucket } from "../bucket/bucket.js";
 import { type HeldObject, missing, readWhole } from "./held-object.js";
 import { HeldRange, OpenDescriptor } from "./held-range.js";
@@ -33,6 +33,8 @@ export interface PartialObjectOptions {
   readonly channel: string;
   readonly limits: FillLimits;
   readonly onBytes: (bytes: number) => void;
+  /** Removes other copies. */
+  readonly makeRoom: MakeRoom;
 }
 
 export class PartialObject implements HeldObject {
@@ -81,6 +83,10 @@ export class PartialObject implements HeldObject {
     });
   }
 
+  prefetch(): void {
+    if (this.#blocks > 0) this.fill(0, 0).catch(() => undefined);
+  }
+
   get isClosed(): boolean {
     return this.#file.isClosed;
   }
@@ -105,6 +111,11 @@ export class PartialObject implements HeldObject {
     await Promise.all(waits);
   }
 
+  /** The file has all bytes. */
+  markWhole(): void {
+    for (let block = 0; block < this.#blocks; block++) this.#settle(block, BLOCK_PRESENT);
+  }
+
   /** Takes the whole object. */
   async store(parts: readonly Uint8Array[]): Promise<void> {
     await this.#file.use(async () => {
@@ -113,7 +124,7 @@ export class PartialObject implements HeldObject {
         await this.#write(part, offset);
         offset += part.length;
       }
-      for (let block = 0; block < this.#blocks; block++) this.#settle(block, BLOCK_PRESENT);
+      this.markWhole();
     });
   }
 
@@ -207,10 +218,11 @@ export class PartialObject implements HeldObject {
 
   async #write(bytes: Uint8Array, offset: number): Promise<void> {
     if (this.isClosed) throw new GitwharfError("storage/io", "the store is closed");
+    const { fd, key, makeRoom } = this.#options;
     try {
-      await writeDescriptor(this.#options.fd, bytes, offset);
+      await writeMakingRoom(fd, bytes, offset, makeRoom);
     } catch (cause) {
-      throw ioError("writing the local copy of", this.#options.key, cause);
+      throw ioError("writing the local copy of", key, cause);
     }
   }
 }

@@ -1,0 +1,240 @@
+/**
+ * What clones, fetches and pushes ask of the bucket and write into the metadata, counted, with the real git. A server that
+ * was just started has nothing but what it is given; a warm one has asked before.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type Database, openDatabase } from "../src/database/open-database.js";
+import { createGitServer } from "../src/server/git-server.js";
+import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
+import {
+  type CountedBucket,
+  createCountedBucket,
+} from "../src/storage/object-store/bucket/counted-bucket.js";
+import { createMemoryBucket } from "../src/storage/object-store/bucket/memory-bucket.js";
+import { createMetadataStore } from "../src/storage/object-store/metadata/create-metadata-store.js";
+import { openObjectStore } from "../src/storage/object-store/object-store.js";
+import { createFaultyMetadata, type MetadataOperation } from "./support/faulty-metadata.js";
+import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { createRoundsBucket } from "./support/request-rounds.js";
+
+const KiB = 1024;
+/** Of a repository far larger than what is fetched at once, without the bytes. */
+const SMALL_BLOCKS = { blockBytes: 64 * KiB, wholeBytesMax: 128 * KiB, aheadBytesMax: 256 * KiB };
+
+interface CountedServer {
+  readonly url: string;
+  readonly bucket: CountedBucket;
+  readonly rounds: () => readonly (readonly string[])[];
+  /** Calls that change rows, in order. */
+  writes(): readonly MetadataOperation[];
+  /** From here on it counts from nothing. */
+  reset(): void;
+  /** Reading requests. */
+  reads(): number;
+}
+
+const READS: ReadonlySet<MetadataOperation> = new Set(["find", "get", "list", "readNodes"] as const);
+
+let client: GitClient;
+let database: Database;
+let memory: Bucket;
+let closing: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  client = createWorkspace();
+  database = await openDatabase({ engine: "sqlite", path: join(client.directory, "state", "db.sqlite") });
+  memory = createMemoryBucket();
+});
+afterEach(async () => {
+  for (const close of closing.toReversed()) await close();
+  closing = [];
+});
+afterAll(async () => {
+  await database.close();
+  removeDirectory(client);
+});
+
+/** With an empty cache. */
+async function startServer(options: { readonly inRounds?: boolean } = {}): Promise<CountedServer> {
+  const rounds = createRoundsBucket(memory);
+  const bucket = createCountedBucket(options.inRounds === true ? rounds : memory);
+  const metadata = createFaultyMetadata(createMetadataStore(database));
+  const store = await openObjectStore({
+    bucket,
+    metadata,
+    localDirectory: join(client.directory, "local"),
+    janitor: false,
+    ...(options.inRounds === true ? { fetching: SMALL_BLOCKS } : {}),
+  });
+  const server = createGitServer({ repositories: store, autoCreate: "push", log: () => undefined });
+  const { url } = (await server.listen({ http: "127.0.0.1:0" })).http;
+  let seen = 0;
+  closing.push(async () => {
+    await server.close({ graceMs: 0 });
+    // Nothing that is slow, and nothing that cannot be taken back, while somebody waits.
+    const { list, head, delete: deleted, sweep } = bucket.counts();
+    expect([list, head, deleted, sweep].map(({ calls }) => calls)).toEqual([0, 0, 0, 0]);
+    await store.close();
+  });
+  return {
+    url,
+    bucket,
+    rounds: rounds.rounds,
+    writes: () => metadata.calls.slice(seen).filter((operation) => !READS.has(operation)),
+    reset() {
+      bucket.reset();
+      rounds.reset();
+      seen = metadata.calls.length;
+    },
+    reads() {
+      const { get, stream } = bucket.counts();
+      return get.calls + stream.calls;
+    },
+  };
+}
+
+/** All requests of whatever kind. */
+function requestsOf({ bucket }: CountedServer): number {
+  return Object.values(bucket.counts()).reduce((sum, { calls }) => sum + calls, 0);
+}
+
+function putsOf({ bucket }: CountedServer): number {
+  const { put, upload } = bucket.counts();
+  return put.calls + upload.calls;
+}
+
+async function commitFile(tree: GitClient, name: string, content: string | Buffer): Promise<void> {
+  await writeFile(join(tree.directory, name), content);
+  await tree.run("add", ".");
+  await tree.run("commit", "-q", "-m", name);
+}
+
+async function newTree(name: string): Promise<GitClient> {
+  await client.run("init", "-q", name);
+  return client.in(name);
+}
+
+describe("a small repository", () => {
+  let tree: GitClient;
+  beforeAll(async () => {
+    tree = await newTree("small");
+    const { url } = await startServer();
+    for (let i = 0; i < 4; i++) {
+      await commitFile(tree, `file-${i}`, `${i}\n`);
+      await tree.run("push", "-q", `${url}/small.git`, "HEAD:refs/heads/main");
+    }
+  });
+
+  it("is listed without a request to the bucket", async () => {
+    const server = await startServer();
+    for (const version of ["2", "0"]) {
+      const listed = await client.run(
+        "-c",
+        `protocol.version=${version}`,
+        "ls-remote",
+        `${server.url}/small.git`,
+      );
+      expect(listed).toContain(await tree.run("rev-parse", "HEAD"));
+    }
+    expect(requestsOf(server)).toBe(0);
+  });
+
+  it("is cloned with few requests, and then with none", async () => {
+    const server = await startServer();
+    await client.run("clone", "-q", "--bare", `${server.url}/small.git`, "small-1.git");
+    expect(requestsOf(server)).toBeLessThanOrEqual(6);
+    expect(server.reads()).toBeGreaterThan(0);
+    server.reset();
+    await client.run("clone", "-q", "--bare", `${server.url}/small.git`, "small-2.git");
+    expect(requestsOf(server)).toBe(0);
+    await client.in("small-2.git").run("fsck", "--strict");
+  });
+
+  it("asks for all its packs at once", async () => {
+    const server = await startServer({ inRounds: true });
+    await client.run("clone", "-q", "--bare", `${server.url}/small.git`, "small-3.git");
+    expect(server.rounds()).toHaveLength(1);
+  });
+});
+
+describe("a push", () => {
+  it("puts one object and commits once", async () => {
+    const tree = await newTree("pushed");
+    const first = await startServer();
+    await commitFile(tree, "one", "1\n");
+    await tree.run("push", "-q", `${first.url}/pushed.git`, "HEAD:refs/heads/main");
+    expect(putsOf(first)).toBe(1);
+    expect(first.writes()).toEqual(["create", "beginUpload", "commit", "place"]);
+
+    const cold = await startServer();
+    await commitFile(tree, "two", "2\n");
+    await tree.run("push", "-q", `${cold.url}/pushed.git`, "HEAD:refs/heads/main", "HEAD:refs/heads/topic");
+    expect(putsOf(cold)).toBe(1);
+    // What was there before, so that deltas and connectivity can be checked.
+    expect(cold.reads()).toBe(1);
+    expect(cold.writes()).toEqual(["beginUpload", "commit"]);
+
+    cold.reset();
+    await tree.run("push", "-q", `${cold.url}/pushed.git`, ":refs/heads/topic");
+    expect(requestsOf(cold)).toBe(0);
+    expect(cold.writes()).toEqual(["commit"]);
+
+    await client.run("clone", "-q", "--bare", `${cold.url}/pushed.git`, "pushed.git");
+    expect(requestsOf(cold)).toBe(0);
+    await client.in("pushed.git").run("fsck", "--strict");
+  });
+
+  it("of a large pack puts two objects, and reads neither again", async () => {
+    const tree = await newTree("large");
+    const server = await startServer();
+    await commitFile(tree, "noise", randomBytes(5_000_000));
+    // Or git would try first whether it may push.
+    const whole = ["-c", "http.postBuffer=20000000"];
+    await tree.run(...whole, "push", "-q", `${server.url}/large.git`, "HEAD:refs/heads/main");
+    expect(putsOf(server)).toBe(2);
+    expect(server.reads()).toBe(0);
+    expect(server.writes()).toEqual(["create", "beginUpload", "commit", "place"]);
+    await client.run("clone", "-q", "--bare", `${server.url}/large.git`, "large.git");
+    expect(server.reads()).toBe(0);
+    await client.in("large.git").run("fsck", "--strict");
+  });
+});
+
+describe("an incremental fetch from a large repository", () => {
+  const LARGE_BYTES = 6_400_000;
+  let tree: GitClient;
+  beforeAll(async () => {
+    tree = await newTree("history");
+    await mkdir(join(tree.directory, "noise"));
+    for (let i = 0; i < 64; i++)
+      await writeFile(join(tree.directory, "noise", `${i}`), randomBytes(LARGE_BYTES / 64));
+    await commitFile(tree, "text", "one\n");
+    await tree.run("branch", "old");
+    await commitFile(tree, "text", "two\n");
+    const { url } = await startServer();
+    await tree.run("push", "-q", `${url}/history.git`, "main", "old");
+    await tree.run("checkout", "-q", "-b", "new");
+    await commitFile(tree, "text", "three\n");
+    await tree.run("push", "-q", `${url}/history.git`, "new");
+  });
+
+  it.each([
+    ["of a commit in a young pack", "main", "new"],
+    ["of a commit in the large pack", "old", "main"],
+  ])("%s reads little, in few rounds", async (_, from, to) => {
+    const warm = await startServer();
+    const copy = `history-${to}.git`;
+    await client.run("clone", "-q", "--bare", "--single-branch", "-b", from, `${warm.url}/history.git`, copy);
+    const server = await startServer({ inRounds: true });
+    await client.in(copy).run("fetch", "-q", `${server.url}/history.git`, `+${to}:${to}`);
+    expect(await client.in(copy).run("rev-parse", to)).toBe(await tree.run("rev-parse", to));
+    await client.in(copy).run("fsck", "--strict");
+    const { get, stream } = server.bucket.counts();
+    expect(get.bytesRead + stream.bytesRead).toBeLessThan(LARGE_BYTES / 8);
+    // The indexes of all packs and how these begin; then what lies together in one of them.
+    expect(server.rounds().length, JSON.stringify(server.rounds())).toBeLessThanOrEqual(2);
+  });
+});
