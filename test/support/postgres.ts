@@ -15,6 +15,10 @@ import { installDebianPackage } from "./debian-package.js";
 export interface TestPostgres {
   /** Of an empty database that is not handed out a second time. */
   createDatabase(): Promise<string>;
+  /** Ends every connection, as an operator does it; the data stay. */
+  halt(): Promise<void>;
+  /** After `halt`. */
+  resume(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -50,14 +54,22 @@ export async function startPostgres(): Promise<TestPostgres> {
     "shared_buffers=16MB",
     "max_connections=40",
   ];
-  const server = spawn(
-    join(programs, "postgres"),
-    ["-D", data, ...settings.flatMap((text) => ["-c", text])],
-    { ...options, stdio: ["ignore", "ignore", "pipe"] },
-  );
-  const ended = once(server, "exit");
-  try {
+  const start = async (): Promise<() => Promise<void>> => {
+    const server = spawn(
+      join(programs, "postgres"),
+      ["-D", data, ...settings.flatMap((text) => ["-c", text])],
+      { ...options, stdio: ["ignore", "ignore", "pipe"] },
+    );
+    const ended = once(server, "exit");
     await ready(server);
+    return async () => {
+      server.kill("SIGINT");
+      await ended;
+    };
+  };
+  let end: () => Promise<void>;
+  try {
+    end = await start();
   } catch (error) {
     rmSync(directory, { recursive: true, force: true });
     throw error;
@@ -72,9 +84,12 @@ export async function startPostgres(): Promise<TestPostgres> {
       await client.end();
       return `postgres://postgres@/${name}?host=${encodeURIComponent(directory)}`;
     },
+    halt: () => end(),
+    async resume() {
+      end = await start();
+    },
     async stop() {
-      server.kill("SIGINT");
-      await ended;
+      await end();
       rmSync(directory, { recursive: true, force: true });
     },
   };

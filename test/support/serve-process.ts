@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
 const CLI = fileURLToPath(new URL("../../src/cli/gitwharf.js", import.meta.url));
+/** This build, by this Node. */
+export const SERVE_COMMAND: readonly string[] = [process.execPath, CLI];
 
 export interface ServeProcess {
   readonly url: string;
@@ -20,17 +22,32 @@ export function startServe(directory: string, ...options: readonly string[]): Pr
 }
 
 /** @param cli another build of the command */
-export async function startServeOf(
+export function startServeOf(
   cli: string,
   directory: string,
   ...options: readonly string[]
 ): Promise<ServeProcess> {
+  return startServeWith({ command: [process.execPath, cli] }, directory, ...options);
+}
+
+export interface ServeCommand {
+  /** What runs the command. @default this build */
+  readonly command?: readonly string[];
+  /** Besides this process's. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** In a surrounding of a test's own. */
+export async function startServeWith(
+  { command = SERVE_COMMAND, env }: ServeCommand,
+  directory: string,
+  ...options: readonly string[]
+): Promise<ServeProcess> {
+  const [program = "", ...first] = command;
   const child = spawn(
-    process.execPath,
-    [cli, "serve", directory, "--http", "127.0.0.1:0", "--ssh", "off", ...options],
-    {
-      stdio: ["ignore", "pipe", "pipe"],
-    },
+    program,
+    [...first, "serve", directory, "--http", "127.0.0.1:0", "--ssh", "off", ...options],
+    { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   const closed = once(child, "close");
   let text = "";
