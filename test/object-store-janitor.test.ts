@@ -22,6 +22,7 @@ import { type JanitorReport, runJanitor } from "../src/storage/object-store/jani
 import { markKept } from "../src/storage/object-store/mark-kept.js";
 import type { MetadataStore } from "../src/storage/object-store/metadata/metadata-store.js";
 import { NodeCache } from "../src/storage/object-store/node-cache.js";
+import { openObjectStore } from "../src/storage/object-store/object-store.js";
 import { PackShelf } from "../src/storage/object-store/pack-shelf.js";
 import { StoredCore } from "../src/storage/object-store/stored-core.js";
 import { CEPH_START_MS } from "./support/ceph-bucket.js";
@@ -569,6 +570,33 @@ describe("a pass of the janitor", () => {
       await expectReadable(server, new Map([["other", objects]]));
       expect(await metadata.listNetworks({ limit: 10 })).toHaveLength(1);
       expect(await keysIn(bucket)).toHaveLength(1);
+    });
+  });
+
+  it("is begun and ended with its store, which refuses options that say nothing", async () => {
+    await withServers(await places.onDisk(), async (servers) => {
+      const { metadata, bucket, database } = await servers.open();
+      const opening = openObjectStore({ bucket, metadata, janitor: { retentionMs: -1 } });
+      await expect(opening).rejects.toMatchObject({ code: "server/bad-configuration" });
+      const failures: unknown[] = [];
+      let passed = (): void => undefined;
+      const hasPassed = new Promise<void>((resolve) => {
+        passed = resolve;
+      });
+      const janitor = {
+        everyMs: 1,
+        onPass: () => passed(),
+        onFailure: (_what: string, error: unknown) => failures.push(error),
+      };
+      const store = await openObjectStore({ bucket, metadata, janitor });
+      await (await store.create("app")).close();
+      await hasPassed;
+      await store.close();
+      expect(failures).toEqual([]);
+      // Nobody has it any more.
+      expect(await database.db.selectFrom("leases").select(["name", "owner"]).execute()).toEqual([
+        { name: "janitor", owner: "" },
+      ]);
     });
   });
 
