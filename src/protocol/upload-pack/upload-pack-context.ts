@@ -38,10 +38,7 @@ export interface UploadPackContext {
 }
 
 /** The context's snapshot, or one of its own. @returns what to release */
-export async function takeSnapshot(
-  context: UploadPackContext,
-  options?: SnapshotOptions,
-): Promise<Snapshot> {
+export async function takeSnapshot(context: UploadPackContext, options?: SnapshotOptions): Promise<Snapshot> {
   const { snapshot } = context;
   if (snapshot === undefined) return context.repository.snapshot(options);
   return {

@@ -114,7 +114,7 @@ export function repositoryStoreSuite(runner: SuiteRunner, backend: StoreBackend)
         const stores = [store, await reopen()];
         for (let i = 0; i < 6; i++) await (await store.create(`app-${i}`)).close();
         const results = await Promise.allSettled(
-          Array.from({ length: 6 }, (_, i) => (stores[i % 2] ?? store).rename?.(`app-${i}`, "winner")),
+          Array.from({ length: 6 }, async (_, i) => (stores[i % 2] ?? store).rename?.(`app-${i}`, "winner")),
         );
         for (const result of results) {
           if (result.status === "rejected")
