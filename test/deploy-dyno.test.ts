@@ -199,7 +199,7 @@ describe("builds in dynos", () => {
     expect(readFileSync(join(there, "shallow"), "utf8")).toBe(`${oid}\n`);
   });
 
-  it("are done again on request, and found again by who pushes the same", async () => {
+  it("are done again on request", async () => {
     await dynoOf("echo built $old");
     await start();
     const oid = await stage.commit({ a: "1" });
@@ -241,24 +241,80 @@ describe("builds in dynos", () => {
     expect(await branchOf(there)).toBe(oid);
   });
 
-  it("are done one after the other, and the second pusher is told", async () => {
-    const there = await dynoOf(waiting());
-    await start();
-    const first = await stage.commit({ a: "1" });
-    const pushed = stage.push();
+  /** Of a clone of its own, while the first is built. @returns what became of both */
+  const pushTwo = async () => {
+    const first = stage.push();
     await openruko.build(0);
     await stage.workspace.run("clone", "-q", "app", "other");
     const other = stage.workspace.in("other");
-    await other.run("commit", "-q", "--allow-empty", "-m", "another");
+    writeFileSync(join(other.directory, "other"), "1");
+    await other.run("add", "-A");
+    await other.run("commit", "-q", "--amend", "-m", "another");
     const second = other.try("push", stage.url, "main");
     await until(async () => (await stage.builds()).length === 2);
     expect(openruko.builds).toHaveLength(1);
     go();
-    expect((await pushed).status).toBe(0);
-    expect(said(await second)).toContain(" !     Another push to shop is being built");
-    expect((await stage.builds()).map(({ status }) => status)).toEqual(["succeeded", "succeeded"]);
+    return { first: await first, second: await second, oid: await other.run("rev-parse", "HEAD") };
+  };
+
+  it("are done one after the other, and the second pusher is told", async () => {
+    const there = await dynoOf(
+      `${waiting()}; ! git cat-file -e $new:bad || [ -e $PWD/one ] || { : > $PWD/one; exit 1; }`,
+    );
+    await start();
+    await stage.commit({ bad: "1" });
+    const { first, second, oid } = await pushTwo();
+    expect(first.status).toBe(1);
+    expect(said(second)).toContain(" !     Another push to shop is being built");
+    expect(said(second)).toContain("v1: built and launched");
+    expect(await branchOf(there)).toBe(oid);
+    expect((await stage.builds()).map(({ status }) => status)).toEqual(["succeeded", "failed"]);
     expect(openruko.builds).toHaveLength(2);
-    expect(await createGitClient(there).run("rev-list", "main")).toContain(first);
+  });
+
+  it("are not begun of a push that another came before, which its ref would refuse", async () => {
+    const there = await dynoOf(waiting());
+    await start();
+    const oid = await stage.commit({ a: "1" });
+    const { first, second } = await pushTwo();
+    expect(first.status).toBe(0);
+    expect(said(second)).toContain(
+      `Push rejected: ${oid.slice(0, 7)} was pushed to main meanwhile: fetch, and push again.`,
+    );
+    // What is launched there is what stands here.
+    expect(await branchOf(there)).toBe(oid);
+    expect((await stage.app.try("ls-remote", stage.url, "main")).stdout).toContain(oid);
+    expect(await stage.releases()).toMatchObject([{ number: 1, commit: oid, status: "current" }]);
+    expect(openruko.builds).toHaveLength(1);
+    const other = stage.workspace.in("other");
+    await other.run("fetch", "-q", stage.url, "main");
+    await other.run("reset", "-q", "--soft", "FETCH_HEAD");
+    await other.run("commit", "-q", "-m", "after it");
+    expect(said(await other.try("push", stage.url, "main"))).toContain("v2: built and launched");
+  });
+
+  it("are done anew where the dyno has gone on to something else", async () => {
+    const there = await dynoOf(waiting());
+    await start();
+    const oid = await stage.commit({ a: "1" });
+    const client = spawn("git", [...LOST, stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: "ignore",
+      detached: true,
+    });
+    await openruko.build(0);
+    process.kill(-(client.pid ?? 0), "SIGKILL");
+    await until(() => stage.server.active === 0);
+    go();
+    await until(async () => (await stage.builds())[0]?.status === "succeeded");
+    // Its ref has not moved, so whatever is pushed next is built; and then the first is not there any more.
+    await stage.app.run("commit", "-q", "--amend", "-m", "another");
+    expect((await stage.push()).status).toBe(0);
+    expect(await branchOf(there)).not.toBe(oid);
+    await stage.app.run("reset", "-q", "--hard", oid);
+    expect(said(await stage.push("+main"))).toContain("v2: built and launched");
+    expect(await branchOf(there)).toBe(oid);
+    expect(openruko.builds).toHaveLength(3);
   });
 
   it("that are cancelled end in the dyno as well", async () => {

@@ -338,7 +338,8 @@ function wayOf(
   const limits = { ...DEFAULT_EXECUTION_LIMITS, ...options.limits };
   if (executor.name === "dyno") {
     invariant(repositories !== undefined, "it was looked for before");
-    return createBuildsInDynos({ ...about, executor, repositories, limits });
+    const { onBuildFailure = "refuse" } = options;
+    return createBuildsInDynos({ ...about, executor, repositories, limits, onBuildFailure });
   }
   return createBuildsHere({
     ...about,

@@ -27,7 +27,7 @@ export function createBuildsHere(options: BuildHereOptions): BuildWay {
   const { state, executor } = options;
   const { directories } = state;
   return {
-    async keep(_push, update, directory) {
+    async keep({ update }, directory) {
       return (await update.checkout(directory)).skipped;
     },
     async keepCommit({ repository, commit, app, signal }, directory) {

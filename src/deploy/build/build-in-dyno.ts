@@ -22,12 +22,15 @@ import { ELSEWHERE } from "../state/elsewhere.js";
 import { noCommit } from "./build-here.js";
 import { BuildFailure } from "./build-failure.js";
 import type { BuildWay, WayJob } from "./build-way.js";
+import { keepBase, lastSucceeded, whatCameBetween } from "./push-base.js";
 import { keepObjects, type KeptObjects, openKeptObjects } from "./kept-objects.js";
 
 export interface BuildsInDynosOptions {
   readonly state: DeployState;
   readonly executor: DynoExecutor;
   readonly repositories: RepositoryStore;
+  /** "refuse": the ref moves when the build is over. */
+  readonly onBuildFailure: "refuse" | "accept";
   readonly limits: Pick<ExecutionLimits, "timeoutMs" | "outputBytesMax">;
   readonly log: (text: string, error?: unknown) => void;
 }
@@ -45,8 +48,10 @@ const TIMER_MS_MAX = 0x7fff_ffff;
 export function createBuildsInDynos(options: BuildsInDynosOptions): BuildWay {
   const { state, repositories, log } = options;
   return {
-    async keep(push, _update, directory) {
+    async keep({ push, update, app }, directory) {
       await keepObjects(push, directory);
+      if (options.onBuildFailure === "refuse")
+        await keepBase({ builds: state.builds, app: app.id, oldOid: update.oldOid }, directory);
       return [];
     },
     async keepCommit({ repository, commit, app }) {
@@ -59,16 +64,25 @@ export function createBuildsInDynos(options: BuildsInDynosOptions): BuildWay {
     },
     async build(job) {
       const { build, app, signal } = job;
+      const directory = state.directories.sourceOf(build.id);
       const kept = await openKeptObjects(
         repositories,
         {
           name: app.repository,
-          directory: state.directories.sourceOf(build.id),
+          directory,
           objectFormat: build.commit.length === hexLength("sha1") ? "sha1" : "sha256",
         },
         signal,
       );
       try {
+        const other = await whatCameBetween(
+          { builds: state.builds, build, snapshot: kept.snapshot },
+          directory,
+        );
+        if (other !== undefined)
+          throw new BuildFailure(
+            `${other.slice(0, 7)} was pushed to ${app.branch} meanwhile: fetch, and push again`,
+          );
         return await buildThere(options, job, kept);
       } catch (error) {
         if (error instanceof BuildFailure && error.cause !== undefined)
@@ -80,8 +94,7 @@ export function createBuildsInDynos(options: BuildsInDynosOptions): BuildWay {
     },
     // The dyno's branch is where the last build that succeeded has put it.
     async isKept(build) {
-      const last = (await state.builds.list(build.app)).find(({ status }) => status === "succeeded");
-      return last?.id === build.id;
+      return (await lastSucceeded(state.builds, build.app))?.id === build.id;
     },
   };
 }

@@ -10,13 +10,19 @@ export interface BuildWay {
    * Keeps in a directory, which it makes, what a build needs of a push: the push may be gone when it begins.
    * @returns paths that are left out of it
    */
-  keep(push: Push, update: PushedRef, directory: string): Promise<readonly string[]>;
+  keep(pushed: PushedToApp, directory: string): Promise<readonly string[]>;
   /** The same of a commit that the repository has. @throws storage/not-found */
   keepCommit(from: CommitInRepository, directory: string): Promise<void>;
   /** Once for each build that is begun. @throws BuildFailure, and what is the server's fault */
   build(job: WayJob): Promise<BuildProduct>;
   /** Is what came out of it still there? @param build one that succeeded */
   isKept(build: Build, product: BuildProduct): Promise<boolean>;
+}
+
+export interface PushedToApp {
+  readonly push: Push;
+  readonly update: PushedRef;
+  readonly app: App;
 }
 
 export interface CommitInRepository {

@@ -141,7 +141,7 @@ async function findOrQueue(
   }
   const id = randomUUID();
   try {
-    const skipped = await way.keep(push, update, directories.sourceOf(id));
+    const skipped = await way.keep({ push, update, app }, directories.sourceOf(id));
     if (skipped.length > 0) {
       const names = skipped.slice(0, NAMES_MAX).join(", ");
       const more = skipped.length > NAMES_MAX ? " and more" : "";
