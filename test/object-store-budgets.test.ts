@@ -222,9 +222,10 @@ describe("an incremental fetch from a large repository", () => {
   });
 
   it.each([
-    ["of a commit in a young pack", "main", "new"],
-    ["of a commit in the large pack", "old", "main"],
-  ])("%s reads little, in few rounds", async (_, from, to) => {
+    // What was pushed is sent as it is: nothing has to be looked at.
+    ["of a commit in a young pack", "main", "new", 1],
+    ["of a commit in the large pack", "old", "main", 2],
+  ])("%s reads little, in few rounds", async (_, from, to, rounds) => {
     const warm = await startServer();
     const copy = `history-${to}.git`;
     await client.run("clone", "-q", "--bare", "--single-branch", "-b", from, `${warm.url}/history.git`, copy);
@@ -235,6 +236,6 @@ describe("an incremental fetch from a large repository", () => {
     const { get, stream } = server.bucket.counts();
     expect(get.bytesRead + stream.bytesRead).toBeLessThan(LARGE_BYTES / 8);
     // The indexes of all packs and how these begin; then what lies together in one of them.
-    expect(server.rounds().length, JSON.stringify(server.rounds())).toBeLessThanOrEqual(2);
+    expect(server.rounds().length, JSON.stringify(server.rounds())).toBeLessThanOrEqual(rounds);
   });
 });

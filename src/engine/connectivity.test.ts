@@ -83,7 +83,7 @@ async function push({ tips, pack, hide, newShallow, workers }: Push): Promise<Co
   }
 }
 
-const OK = { ok: true };
+const OK: unknown = expect.objectContaining({ ok: true });
 const missing = (oid: ObjectId, tip?: ObjectId) => ({
   ok: false,
   missing: { oid, ...(tip === undefined ? {} : { tip }) },
@@ -261,10 +261,10 @@ describe("objects that are in storage and not reachable", () => {
   });
 
   it("what comes back from old history is found", async () => {
-    // A tree and a blob that only an old commit has.
+    // A tree and a blob that only an old commit has: who has main~9 need not have them for all that was looked at.
     const old = rev("main~50^{tree}");
     const { pack, tip } = commitOn([], old, [rev("main~9")]);
-    expect(await push({ tips: [tip], pack })).toEqual(OK);
+    expect(await push({ tips: [tip], pack })).toEqual({ ok: true });
     const again = formatTree([
       { mode: 0o40000, name: "moved", oid: old },
       {

@@ -9,8 +9,9 @@
  * push must not lay hold of an object that only a hidden ref, or no ref at all, leads to; nor may a thin pack build
  * on one. git accepts both.
  */
-import type { ObjectId } from "../object/object-id.js";
+import { type ObjectId, objectIdAt } from "../object/object-id.js";
 import { entryTypeOf } from "../pack/entry-header.js";
+import { RECORDED_GROUNDS_MAX } from "../pack/recorded-push.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import type { Snapshot } from "../storage/contracts/repository.js";
 import { runInWorker } from "../base/worker-pool.js";
@@ -42,11 +43,19 @@ export interface ConnectivityRequest {
 }
 
 export type ConnectivityAnswer =
-  | { readonly ok: true }
+  | {
+      readonly ok: true;
+      /**
+       * `RecordedPush.grounds` of the pack, where looking at them was enough; undefined: it is not known, or they are many.
+       */
+      readonly grounds?: readonly ObjectId[];
+    }
   | { readonly ok: false; readonly missing: MissingObject };
 
 /** Units of work (about 10 µs each) that the main thread does itself. */
 const INLINE_UNITS_MAX = 2000;
+/** Bits of `LinkList.kinds`. */
+const COMMIT_OR_TAG = (1 << 1) | (1 << 4);
 
 /**
  * Memory: the ids of what is referred to outside of the pack, and of the new commits.
@@ -56,21 +65,46 @@ export async function checkConnectivity(request: ConnectivityRequest): Promise<C
   const links = request.ingest?.links ?? NO_LINKS;
   const isNew = newObjectTest(links, request.objects);
   const oldTips = request.tips.filter((tip) => !isNew(tip));
-  if (oldTips.length === 0 && links.external.kinds.length === 0) return { ok: true };
+  if (oldTips.length === 0 && links.external.kinds.length === 0) return { ok: true, grounds: [] };
   const needed = new NeededObjects(withTips(links, oldTips, request.objects), request.objects.objectFormat);
   await strikeRefs(request, needed);
   const unreachable = new Set<ObjectId>();
   if (needed.others > 0)
     for (const oid of await leftAfterWalk(request, needed, "others")) unreachable.add(oid);
   const unmarked = needed.treesAndBlobs === 0 ? needed : await mark(request, links, needed);
-  if (unmarked.treesAndBlobs > 0) {
+  const hadToWalk = unmarked.treesAndBlobs > 0;
+  if (hadToWalk) {
     for (const oid of await leftAfterWalk(request, unmarked, "trees and blobs")) unreachable.add(oid);
   }
-  if (unreachable.size === 0) return { ok: true };
+  if (unreachable.size === 0) {
+    const grounds = unmarked.treesAndBlobs === 0 && !hadToWalk ? groundsOf(request, links) : undefined;
+    return grounds === undefined ? { ok: true } : { ok: true, grounds };
+  }
   const base = links.bases.find((oid) => unreachable.has(oid));
   if (base !== undefined) return { ok: false, missing: { oid: base } };
   const missing = await explain(request, links, unreachable);
   return missing === undefined ? { ok: true } : { ok: false, missing };
+}
+
+/**
+ * What the pack's objects refer to besides trees and blobs, all of which were found in the trees of these commits. Not
+ * of a push that cuts history, and not where a delta stands on a commit or tag: then it need not be referred to.
+ */
+function groundsOf(
+  { objects, shallow, newShallow = [] }: ConnectivityRequest,
+  { external: { oids, kinds }, bases }: NewObjectLinks,
+): readonly ObjectId[] | undefined {
+  if (shallow.size > 0 || [...newShallow].length > 0) return undefined;
+  const h = hashBytes(objects.objectFormat);
+  const bytes = Buffer.from(oids.buffer, oids.byteOffset, oids.length);
+  const grounds: ObjectId[] = [];
+  for (let i = 0; i < kinds.length; i++) {
+    if (((kinds[i] as number) & COMMIT_OR_TAG) === 0) continue;
+    if (grounds.length === RECORDED_GROUNDS_MAX) return undefined;
+    grounds.push(objectIdAt(bytes, i * h, objects.objectFormat));
+  }
+  const named = new Set(grounds);
+  return bases.some((oid) => named.has(oid)) ? undefined : grounds;
 }
 
 function withTips(

@@ -16,6 +16,7 @@ import type { Ref } from "../storage/contracts/ref-store.js";
 import type { Snapshot } from "../storage/contracts/repository.js";
 import { noteBasesFirst } from "./fetch/bases-first.js";
 import { createCommitReader } from "./fetch/commit-reader.js";
+import { planEcho } from "./fetch/echoed-push.js";
 import { includedTags } from "./fetch/include-tags.js";
 import type { PlanTask } from "./fetch/pack-plan-worker.js";
 import type { PlanData } from "./fetch/plan-data.js";
@@ -27,6 +28,8 @@ import type { ObjectFilter } from "./filter.js";
 import { type CachedPlan, createPlanCache, type PlanCache } from "./plan-cache.js";
 
 export interface PackPlanOptions {
+  /** Under which pushes are remembered. @default only those are known that were recorded with their packs */
+  readonly repositoryId?: string | undefined;
   /** Must not be released before the plan is. */
   readonly snapshot: Snapshot;
   /** Checked by the caller: everything reachable from them is sent. */
@@ -89,7 +92,8 @@ export async function planPack(options: PackPlanOptions): Promise<PackPlan> {
   const { request, tagsDigest } = await resolveRequest(options);
   const cache = options.cache ?? sharedCache;
   const key = await planDigest(objects, request, { tagsDigest, signal: options.signal });
-  const make = (): Promise<PlanData> => makePlan(objects, request, options.signal);
+  const make = async (): Promise<PlanData> =>
+    planEcho(objects, request, options.repositoryId) ?? (await makePlan(objects, request, options.signal));
   let cached: CachedPlan = await cache.get(key, options.signal, make);
   let packs = findPacks(cached.data, objects);
   if (packs === undefined) {

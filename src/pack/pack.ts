@@ -18,6 +18,7 @@ import {
   type PackedObjectHeader,
 } from "./packed-entry.js";
 import { readResident } from "./resident-object.js";
+import type { RecordedPush } from "./recorded-push.js";
 import { PackOffsets } from "./reverse-index.js";
 
 export type { ExternalObjects, PackedObject, PackedObjectHeader } from "./packed-entry.js";
@@ -32,6 +33,7 @@ export interface PackOptions {
   readonly openBitmap?: () => Promise<PackBitmap | undefined>;
   /** The pack's `.rev` file, if it has one: asked once at most. */
   readonly readReverseIndex?: () => Buffer | undefined;
+  readonly recordedPush?: RecordedPush | undefined;
 }
 
 let packs = 0;
@@ -49,6 +51,8 @@ export class Pack implements EntrySource {
   readonly index: PackIndex;
   readonly bytes: ByteRange;
   readonly objectFormat: ObjectFormat;
+  /** Where it was kept with the pack. */
+  readonly recordedPush: RecordedPush | undefined;
   readonly #openBitmap: (() => Promise<PackBitmap | undefined>) | undefined;
   readonly #readReverseIndex: (() => Buffer | undefined) | undefined;
   #bitmap: Promise<PackBitmap | undefined> | undefined;
@@ -59,6 +63,7 @@ export class Pack implements EntrySource {
     this.index = options.index;
     this.name = options.name ?? `pack-${options.index.packTrailer}`;
     this.bytes = options.bytes;
+    this.recordedPush = options.recordedPush;
     this.objectFormat = options.index.objectFormat;
     this.#openBitmap = options.openBitmap;
     this.#readReverseIndex = options.readReverseIndex;

@@ -77,6 +77,7 @@ export async function finishLargePack(
     pack: finished,
     objectCount: count,
     links: { packKey: finished.key, bases, added: missing, external: indexed.external },
+    sent: { count, deltaCount, endOffset: pack.nextOffset, roots: indexed.roots },
     warnings:
       fsck === undefined
         ? []

@@ -9,7 +9,7 @@ import { findDuplicates } from "./index-pack.js";
 import type { IngestRequest, IngestResult } from "./ingest-pack.js";
 import { resolvedText, unpackedText } from "./ingest-progress.js";
 import { type Kind, LinkSet } from "./link-set.js";
-import { externalLinks } from "./new-object-links.js";
+import { externalLinks, rootsAmong } from "./new-object-links.js";
 import { duplicateError, unresolvedError } from "./pack-errors.js";
 import type { SmallPack } from "./small-pack.js";
 import { checkSpecialBlobs } from "./special-blobs.js";
@@ -39,7 +39,14 @@ export async function finishSmallPack(
     if (own.size > before) kinds.push(pack.kindAt(i));
   }
   const examined = pack.takeExamined();
-  const external = externalLinks([examined.links], (raw, at) => kinds[own.find(raw, at)], objectFormat);
+  const referred = new Uint8Array(own.size);
+  const kindOf = (raw: Uint8Array, at: number): Kind | undefined => {
+    const member = own.find(raw, at);
+    if (member >= 0) referred[member] = 1;
+    return kinds[member];
+  };
+  const external = externalLinks([examined.links], kindOf, objectFormat);
+  const roots = rootsAmong(referred, Buffer.from(own.oids), objectFormat);
 
   const { trailer, oids, offsets, crc32s } = await complete(pack, sentTrailer, sink, request);
   const { bytes, order } = formatPackIndex({ objectFormat, oids, offsets, crc32s, packTrailer: trailer });
@@ -52,6 +59,7 @@ export async function finishSmallPack(
     pack: finished,
     objectCount: count,
     links: { packKey: finished.key, bases, added: bases, external },
+    sent: { count, deltaCount, endOffset: pack.nextOffset, roots },
     warnings:
       fsck === undefined
         ? []

@@ -8,7 +8,7 @@ import { formatPackIndex } from "../../pack/pack-index-writer.js";
 import { formatReverseIndex } from "../../pack/reverse-index.js";
 import type { IndexAnswer, IndexTask } from "./ingest-task.js";
 import type { Kind } from "./link-set.js";
-import { externalLinks } from "./new-object-links.js";
+import { externalLinks, rootsAmong } from "./new-object-links.js";
 
 /** @throws object/malformed when an object is referred to as something that it is not */
 export function indexPack(task: IndexTask): IndexAnswer {
@@ -25,17 +25,22 @@ export function indexPack(task: IndexTask): IndexAnswer {
   crc32s.set(added.crc32s, count);
   const { bytes, order } = formatPackIndex({ objectFormat, oids, offsets, crc32s, packTrailer: trailer });
   const index = PackIndex.parse(bytes, objectFormat);
+  const referred = new Uint8Array(count);
   const kindOf = (raw: Uint8Array, at: number): Kind | undefined => {
     const position = index.findBytes(raw, at);
     const entry = position < 0 ? count : (order[position] as number);
-    return entry < count ? (table.kinds[entry] as Kind) : undefined;
+    if (entry >= count) return undefined;
+    referred[entry] = 1;
+    return table.kinds[entry] as Kind;
   };
+  const external = externalLinks([...task.links, task.externalBases], kindOf, objectFormat);
   const duplicates = findDuplicates(oids, order, h);
   const [duplicate] = duplicates;
   return {
     index: bytes,
     reverseIndex: formatReverseIndex(index, packSizeBytes),
-    external: externalLinks([...task.links, task.externalBases], kindOf, objectFormat),
+    external,
+    roots: rootsAmong(referred, oids, objectFormat),
     duplicate: duplicate === undefined ? undefined : objectIdAt(oids, duplicate * h, objectFormat),
   };
 }

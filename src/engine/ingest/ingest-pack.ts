@@ -20,7 +20,7 @@ import { finishLargePack } from "./finish-large-pack.js";
 import { finishSmallPack } from "./finish-small-pack.js";
 import { LargePack } from "./large-pack.js";
 import { listLooseObjects } from "./loose-list.js";
-import { NO_LINKS, type NewObjectLinks } from "./new-object-links.js";
+import { NO_LINKS, type NewObjectLinks, type SentEntries } from "./new-object-links.js";
 import { PackArrival } from "./pack-arrival.js";
 import { SMALL_PACK_BYTES_MAX, SmallPack } from "./small-pack.js";
 
@@ -53,6 +53,8 @@ export interface IngestResult {
   /** Objects that the peer sent (bases added to a thin pack not counted). */
   readonly objectCount: number;
   readonly links: NewObjectLinks;
+  /** undefined: the pack was empty. */
+  readonly sent?: SentEntries;
   /** What the checks found that is no reason to refuse. */
   readonly warnings: readonly string[];
 }

@@ -109,6 +109,8 @@ export interface IndexAnswer {
   readonly index: SharedArrayBuffer;
   readonly reverseIndex: Uint8Array;
   readonly external: LinkList;
+  /** See `SentEntries`. */
+  readonly roots: readonly ObjectId[] | undefined;
   /** The first id that stands in the pack more than once. */
   readonly duplicate: ObjectId | undefined;
 }

@@ -6,6 +6,7 @@ import { GitwharfError } from "../../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import { RECORDED_ROOTS_MAX } from "../../pack/recorded-push.js";
 import { type Kind, LinkSet } from "./link-set.js";
 import type { LinkList } from "./object-examiner.js";
 import { typeName } from "./object-hasher.js";
@@ -31,6 +32,31 @@ export const NO_LINKS: NewObjectLinks = {
   added: [],
   external: { oids: new Uint8Array(0), kinds: new Uint8Array(0) },
 };
+
+/** The entries that the peer sent, as they lie in the pack. */
+export interface SentEntries {
+  readonly count: number;
+  readonly deltaCount: number;
+  /** Behind the last of them; what completed a thin pack begins here. */
+  readonly endOffset: number;
+  /** Those that none of the others refers to; undefined: too many to be told. */
+  readonly roots: readonly ObjectId[] | undefined;
+}
+
+/** @param referred by entry, 1 for those that another refers to */
+export function rootsAmong(
+  referred: Uint8Array,
+  oids: Buffer,
+  objectFormat: ObjectFormat,
+): readonly ObjectId[] | undefined {
+  const h = hashBytes(objectFormat);
+  const roots: ObjectId[] = [];
+  for (let entry = referred.indexOf(0); entry >= 0; entry = referred.indexOf(0, entry + 1)) {
+    if (roots.length === RECORDED_ROOTS_MAX) return undefined;
+    roots.push(objectIdAt(oids, entry * h, objectFormat));
+  }
+  return roots;
+}
 
 /**
  * Whether the peer sent an object. That the repository holds a base which completes a thin pack does not mean that

@@ -5,7 +5,8 @@
  */
 import { isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
-import { checkConnectivity } from "../../engine/connectivity.js";
+import { checkConnectivity, type ConnectivityAnswer } from "../../engine/connectivity.js";
+import { rememberPush } from "../../engine/fetch/push-records.js";
 import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { IngestResult } from "../../engine/ingest/ingest-pack.js";
 import { peelTag } from "../../engine/peel.js";
@@ -35,7 +36,11 @@ export async function checkConnectivityOf(state: PushState, ingest: IngestResult
   const asked = standing(state).filter(({ command }) => !isNullObjectId(command.newOid));
   if (asked.length === 0) return;
   const tips = asked.map(({ command }) => command.newOid);
-  if ((await missingFrom(state, ingest, tips, [])) === undefined) return;
+  const answer = await ask(state, ingest, tips, []);
+  if (answer.ok) {
+    record(state, ingest, answer.grounds);
+    return;
+  }
   const newShallow = await pushedShallow(state);
   const takesShallow = newShallow.length > 0 && state.context.settings.receive.shallowUpdate;
   if (takesShallow && (await missingFrom(state, ingest, tips, newShallow)) === undefined) {
@@ -68,6 +73,19 @@ async function pushedShallow({ request, snapshot, quarantine }: PushState): Prom
   return pushed;
 }
 
+/** Who asks for just what this push has brought is then given its pack as it is. */
+function record(
+  { context, quarantine }: PushState,
+  ingest: IngestResult | undefined,
+  grounds: readonly ObjectId[] | undefined,
+): void {
+  if (ingest?.pack === undefined || ingest.sent?.roots === undefined || grounds === undefined) return;
+  const { count, deltaCount, endOffset, roots } = ingest.sent;
+  const push = { roots, grounds, sentCount: count, sentDeltas: deltaCount, sentEnd: endOffset };
+  quarantine?.recordPush?.(ingest.pack, push);
+  rememberPush(context.repository.id, ingest.pack, push);
+}
+
 /** The first object that is missing; undefined when there is none. */
 async function missingFrom(
   state: PushState,
@@ -75,8 +93,18 @@ async function missingFrom(
   tips: readonly ObjectId[],
   newShallow: readonly ObjectId[],
 ): Promise<ObjectId | undefined> {
+  const answer = await ask(state, ingest, tips, newShallow);
+  return answer.ok ? undefined : answer.missing.oid;
+}
+
+function ask(
+  state: PushState,
+  ingest: IngestResult | undefined,
+  tips: readonly ObjectId[],
+  newShallow: readonly ObjectId[],
+): Promise<ConnectivityAnswer> {
   const isHidden = hiddenRefsOf(state.context);
-  const answer = await checkConnectivity({
+  return checkConnectivity({
     objects: state.quarantine?.objects ?? state.snapshot.objects,
     ingest,
     tips,
@@ -86,5 +114,4 @@ async function missingFrom(
     newShallow,
     signal: state.context.signal,
   });
-  return answer.ok ? undefined : answer.missing.oid;
 }

@@ -71,6 +71,7 @@ export async function sendPack(options: SendPackOptions): Promise<void> {
 function plannedPack(options: SendPackOptions, signal: AbortSignal): Promise<PackPlan> {
   const { context, snapshot, refs, request, boundary } = options;
   return planPack({
+    repositoryId: context.repository.id,
     snapshot,
     wants: [...request.wants],
     haves: options.commons,

@@ -5,6 +5,7 @@
 import type { ByteRange } from "../../base/byte-range.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
+import type { RecordedPush } from "../../pack/recorded-push.js";
 import type { ObjectReader } from "./object-reader.js";
 
 export interface Quarantine {
@@ -21,6 +22,8 @@ export interface Quarantine {
   createPack(): Promise<PackSink>;
   /** Commits to add to the repository's `shallow` list on publish (shallow push). */
   addShallow(oids: readonly ObjectId[]): void;
+  /** Of a pack that was finished here: for a backend that can keep it with the pack. Before `publish`. */
+  recordPush?(pack: Pack, record: RecordedPush): void;
   /**
    * Makes the objects durable (fsync of files and directories on disk), then visible. Only then may refs move.
    * @throws storage/io, storage/not-found when the repository was deleted meanwhile

@@ -139,6 +139,7 @@ export class PackShelf {
         key,
         index: PackIndex.parse(shared, objectFormat),
         bytes: bytes.prefix(packBytes),
+        recordedPush: leaf.recordedPush,
       });
       if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
       const open: OpenPack = {

@@ -10,6 +10,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { GitwharfError } from "../../base/errors.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
+import type { RecordedPush } from "../../pack/recorded-push.js";
 import type { PackSink, Quarantine } from "../contracts/quarantine.js";
 import { DiskPackSink, type FinishedPack } from "../disk/disk-pack-sink.js";
 import { ioError } from "../disk/file-errors.js";
@@ -26,11 +27,12 @@ export interface StoredQuarantineOptions {
   readonly spoolDirectory: string;
   /** On the disk of the spool directory. @default nothing can be removed */
   readonly makeRoom?: MakeRoom;
-  /** To the bucket, and into the handle. @throws storage/io, storage/not-found */
+  /** To the bucket, and into the handle. @param records by trailer. @throws storage/io, storage/not-found */
   readonly publish: (
     packs: readonly SpooledPack[],
     shallow: readonly ObjectId[],
     early: readonly EarlyUpload[],
+    records: ReadonlyMap<string, RecordedPush>,
   ) => Promise<PublishedPacks>;
   /** Sends a pack as soon as it is finished, if that is worth it. It is published, or aborted. @default all are sent when they are published */
   readonly beginUpload?: (spooled: SpooledPack) => EarlyUpload | undefined;
@@ -49,6 +51,7 @@ export class StoredQuarantine implements Quarantine {
   readonly #finished: FinishedPack[] = [];
   readonly #early = new Map<FinishedPack, EarlyUpload>();
   readonly #shallow: ObjectId[] = [];
+  readonly #records = new Map<string, RecordedPush>();
   #making: Promise<string> | undefined;
   #directory: string | undefined;
   #published: PublishedPacks | undefined;
@@ -91,11 +94,17 @@ export class StoredQuarantine implements Quarantine {
     for (const oid of oids) this.#shallow.push(oid);
   }
 
+  recordPush(pack: Pack, record: RecordedPush): void {
+    this.#mustBeOpen();
+    this.#records.set(pack.index.packTrailer, record);
+  }
+
   async publish(): Promise<void> {
     this.#mustBeOpen();
     this.#state = "published";
     const spooled = this.#finished.filter((finished) => !this.#early.has(finished)).map(spooledOf);
-    this.#published = await this.#options.publish(spooled, this.#shallow, [...this.#early.values()]);
+    const early = [...this.#early.values()];
+    this.#published = await this.#options.publish(spooled, this.#shallow, early, this.#records);
   }
 
   #beginUpload(finished: FinishedPack): void {

@@ -2,6 +2,7 @@
 import { isGitwharfError } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
+import type { RecordedPush } from "../../pack/recorded-push.js";
 import { createObjectDatabase } from "../composed-objects.js";
 import type { ObjectReader } from "../contracts/object-reader.js";
 import type { PackMaintenance } from "../contracts/pack-maintenance.js";
@@ -132,7 +133,7 @@ export class StoredRepository implements Repository {
       view: await core.view(state),
       spoolDirectory,
       makeRoom: () => cache.makeRoom(),
-      publish: (packs, shallow, early) => this.#publish(packs, shallow, early),
+      publish: (packs, shallow, early, records) => this.#publish(packs, shallow, early, records),
       beginUpload: (spooled) => beginEarlyUpload(this.#options, spooled),
     });
   }
@@ -173,6 +174,7 @@ export class StoredRepository implements Repository {
     packs: readonly SpooledPack[],
     shallow: readonly ObjectId[],
     early: readonly EarlyUpload[],
+    records: ReadonlyMap<string, RecordedPush>,
   ): Promise<PublishedPacks> {
     await this.#options.core.current();
     if (packs.length === 0 && early.length === 0 && shallow.length === 0)
@@ -188,7 +190,7 @@ export class StoredRepository implements Repository {
       for (const result of results) if (result.status === "rejected") throw result.reason;
       const staged = await this.#stage(
         uploadIds,
-        uploaded.flatMap((each) => each.packs),
+        uploaded.flatMap((each) => each.packs.map((pack) => withRecord(pack, records))),
         shallow,
       );
       return { settle: () => this.#settle(staged) };
@@ -230,4 +232,9 @@ export class StoredRepository implements Repository {
       this.#staged.remove(upload);
     }
   }
+}
+
+function withRecord({ leaf, row }: StoredPack, records: ReadonlyMap<string, RecordedPush>): StoredPack {
+  const recordedPush = records.get(leaf.trailer);
+  return { leaf: recordedPush === undefined ? leaf : { ...leaf, recordedPush }, row };
 }

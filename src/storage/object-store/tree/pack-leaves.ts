@@ -7,7 +7,8 @@
  *                     object: the pack first, what belongs to it behind it
  *     1       1       source: 1 push, 2 compact, 3 gc, 4 gc-rest, 5 import
  *     2       1       level: 0 as it was pushed, 1 and up compacted
- *     3       1       flags: 1 it is the closure of the heads and tags of a tree of refs
+ *     3       1       flags: 1 it is the closure of the heads and tags of a tree of refs, 2 what the checks of its push have
+ *                     shown is recorded
  *     4       32      SHA-256 of the object's bytes
  *     36      32      kind 1: SHA-256 of the bytes of the object beside it
  *     …       32      flag 1: the root of that tree of refs
@@ -20,12 +21,16 @@
  *     …       parts in the order in which they stand in their object: which (1 index, 2 reverse index, 3 bitmap, 4
  *             commit-graph, 5 object sizes), each at most once; varint, its bytes. The first begins at 0 (kind 1) or
  *             behind the pack (kind 2), and there is nothing between or behind them.
+ *     …       flag 2: varint, how many roots; their ids; varint, how many grounds; their ids; varint, how many entries were
+ *             sent; varint, how many of them are deltas; varint, where in the pack they end (see pack/recorded-push.ts)
  *
  * Example: `02 01 00 00 | <32 bytes> | <20 bytes> | 03 | a0 02 | 09 6c 2f 61 62 2f 31 2e 6c 30 | 01 01 d0 08` is a small push (kind 2): 3
  * objects in a pack of 288 bytes, `l/ab/1.l0`, with an index of 1,104 bytes behind the pack.
  */
 import { invariant } from "../../../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../../../object/object-format.js";
+import type { ObjectId } from "../../../object/object-id.js";
+import { RECORDED_GROUNDS_MAX, RECORDED_ROOTS_MAX, type RecordedPush } from "../../../pack/recorded-push.js";
 import { CanonicalReader, CanonicalWriter, corrupt } from "./canonical-bytes.js";
 import { NODE_ID_BYTES, type NodeId } from "./node.js";
 
@@ -67,6 +72,7 @@ export interface PackLeaf {
   readonly parts: readonly PackPart[];
   /** The pack holds everything that the heads and tags of this tree of refs lead to, and nothing else. */
   readonly closureOf?: NodeId | undefined;
+  readonly recordedPush?: RecordedPush | undefined;
 }
 
 export const PACK_KEY_BYTES = 8;
@@ -75,6 +81,7 @@ const BUCKET_KEY_BYTES_MAX = 1024;
 const OBJECTS_MAX = 2 ** 32 - 1;
 const LEVEL_MAX = 63;
 const CLOSURE = 1;
+const RECORDED = 2;
 
 export function packKey(sequence: number): Buffer {
   const key = Buffer.alloc(PACK_KEY_BYTES);
@@ -96,7 +103,8 @@ export function formatPackLeaf(leaf: PackLeaf): Buffer {
   writer.u8(SOURCES.indexOf(leaf.source) + 1);
   invariant(leaf.level <= LEVEL_MAX, "a pack's level is too high");
   writer.u8(leaf.level);
-  writer.u8(leaf.closureOf === undefined ? 0 : CLOSURE);
+  const { recordedPush } = leaf;
+  writer.u8((leaf.closureOf === undefined ? 0 : CLOSURE) | (recordedPush === undefined ? 0 : RECORDED));
   writer.hex(leaf.sha256);
   const hasSide = leaf.kind === "separate";
   invariant(
@@ -118,7 +126,31 @@ export function formatPackLeaf(leaf: PackLeaf): Buffer {
     writer.varint(part.sizeBytes);
     offset += part.sizeBytes;
   }
+  if (recordedPush !== undefined) writeRecord(writer, recordedPush);
   return writer.take();
+}
+
+function writeRecord(writer: CanonicalWriter, record: RecordedPush): void {
+  for (const oids of [record.roots, record.grounds]) {
+    writer.varint(oids.length);
+    for (const oid of oids) writer.hex(oid);
+  }
+  writer.varint(record.sentCount);
+  writer.varint(record.sentDeltas);
+  writer.varint(record.sentEnd);
+}
+
+function readRecord(
+  reader: CanonicalReader,
+  about: { readonly objectCount: number; readonly packBytes: number; readonly format: ObjectFormat },
+): RecordedPush {
+  const oids = (max: number): ObjectId[] =>
+    Array.from({ length: reader.varint(max) }, () => reader.hex(hashBytes(about.format)));
+  const roots = oids(RECORDED_ROOTS_MAX);
+  const grounds = oids(RECORDED_GROUNDS_MAX);
+  const sentCount = reader.varint(about.objectCount);
+  const sentDeltas = reader.varint(sentCount);
+  return { roots, grounds, sentCount, sentDeltas, sentEnd: reader.varint(about.packBytes) };
 }
 
 /** @param sequence see `packSequenceOf`. @throws storage/corrupt */
@@ -134,11 +166,11 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
   const level = reader.u8();
   if (level > LEVEL_MAX) throw reader.bad(`its level is ${level}`);
   const flags = reader.u8();
-  if ((flags & ~CLOSURE) !== 0) throw reader.bad("it has unknown flags");
+  if ((flags & ~(CLOSURE | RECORDED)) !== 0) throw reader.bad("it has unknown flags");
   const sha256 = reader.hex(NODE_ID_BYTES);
   const hasSide = kind === "separate";
   const sideSha256 = hasSide ? reader.hex(NODE_ID_BYTES) : undefined;
-  const closureOf = flags === CLOSURE ? reader.hex(NODE_ID_BYTES) : undefined;
+  const closureOf = (flags & CLOSURE) !== 0 ? reader.hex(NODE_ID_BYTES) : undefined;
   const trailer = reader.hex(hashBytes(format));
   const objectCount = reader.varint(OBJECTS_MAX);
   const packBytes = reader.varint(Number.MAX_SAFE_INTEGER);
@@ -155,6 +187,8 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
     offset += sizeBytes;
   }
   if (!parts.some(({ name }) => name === "index")) throw reader.bad("it has no index");
+  const recordedPush =
+    (flags & RECORDED) === 0 ? undefined : readRecord(reader, { objectCount, packBytes, format });
   reader.end();
   return {
     sequence,
@@ -169,6 +203,7 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
     trailer,
     parts,
     ...(closureOf === undefined ? {} : { closureOf }),
+    ...(recordedPush === undefined ? {} : { recordedPush }),
   };
 }
 

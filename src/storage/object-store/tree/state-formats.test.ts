@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isGitwharfError } from "../../../base/errors.js";
+import type { RecordedPush } from "../../../pack/recorded-push.js";
 import { compareRefNames } from "../../refs/ref-order.js";
 import { changeRefState, type RefState, type RefValue, sameRefState } from "../../refs/ref-state.js";
 import { nodeIdOf, nodesInMemory } from "./node.js";
@@ -241,6 +242,16 @@ const BASE: PackLeaf = {
   ],
   closureOf: "66".repeat(32),
 };
+const RECORDED: PackLeaf = {
+  ...SMALL,
+  recordedPush: {
+    roots: ["77".repeat(20), "88".repeat(20)],
+    grounds: ["99".repeat(20)],
+    sentCount: 2,
+    sentDeltas: 1,
+    sentEnd: 260,
+  },
+};
 
 describe("pack leaves", () => {
   it("are these bytes", () => {
@@ -253,11 +264,15 @@ describe("pack leaves", () => {
         "0304e807018080808020" +
         "0300",
     );
+    expect(formatPackLeaf(RECORDED).toString("hex")).toBe(
+      `02010002${"11".repeat(32)}${"22".repeat(20)}03a002096c2f61622f312e6c30` +
+        `0101d00802${"77".repeat(20)}${"88".repeat(20)}01${"99".repeat(20)}02018402`,
+    );
     expect(packKey(2 ** 40).toString("hex")).toBe("0000010000000000");
   });
 
   it("are read as they were written", () => {
-    for (const leaf of [SMALL, BASE]) {
+    for (const leaf of [SMALL, BASE, RECORDED]) {
       const bytes = formatPackLeaf(leaf);
       const parse = (some: Buffer): PackLeaf =>
         parsePackLeaf(packSequenceOf(packKey(leaf.sequence)), some, "sha1");
@@ -280,7 +295,18 @@ describe("pack leaves", () => {
     expect(changed(0, 3)).toContain("unknown value");
     expect(changed(1, 0)).toContain("unknown value");
     expect(changed(2, 64)).toContain("level is 64");
-    expect(changed(3, 2)).toContain("unknown flags");
+    expect(changed(3, 4)).toContain("unknown flags");
+    const { recordedPush } = RECORDED;
+    for (const record of [
+      { ...recordedPush, sentCount: 4 },
+      { ...recordedPush, sentDeltas: 3 },
+      { ...recordedPush, sentEnd: 289 },
+      { ...recordedPush, roots: Array.from({ length: 17 }, () => "77".repeat(20)) },
+      { ...recordedPush, grounds: Array.from({ length: 33 }, () => "99".repeat(20)) },
+    ]) {
+      const bytes = formatPackLeaf({ ...SMALL, recordedPush: record as RecordedPush });
+      expect(refusal(() => parsePackLeaf(7, bytes, "sha1"))).toContain("pack 7");
+    }
     expect(changed(-3, 2)).toContain("no index");
     expect(changed(-4, 0)).toContain("no index");
     expect(refusal(() => packSequenceOf(Buffer.alloc(7)))).toContain("7 bytes");
