@@ -61,8 +61,8 @@ export function formatPackIndex(input: PackIndexInput): {
   return { bytes, order };
 }
 
-/** Radix sort on the first three bytes, then insertion sort in the tiny groups that are left; stable. */
-function sortOids(oids: Uint8Array, n: number, h: number): Uint32Array {
+/** Which of n raw ids comes at each place. Radix sort on the first three bytes, then insertion sort in the tiny groups that are left; stable. */
+export function sortOids(oids: Uint8Array, n: number, h: number): Uint32Array {
   let order = new Uint32Array(n);
   for (let i = 0; i < n; i++) order[i] = i;
   let other = new Uint32Array(n);

@@ -66,8 +66,16 @@ class LinkBuilder {
   }
 }
 
+/** Told of each tree whose links are known: by its rank, on top of the scratch, which notes what was dropped. */
+export type WatchTree = (rank: number, scratch: TreeScratch) => void;
+
 /** @throws object/corrupt, storage/io */
-export async function surveyPack(space: ObjectSpace, pack: Pack, budget: WorkBudget): Promise<PackSurvey> {
+export async function surveyPack(
+  space: ObjectSpace,
+  pack: Pack,
+  budget: WorkBudget,
+  watch?: WatchTree,
+): Promise<PackSurvey> {
   const n = pack.index.objectCount;
   const rankOfPosition = new Uint32Array(n);
   for (let rank = 0; rank < n; rank++) rankOfPosition[pack.offsets.positionAtRank(rank)] = rank;
@@ -89,7 +97,7 @@ export async function surveyPack(space: ObjectSpace, pack: Pack, budget: WorkBud
     survey.bases.every((base, rank) => base < rank && base !== BASE_OUTSIDE),
   );
   spreadTypes(survey);
-  await surveyTrees(space, survey, builder, budget);
+  await surveyTrees(space, survey, builder, budget, watch);
   survey.links = builder.links;
   return survey;
 }
@@ -220,11 +228,12 @@ async function surveyTrees(
   survey: PackSurvey,
   builder: LinkBuilder,
   budget: WorkBudget,
+  watch: WatchTree | undefined,
 ): Promise<void> {
   const { types, bases, pack } = survey;
   const { offsets } = pack;
   const { firstChild, nextSibling } = deltaFamilies(survey);
-  const scratch = new TreeScratch(hashBytes(space.objectFormat));
+  const scratch = new TreeScratch(hashBytes(space.objectFormat), { notesDropped: watch !== undefined });
   /** The path from the whole tree down to the one at hand, and the sibling that is next at each level. */
   const path: number[] = [];
   for (let root = 0; root < types.length; root++) {
@@ -245,9 +254,13 @@ async function surveyTrees(
         if (path.length === 0) {
           scratch.pushWhole(inflated.data);
           linkTree(space, survey, builder, scratch, rank, LINKS_WHOLE);
+          watch?.(rank, scratch);
         } else {
           fits = scratch.pushDelta(inflated.data);
-          if (fits) linkTree(space, survey, builder, scratch, rank, LINKS_ADDED);
+          if (fits) {
+            linkTree(space, survey, builder, scratch, rank, LINKS_ADDED);
+            watch?.(rank, scratch);
+          }
         }
       }
       // What does not fit is left unknown, and so is everything that stands on it.

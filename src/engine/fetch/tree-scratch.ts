@@ -4,7 +4,9 @@
  * taken over whole, and in step, from the tree before it.
  *
  * The beginnings are exact whatever the delta looks like: where a copied stretch begins in step with an entry of the
- * base its entries are those of the base, and everything else is parsed.
+ * base its entries are those of the base, and everything else is parsed. Who asks for it is told what the tree before it
+ * has and this one has not: then the entries of a tree are those of the one before it, less the dropped, plus the new,
+ * each as often as it stands there.
  */
 import { GitwharfError } from "../../base/errors.js";
 import { deltaSizes } from "../../pack/delta.js";
@@ -25,6 +27,12 @@ export class TreeScratch {
   /** Where the raw ids of the new entries of the tree on top begin; links to submodules are left out. */
   found = new Uint32Array(256);
   foundCount = 0;
+  /** Where the names of those entries begin; each ends before the NUL in front of the id. */
+  foundNames = new Uint32Array(256);
+  /** Where the raw ids of dropped entries of the tree before begin, when they are noted; no links to submodules. */
+  dropped = new Uint32Array(256);
+  droppedCount = 0;
+  readonly #notesDropped: boolean;
   readonly #hashBytes: number;
   /** Where each tree of the chain begins, and the first of its entries in `#entries`. */
   readonly #starts: number[] = [];
@@ -34,8 +42,9 @@ export class TreeScratch {
   #copies = new Uint32Array(64 * COPY_FIELDS);
   #copyCount = 0;
 
-  constructor(hashBytes: number) {
+  constructor(hashBytes: number, options: { readonly notesDropped?: boolean } = {}) {
     this.#hashBytes = hashBytes;
+    this.#notesDropped = options.notesDropped ?? false;
   }
 
   /** Keeps so many trees of the chain. */
@@ -58,6 +67,7 @@ export class TreeScratch {
     data.copy(this.bytes, this.top);
     this.end = this.top + data.length;
     this.foundCount = 0;
+    this.droppedCount = 0;
     for (let at = this.top; at < this.end; ) at = this.#parseEntry(at);
   }
 
@@ -122,6 +132,9 @@ export class TreeScratch {
     const copies = this.#copies;
     const copiesEnd = this.#copyCount * COPY_FIELDS;
     this.foundCount = 0;
+    this.droppedCount = 0;
+    // Entries of the base before it are taken over or dropped. One that is copied twice is new the second time.
+    let settled = baseFirst;
     this.#reserveEntries((this.end - this.top) / ENTRY_BYTES_MIN);
     const entries = this.#entries;
     let copy = 0;
@@ -131,7 +144,8 @@ export class TreeScratch {
         const shift = (copies[copy] as number) - (copies[copy + 2] as number);
         const copiedEnd = (copies[copy + 1] as number) - shift;
         let i = this.#findEntry(baseFirst, baseLast, at - shift);
-        if (i >= 0) {
+        if (i >= settled || (i >= 0 && !this.#notesDropped)) {
+          const taken = i;
           let count = this.#entryCount;
           let next = i + 1 < baseLast ? (entries[i + 1] as number) : baseEnd;
           const before = count;
@@ -142,12 +156,27 @@ export class TreeScratch {
           }
           this.#entryCount = count;
           if (count > before) {
+            if (this.#notesDropped) this.#noteDropped(settled, taken, baseLast, baseEnd);
+            settled = i;
             at = (i < baseLast ? (entries[i] as number) : baseEnd) + shift;
             continue;
           }
         }
       }
       at = this.#parseEntry(at);
+    }
+    if (this.#notesDropped) this.#noteDropped(settled, baseLast, baseLast, baseEnd);
+  }
+
+  /** Entries [from, to) of the base. */
+  #noteDropped(from: number, to: number, baseLast: number, baseEnd: number): void {
+    const { bytes } = this;
+    for (let i = from; i < to; i++) {
+      const start = this.#entries[i] as number;
+      const end = i + 1 < baseLast ? (this.#entries[i + 1] as number) : baseEnd;
+      if (isGitlinkAt(bytes, start)) continue;
+      if (this.droppedCount === this.dropped.length) this.dropped = twice(this.dropped);
+      this.dropped[this.droppedCount++] = end - this.#hashBytes;
     }
   }
 
@@ -176,6 +205,7 @@ export class TreeScratch {
       if (c < 0x30 || c > 0x37 || at - start >= 7) throw corrupt();
       mode = mode * 8 + c - 0x30;
     }
+    const nameStart = at + 1;
     while (at < end && bytes[at] !== 0) at++;
     at++;
     const next = at + this.#hashBytes;
@@ -184,10 +214,10 @@ export class TreeScratch {
     this.#entries[this.#entryCount++] = start;
     if ((mode & 0o170000) !== 0o160000) {
       if (this.foundCount === this.found.length) {
-        const larger = new Uint32Array(this.found.length * 2);
-        larger.set(this.found);
-        this.found = larger;
+        this.found = twice(this.found);
+        this.foundNames = twice(this.foundNames);
       }
+      this.foundNames[this.foundCount] = nameStart;
       this.found[this.foundCount++] = at;
     }
     return next;
@@ -223,6 +253,19 @@ export class TreeScratch {
     larger.set(this.#entries);
     this.#entries = larger;
   }
+}
+
+function twice(numbers: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(numbers.length * 2);
+  larger.set(numbers);
+  return larger;
+}
+
+/** The entry's mode is 160000, as git writes it; leading zeros are met in old trees. */
+function isGitlinkAt(bytes: Buffer, start: number): boolean {
+  let mode = 0;
+  for (let at = start; bytes[at] !== 0x20; at++) mode = mode * 8 + (bytes[at] as number) - 0x30;
+  return (mode & 0o170000) === 0o160000;
 }
 
 function corrupt(): GitwharfError {

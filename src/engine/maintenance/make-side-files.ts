@@ -3,10 +3,14 @@
  * (The reverse index is `formatReverseIndex` of `pack/reverse-index.ts`: a sort, made wherever the index is.)
  * Nothing here stores anything.
  */
-import { GitwharfError } from "../../base/errors.js";
+import { runInWorker } from "../../base/worker-pool.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import type { PackBitmapOutcome } from "./build-pack-bitmap.js";
+import type { SideFileTask } from "./side-files-worker.js";
+
+export type { PackBitmapOutcome } from "./build-pack-bitmap.js";
 
 export interface SideFileOptions {
   /** Objects that refs name, branches first: tags are followed, what is no commit in the end is passed over. */
@@ -15,30 +19,37 @@ export interface SideFileOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const WORKER = new URL("./side-files-worker.js", import.meta.url);
+
 /**
  * A commit-graph (`objects/info/commit-graph`) of all commits that the tips lead to, as `git commit-graph write` makes it.
  * Not for shallow repositories, nor where grafts or replace refs change what commits say.
- * About 120 bytes of memory a commit.
+ * About 150 bytes of memory a commit.
  * @returns undefined when there is no commit
- * @throws object/corrupt when a commit is missing or unreadable, base/aborted
+ * @throws object/corrupt when a commit is missing or unreadable, storage/io, base/aborted
  */
 export function makeCommitGraph(
-  _objects: ObjectReader,
-  _options: SideFileOptions,
+  objects: ObjectReader,
+  { tips, signal }: SideFileOptions,
 ): Promise<SharedArrayBuffer | undefined> {
-  throw new GitwharfError("base/invariant", "commit-graphs are not made yet");
+  return run<SharedArrayBuffer | undefined>(
+    { make: "commit-graph", objects: objects.describe(), tips },
+    signal,
+  );
 }
-
-export type PackBitmapOutcome =
-  | { readonly kind: "made"; readonly bytes: Uint8Array<SharedArrayBuffer>; readonly commitCount: number }
-  /** It cannot have one: what a tip leads to is not all in it, or a delta stands before its base. Says why. */
-  | { readonly kind: "impossible"; readonly why: string };
 
 /**
  * The bitmap (`.bitmap`) of one pack that holds everything that its tips lead to. Tips that are not in it are passed over.
- * About 40 bytes of memory an object, 4 for each reference between objects, and 64 MiB.
+ * About 60 bytes of memory an object, 4 for each reference between objects, and 64 MiB.
  * @throws object/corrupt, storage/io, base/aborted
  */
-export function makePackBitmap(_pack: Pack, _options: SideFileOptions): Promise<PackBitmapOutcome> {
-  throw new GitwharfError("base/invariant", "bitmaps are not made yet");
+export function makePackBitmap(pack: Pack, { tips, signal }: SideFileOptions): Promise<PackBitmapOutcome> {
+  const { key, name, index, bytes, objectFormat } = pack;
+  const described = { key, name, index: index.bytes, bytes: bytes.describe() };
+  const objects = { objectFormat, packs: [described], looseDirectories: [], commitGraph: [] };
+  return run<PackBitmapOutcome>({ make: "bitmap", objects, tips }, signal);
+}
+
+function run<Answer>(task: SideFileTask, signal: AbortSignal | undefined): Promise<Answer> {
+  return runInWorker<SideFileTask, Answer>(WORKER, task, { signal });
 }
