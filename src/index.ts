@@ -4,13 +4,19 @@ export type { CommandRequest } from "./server/run-command.js";
 export type { GitDaemonOptions } from "./server/git-daemon-options.js";
 export type { SshServerOptions } from "./server/ssh-options.js";
 export type { GitServerOptions, ListenOptions } from "./server/git-server-options.js";
-export { type ObjectStorage, type ObjectStorageOptions, openObjectStorage } from "./server/object-storage.js";
+export {
+  type ObjectStorage,
+  type ObjectStorageOptions,
+  openObjectStorage,
+  rebuildObjectStorage,
+} from "./server/object-storage.js";
 export type { DeepVerifyOptions } from "./server/verify-stored.js";
 export type { ImportOptions, ImportSummary } from "./server/import-repository.js";
 export type { DeletedRepository, ObjectStore } from "./storage/object-store/object-store.js";
 export type { ExportOptions, ExportSummary } from "./storage/object-store/export-state.js";
 export type { Generation, PointInTime } from "./storage/object-store/past-states.js";
 export type { GenerationAbout } from "./storage/object-store/generation-about.js";
+export type { RebuildFinding, RebuildReport } from "./storage/object-store/witnesses/rebuild.js";
 export type { Verification, VerifyFinding, VerifyOptions } from "./storage/object-store/verify-state.js";
 export { VERSION } from "./server/version.js";
 export type { HttpListener } from "./transport/http/listener.js";

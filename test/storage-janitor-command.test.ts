@@ -1,4 +1,4 @@
-/** `gitwharf storage janitor`, beside a server. */
+/** `gitwharf storage janitor` and `witness`, beside a server; `rebuild`, when its database is lost. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,7 +38,15 @@ it("removes what was deleted long ago, and says what it did", async () => {
     });
     await client.run("clone", "-q", "--bare", `${server.url}/kept.git`, "kept.git");
     expect((await client.try("ls-remote", `${server.url}/gone.git`)).status).not.toBe(0);
+    expect((await run("storage", "witness")).stdout).toContain("witnesses written: 1\n");
+    const full = await run("storage", "rebuild");
+    expect(full).toMatchObject({ status: 1, stderr: expect.stringContaining("needs an empty one") });
     expect(await server.end("SIGTERM")).toBe(0);
+    rmSync(join(directory, ".gitwharf"), { recursive: true });
+    const rebuilt = await run("storage", "rebuild", "--json");
+    expect(rebuilt).toMatchObject({ status: 0, stderr: "" });
+    expect(JSON.parse(rebuilt.stdout)).toMatchObject({ repositories: 1, generations: 2, findings: [] });
+    expect((await run("verify", "kept", "--deep")).status).toBe(0);
     const elsewhere = await runGitwharf(["storage", "janitor", "-d", join(client.directory, "tree")]);
     expect(elsewhere).toMatchObject({
       status: 1,

@@ -7,7 +7,13 @@ import type { ObjectStorage } from "../server/object-storage.js";
 import type { PointInTime } from "../storage/object-store/past-states.js";
 import { type DatabaseFlags, withDatabaseOptions } from "./access-database.js";
 import { auditedChange, type AuditFlags, type Change, withAuditOption } from "./audited-change.js";
-import { locateStorage, parseTime, type StorageFlags, STORAGES } from "./serve-storage.js";
+import {
+  type LocatedStorage,
+  locateStorage,
+  parseTime,
+  type StorageFlags,
+  STORAGES,
+} from "./serve-storage.js";
 
 export interface ObjectStorageFlags extends StorageFlags, DatabaseFlags {}
 
@@ -37,6 +43,22 @@ export async function withObjectStorage<Result>(
   use: (store: ObjectStorage) => Promise<Result>,
   options: { readonly makes?: boolean } = {},
 ): Promise<Result> {
+  const located = await locateObjectStorage(flags);
+  if (options.makes !== true) mustExist(located.database);
+  const { openObjectStorage } = await import("../server/object-storage.js");
+  const { closeWorkerPool } = await import("../base/worker-pool.js");
+  // Cleaning up, and writing witnesses, is the servers' work.
+  const store = await openObjectStorage({ ...located.options, janitor: false, witnesses: false });
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+    await closeWorkerPool();
+  }
+}
+
+/** @throws server/bad-configuration */
+export async function locateObjectStorage(flags: ObjectStorageFlags): Promise<LocatedStorage> {
   const { database } = flags;
   const located = await locateStorage({ ...flags, storage: flags.storage ?? "object-store" }, undefined, {
     directory: resolve(flags.directory),
@@ -44,17 +66,7 @@ export async function withObjectStorage<Result>(
   });
   if (located === undefined)
     throw new GitwharfError("base/invariant", "commands do not look into plain directories");
-  if (options.makes !== true) mustExist(located.database);
-  const { openObjectStorage } = await import("../server/object-storage.js");
-  const { closeWorkerPool } = await import("../base/worker-pool.js");
-  // Cleaning up is the servers' work.
-  const store = await openObjectStorage({ ...located.options, janitor: false });
-  try {
-    return await use(store);
-  } finally {
-    await store.close();
-    await closeWorkerPool();
-  }
+  return located;
 }
 
 function mustExist(database: string): void {
@@ -109,11 +121,10 @@ export function progressOf(what: string): ((done: number, total: number) => void
   };
 }
 
-/** Fires when the process is told to stop: what is half done is taken back. */
-export function stopSignal(): AbortSignal {
+/** Fires when the process is told to stop. @default what is half done is taken back */
+export function stopSignal(message = "stopped: nothing was left half done"): AbortSignal {
   const controller = new AbortController();
-  const stop = (): void =>
-    controller.abort(new GitwharfError("base/aborted", "stopped: nothing was left half done"));
+  const stop = (): void => controller.abort(new GitwharfError("base/aborted", message));
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, stop);
   return controller.signal;
 }

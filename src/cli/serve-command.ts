@@ -135,6 +135,7 @@ export function serveCommand(): Command {
     )
     .option("--bucket <location>", "s3://NAME/PREFIX, or a directory  [default: bucket in the directory]")
     .option("--s3-endpoint <url>", "of a store that is not AWS  [default: AWS_ENDPOINT_URL_S3]")
+    .option("--no-witnesses", "do not write into the bucket what a lost database is made again from")
     .option("--as-of <time>", "the object store as it was then, to be read only: an ISO date", parseTime)
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))

@@ -13,6 +13,8 @@ export interface StorageFlags {
   readonly storage?: StorageName;
   readonly bucket?: string;
   readonly s3Endpoint?: string;
+  /** false: none are written. */
+  readonly witnesses?: boolean;
   /** Milliseconds since 1970. */
   readonly asOf?: number;
 }
@@ -98,6 +100,7 @@ export async function openServedStorage(
   const store = await openObjectStorage({
     ...located.options,
     janitor: janitorOf(located.options.janitor, server.log),
+    witnesses: flags.witnesses === false ? false : witnessesOf(located.options.witnesses, server.log),
   });
   const { asOf } = flags;
   return {
@@ -139,6 +142,18 @@ function janitorOf(
       if (Object.keys(fields).length > 0)
         log({ level: "info", message: "the object store's janitor has cleaned up", fields });
     },
+    ...given,
+  };
+}
+
+/** What fails is logged. */
+function witnessesOf(
+  given: ObjectStorageOptions["witnesses"],
+  log: GitServerOptions["log"],
+): NonNullable<ObjectStorageOptions["witnesses"]> {
+  if (given === false || log === undefined) return given ?? {};
+  return {
+    onFailure: (what, error) => log({ level: "error", message: `the object store: ${what}`, error }),
     ...given,
   };
 }

@@ -348,6 +348,38 @@ export const MIGRATIONS: readonly Migration[] = [
       await db.schema.alterTable("packs").addColumn("unnamed_at", "bigint").execute();
     },
   },
+  {
+    name: "011-witnesses",
+    async up(db) {
+      for (const [name, first] of [
+        ["change_count", 0],
+        ["witnessed_count", -1],
+      ] as const)
+        await db.schema
+          .alterTable("repositories")
+          .addColumn(name, "bigint", (column) => column.notNull().defaultTo(first))
+          .execute();
+      await sql`create index repositories_unwitnessed on repositories (id)
+        where change_count > witnessed_count`.execute(db);
+      await db.schema
+        .createTable("witnesses")
+        .addColumn("key", "text", (column) => column.primaryKey())
+        .addColumn("network_id", "text", (column) => column.notNull())
+        .addColumn("repository_id", "text", (column) => column.notNull())
+        .addColumn("number", "bigint", (column) => column.notNull())
+        .addColumn("generation", "bigint", (column) => column.notNull())
+        .addColumn("is_whole", "integer", (column) => column.notNull())
+        .addColumn("size_bytes", "bigint", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createIndex("witnesses_repository")
+        .on("witnesses")
+        .columns(["repository_id", "number"])
+        .execute();
+      await db.schema.createIndex("witnesses_network").on("witnesses").column("network_id").execute();
+    },
+  },
 ];
 
 /** A row of `deliveries`, which were there before events. */

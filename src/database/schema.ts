@@ -20,6 +20,7 @@ export interface Schema {
   readonly packs: PacksTable;
   readonly uploads: UploadsTable;
   readonly leases: LeasesTable;
+  readonly witnesses: WitnessesTable;
 }
 
 export interface UsersTable {
@@ -233,6 +234,10 @@ export interface RepositoriesTable {
   /** Since when nobody finds it; null: it is live. */
   hidden_at: number | null;
   forked_from: string | null;
+  /** Counts all that changes the row, but what witnesses change. */
+  change_count: number;
+  /** That which the newest witness tells; -1: none, or the next one is to be whole. */
+  witnessed_count: number;
 }
 
 /** Every root that a repository had and that is kept, the current one among them. */
@@ -295,4 +300,19 @@ export interface UploadsTable {
   owner: string;
   state: "open" | "taken";
   touched_at: number;
+}
+
+/** Copies in the bucket of what rows say, to make them again. */
+export interface WitnessesTable {
+  key: string;
+  network_id: string;
+  repository_id: string;
+  /** The repository's `change_count` that it tells. */
+  number: number;
+  /** The newest that it, or one before it, tells. */
+  generation: number;
+  /** 1: it needs none that was written before. */
+  is_whole: number;
+  size_bytes: number;
+  created_at: number;
 }

@@ -6,6 +6,8 @@ import type { Bucket } from "../storage/object-store/bucket/bucket.js";
 import type { S3BucketOptions } from "../storage/object-store/bucket/s3-bucket.js";
 import type { ObjectStore } from "../storage/object-store/object-store.js";
 import type { Verification } from "../storage/object-store/verify-state.js";
+import type { BackgroundWitnessesOptions } from "../storage/object-store/witnesses/background-witnesses.js";
+import type { RebuildOptions, RebuildReport } from "../storage/object-store/witnesses/rebuild.js";
 import type { ImportOptions, ImportSummary } from "./import-repository.js";
 import type { DeepVerifyOptions } from "./verify-stored.js";
 
@@ -27,6 +29,11 @@ export interface ObjectStorageOptions {
   readonly settings?: (name: string) => RepositorySettings;
   /** Removes what nobody needs any more; of several processes one at a time does. false: others see to it. */
   readonly janitor?: BackgroundJanitorOptions | false;
+  /**
+   * What the database says is written into the bucket as well, soon after it has changed, so that a lost database can be made again
+   * (`rebuildObjectStorage`). @default every 30 seconds
+   */
+  readonly witnesses?: BackgroundWitnessesOptions | false;
 }
 
 /** The object store, with what takes a look into objects. */
@@ -52,11 +59,19 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
   const database = await openDatabase(parseDatabaseLocation(options.database));
   let bucket: Bucket | undefined;
   try {
+    const metadata = createMetadataStore(database);
+    const rebuilt = await metadata.rebuiltFrom();
+    if (rebuilt !== undefined)
+      throw new GitwharfError(
+        "server/bad-configuration",
+        `the database is being made again from the bucket ${rebuilt}, or that was broken off; gitwharf storage rebuild ends it`,
+      );
     bucket = await openBucket(options);
-    const { localDirectory, cacheBytesMax, settings, janitor } = options;
+    const { localDirectory, cacheBytesMax, settings, janitor, witnesses = {} } = options;
     const store = await openObjectStore({
       bucket,
-      metadata: createMetadataStore(database),
+      metadata,
+      witnesses,
       ...(localDirectory === undefined ? {} : { localDirectory }),
       ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
       ...(settings === undefined ? {} : { settings }),
@@ -89,7 +104,34 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
   }
 }
 
-async function openBucket({ bucket, durability }: ObjectStorageOptions): Promise<Bucket> {
+/**
+ * Makes the database's rows again from the witnesses in the bucket. The database has to be empty of them, or to hold a rebuild that was
+ * broken off, and no server may use it meanwhile.
+ * @throws storage/exists, server/bad-configuration, database/unavailable, storage/io, base/aborted
+ */
+export async function rebuildObjectStorage(
+  options: Pick<ObjectStorageOptions, "bucket" | "database" | "durability"> &
+    Pick<RebuildOptions, "deep" | "signal" | "onProgress">,
+): Promise<RebuildReport> {
+  const { openDatabase, parseDatabaseLocation } = await import("../database/open-database.js");
+  const { createMetadataStore } = await import("../storage/object-store/metadata/create-metadata-store.js");
+  const { rebuild } = await import("../storage/object-store/witnesses/rebuild.js");
+  const database = await openDatabase(parseDatabaseLocation(options.database));
+  let bucket: Bucket | undefined;
+  try {
+    bucket = await openBucket(options);
+    const { deep, signal, onProgress } = options;
+    return await rebuild({ bucket, metadata: createMetadataStore(database), deep, signal, onProgress });
+  } finally {
+    await bucket?.close();
+    await database.close();
+  }
+}
+
+async function openBucket({
+  bucket,
+  durability,
+}: Pick<ObjectStorageOptions, "bucket" | "durability">): Promise<Bucket> {
   if ("directory" in bucket) {
     const { openDirectoryBucket } = await import("../storage/object-store/bucket/directory-bucket.js");
     return openDirectoryBucket({ directory: bucket.directory, sync: durability !== "none" });

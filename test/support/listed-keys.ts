@@ -5,7 +5,7 @@ import type { MetadataStore } from "../../src/storage/object-store/metadata/meta
 export interface KeyCheck {
   /** In the bucket, and listed by no row: nobody would ever remove them. */
   readonly unlisted: readonly string[];
-  /** Of packs, and not in the bucket: what was acknowledged is lost. */
+  /** Of packs and witnesses, and not in the bucket: what was acknowledged is lost. */
   readonly missing: readonly string[];
   /** In the bucket, and of open uploads alone: nobody has begun to remove them. */
   readonly uncommitted: readonly string[];
@@ -22,15 +22,27 @@ export async function checkKeys(bucket: Bucket, metadata: MetadataStore): Promis
       ofPacks.add(key);
       if (sideKey !== undefined) ofPacks.add(sideKey);
     }
+  const ofWitnesses = [...inBucket].some((key) => key.startsWith("r/")) ? await listWitnesses(metadata) : [];
   const uploads = await listUploads(metadata);
   const ofUploads = new Set(uploads.flatMap(({ keys }) => keys));
   const ofOpen = new Set(uploads.filter(({ state }) => state === "open").flatMap(({ keys }) => keys));
-  const others = [...inBucket].filter((key) => !ofPacks.has(key));
+  const listed = new Set([...ofPacks, ...ofWitnesses]);
+  const others = [...inBucket].filter((key) => !listed.has(key));
   return {
     unlisted: others.filter((key) => !ofUploads.has(key)),
     uncommitted: others.filter((key) => ofOpen.has(key)),
-    missing: [...ofPacks].filter((key) => !inBucket.has(key)),
+    missing: [...listed].filter((key) => !inBucket.has(key)),
   };
+}
+
+async function listWitnesses(metadata: MetadataStore): Promise<readonly string[]> {
+  const hidden = { state: "deleted", beforeMs: Number.MAX_SAFE_INTEGER } as const;
+  const repositories = [
+    ...(await metadata.list({ limit: ROWS_MAX })),
+    ...(await metadata.listHidden({ ...hidden, limit: ROWS_MAX })),
+  ];
+  const all = repositories.map(({ id }) => metadata.listWitnesses(id, { limit: ROWS_MAX }));
+  return (await Promise.all(all)).flat().map(({ key }) => key);
 }
 
 /** As a janitor does it who has waited long enough: what nobody will commit goes. */

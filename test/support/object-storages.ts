@@ -52,7 +52,9 @@ export function servedStorages(cephSocket: string): TestStorages {
 async function empty(location: string): Promise<void> {
   const { db, sql, close } = await openDatabase(parseDatabaseLocation(location));
   try {
-    await sql`truncate networks, repositories, generations, nodes, packs, uploads`.execute(db);
+    await sql`truncate networks, repositories, generations, nodes, packs, uploads, witnesses, leases`.execute(
+      db,
+    );
   } finally {
     await close();
   }

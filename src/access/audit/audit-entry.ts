@@ -42,6 +42,7 @@ export const AUDIT_EVENTS = [
   "repository-restore",
   "repository-undelete",
   "repository-import",
+  "storage-rebuild",
   "repository-create",
   "repository-delete",
   "recovery",

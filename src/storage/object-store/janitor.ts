@@ -7,6 +7,7 @@
  *     hidden repositories     prepared ones that were never placed, deleted ones after the retention: purged
  *     generations             what was current at no time of the retention is forgotten
  *     packs                   that no kept root of their network names: marked; dropped after the grace, when still none does
+ *     witnesses               before a whole one that is a day old
  *     nodes                   that no kept root of their network leads to: removed
  *     leases                  that ran out long ago
  *
@@ -57,6 +58,7 @@ export interface JanitorReport {
   /** Seen for the first time that nothing names them. */
   readonly packsMarked: number;
   readonly packsDropped: number;
+  readonly witnessesDropped: number;
   readonly nodesRemoved: number;
   readonly leasesForgotten: number;
   /** What could not be done; the rest was. */
@@ -103,6 +105,7 @@ class Pass {
     generationsForgotten: 0,
     packsMarked: 0,
     packsDropped: 0,
+    witnessesDropped: 0,
     nodesRemoved: 0,
     leasesForgotten: 0,
   };
@@ -232,7 +235,9 @@ class Pass {
     const { retentionMs, graceMs, nodesMax } = this.#limits;
     this.#counts.networksSeen++;
     const keptSinceMs = Date.now() - Math.max(retentionMs, graceMs);
-    this.#counts.generationsForgotten += await metadata.forgetOldGenerations(networkId, keptSinceMs);
+    const forgotten = await metadata.forgetOldGenerations(networkId, keptSinceMs);
+    this.#counts.generationsForgotten += forgotten;
+    await this.#removeWitnesses(networkId, forgotten > 0);
     for (let tries = 1; ; tries++) {
       // Before the roots are listed: what is written from here on is not looked at.
       const sweep = await metadata.beginSweep(networkId);
@@ -299,6 +304,18 @@ class Pass {
     for (const id of uploads) {
       const keys = await metadata.takeUpload(id);
       if (keys !== undefined) await this.#endUpload(id, keys);
+    }
+  }
+
+  /** Whole ones are made anew when what they tell was forgotten, and make those before them needless. */
+  async #removeWitnesses(networkId: string, renews: boolean): Promise<void> {
+    const { metadata } = this.#options;
+    const wholeBeforeMs = Date.now() - DAY_MS;
+    for (const id of await metadata.dropOldWitnesses(networkId, { wholeBeforeMs, renews })) {
+      const keys = await metadata.takeUpload(id);
+      if (keys === undefined) continue;
+      await this.#endUpload(id, keys);
+      this.#counts.witnessesDropped += keys.length;
     }
   }
 

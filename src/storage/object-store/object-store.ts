@@ -38,6 +38,12 @@ import { createStoreHistory, findLive } from "./store-history.js";
 import { StoredCore } from "./stored-core.js";
 import { StoredRepository } from "./stored-repository.js";
 import type { Verification, VerifyOptions } from "./verify-state.js";
+import {
+  type BackgroundWitnessesOptions,
+  checkWitnessOptions,
+  startWitnesses,
+} from "./witnesses/background-witnesses.js";
+import { type WitnessReport, writeWitnesses } from "./witnesses/write-witnesses.js";
 
 /** A store of repositories that remembers what they were, copies none to fork it, and can prove what it holds. */
 export interface ObjectStore extends RepositoryStore {
@@ -77,6 +83,8 @@ export interface ObjectStore extends RepositoryStore {
   verify(name: string, options?: VerifyOptions): Promise<Verification>;
   /** What the janitor does in the background, now and for all repositories; safe while others serve them. @throws base/aborted */
   clean(options?: JanitorLimits & { readonly signal?: AbortSignal | undefined }): Promise<JanitorReport>;
+  /** Writes into the bucket what has changed and is not witnessed there yet, now and for all repositories. @throws base/aborted, storage/io */
+  writeWitnesses(options?: { readonly signal?: AbortSignal | undefined }): Promise<WitnessReport>;
   /** Makes a bare repository on disk of what it is, or was. @throws storage/exists, storage/not-found, storage/corrupt, storage/io */
   exportTo(
     name: string,
@@ -108,6 +116,8 @@ export interface ObjectStoreOptions {
   readonly settings?: (name: string) => RepositorySettings;
   /** Removes what nobody needs any more; of several processes one at a time does. false: others see to it. */
   readonly janitor?: BackgroundJanitorOptions | false;
+  /** What the database says is written into the bucket as well, from which it can be made again. @default false */
+  readonly witnesses?: BackgroundWitnessesOptions | false;
 }
 
 /** Repositories that nobody uses whose state is kept in memory. */
@@ -121,6 +131,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   const { bucket, metadata } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
   if (options.janitor !== undefined && options.janitor !== false) checkJanitorOptions(options.janitor);
+  const witnessing = options.witnesses ?? false;
+  if (witnessing !== false) checkWitnessOptions(witnessing);
   const local = await openLocalDirectory(options.localDirectory);
   const { spoolDirectory } = local;
   const cache: ObjectCache = new ObjectCache({
@@ -136,6 +148,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   const owner = randomUUID();
   const janitor =
     options.janitor === false ? undefined : startJanitor({ bucket, metadata, owner }, options.janitor);
+  const witnesses =
+    witnessing === false ? undefined : startWitnesses({ bucket, metadata, owner }, witnessing);
   const used = new Map<string, { readonly core: StoredCore; handles: number }>();
   const idle = new LRUCache<string, StoredCore>({
     max: IDLE_MAX,
@@ -234,6 +248,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
 
   const close = async (): Promise<void> => {
     await janitor?.close();
+    await witnesses?.close();
     for (const { core } of used.values()) core.close();
     for (const core of idle.values()) core.close();
     used.clear();
@@ -291,6 +306,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       const stop = signal === undefined ? {} : { signal };
       return runJanitor({ bucket, metadata, networksMax: Number.POSITIVE_INFINITY, ...limits, ...stop });
     },
+    writeWitnesses: ({ signal } = {}) => writeWitnesses({ bucket, metadata, signal }),
     async probe() {
       await Promise.all(Object.values(probes).map((each) => each()));
     },

@@ -216,13 +216,14 @@ async function checkRows(
     });
 }
 
-interface ExpectedObject {
+/** An object of the bucket, as a leaf says it is. */
+export interface ExpectedObject {
   readonly key: string;
   readonly sha256: string;
   readonly sizeBytes: number;
 }
 
-function objectsOf(leaf: PackLeaf): readonly ExpectedObject[] {
+export function objectsOf(leaf: PackLeaf): readonly ExpectedObject[] {
   const { key, sha256, sideKey, sideSha256 = "" } = leaf;
   const pack = { key, sha256, sizeBytes: packObjectBytes(leaf) };
   if (sideKey === undefined) return [pack];
@@ -252,7 +253,8 @@ async function checkObjects(
   return bytes;
 }
 
-async function checkBucketObject(
+/** Reads all of it. @returns what is wrong, in a sentence */
+export async function checkBucketObject(
   bucket: Bucket,
   expected: ExpectedObject,
   signal: AbortSignal | undefined,

@@ -64,6 +64,7 @@ function swapRoot(
       .set((column) => ({
         generation: change.expectedGeneration + 1,
         root: change.root,
+        change_count: column("change_count", "+", 1),
         prune_epoch: column("prune_epoch", "+", change.bumpsPruneEpoch === true ? 1 : 0),
         // Of servers whose clocks differ, too, no generation is older than the one before.
         changed_at: column.case().when("changed_at", ">", now).then(column.ref("changed_at")).else(now).end(),

@@ -9,8 +9,10 @@ import { metadataDatabase } from "./metadata-database.js";
 import type { MetadataStore } from "./metadata-store.js";
 import { nodeRows } from "./node-rows.js";
 import { packRows } from "./pack-rows.js";
+import { rebuildRows } from "./rebuild-rows.js";
 import { repositoryRows } from "./repository-rows.js";
 import { uploadRows } from "./upload-rows.js";
+import { witnessRows } from "./witness-rows.js";
 
 export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engine">): MetadataStore {
   const database = metadataDatabase(opened);
@@ -26,6 +28,8 @@ export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engin
     ...generationRows(database),
     ...commitRows(database),
     ...leaseRows(database),
+    ...witnessRows(database),
+    ...rebuildRows(database),
     // Writes, and takes it back.
     probe: () =>
       database.run("transaction", function* () {

@@ -17,6 +17,7 @@
 import type { ObjectFormat } from "../../../object/object-format.js";
 import type { NodeId } from "../tree/node.js";
 import type { LeaseStore } from "./lease-store.js";
+import type { WitnessStore } from "./witness-store.js";
 
 /** "prepared": found by nobody until it is placed. "deleted": found by nobody, kept until it is purged. */
 export type RepositoryState = "prepared" | "live" | "deleted";
@@ -44,15 +45,17 @@ export interface RepositoryRecord {
 }
 
 /** Why there is a generation. */
-export type GenerationKind =
-  | "create"
-  | "fork"
-  | "import"
-  | "push"
-  | "attributes"
-  | "compact"
-  | "gc"
-  | "restore";
+export const GENERATION_KINDS = [
+  "create",
+  "fork",
+  "import",
+  "push",
+  "attributes",
+  "compact",
+  "gc",
+  "restore",
+] as const;
+export type GenerationKind = (typeof GENERATION_KINDS)[number];
 
 /** One state a repository was in. Rows are added by commits and never changed. */
 export interface GenerationRecord {
@@ -144,7 +147,7 @@ export type CommitOutcome =
   | { readonly kind: "generation-gone" }
   | { readonly kind: "not-found" };
 
-export interface MetadataStore extends LeaseStore {
+export interface MetadataStore extends LeaseStore, WitnessStore {
   /** Live ones alone. */
   find(name: string): Promise<RepositoryRecord | undefined>;
   /** In whatever state. */

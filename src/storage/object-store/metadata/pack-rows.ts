@@ -19,10 +19,15 @@ export function* packsToTakenUploads(
     db.deleteFrom("packs").where("network_id", "=", networkId).returning(["key", "side_key"]),
   );
   for (const some of slices(rows, PACKS_AT_ONCE))
-    yield* insertTaken(database, { id: randomUUID(), networkId, repositoryId, owner: "purge" }, some);
+    yield* insertTaken(
+      database,
+      { id: randomUUID(), networkId, repositoryId, owner: "purge" },
+      some.flatMap(keysOfPack),
+    );
 }
 
-function* insertTaken(
+/** They are to be deleted from the bucket. */
+export function* insertTaken(
   { db }: MetadataDatabase,
   upload: {
     readonly id: string;
@@ -30,12 +35,15 @@ function* insertTaken(
     readonly repositoryId: string | null;
     readonly owner: string;
   },
-  packs: readonly Pick<PacksTable, "key" | "side_key">[],
+  keys: readonly string[],
 ): DatabaseWork<void> {
   const { id, networkId, repositoryId, owner } = upload;
-  const keys = packs.flatMap(({ key, side_key: side }) => (side === null ? [key] : [key, side]));
   const row = { id, network_id: networkId, repository_id: repositoryId, keys: JSON.stringify(keys), owner };
   yield* affect(db.insertInto("uploads").values({ ...row, state: "taken", touched_at: Date.now() }));
+}
+
+function keysOfPack({ key, side_key: side }: Pick<PacksTable, "key" | "side_key">): readonly string[] {
+  return side === null ? [key] : [key, side];
 }
 
 export function packRows(
@@ -78,7 +86,11 @@ export function packRows(
             const mine = db.selectFrom("uploads").select("id").where("id", "=", id);
             return maybeDone && (yield* all(mine)).length > 0;
           }
-          yield* insertTaken(database, { id, networkId, repositoryId: null, owner: "drop" }, rows);
+          yield* insertTaken(
+            database,
+            { id, networkId, repositoryId: null, owner: "drop" },
+            rows.flatMap(keysOfPack),
+          );
           return true;
         });
         if (isThere) uploads.push(id);

@@ -7,6 +7,7 @@ import { repositoryOf } from "./metadata-rows.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata-store.js";
 import { writeNodes } from "./node-rows.js";
 import { packsToTakenUploads } from "./pack-rows.js";
+import { witnessesToTakenUpload } from "./witness-rows.js";
 
 type RepositoryMethods = Pick<
   MetadataStore,
@@ -66,7 +67,11 @@ export function repositoryRows(
         const update = db.updateTable("repositories").where("id", "=", id).where("state", "=", from);
         const leaves = set.state === "deleted";
         const count = yield* affect(
-          update.set((column) => (leaves ? { ...set, former_name: column.ref("name") } : set)),
+          update.set((column) => ({
+            ...set,
+            ...(leaves ? { former_name: column.ref("name") } : {}),
+            change_count: column("change_count", "+", 1),
+          })),
         );
         if (count === 1) return true;
         // Only an attempt of ours whose answer was lost can have made it that, or one that asked for the same.
@@ -176,6 +181,7 @@ export function repositoryRows(
           db.deleteFrom("repositories").where("id", "=", id).where("state", "<>", "live"),
         );
         if (gone === 0) return "not-found";
+        yield* witnessesToTakenUpload(database, networkId, id);
         const others = db.selectFrom("repositories").select("id").where("network_id", "=", networkId);
         if ((yield* first(others.limit(1))) !== undefined) return "gone";
         yield* packsToTakenUploads(database, networkId, id);
@@ -210,5 +216,7 @@ function newRow(
     created_at: now,
     hidden_at: name === undefined ? now : null,
     forked_from: null,
+    change_count: 0,
+    witnessed_count: -1,
   };
 }
