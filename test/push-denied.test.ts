@@ -23,6 +23,8 @@ let gitUrl: string;
 let key: SshKeyFile;
 const urls: Record<string, string> = {};
 const requests: string[] = [];
+/** Of each that was over, in the same order. */
+const bytesRead: number[] = [];
 let isAway = false;
 
 beforeAll(async () => {
@@ -40,11 +42,15 @@ afterAll(() => removeDirectory(workspace));
 
 async function serve(limits: Partial<Limits> = {}): Promise<void> {
   requests.length = 0;
+  bytesRead.length = 0;
   isAway = false;
   server = createGitServer({
     repositories: createMemoryRepositoryStore(),
     autoCreate: "push",
-    log: ({ message }) => void requests.push(message),
+    log: ({ message, fields }) => {
+      requests.push(message);
+      bytesRead.push(Number(fields?.["bytesIn"] ?? 0));
+    },
     limits,
     gitDaemon: { exportAll: true, receivePack: true },
     authenticate: () => ({ user: "ada" }),
@@ -115,6 +121,8 @@ describe.each(["SSH", "git://"])("over %s", (transport) => {
     expect(status).not.toBe(0);
     expect(stderr).toMatch(/this is kept|hung up|disconnect/);
     await settled(server);
+    expect(requests.join("\n")).toContain("receive-pack");
+    expect(Math.max(...bytesRead)).toBeLessThan(1_000_000);
   });
 });
 
