@@ -1,12 +1,13 @@
 /** Builds as jobs: who waits for whom, who leaves, what is cancelled, what goes on. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Push, PushedRef } from "../src/engine/push.js";
+import type { Push, PushedRef, PushHandlers } from "../src/engine/push.js";
 import { createGitServer } from "../src/server/git-server.js";
 import { createDeployStage, type DeployStage, said, until } from "./support/deploy-stage.js";
+import type { GitResult } from "./support/git-client.js";
 
 let stage: DeployStage;
 beforeEach(async () => {
@@ -18,6 +19,48 @@ describe("builds as jobs", () => {
   /** Waits, at most for a while, until a file is there. */
   const WAIT = "i=0; while [ ! -e ../../../../../go ] && [ $i -lt 600 ]; do i=$((i+1)); sleep 0.05; done";
   const go = (): void => writeFileSync(join(stage.workspace.directory, "go"), "");
+
+  /** By another server, which goes at once. */
+  const pushBy = async (
+    handlers: PushHandlers | readonly PushHandlers[],
+    ...args: readonly string[]
+  ): Promise<GitResult> => {
+    const repositories = join(stage.workspace.directory, "served");
+    const server = createGitServer({ repositories, autoCreate: "push", handlers, log: () => undefined });
+    const { url } = stage;
+    try {
+      stage.url = `${(await server.listen({ http: 0 })).http.url}/shop.git`;
+      return await stage.push(...args);
+    } finally {
+      stage.url = url;
+      await server.close({ graceMs: 0 });
+    }
+  };
+  /** Of a server that dies between the ref and the release. */
+  const unreleased = (): PushHandlers => ({ ...stage.deploy.handlers, postReceive: () => undefined });
+  /** @returns what it prints */
+  const releaseLate = async (
+    commit: string,
+    onPrint: (text: string) => Promise<void> = async () => undefined,
+  ): Promise<string> => {
+    let text = "";
+    const push = {
+      repository: { name: "shop" },
+      async print(more: string) {
+        text += more;
+        await onPrint(more);
+      },
+      signal: new AbortController().signal,
+    } as unknown as Push;
+    const update = {
+      kind: "branch",
+      shortName: "main",
+      newOid: commit,
+      deleted: false,
+    } as unknown as PushedRef;
+    await stage.deploy.handlers.postReceive?.(push, [update]);
+    return text;
+  };
 
   it("go on when the pusher leaves, and are found again by who pushes the same", async () => {
     await stage.start();
@@ -138,34 +181,54 @@ describe("builds as jobs", () => {
       await stage.commit({ "index.html": "x" }),
       await stage.commit({ "index.html": "y" }),
     ];
-    const dying = createGitServer({
-      repositories: join(stage.workspace.directory, "served"),
-      autoCreate: "push",
-      handlers: { ...stage.deploy.handlers, postReceive: () => undefined },
-      log: () => undefined,
-    });
-    try {
-      const { url } = stage;
-      stage.url = `${(await dying.listen({ http: 0 })).http.url}/shop.git`;
-      // Built and pushed, and whoever releases it is late.
-      expect((await stage.push(`${older}:refs/heads/main`)).status).toBe(0);
-      stage.url = url;
-    } finally {
-      await dying.close({ graceMs: 0 });
-    }
+    // Built and pushed, and whoever releases it is late.
+    expect((await pushBy(unreleased(), `${older}:refs/heads/main`)).status).toBe(0);
     expect((await stage.push()).status).toBe(0);
-    let text = "";
-    const [build] = (await stage.builds()).slice(-1);
-    await stage.deploy.handlers.postReceive?.(
-      {
-        repository: { name: "shop" },
-        print: (more: string) => void (text += more),
-        signal: new AbortController().signal,
-      } as unknown as Push,
-      [{ kind: "branch", shortName: "main", newOid: build?.commit, deleted: false } as unknown as PushedRef],
-    );
+    const text = await releaseLate(older);
     expect(text).toContain(` !     Not released: what was built after ${older.slice(0, 7)} has been.`);
     expect(await stage.releases()).toMatchObject([{ commit: newer, status: "current" }]);
+  });
+
+  it("are not launched when what was built after them was released while their pusher did not read", async () => {
+    await stage.start();
+    const [older, newer] = [
+      await stage.commit({ "index.html": "x" }),
+      await stage.commit({ "index.html": "y" }),
+    ];
+    expect((await pushBy(unreleased(), `${older}:refs/heads/main`)).status).toBe(0);
+    const text = await releaseLate(older, async (said) => {
+      if (said.includes("Releasing v1")) await stage.push();
+    });
+    expect(text).toContain(` !     Not released: what was built after ${older.slice(0, 7)} has been.`);
+    expect(await stage.releases()).toMatchObject([
+      { commit: newer, status: "current" },
+      { commit: older, status: "failed" },
+    ]);
+  });
+
+  it("are done anew for who pushes what was built before something else was released", async () => {
+    await stage.start();
+    const older = await stage.commit({ "gitwharf.yml": `build: 'echo begun; ${WAIT}'\n` });
+    const client = spawn("git", ["push", stage.url, "main"], {
+      cwd: stage.app.directory,
+      stdio: "ignore",
+      detached: true,
+    });
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    process.kill(-(client.pid ?? 0), "SIGKILL");
+    await until(() => stage.server.active === 0);
+    go();
+    await until(async () => (await stage.builds())[0]?.status === "succeeded");
+    await stage.app.run("checkout", "-q", "--orphan", "other");
+    const newer = await stage.commit({ "gitwharf.yml": "build: echo other\n" });
+    expect((await stage.push("other:main")).status).toBe(0);
+    const result = await stage.push("--force", "main");
+    expect(result.status).toBe(0);
+    expect(said(result)).toContain("-----> Launching... done, v2");
+    expect(await stage.releases()).toMatchObject([
+      { commit: older, status: "current" },
+      { commit: newer, status: "replaced" },
+    ]);
   });
 
   it("leave no more output than is kept, whether they succeed or not", async () => {
@@ -313,24 +376,50 @@ describe("builds as jobs", () => {
     const oid = await stage.commit({ "index.html": "x" });
     await stage.push();
     const again = await stage.commit({ "index.html": "y" });
-    // What a process that died between the ref and the release leaves.
-    const dying = createGitServer({
-      repositories: join(stage.workspace.directory, "served"),
-      handlers: { ...stage.deploy.handlers, postReceive: () => undefined },
-      log: () => undefined,
-    });
-    try {
-      stage.url = `${(await dying.listen({ http: 0 })).http.url}/shop.git`;
-      expect((await stage.push()).status).toBe(0);
-    } finally {
-      await dying.close({ graceMs: 0 });
-    }
+    expect((await pushBy(unreleased())).status).toBe(0);
     expect((await stage.releases()).map(({ commit: of }) => of)).toEqual([oid]);
     await stage.deploy.recover();
     expect(await stage.releases()).toMatchObject([
       { commit: again, status: "current" },
       { commit: oid, status: "replaced" },
     ]);
+  });
+
+  it("are released after a crash also when something was built after them that was never pushed", async () => {
+    await stage.start();
+    const oid = await stage.commit({ "index.html": "x" });
+    expect((await pushBy(unreleased())).status).toBe(0);
+    await stage.commit({ "index.html": "y" });
+    const refused = await pushBy([stage.deploy.handlers, { update: () => "not now" }]);
+    expect(refused.stderr).toContain("(not now)");
+    expect(await stage.builds()).toMatchObject([
+      { status: "succeeded" },
+      { status: "succeeded", commit: oid },
+    ]);
+    await stage.deploy.recover();
+    expect(await stage.releases()).toMatchObject([{ commit: oid, status: "current" }]);
+  });
+
+  it("of accepted pushes are released when the server stops in the middle, or their time is up", async () => {
+    await stage.start({ onBuildFailure: "accept" });
+    const oid = await stage.commit({ "gitwharf.yml": `build: 'echo begun; ${WAIT}'\n` });
+    const pushed = stage.push();
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    await stage.server.close({ graceMs: 0 });
+    await stage.deploy.close();
+    await pushed;
+    await stage.start({ onBuildFailure: "accept", pushTimeoutMs: 500 });
+    await stage.deploy.recover();
+    go();
+    await until(async () => (await stage.releases())[0]?.status === "current");
+    expect(await stage.releases()).toMatchObject([{ commit: oid }]);
+    rmSync(join(stage.workspace.directory, "go"));
+    const late = await stage.commit({ x: "late" });
+    await stage.push();
+    expect(await stage.builds()).toMatchObject([{ commit: late, status: "running" }, {}]);
+    go();
+    await until(async () => (await stage.releases())[0]?.commit === late);
+    await until(async () => (await stage.releases())[0]?.status === "current");
   });
 
   it("keep what they print, without colours, for who reads it later", async () => {

@@ -196,6 +196,24 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     await print(sanitizeText(terminal.end()));
     return (await state.builds.find(build.id)) ?? build;
   };
+  /** Of builds whose push is over, by their ids. */
+  const later = new Map<string, Promise<void>>();
+  const releaseLater = (app: App, build: Build): void => {
+    if (closing.signal.aborted || later.has(build.id)) return;
+    const nobody = async (): Promise<void> => undefined;
+    const work = async (): Promise<void> => {
+      try {
+        const ended = await followBuild(build, nobody, closing.signal);
+        if (ended.status === "succeeded" || ended.status === "failed")
+          await releases.release(app, ended, nobody, closing.signal);
+      } catch (error) {
+        if (!closing.signal.aborted) log(`what was pushed to ${app.name} cannot be released`, error);
+      } finally {
+        later.delete(build.id);
+      }
+    };
+    later.set(build.id, work());
+  };
   let closed: Promise<void> | undefined;
   return {
     state,
@@ -206,6 +224,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
       logs,
       releases,
       onBuildFailure,
+      releaseLater,
       timeoutMs: options.pushTimeoutMs ?? 3_600_000,
       leaseMs,
     }),
@@ -250,10 +269,18 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
       if (repositories === undefined) return;
       for (const app of await state.apps.list()) {
         try {
+          const tip = await refOf(repositories, app);
           const build = (await state.builds.list(app.id, BUILDS_LOOKED_AT)).find(
-            ({ status }) => status === "succeeded",
+            ({ commit, status, place }) =>
+              commit === tip &&
+              (status === "succeeded" ||
+                (isOpen(status) && onBuildFailure === "accept" && place === state.directories.place)),
           );
-          if (build === undefined || (await refOf(repositories, app)) !== build.commit) continue;
+          if (build === undefined) continue;
+          if (isOpen(build.status)) {
+            releaseLater(app, build);
+            continue;
+          }
           const release = await state.releases.ofBuild(build.id);
           if (release !== undefined && release.status !== "created") continue;
           await releases.release(app, build, async () => undefined, closing.signal);
@@ -266,6 +293,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
       return (closed ??= (async () => {
         closing.abort();
         await builder.close();
+        await Promise.all(later.values());
         await database.close();
       })());
     },

@@ -12,7 +12,7 @@ import { digestOfConfig, type DeployState } from "../state/deploy-state.js";
 import type { Builder } from "./builder.js";
 import type { BuildWay } from "./build-way.js";
 import type { BuildLogs } from "./build-log.js";
-import type { ReleaseBuilds } from "./release-builds.js";
+import { isOvertaken, type ReleaseBuilds } from "./release-builds.js";
 import { createTerminalText } from "./terminal-text.js";
 
 /** Of files that are left out. */
@@ -27,6 +27,8 @@ export interface PushHandlersOptions {
   readonly releases: ReleaseBuilds;
   /** "accept": the ref moves first; a build that fails leaves a release that has failed. */
   readonly onBuildFailure: "refuse" | "accept";
+  /** Told of builds of accepted pushes that have run out of time: nobody else releases them. */
+  readonly releaseLater: (app: App, build: Build) => void;
   /** For waiting, building and launching together. */
   readonly timeoutMs: number;
   /** How long a place may keep what waits without a word. */
@@ -113,6 +115,7 @@ async function buildPush(
     const now = await state.builds.find(build.id);
     if (isOurs && now?.status === "queued" && onBuildFailure === "refuse")
       await builder.cancel(build.id, LEFT);
+    if (onBuildFailure === "accept") options.releaseLater(app, build);
     throw abortedError(push.signal);
   }
   const rest = terminal.end();
@@ -179,6 +182,8 @@ async function isOfUse(
   const release = await state.releases.ofBuild(build.id);
   // One that runs is what is wanted. Who goes back to one that ran, or that did not come up, wants it anew.
   if (release !== undefined && release.status !== "created" && release.status !== "current") return false;
+  // Nor is one released that is older than what runs.
+  if (release?.status !== "current" && (await isOvertaken(state, build))) return false;
   return way.isKept(build, product);
 }
 

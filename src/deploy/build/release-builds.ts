@@ -61,8 +61,10 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
   };
   return {
     async release(app, build, print, signal) {
-      if (await isOvertaken(state, build)) {
-        await print(`\n !     Not released: what was built after ${build.commit.slice(0, 7)} has been.\n\n`);
+      const notReleased = `\n !     Not released: what was built after ${build.commit.slice(0, 7)} has been.\n\n`;
+      const before = await state.releases.ofBuild(build.id);
+      if ((before === undefined || before.status === "created") && (await isOvertaken(state, build))) {
+        await print(notReleased);
         return;
       }
       const release = await state.releaseBuild(app, build);
@@ -90,6 +92,13 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
         return;
       }
       await print(`-----> Releasing v${release.number}\n`);
+      // He may have held this up, too.
+      if (await isOvertaken(state, build)) {
+        await state.releases.setStatus(release.id, "failed");
+        ended("failed", "what was built after it was released before it");
+        await print(notReleased);
+        return;
+      }
       try {
         const { url } = (await launch?.({
           release: named,
@@ -127,8 +136,11 @@ export function createReleaseBuilds(options: ReleaseBuildsOptions): ReleaseBuild
   };
 }
 
-/** A pusher who did not read may have held up what comes after his build, while others' went on. */
-async function isOvertaken({ builds, releases }: DeployState, build: Build): Promise<boolean> {
+/**
+ * Is a later build released, or about to be? A pusher who did not read may have held up what comes after his build, while
+ * others' went on.
+ */
+export async function isOvertaken({ builds, releases }: DeployState, build: Build): Promise<boolean> {
   const newest = await builds.list(build.app, BUILDS_LOOKED_AT);
   for (const later of newest.filter(({ position }) => position > build.position)) {
     const release = await releases.ofBuild(later.id);
