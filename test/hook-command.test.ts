@@ -173,11 +173,22 @@ describe("what gitwharf hook install does not touch", () => {
     writeFileSync(`${own}.own`, "#!/bin/sh\necho older\n");
     const { status, stderr } = await hook("install", "update", script("a", "echo a"), "-d", "served");
     expect([status, stderr]).toEqual([1, expect.stringMatching(/app: both .*move one of them away/)]);
+    expect(readdirSync(hooksOf("app")).filter((name) => name.includes("gitwharf"))).toEqual([]);
+    const list = await hook("list", "app", "-d", "served", "--json");
+    expect(JSON.parse(list.stdout)).toEqual([{ repository: "app", hook: "update", done: "own" }]);
     expect([readFileSync(own, "utf8"), readFileSync(`${own}.own`, "utf8")]).toEqual([
       "#!/bin/sh\necho newer\n",
       "#!/bin/sh\necho older\n",
     ]);
     expect(said(await push("team/deep/app", "main"))).toEqual(["a"]);
+  });
+
+  it("what a person keeps under the name of a second hook, without a first", async () => {
+    const own = writeOwn("app", "update.own", "echo put aside");
+    const { status, stderr } = await hook("install", "update", script("a", "echo a"), "app", "-d", "served");
+    expect([status, stderr]).toEqual([1, expect.stringContaining("and would be run: move it away")]);
+    expect(readFileSync(own, "utf8")).toContain("put aside");
+    expect(said(await push("app", "main"))).toEqual([]);
   });
 
   it("a hook that a person has put over ours", async () => {
@@ -206,5 +217,15 @@ describe("what gitwharf hook install does not touch", () => {
     linkSync(own, `${own}.own`);
     await install("update", script("a", "echo a"));
     expect(said(await push("app", "main"))).toEqual(["a", "own"]);
+  });
+
+  it("nor is anything left when what broke off in the middle is removed", async () => {
+    const own = writeOwn("app", "update", "echo own");
+    linkSync(own, `${own}.own`);
+    mkdirSync(`${own}.gitwharf`);
+    writeFileSync(`${own}.gitwharf/a`, "#!/bin/sh\necho a\n", { mode: 0o755 });
+    expect((await hook("remove", "update", "a", "app", "-d", "served")).status).toBe(0);
+    expect(readdirSync(hooksOf("app")).filter((name) => !name.endsWith(".sample"))).toEqual(["update"]);
+    expect(said(await push("app", "main"))).toEqual(["own"]);
   });
 });

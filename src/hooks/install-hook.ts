@@ -52,6 +52,8 @@ export async function installHook(
   const paths = await pathsOf(place);
   return telling(paths.hook, async () => {
     await makeDirectory(dirname(paths.hook));
+    // Before anything is written: what cannot be installed leaves nothing.
+    await mustKeepOwn(paths);
     await makeDirectory(paths.scripts);
     const was = (await kindOf(paths.script)) === "absent" ? "installed" : "replaced";
     // First the script, then what runs it.
@@ -74,6 +76,9 @@ export async function removeHook(place: HookPlace): Promise<"removed" | "absent"
     if (await isOurs(paths.hook)) {
       if ((await kindOf(paths.own)) === "absent") await unlink(paths.hook);
       else await rename(paths.own, paths.hook);
+    } else if (await isSameFile(paths.hook, paths.own)) {
+      // An installation broke off: it has two names.
+      await unlink(paths.own);
     }
     await rmdir(paths.scripts);
     return was;
@@ -118,16 +123,26 @@ async function pathsOf({ gitDirectory, hook, label }: HookPlace): Promise<HookPa
 }
 
 /** A person's hook gets a second name before ours takes the first, and never the name of another one. */
-async function keepOwn({ hook, own }: HookPaths): Promise<void> {
+async function keepOwn(paths: HookPaths): Promise<void> {
+  if (await mustKeepOwn(paths)) await link(paths.hook, paths.own);
+}
+
+/** Is there a person's hook that has no second name so far? @throws storage/exists when it cannot have one */
+async function mustKeepOwn({ hook, own, scripts }: HookPaths): Promise<boolean> {
   const kind = await kindOf(hook);
-  if (kind === "absent" || (kind === "file" && (await isOurs(hook)))) return;
+  if (kind === "absent" && (await kindOf(own)) !== "absent" && (await kindOf(scripts)) === "absent")
+    throw new GitwharfError("storage/exists", `${own} is there, and would be run: move it away`);
+  if (kind === "absent" || (kind === "file" && (await isOurs(hook)))) return false;
   if (kind === "directory") throw new GitwharfError("storage/exists", `${hook} is a directory: move it away`);
-  const [before, kept] = [await lstat(hook), await lstat(own).catch(() => undefined)];
+  if ((await kindOf(own)) === "absent") return true;
   // Whoever installed before came no further than this.
-  if (kept !== undefined && kept.ino === before.ino && kept.dev === before.dev) return;
-  if (kept !== undefined)
-    throw new GitwharfError("storage/exists", `both ${hook} and ${own} are there: move one of them away`);
-  await link(hook, own);
+  if (await isSameFile(hook, own)) return false;
+  throw new GitwharfError("storage/exists", `both ${hook} and ${own} are there: move one of them away`);
+}
+
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [first, second] = await Promise.all([one, other].map((path) => lstat(path).catch(() => undefined)));
+  return first !== undefined && first.ino === second?.ino && first.dev === second.dev;
 }
 
 async function isOurs(path: string): Promise<boolean> {
