@@ -18,6 +18,9 @@ export interface HealthCheck {
   readonly answerTimeoutMs?: number;
 }
 
+const SILENT = "nothing listens";
+const LATE = "no answer in time";
+
 /**
  * @param signal fires when the process has ended
  * @throws deploy/launch-failed when the time is up; base/aborted
@@ -28,14 +31,15 @@ export async function waitUntilHealthy(
   signal: AbortSignal,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
-  let last = "nothing listens";
+  let last = SILENT;
   for (;;) {
     if (signal.aborted) throw new GitwharfError("base/aborted", "the process has ended");
     const left = deadline - performance.now();
     if (left <= 0) break;
     const outcome = await ask(port, { path, timeoutMs: Math.min(answerTimeoutMs, left), signal });
     if (outcome === undefined) return;
-    last = outcome;
+    // The last question may have had no time for its answer: the status that came before says more.
+    if (outcome !== LATE || left >= answerTimeoutMs || !last.startsWith("status ")) last = outcome;
     await setTimeoutPromise(intervalMs, undefined, { signal }).catch(() => undefined);
   }
   const what = path === undefined ? "listens on PORT" : `answers GET ${path}`;
@@ -70,7 +74,7 @@ function askForConnection(port: number, { timeoutMs, signal }: Question): Promis
     signal.addEventListener("abort", onAbort);
     socket.setTimeout(timeoutMs, () => end("it takes no connection"));
     socket.once("connect", () => end(undefined));
-    socket.on("error", () => end("nothing listens"));
+    socket.on("error", () => end(SILENT));
   });
 }
 
@@ -89,12 +93,12 @@ function askForAnswer(
     };
     const onAbort = (): void => end("it has ended");
     signal.addEventListener("abort", onAbort);
-    const timer = setTimeout(() => end("no answer in time"), timeoutMs);
+    const timer = setTimeout(() => end(LATE), timeoutMs);
     asked.once("response", ({ statusCode = 0 }) => {
       end(statusCode >= 200 && statusCode < 400 ? undefined : `status ${statusCode}`);
     });
     asked.on("error", (error) =>
-      end("code" in error && error.code === "ECONNREFUSED" ? "nothing listens" : "no answer"),
+      end("code" in error && error.code === "ECONNREFUSED" ? SILENT : "no answer"),
     );
     asked.end();
   });

@@ -155,15 +155,10 @@ describe("launching", () => {
       nodeRelease("one", { config: { TEXT: "one", HEALTH_PATH: path } });
     await launcher.launch(release("/"));
     await launcher.close();
-    open({ health: { timeoutMs: 3000 } });
-    const failing = nodeRelease("two", {
-      slugPath: workshop.slug({
-        "server.js": `require("node:http").createServer((_, r) => { r.statusCode = 500; r.end(); }).listen(process.env.PORT)`,
-      }),
-      config: { HEALTH_PATH: "/health" },
-    });
-    await expect(launcher.launch(failing)).rejects.toThrow(
-      "answers GET /health within 3 seconds (status 500)",
+    open({ health: { timeoutMs: 100 } });
+    // What its answer means is held beside the check itself.
+    await expect(launcher.launch(release("/health"))).rejects.toThrow(
+      "answers GET /health within 0.1 seconds",
     );
   });
 
