@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, statSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism, freemem } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
@@ -17,6 +18,33 @@ const newest = Math.max(
 if (!existsSync(wasm) || statSync(wasm).mtimeMs <= newest)
   await import(new URL(`${compiled}/assembly/build/build.js`, import.meta.url).href);
 
+// Tests make small files by the hundred thousand: in memory, where there is room, that costs a fraction. TMPDIR=/tmp keeps
+// them on the disk.
+if (process.env.TMPDIR === undefined && holdsTests("/dev/shm")) process.env.TMPDIR = "/dev/shm";
+
+/** It has room for the largest tests side by side, and what is in it may be run. */
+function holdsTests(path) {
+  const bytesMin = 4 * 1024 ** 3;
+  let directory;
+  try {
+    const { bavail, bsize } = statfsSync(path);
+    if (bavail * bsize < bytesMin || freemem() < bytesMin) return false;
+    directory = mkdtempSync(join(path, "gitwharf-test-"));
+    const program = join(directory, "program");
+    writeFileSync(program, "#!/bin/sh\n", { mode: 0o700 });
+    execFileSync(program, { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+const { default: LongestFirst } = await import(
+  new URL(`${compiled}/test/support/longest-first.js`, import.meta.url).href
+);
+
 export default defineConfig({
   test: {
     include: [`${compiled}/**/*.test.js`],
@@ -33,6 +61,7 @@ export default defineConfig({
     globalSetup: [`./${compiled}/test/support/host-keys.js`, `./${compiled}/test/support/ceph-run.js`],
     // A third of a test is waiting: for a time-out, a lease, a disk.
     maxWorkers: Math.max(2, Math.ceil(availableParallelism() * 1.5)),
+    sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ["default", `./${compiled}/test/support/stalled-run.js`],
