@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GitwharfError } from "../src/base/errors.js";
 import { type Database, openDatabase } from "../src/database/open-database.js";
+import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
 import { foldPacks } from "../src/engine/maintenance/fold-packs.js";
 import type { Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
 import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
@@ -96,6 +97,25 @@ const OPERATIONS: readonly Operation[] = [
       try {
         if (repository.packMaintenance === undefined) throw new Error("packs are not looked after");
         expect(await foldPacks(repository.packMaintenance)).toMatchObject({ kind: "folded", packCount: 3 });
+      } finally {
+        await repository.close();
+      }
+    },
+  },
+  {
+    title: "collecting garbage",
+    before: { "": { "refs/heads/main": FIRST.oid, "refs/notes/beside": FIRST.oid } },
+    async prepare({ store }, name) {
+      for (const commit of [SECOND, NEXT]) await push(store, name, commit, []);
+    },
+    after: { "": { "refs/heads/main": FIRST.oid, "refs/notes/beside": FIRST.oid } },
+    async run({ store }, name) {
+      const repository = await opened(store, name);
+      try {
+        const garbage = repository.packMaintenance?.garbage;
+        if (garbage === undefined) throw new Error("nobody collects garbage");
+        const outcome = await collectGarbage(garbage, { graceMs: 0 });
+        expect(outcome).toMatchObject({ kind: "collected", dropped: 6, packsAfter: 1 });
       } finally {
         await repository.close();
       }

@@ -1,4 +1,4 @@
-/** `gitwharf storage janitor` and `witness`, beside a server; `rebuild`, when its database is lost. */
+/** `gitwharf storage janitor`, `gc` and `witness`, beside a server; `rebuild`, when its database is lost. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +36,17 @@ it("removes what was deleted long ago, and says what it did", async () => {
       deletedPurged: 0,
       failures: [],
     });
+    expect(await run("storage", "gc")).toMatchObject({
+      status: 0,
+      stdout: "kept: 2 objects are reachable, 0 others have gone, 0 stay for a while; 1 packs instead of 1\n",
+      stderr: "",
+    });
+    const again = await run("storage", "gc", "kept", "--grace", "0", "--json");
+    expect(JSON.parse(again.stdout)).toEqual([{ repository: "kept", kind: "nothing to do" }]);
+    expect(await run("storage", "gc", "gone")).toMatchObject({
+      status: 1,
+      stderr: "gitwharf: gone: repository 'gone' does not exist\n",
+    });
     await client.run("clone", "-q", "--bare", `${server.url}/kept.git`, "kept.git");
     expect((await client.try("ls-remote", `${server.url}/gone.git`)).status).not.toBe(0);
     expect((await run("storage", "witness")).stdout).toContain("witnesses written: 1\n");
@@ -45,7 +56,7 @@ it("removes what was deleted long ago, and says what it did", async () => {
     rmSync(join(directory, ".gitwharf"), { recursive: true });
     const rebuilt = await run("storage", "rebuild", "--json");
     expect(rebuilt).toMatchObject({ status: 0, stderr: "" });
-    expect(JSON.parse(rebuilt.stdout)).toMatchObject({ repositories: 1, generations: 2, findings: [] });
+    expect(JSON.parse(rebuilt.stdout)).toMatchObject({ repositories: 1, generations: 3, findings: [] });
     expect((await run("verify", "kept", "--deep")).status).toBe(0);
     const elsewhere = await runGitwharf(["storage", "janitor", "-d", join(client.directory, "tree")]);
     expect(elsewhere).toMatchObject({

@@ -1,5 +1,5 @@
 /**
- * `gitwharf storage …`: what servers of an object store do in the background (`janitor`, `witness`), now and for all of its repositories; and a
+ * `gitwharf storage …`: what servers of an object store do in the background (`janitor`, `gc`, `witness`), now and for all of its repositories; and a
  * lost database made again (`rebuild`).
  */
 import { Command } from "commander";
@@ -14,11 +14,13 @@ import {
   withObjectStorage,
   withStorageOptions,
 } from "./object-storage.js";
+import { garbageCommand } from "./storage-gc-command.js";
 
 export function storageCommand(): Command {
   return new Command("storage")
     .description("Look after the object store.")
     .addCommand(janitorCommand())
+    .addCommand(garbageCommand())
     .addCommand(witnessCommand())
     .addCommand(rebuildCommand());
 }

@@ -134,7 +134,8 @@ async function unreachableCommits(
   return missing;
 }
 
-function membership(objects: ObjectReader, set: ReachableSet): (oid: ObjectId) => boolean {
+/** @param set made of these objects, or of those that they were before */
+export function membership(objects: ObjectReader, set: ReachableSet): (oid: ObjectId) => boolean {
   const bits = new Map(set.packs.map((pack) => [pack.identity, pack.words]));
   const packs = objects.packs.map((pack) => ({ index: pack.index, words: bits.get(packIdentity(pack)) }));
   const outside = new Set(set.outside);

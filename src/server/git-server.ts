@@ -185,8 +185,13 @@ export function createGitServer(given: GitServerOptions): GitServer {
           log({ level: "error", message: `info/refs of '${name}' cannot be written`, error }),
         );
     },
+    onCollected: ({ name, reachable, dropped }) =>
+      log({
+        level: "info",
+        message: `collected the garbage of '${name}': ${reachable} objects are reachable, ${dropped} others have gone`,
+      }),
     onFailure: (name, error) =>
-      log({ level: "error", message: `folding the packs of '${name}' failed`, error }),
+      log({ level: "error", message: `looking after the packs of '${name}' failed`, error }),
   });
 
   const requestBytes = createSharedBudget({ max: limits.requestBytesTotalMax, free: FREE_BYTES });

@@ -1,5 +1,6 @@
 /** Repositories in a bucket and a database, opened from what configuration says. */
 import { GitwharfError } from "../base/errors.js";
+import type { CollectionOutcome, CollectOptions } from "../engine/maintenance/collect-garbage.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { BackgroundJanitorOptions } from "../storage/object-store/background-janitor.js";
 import type { Bucket } from "../storage/object-store/bucket/bucket.js";
@@ -34,6 +35,8 @@ export interface ObjectStorageOptions {
    * (`rebuildObjectStorage`). @default every 30 seconds
    */
   readonly witnesses?: BackgroundWitnessesOptions | false;
+  /** How long objects to which no ref leads are kept, from when garbage collection found that. @default 1 day */
+  readonly garbageGraceMs?: number;
 }
 
 /** The object store, with what takes a look into objects. */
@@ -45,6 +48,11 @@ export interface ObjectStorage extends ObjectStore {
    * @throws storage/exists, storage/not-found, protocol/bad-request, protocol/unsupported, object/corrupt, storage/io
    */
   importFrom(from: string, name: string, options?: ImportOptions): Promise<ImportSummary>;
+  /**
+   * Puts what refs lead to into packs of its own and drops the rest, once it was found to be unreachable for long enough. Safe
+   * while others serve the repository. @throws storage/not-found, object/corrupt, storage/io, base/aborted
+   */
+  collectGarbage(name: string, options?: CollectOptions): Promise<CollectionOutcome>;
 }
 
 /**
@@ -67,7 +75,7 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
         `the database is being made again from the bucket ${rebuilt}, or that was broken off; gitwharf storage rebuild ends it`,
       );
     bucket = await openBucket(options);
-    const { localDirectory, cacheBytesMax, settings, janitor, witnesses = {} } = options;
+    const { localDirectory, cacheBytesMax, settings, janitor, witnesses = {}, garbageGraceMs } = options;
     const store = await openObjectStore({
       bucket,
       metadata,
@@ -76,6 +84,7 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
       ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
       ...(settings === undefined ? {} : { settings }),
       ...(janitor === undefined ? {} : { janitor }),
+      ...(garbageGraceMs === undefined ? {} : { garbageGraceMs }),
     });
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
@@ -94,6 +103,20 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
       async importFrom(from, name, importing) {
         const { importRepository } = await import("./import-repository.js");
         return importRepository(store, from, name, importing);
+      },
+      async collectGarbage(name, collecting) {
+        const { collectGarbage } = await import("../engine/maintenance/collect-garbage.js");
+        const repository = await store.open(name);
+        if (repository === undefined)
+          throw new GitwharfError("storage/not-found", `repository '${name}' does not exist`);
+        try {
+          const garbage = repository.packMaintenance?.garbage;
+          return garbage === undefined
+            ? { kind: "nothing to do" }
+            : await collectGarbage(garbage, collecting);
+        } finally {
+          await repository.close();
+        }
       },
       close: () => (closing ??= close()),
     };

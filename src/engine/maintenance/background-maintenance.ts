@@ -1,10 +1,12 @@
 /**
- * What a server does for its repositories by itself: after a push, folds packs when there are too many. Never on the
- * way of a request, one repository at a time, and a failure is told to the log only.
+ * What a server does for its repositories by itself: after a push, folds packs when there are too many, and where nobody else does
+ * it collects garbage when enough was pushed. Never on the way of a request, one repository at a time, and a failure is told to the log only.
  */
 import { isGitwharfError } from "../../base/errors.js";
 import type { Repository, RepositoryStore } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
+import { collectGarbage } from "./collect-garbage.js";
+import { isCollectionDue } from "./collection-due.js";
 import { foldPacks } from "./fold-packs.js";
 
 export interface BackgroundMaintenance {
@@ -23,6 +25,11 @@ export interface BackgroundMaintenanceOptions {
     readonly name: string;
     readonly packCount: number;
     readonly objectCount: number;
+  }) => void;
+  readonly onCollected?: (about: {
+    readonly name: string;
+    readonly reachable: number;
+    readonly dropped: number;
   }) => void;
   readonly onFailure: (name: string, error: unknown) => void;
 }
@@ -55,6 +62,14 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
       const packs = repository.packMaintenance;
       if (packs === undefined) return;
       const limit = packLimitOf(await options.settingsOf(repository));
+      if (limit === Number.POSITIVE_INFINITY) return;
+      const { garbage } = packs;
+      const due = { packLimit: limit, graceMs: garbage?.graceMs ?? 0 };
+      if (garbage !== undefined && isCollectionDue(await garbage.survey(), due)) {
+        const outcome = await collectGarbage(garbage, { signal: closing.signal });
+        if (outcome.kind === "collected") options.onCollected?.({ name, ...outcome });
+        return;
+      }
       if ((await packs.countFoldable()) <= limit) return;
       const outcome = await foldPacks(packs, { signal: closing.signal });
       if (outcome.kind !== "folded") return;

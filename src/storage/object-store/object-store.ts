@@ -118,11 +118,14 @@ export interface ObjectStoreOptions {
   readonly janitor?: BackgroundJanitorOptions | false;
   /** What the database says is written into the bucket as well, from which it can be made again. @default false */
   readonly witnesses?: BackgroundWitnessesOptions | false;
+  /** How long objects to which no ref leads are kept, from when garbage collection found that. @default 1 day */
+  readonly garbageGraceMs?: number;
 }
 
 /** Repositories that nobody uses whose state is kept in memory. */
 const IDLE_MAX = 1000;
 const IDLE_BYTES_MAX = 512 * 1024 * 1024;
+const GARBAGE_GRACE_MS = 24 * 60 * 60 * 1000;
 const LISTED_AT_ONCE = 1000;
 const STABLE_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -199,6 +202,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       shelf,
       spoolDirectory,
       owner,
+      garbageGraceMs: options.garbageGraceMs ?? GARBAGE_GRACE_MS,
       settings,
       onClose: release,
     });

@@ -14,6 +14,8 @@ import { editTree, scanTree } from "./tree/prolly-tree.js";
 import { readChangedRefState, readRefState, refEdits } from "./tree/ref-values.js";
 import { formatRootNode, parseRootNode, type RootNode } from "./tree/root-node.js";
 
+const ROOTS_AT_ONCE = 128;
+
 export interface RepositoryState {
   readonly rootId: NodeId;
   readonly root: RootNode;
@@ -143,6 +145,26 @@ function stateOf(
 ): RepositoryState {
   const { refs, packs, shallow } = parts;
   return { rootId, root, refs, packs, shallow, snapshot: createRefSnapshot(refs, rootId) };
+}
+
+/** Keys of the packs that any of these roots names. @throws storage/io, storage/corrupt */
+export async function packKeysOf(
+  nodes: NodeReader,
+  rootIds: readonly NodeId[],
+): Promise<ReadonlySet<string>> {
+  const keys = new Set<string>();
+  const seen = new Set<NodeId | undefined>();
+  for (let at = 0; at < rootIds.length; at += ROOTS_AT_ONCE) {
+    const ids = rootIds.slice(at, at + ROOTS_AT_ONCE);
+    const read = await nodes.read(ids);
+    for (const [i, id] of ids.entries()) {
+      const root = parseRootNode(checkNode(id, read[i]));
+      if (seen.has(root.packsRoot)) continue;
+      seen.add(root.packsRoot);
+      for (const { key } of await readPacks(nodes, root)) keys.add(key);
+    }
+  }
+  return keys;
 }
 
 async function readPacks(

@@ -18,6 +18,7 @@ import { ObjectsView } from "./objects-view.js";
 import type { PackShelf } from "./pack-shelf.js";
 import {
   changeState,
+  packKeysOf,
   readState,
   type RepositoryState,
   restoreState,
@@ -51,6 +52,8 @@ export interface Draft {
   readonly onCommitted?: () => void;
   /** All is to be as it was then, instead of `change`. What was pushed since may be named no more. */
   readonly restored?: { readonly generation: number; readonly state: RepositoryState };
+  /** Objects go: whoever has looked at what was there before looks again. */
+  readonly dropsObjects?: boolean;
   /** For the history. */
   readonly about?: string;
 }
@@ -124,6 +127,12 @@ export class StoredCore {
     return (await this.#read(root)).packs[0]?.sequence ?? 0;
   }
 
+  /** Keys of packs that other repositories hold on to, as they are or were. @throws storage/io, storage/corrupt */
+  async packsOfOthers(): Promise<ReadonlySet<string>> {
+    const roots = await this.#options.metadata.listKeptRoots(this.networkId, { besides: this.id });
+    return packKeysOf(this.#nodes, roots);
+  }
+
   /** The objects of a state; the caller releases them. @throws storage/io, storage/not-found */
   async view(state: RepositoryState): Promise<ObjectsView> {
     const { packsRoot } = state.root;
@@ -174,6 +183,7 @@ export class StoredCore {
       const drafted = draft(state, record);
       if (drafted === undefined) return { kind: "nothing" };
       const { change, packs = [], uploads = [], retired = [], onCommitted, restored, about } = drafted;
+      const bumpsPruneEpoch = restored !== undefined || drafted.dropsObjects === true;
       const { state: next, fresh } =
         restored === undefined
           ? await changeState(this.#nodes, state, {
@@ -190,7 +200,8 @@ export class StoredCore {
         uploads,
         packs: packs.map(({ row }) => row),
         retired,
-        ...(restored === undefined ? {} : { restoredGeneration: restored.generation, bumpsPruneEpoch: true }),
+        ...(restored === undefined ? {} : { restoredGeneration: restored.generation }),
+        ...(bumpsPruneEpoch ? { bumpsPruneEpoch } : {}),
         kind,
         commitId,
         ...(about === undefined ? {} : { about }),

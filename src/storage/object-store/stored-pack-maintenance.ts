@@ -6,42 +6,39 @@
  *                                                  └──► somebody was quicker: the upload is taken back
  *
  * The old packs stay in the bucket for as long as a kept generation or a fork names them; the janitor removes them then. Left
- * alone: what garbage collection made (`gc`, `gc-rest`), and in a fork what it shares with its parent, so that many forks do not
+ * alone: what garbage collection made, and in a fork what it shares with its parent, so that many forks do not
  * each make a copy of the same objects.
  */
-import { randomUUID } from "node:crypto";
 import { GitwharfError } from "../../base/errors.js";
 import type { Pack } from "../../pack/pack.js";
 import type { PackMaintenance, PackReplacement } from "../contracts/pack-maintenance.js";
 import type { PackSink } from "../contracts/quarantine.js";
-import type { Lease } from "./metadata/lease-store.js";
-import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
-import type { LentPack, PackShelf } from "./pack-shelf.js";
+import {
+  areNamed,
+  COLLECTED,
+  lastSharedPack,
+  type StoredPackMaintenanceOptions,
+  takeWorkLease,
+} from "./packs-at-work.js";
+import type { LentPack } from "./pack-shelf.js";
 import type { SpooledPack } from "./pack-upload.js";
 import type { RepositoryState } from "./repository-state.js";
-import type { StoredCore } from "./stored-core.js";
+import { createStoredCollection } from "./stored-collection.js";
 import { StoredQuarantine } from "./stored-quarantine.js";
 import type { PackLeaf } from "./tree/pack-leaves.js";
 import { takeBackUpload, type UploadPlace, uploadPacks } from "./upload-packs.js";
-import { keepLease } from "./keep-lease.js";
 
-export interface StoredPackMaintenanceOptions extends UploadPlace {
-  readonly shelf: PackShelf;
-  readonly spoolDirectory: string;
-}
-
-const LEASE_MS = 5 * 60 * 1000;
 const LEVEL_MAX = 63;
 
 export function createStoredPackMaintenance(options: StoredPackMaintenanceOptions): PackMaintenance {
-  const { core, metadata, shelf, owner, spoolDirectory } = options;
+  const { core, shelf, spoolDirectory } = options;
   return {
+    garbage: createStoredCollection(options),
     async countFoldable() {
       return (await foldableOf(options)).leaves.length;
     },
     async begin() {
-      const wanted: Lease = { name: `fold/${core.id}`, owner: `${owner}/${randomUUID()}` };
-      const lease = await keepLease(metadata, wanted, LEASE_MS);
+      const lease = await takeWorkLease(options);
       if (lease === undefined) return undefined;
       const packs: LentPack[] = [];
       const giveUp = async (): Promise<void> => {
@@ -74,28 +71,8 @@ async function foldableOf({ core, metadata }: Pick<UploadPlace, "core" | "metada
 }> {
   const { record, state } = await core.current();
   const shared = await lastSharedPack(core, metadata, record);
-  const leaves = state.packs.filter(
-    ({ source, sequence }) => source !== "gc" && source !== "gc-rest" && sequence > shared,
-  );
+  const leaves = state.packs.filter(({ source, sequence }) => !COLLECTED.has(source) && sequence > shared);
   return { state, leaves };
-}
-
-/** What a fork began with never changes. */
-const sharedPacks = new WeakMap<StoredCore, number>();
-
-/** As long as the fork remembers with what it began; after that all packs are its own. */
-async function lastSharedPack(
-  core: StoredCore,
-  metadata: MetadataStore,
-  record: RepositoryRecord,
-): Promise<number> {
-  if (record.forkedFrom === undefined) return 0;
-  const known = sharedPacks.get(core);
-  if (known !== undefined) return known;
-  const oldest = await metadata.oldestGeneration(core.id);
-  const last = oldest?.kind === "fork" ? await core.newestPackOf(oldest.root) : 0;
-  sharedPacks.set(core, last);
-  return last;
 }
 
 type Publish = ConstructorParameters<typeof StoredQuarantine>[0]["publish"];
@@ -188,9 +165,4 @@ class StoredPackReplacement implements PackReplacement {
       if (!isDone) await takeBackUpload(this.#place, uploaded.id).catch(() => undefined);
     }
   }
-}
-
-function areNamed({ packs }: RepositoryState, leaves: readonly PackLeaf[]): boolean {
-  const named = new Set(packs.map(({ key }) => key));
-  return leaves.every(({ key }) => named.has(key));
 }

@@ -20,10 +20,11 @@ import { formatResults, type Refusal, REFUSALS, type Refusals, settleAtomic } fr
 import { type RefState, type RefValue, sameRefValue, valueIn } from "../refs/ref-state.js";
 import { decide } from "../refs/transaction-hook.js";
 import { checkUpdates } from "../refs/update-checks.js";
+import { findLost } from "./find-lost.js";
 import { aboutTransaction, formatAbout } from "./generation-about.js";
 import type { RepositoryState } from "./repository-state.js";
 import type { StagedPacks } from "./staged-packs.js";
-import type { StoredCore } from "./stored-core.js";
+import type { Proposal, StoredCore } from "./stored-core.js";
 
 export interface StoredRefsOptions {
   readonly core: StoredCore;
@@ -42,6 +43,9 @@ const PRUNED: Refusal = {
   code: "stale",
   reason: "the repository was restored or pruned meanwhile; push again",
 };
+
+/** Each time more has gone since the last look. */
+const LOOKS_MAX = 10;
 
 /** What a value says beside its id. */
 interface Peeled {
@@ -114,12 +118,14 @@ export class StoredRefs implements RefStore {
     const { transaction, accepted, refusals, peeled } = at;
     const { core, staged } = this.#options;
     let { refs } = at;
-    const outcome = await core.commit({
+    const pruned: { at?: { readonly state: RepositoryState; readonly pruneEpoch: number } } = {};
+    const proposal: Proposal = {
       kind: "push",
       draft: (state, { pruneEpoch }) => {
         this.#lastPruneEpoch = Math.max(this.#lastPruneEpoch, pruneEpoch);
+        delete pruned.at;
         if (pruneEpoch > this.#pruneEpoch) {
-          for (const { index } of accepted) refusals[index] ??= PRUNED;
+          pruned.at = { state, pruneEpoch };
           return undefined;
         }
         if (state.refs !== refs) {
@@ -137,10 +143,35 @@ export class StoredRefs implements RefStore {
         );
         return { ...staged.draft({ refs: changes }), about: formatAbout(about) };
       },
-    });
+    };
+    let outcome = await core.commit(proposal);
+    for (let looks = 1; pruned.at !== undefined && looks <= LOOKS_MAX; looks++) {
+      if (!(await this.#isComplete(pruned.at.state, accepted))) break;
+      this.#pruneEpoch = pruned.at.pruneEpoch;
+      outcome = await core.commit(proposal);
+    }
+    if (pruned.at !== undefined) for (const { index } of accepted) refusals[index] ??= PRUNED;
     if (outcome.kind === "upload-gone")
       throw new GitwharfError("storage/io", "the upload took so long that it was cleared away: push again");
     return outcome.kind === "committed" ? outcome.state.refs : refs;
+  }
+
+  /** Objects have gone since the new values were judged: is all there that they lead to? */
+  async #isComplete(state: RepositoryState, accepted: readonly PlannedUpdate[]): Promise<boolean> {
+    const tips = accepted.flatMap(({ update: { newOid, symbolicTarget } }) =>
+      newOid === null || symbolicTarget !== undefined ? [] : [newOid],
+    );
+    // What gc has found refs to lead to, it keeps with all that it leads to.
+    const collected = new Set(
+      state.packs.flatMap(({ key, source }) => (source === "gc" || source === "gc-rest" ? [key] : [])),
+    );
+    const { addedShallow = [] } = this.#options.staged.draft().change;
+    const shallow = new Set([...state.shallow, ...addedShallow]);
+    return this.#options.withObjects(state, async (objects) => {
+      const complete = objects.packs.filter(({ key }) => collected.has(key));
+      const isComplete = (oid: ObjectId): boolean => complete.some(({ index }) => index.find(oid) >= 0);
+      return (await findLost({ objects, tips, isComplete, shallow })) === "none";
+    });
   }
 
   async #peelAll(

@@ -52,6 +52,8 @@ export interface StoredRepositoryOptions {
   readonly spoolDirectory: string;
   /** Of this server: who is asked when an upload lies open. */
   readonly owner: string;
+  /** What no ref leads to is kept for so long. */
+  readonly garbageGraceMs: number;
   readonly settings: (name: string) => RepositorySettings;
   readonly onClose: () => void;
 }

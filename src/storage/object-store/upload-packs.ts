@@ -1,4 +1,5 @@
 /** Finished packs to the bucket, under an intent that is written down before the first byte is sent; and back out of it. */
+import { GitwharfError } from "../../base/errors.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
 import type { MetadataStore } from "./metadata/metadata-store.js";
@@ -31,11 +32,13 @@ export interface UploadedPacks {
   readonly packs: readonly StoredPack[];
 }
 
-/** All or none: when it rejects, what was sent is taken back. @throws storage/io, base/aborted */
+export type UploadKind = Pick<UploadPackOptions, "source" | "level">;
+
+/** All or none, in the order of the packs, which are of one kind or each of its own: when it rejects, what was sent is taken back. @throws storage/io, base/aborted */
 export async function uploadPacks(
   { core, bucket, metadata, cache, owner }: UploadPlace,
   packs: readonly SpooledPack[],
-  kind: Pick<UploadPackOptions, "source" | "level">,
+  kinds: UploadKind | readonly UploadKind[],
 ): Promise<UploadedPacks> {
   const planned: PlannedUpload[] = [];
   for (const pack of packs) planned.push(await planUpload(pack));
@@ -50,10 +53,10 @@ export async function uploadPacks(
     for (let at = 0; at < planned.length; at += UPLOADS_AT_ONCE) {
       const batch = planned.slice(at, at + UPLOADS_AT_ONCE);
       const results = await Promise.allSettled(
-        batch.map((each) =>
+        batch.map((each, i) =>
           uploadPack(each, {
             bucket,
-            ...kind,
+            ...kindOf(kinds, at + i),
             onWhole: (key, parts) => cache.adopt(key, parts),
             onFile: (key, file) => cache.adoptFile(key, file),
           }),
@@ -70,6 +73,12 @@ export async function uploadPacks(
     await giveUpUpload({ bucket, metadata }, id).catch(() => undefined);
     throw error;
   }
+}
+
+function kindOf(kinds: UploadKind | readonly UploadKind[], i: number): UploadKind {
+  const kind = "source" in kinds ? kinds : kinds[i];
+  if (kind === undefined) throw new GitwharfError("base/invariant", "a pack is uploaded as nothing");
+  return kind;
 }
 
 /** Of an upload whose writes have all ended, unless it was committed. What cannot be taken back now is the janitor's. @throws storage/io */

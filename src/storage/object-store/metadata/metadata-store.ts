@@ -70,7 +70,7 @@ export interface GenerationRecord {
   readonly about?: string;
 }
 
-export type PackKind = "push" | "compact" | "gc" | "gc-rest" | "import" | "chunks";
+export type PackKind = "push" | "compact" | "gc" | "gc-rest" | "gc-unreachable" | "import" | "chunks";
 
 /** What the bucket holds for a network. What is inside is said by the leaf in the tree. */
 export interface NewPack {
@@ -240,7 +240,13 @@ export interface MetadataStore extends LeaseStore, WitnessStore {
    * Current ones and those of generations, of all repositories of a network, each once; all of one instant. Packs that were
    * listed before and that none of these names are garbage for good.
    */
-  listKeptRoots(networkId: string): Promise<readonly NodeId[]>;
+  listKeptRoots(
+    networkId: string,
+    options?: {
+      /** Those of this repository are left out, unless another one has them too. */
+      readonly besides?: string;
+    },
+  ): Promise<readonly NodeId[]>;
   /** No kept root names them: the caller has proved it. Those that were marked before keep their time. */
   markUnnamed(networkId: string, packIds: readonly string[]): Promise<void>;
   /** Packs that no kept root names become uploads that are taken. The caller has proved it. @returns ids of those uploads */

@@ -102,14 +102,15 @@ export function packRows(
       const some = after === undefined ? networks : networks.where("id", ">", after);
       return (await run("read", () => all(some.orderBy("id").limit(limit)))).map(({ id }) => id);
     },
-    async listKeptRoots(networkId) {
+    async listKeptRoots(networkId, { besides } = {}) {
       const kept = db
         .selectFrom("generations")
         .innerJoin("repositories", "repositories.id", "generations.repository_id")
         .select("generations.root")
         .distinct()
         .where("repositories.network_id", "=", networkId);
-      return (await run("read", () => all(kept))).map(({ root }) => root);
+      const some = besides === undefined ? kept : kept.where("repositories.id", "<>", besides);
+      return (await run("read", () => all(some))).map(({ root }) => root);
     },
   };
 }

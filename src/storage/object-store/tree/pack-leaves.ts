@@ -5,14 +5,15 @@
  *     OFFSET  SIZE    MEANING
  *     0       1       kind: 1 the pack is one object of the bucket and what belongs to it another, 2 all of it is one
  *                     object: the pack first, what belongs to it behind it
- *     1       1       source: 1 push, 2 compact, 3 gc, 4 gc-rest, 5 import
+ *     1       1       source: 1 push, 2 compact, 3 gc, 4 gc-rest, 5 import, 6 gc-unreachable
  *     2       1       level: 0 as it was pushed, 1 and up compacted
  *     3       1       flags: 1 it is the closure of the heads and tags of a tree of refs, 2 what the checks of its push have
- *                     shown is recorded
+ *                     shown is recorded, 4 it holds what no ref led to
  *     4       32      SHA-256 of the object's bytes
  *     36      32      kind 1: SHA-256 of the bytes of the object beside it
  *     …       32      flag 1: the root of that tree of refs
  *     …       20|32   trailer: the hash at the pack's end
+ *     …       varint  flag 4: when that was found, in milliseconds since 1970
  *     …       varint  how many objects are in the pack
  *     …       varint  bytes of the pack
  *     …       text    key in the bucket
@@ -35,12 +36,12 @@ import { CanonicalReader, CanonicalWriter, corrupt } from "./canonical-bytes.js"
 import { NODE_ID_BYTES, type NodeId } from "./node.js";
 
 const KINDS = ["separate", "joined"] as const;
-const SOURCES = ["push", "compact", "gc", "gc-rest", "import"] as const;
+const SOURCES = ["push", "compact", "gc", "gc-rest", "import", "gc-unreachable"] as const;
 const PARTS = ["index", "reverse-index", "bitmap", "commit-graph", "object-sizes"] as const;
 
 /** `separate`: `key` is the pack as it is, `sideKey` what belongs to it. `joined`: `key` is both. */
 export type PackKind = (typeof KINDS)[number];
-/** Who made it. `gc` is BASE, `gc-rest` what gc found reachable beside it. */
+/** Who made it. `gc` is BASE, `gc-rest` what gc found reachable beside it, `gc-unreachable` what it keeps for a while. */
 export type PackSource = (typeof SOURCES)[number];
 export type PackPartName = (typeof PARTS)[number];
 
@@ -73,6 +74,8 @@ export interface PackLeaf {
   /** The pack holds everything that the heads and tags of this tree of refs lead to, and nothing else. */
   readonly closureOf?: NodeId | undefined;
   readonly recordedPush?: RecordedPush | undefined;
+  /** No ref led to what is in the pack, as was found at this time. */
+  readonly unreachableSinceMs?: number | undefined;
 }
 
 export const PACK_KEY_BYTES = 8;
@@ -82,6 +85,7 @@ const OBJECTS_MAX = 2 ** 32 - 1;
 const LEVEL_MAX = 63;
 const CLOSURE = 1;
 const RECORDED = 2;
+const UNREACHABLE = 4;
 
 export function packKey(sequence: number): Buffer {
   const key = Buffer.alloc(PACK_KEY_BYTES);
@@ -104,7 +108,11 @@ export function formatPackLeaf(leaf: PackLeaf): Buffer {
   invariant(leaf.level <= LEVEL_MAX, "a pack's level is too high");
   writer.u8(leaf.level);
   const { recordedPush } = leaf;
-  writer.u8((leaf.closureOf === undefined ? 0 : CLOSURE) | (recordedPush === undefined ? 0 : RECORDED));
+  writer.u8(
+    (leaf.closureOf === undefined ? 0 : CLOSURE) |
+      (recordedPush === undefined ? 0 : RECORDED) |
+      (leaf.unreachableSinceMs === undefined ? 0 : UNREACHABLE),
+  );
   writer.hex(leaf.sha256);
   const hasSide = leaf.kind === "separate";
   invariant(
@@ -114,6 +122,7 @@ export function formatPackLeaf(leaf: PackLeaf): Buffer {
   writer.hex(leaf.sideSha256 ?? "");
   writer.hex(leaf.closureOf ?? "");
   writer.hex(leaf.trailer);
+  if (leaf.unreachableSinceMs !== undefined) writer.varint(leaf.unreachableSinceMs);
   writer.varint(leaf.objectCount);
   writer.varint(leaf.packBytes);
   writer.text(leaf.key);
@@ -166,12 +175,13 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
   const level = reader.u8();
   if (level > LEVEL_MAX) throw reader.bad(`its level is ${level}`);
   const flags = reader.u8();
-  if ((flags & ~(CLOSURE | RECORDED)) !== 0) throw reader.bad("it has unknown flags");
+  if ((flags & ~(CLOSURE | RECORDED | UNREACHABLE)) !== 0) throw reader.bad("it has unknown flags");
   const sha256 = reader.hex(NODE_ID_BYTES);
   const hasSide = kind === "separate";
   const sideSha256 = hasSide ? reader.hex(NODE_ID_BYTES) : undefined;
   const closureOf = (flags & CLOSURE) !== 0 ? reader.hex(NODE_ID_BYTES) : undefined;
   const trailer = reader.hex(hashBytes(format));
+  const unreachableSinceMs = (flags & UNREACHABLE) === 0 ? undefined : reader.varint(Number.MAX_SAFE_INTEGER);
   const objectCount = reader.varint(OBJECTS_MAX);
   const packBytes = reader.varint(Number.MAX_SAFE_INTEGER);
   const key = reader.text(BUCKET_KEY_BYTES_MAX);
@@ -204,6 +214,7 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
     parts,
     ...(closureOf === undefined ? {} : { closureOf }),
     ...(recordedPush === undefined ? {} : { recordedPush }),
+    ...(unreachableSinceMs === undefined ? {} : { unreachableSinceMs }),
   };
 }
 

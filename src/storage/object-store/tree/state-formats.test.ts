@@ -253,6 +253,12 @@ const RECORDED: PackLeaf = {
   },
 };
 
+const UNREACHABLE: PackLeaf = {
+  ...SMALL,
+  source: "gc-unreachable",
+  unreachableSinceMs: 1_795_000_000_000,
+};
+
 describe("pack leaves", () => {
   it("are these bytes", () => {
     expect(formatPackLeaf(SMALL).toString("hex")).toBe(
@@ -268,11 +274,14 @@ describe("pack leaves", () => {
       `02010002${"11".repeat(32)}${"22".repeat(20)}03a002096c2f61622f312e6c30` +
         `0101d00802${"77".repeat(20)}${"88".repeat(20)}01${"99".repeat(20)}02018402`,
     );
+    expect(formatPackLeaf(UNREACHABLE).toString("hex")).toBe(
+      `02060004${"11".repeat(32)}${"22".repeat(20)}80bcd9f29e3403a002096c2f61622f312e6c30` + "0101d008",
+    );
     expect(packKey(2 ** 40).toString("hex")).toBe("0000010000000000");
   });
 
   it("are read as they were written", () => {
-    for (const leaf of [SMALL, BASE, RECORDED]) {
+    for (const leaf of [SMALL, BASE, RECORDED, UNREACHABLE]) {
       const bytes = formatPackLeaf(leaf);
       const parse = (some: Buffer): PackLeaf =>
         parsePackLeaf(packSequenceOf(packKey(leaf.sequence)), some, "sha1");
@@ -295,7 +304,7 @@ describe("pack leaves", () => {
     expect(changed(0, 3)).toContain("unknown value");
     expect(changed(1, 0)).toContain("unknown value");
     expect(changed(2, 64)).toContain("level is 64");
-    expect(changed(3, 4)).toContain("unknown flags");
+    expect(changed(3, 8)).toContain("unknown flags");
     const { recordedPush } = RECORDED;
     for (const record of [
       { ...recordedPush, sentCount: 4 },
