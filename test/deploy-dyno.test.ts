@@ -1,11 +1,12 @@
 /** Builds in the dynos of an Openruko, whose dynos run git itself: its pre-receive is the build. */
 import { spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createDynoExecutor, type DeployOptions, type DynoOptions, openDeployment } from "../src/index.js";
+import { encodePktLine, FLUSH } from "../src/protocol/wire/pkt-line.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { createGitClient } from "./support/git-client.js";
 import { createDeployStage, type DeployStage, said, until } from "./support/deploy-stage.js";
@@ -69,6 +70,11 @@ const waiting = (): string =>
   `i=0; while [ -d hooks ] && [ ! -e ${stage.workspace.directory}/go ] && [ $i -lt 600 ]; do i=$((i+1)); sleep 0.05; done`;
 const go = (): void => writeFileSync(join(stage.workspace.directory, "go"), "");
 const LOST = ["push", "-q"] as const;
+/** What the repository of a new app begins with. */
+const NO_REFS = Buffer.concat([
+  encodePktLine(`${"0".repeat(40)} capabilities^{}\0report-status side-band-64k\n`),
+  FLUSH,
+]);
 
 describe("builds in dynos", () => {
   it("are shown to the pusher, and become releases that run elsewhere", async () => {
@@ -80,6 +86,9 @@ describe("builds in dynos", () => {
     expect(said(result)).toContain("-----> v1: built and launched by the platform of its dyno\n");
     expect(result.status).toBe(0);
     expect(await branchOf(there)).toBe(oid);
+    // Who reads, or pushes something else, needs none.
+    expect((await stage.push("main:side")).status).toBe(0);
+    await stage.app.run("fetch", "-q", stage.url);
     expect(openruko.asked).toEqual([
       `POST /internal/shop/gitaction?command=git-receive-pack ${account.apiKey}`,
     ]);
@@ -332,6 +341,15 @@ describe("builds in dynos", () => {
     expect(await stage.builds()).toMatchObject([{ status: "cancelled" }]);
     // It holds nobody up.
     go();
+    openruko.behave = ({ socket }) => void socket.resume().write(NO_REFS);
+    await stage.commit({ a: "other" });
+    const deaf = stage.push();
+    await openruko.build(1);
+    expect(await stage.deploy.cancel((await stage.builds())[0]?.id ?? "")).toBe(true);
+    expect(said(await deaf)).toContain(
+      "Error R12 (Exit timeout): the dyno has not ended within 0.5 seconds of being told to",
+    );
+    openruko.behave = runGit;
     await stage.commit({ a: "2" });
     expect((await stage.push()).status).toBe(0);
   });
@@ -379,25 +397,57 @@ describe("dynos that are not there", () => {
     expect(openruko.builds).toEqual([]);
   });
 
+  it("because TLS is not what is spoken there", async () => {
+    await dynoOf("true");
+    let answer = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    const met: Socket[] = [];
+    const other = createServer((socket) => {
+      met.push(socket.on("error", () => undefined).resume());
+      socket.write(answer);
+    }).listen(0, "127.0.0.1");
+    try {
+      await once(other, "listening");
+      const address = other.address();
+      const port = typeof address === "object" ? (address?.port ?? 0) : 0;
+      await start({ rendezvousPort: port, provisionTimeoutMs: 1000 });
+      expect(await refusal()).toContain("Push rejected: the build server cannot be reached.");
+      expect(logged.splice(0).join("\n")).toContain("SSL");
+      answer = "";
+      expect(await refusal()).toContain("Push rejected: no dyno was ready within 1 seconds.");
+      expect(logged.splice(0).join("\n")).toContain("still waiting for a connection to dyno");
+      // Nothing is left of it.
+      await until(() => met.every(({ closed }) => closed));
+    } finally {
+      for (const socket of met) socket.destroy();
+      other.close();
+    }
+  });
+
   it("because they say so, or speak no git, or break off", async () => {
     await dynoOf("true");
     await start();
     openruko.behave = ({ socket }) => void socket.end("Dyno does not exist.");
-    expect(await refusal()).toMatch(/Dyno does not exist\.[^]*went away before it had told its refs\./);
+    expect(await refusal()).toMatch(
+      /Dyno does not exist\.[^]*the dyno went away before it had told its refs\./,
+    );
     openruko.behave = ({ socket }) => void socket.end("0008ERR no\x1b0000");
-    expect(await refusal()).toContain("Push rejected: the other side");
+    expect(await refusal()).toContain("Push rejected: the dyno");
     openruko.behave = (build) => build.cut();
-    expect(await refusal()).toContain("Push rejected: the other side went away");
+    expect(await refusal()).toContain("Push rejected: the dyno went away");
     openruko.behave = (build, run) => {
       runGit(build, run);
       build.child?.stdout?.once("data", () => setImmediate(() => build.cut()));
     };
-    expect(await refusal()).toContain("Push rejected: the other side");
+    expect(await refusal()).toContain("Push rejected: the dyno");
   });
 
   it("because they never come up, or fall silent", async () => {
     const there = await dynoOf(`echo begun; ${waiting()}`);
     await start({ provisionTimeoutMs: 300, exitTimeoutMs: 100 });
+    openruko.answer = () => true;
+    expect(await refusal()).toContain("Push rejected: no dyno was ready within 0.3 seconds.");
+    expect(logged.splice(0).join("\n")).toContain("still waiting for an answer of the API server");
+    openruko.answer = undefined;
     openruko.behave = () => undefined;
     expect(await refusal()).toContain("Push rejected: no dyno was ready within 0.3 seconds.");
     await openruko.builds[0]?.closed;
@@ -469,7 +519,7 @@ describe("a server that builds in dynos", () => {
     const there = await dynoOf("echo built $new");
     await start();
     const refused = await long.try("push", stage.url, "main");
-    expect(said(refused)).toContain("the other side's repository is of sha1, ours of sha256.");
+    expect(said(refused)).toContain("the dyno's repository is of sha1, ours of sha256.");
     rmSync(there, { recursive: true });
     await stage.workspace.run("init", "-q", "--bare", "--object-format=sha256", there);
     expect((await long.try("push", stage.url, "main")).status).toBe(0);

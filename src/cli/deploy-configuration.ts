@@ -91,7 +91,7 @@ const CHECKS: Readonly<Record<keyof Required<DeployConfiguration>, Check>> = {
       isText((value as ContainerOptions).image),
   ],
   dyno: [
-    "{ apiKey?, rendezvousSecret?, apiServerUrl?, apiServerCaFile?, rendezvousPort?, rendezvousCaFile?, rendezvousServerName?, timeoutMs?, provisionTimeoutMs?, exitTimeoutMs?, heartbeatMs?, idleTimeoutMs? }",
+    "{ apiKey?, rendezvousSecret?, apiServerUrl?, apiServerCaFile?, rendezvousPort?, rendezvousCaFile?, rendezvousServerName?, provisionTimeoutMs?, exitTimeoutMs?, heartbeatMs?, idleTimeoutMs? }",
     hasOnly({
       apiKey: isText,
       rendezvousSecret: isText,
@@ -100,7 +100,6 @@ const CHECKS: Readonly<Record<keyof Required<DeployConfiguration>, Check>> = {
       rendezvousPort: isCount,
       rendezvousCaFile: isText,
       rendezvousServerName: isText,
-      timeoutMs: isAmount,
       provisionTimeoutMs: isAmount,
       exitTimeoutMs: isAmount,
       heartbeatMs: isAmount,

@@ -101,7 +101,7 @@ describe("the sending side of receive-pack", () => {
     ["no report", Buffer.concat([band(1, report("hello")), FLUSH]), "does not speak git's protocol"],
     [
       "no end of a report",
-      Buffer.concat(Array.from({ length: 20 }, () => band(1, Buffer.alloc(60_000, "x")))),
+      Buffer.concat(Array.from({ length: 20 }, () => band(1, encodePktLine("x".repeat(60_000))))),
       "too long",
     ],
   ])("says what is wrong with %s", async (_what, answer, expected) => {
@@ -145,6 +145,18 @@ describe("the sending side of receive-pack", () => {
     }
     await expect(openPush({ input: input(), write: () => undefined }, "sha1")).rejects.toThrow(
       "the other side said: access denied",
+    );
+  });
+
+  it("takes no more refs than it may", async () => {
+    async function* input(): AsyncGenerator<Uint8Array> {
+      yield advertised().subarray(0, -FLUSH.length);
+      const line = encodePktLine(`${OLD} refs/heads/${"x".repeat(60_000)}\n`);
+      for (let lines = 0; lines < 300; lines++) yield line;
+      yield FLUSH;
+    }
+    await expect(openPush({ input: input(), write: () => undefined }, "sha1")).rejects.toThrow(
+      "the other side tells more than 16777216 bytes of refs",
     );
   });
 

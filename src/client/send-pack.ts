@@ -13,13 +13,14 @@ import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
-import { type Packet, PktLineReader, encodePktLine, FLUSH, packetText } from "../protocol/wire/pkt-line.js";
+import { type Packet, PktLineReader, encodePktLine, FLUSH } from "../protocol/wire/pkt-line.js";
 import { parseRefAdvertisement, type RefAdvertisement } from "../protocol/wire/ref-advertisement.js";
-import { parseReportStatus, type ReportStatus } from "../protocol/wire/report-status.js";
+import type { ReportStatus } from "../protocol/wire/report-status.js";
 import { sanitizeText } from "../protocol/wire/sanitize.js";
 import { formatShallowLine } from "../protocol/wire/shallow-line.js";
 import { parseSideBand } from "../protocol/wire/side-band.js";
 import { RemoteGitFailure } from "./remote-git-failure.js";
+import { createReportReader } from "./report-reader.js";
 
 export interface SendPackConnection {
   /** What the other side sends. Ending the loop over it ends nothing else. */
@@ -57,8 +58,8 @@ export interface OpenPush {
   settled(): Promise<void>;
 }
 
-const ADVERTISEMENT_BYTES_MAX = 64 * 1024 * 1024;
-const REPORT_BYTES_MAX = 1024 * 1024;
+/** Some 200,000 refs, which take ten times that in memory. */
+const ADVERTISEMENT_BYTES_MAX = 16 * 1024 * 1024;
 /** Gathered before it is handed on. */
 const TEXT_BYTES_MAX = 64 * 1024;
 /** Without these its report cannot be had. */
@@ -167,8 +168,7 @@ async function readReport(
   reader: PktLineReader,
   onProgress: SendPackRequest["onProgress"],
 ): Promise<ReportStatus> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
+  const reports = createReportReader();
   let report: ReportStatus | undefined;
   let texts: Buffer[] = [];
   let textBytes = 0;
@@ -197,7 +197,6 @@ async function readReport(
     }
     if (packet.kind !== "data") {
       await handOn();
-      report ??= await parseReport(parts);
       if (report !== undefined) return report;
       throw new RemoteGitFailure("the other side broke off before it had said what became of the push");
     }
@@ -209,40 +208,8 @@ async function readReport(
     } else if (band === 3) {
       await handOn();
       throw new RemoteGitFailure(`the other side said: ${said(data)}`);
-    } else {
-      bytes += data.length;
-      if (bytes > REPORT_BYTES_MAX) throw new RemoteGitFailure("the other side's report is too long");
-      parts.push(data);
-      report ??= await parseReport(parts);
-    }
+    } else report ??= reports.add(data);
   }
-}
-
-/** undefined: it is not whole so far. */
-async function parseReport(parts: readonly Buffer[]): Promise<ReportStatus | undefined> {
-  const whole = Buffer.concat(parts);
-  if (whole.length < FLUSH.length || !whole.subarray(-FLUSH.length).equals(FLUSH)) return undefined;
-  const lines: string[] = [];
-  const reader = new PktLineReader(once(whole), {
-    totalBytesMax: REPORT_BYTES_MAX,
-    limitName: "of a report",
-  });
-  try {
-    for (;;) {
-      const packet = await reader.next();
-      if (packet.kind === "flush") return parseReportStatus(lines);
-      if (packet.kind !== "data") return undefined;
-      lines.push(sanitizeText(packetText(packet.payload)));
-    }
-  } catch (error) {
-    // It was cut where a flush seems to be.
-    if (error instanceof GitwharfError && error.code === "base/truncated") return undefined;
-    throw error;
-  }
-}
-
-async function* once(bytes: Buffer): ByteSource {
-  yield bytes;
 }
 
 /** What they send is read by the same rules as a request, whose words would not fit here. */
@@ -251,12 +218,15 @@ async function understood<T>(read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     if (!(error instanceof GitwharfError) || error.kind !== "peer") throw error;
-    const what =
-      error.code === "base/truncated"
-        ? "the other side broke off in the middle of a line"
-        : "the other side does not speak git's protocol";
-    throw new RemoteGitFailure(what, { cause: error });
+    throw new RemoteGitFailure(wordsFor(error.code), { cause: error });
   }
+}
+
+function wordsFor(code: GitwharfError["code"]): string {
+  if (code === "base/truncated") return "the other side broke off in the middle of a line";
+  if (code === "base/limit-exceeded")
+    return `the other side tells more than ${ADVERTISEMENT_BYTES_MAX} bytes of refs`;
+  return "the other side does not speak git's protocol";
 }
 
 function said(bytes: Buffer): string {

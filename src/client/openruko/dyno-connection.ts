@@ -20,6 +20,7 @@ export interface DynoConnectionOptions {
   readonly idleTimeoutMs: number;
   /** From telling a dyno to end to cutting it off. */
   readonly exitTimeoutMs: number;
+  /** Or when none will come. */
   readonly onFirstByte: () => void;
   /** Ends it: the dyno is told to end, and cut off when it does not. */
   readonly signal: AbortSignal;
@@ -28,10 +29,11 @@ export interface DynoConnectionOptions {
 export interface DynoConnection {
   readonly input: ByteSource;
   write(bytes: Uint8Array): Promise<void>;
-  /** Has any of what came been git's? */
-  readonly hasSpoken: boolean;
-  /** Tells the dyno that nothing more comes, and waits until it has gone or is cut off. Idempotent. */
-  close(): Promise<void>;
+  /**
+   * Tells the dyno that nothing more comes, and waits until it has gone. Idempotent.
+   * @returns "cut": it had not gone in time, and was cut off
+   */
+  close(): Promise<"gone" | "cut">;
 }
 
 export function openDynoConnection(options: DynoConnectionOptions): DynoConnection {
@@ -51,6 +53,7 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
   const gone = new Promise<void>((resolve) => {
     const settle = (): void => {
       isOver = true;
+      options.onFirstByte();
       resolve();
       wake();
     };
@@ -107,12 +110,9 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
     }
   }
 
-  let closed: Promise<void> | undefined;
+  let closed: ReturnType<DynoConnection["close"]> | undefined;
   return {
     input: read(),
-    get hasSpoken() {
-      return reader.hasSpoken;
-    },
     async write(bytes) {
       if (signal.aborted) throw abortedError(signal);
       if (socket.destroyed || socket.writableEnded)
@@ -129,11 +129,16 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
         isClosing = true;
         socket.resume();
         if (!socket.writableEnded) socket.end();
-        const timer = setTimeout(() => rendezvous.cut(), exitTimeoutMs);
+        let how: "gone" | "cut" = "gone";
+        const timer = setTimeout(() => {
+          how = "cut";
+          rendezvous.cut();
+        }, exitTimeoutMs);
         await gone;
         clearTimeout(timer);
         // It may have ended its side and still hold the other.
         socket.destroy();
+        return how;
       })());
     },
   };

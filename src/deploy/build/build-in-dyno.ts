@@ -145,14 +145,18 @@ async function buildThere(
       return PRODUCT;
     } finally {
       leaving.abort();
-      await dyno.close();
+      if ((await dyno.close()) === "cut")
+        await output.warning(
+          `Error R12 (Exit timeout): the dyno has not ended within ${options.executor.exitTimeoutMs / 1000} seconds of being told to`,
+        );
       // Nothing may be read of what was kept once this has ended.
       await push?.settled();
     }
   } catch (error) {
     if (job.signal.aborted) throw abortedError(job.signal);
     if (isGitwharfError(error, "base/aborted") && error.cause instanceof BuildFailure) throw error.cause;
-    if (error instanceof RemoteGitFailure) throw new BuildFailure(error.message, { cause: error });
+    if (error instanceof RemoteGitFailure)
+      throw new BuildFailure(error.message.replace("the other side", "the dyno"), { cause: error });
     throw error;
   } finally {
     clearTimeout(timer);

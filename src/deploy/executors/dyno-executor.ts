@@ -21,7 +21,6 @@ export interface DynoOptions
     | "provisionTimeoutMs"
     | "exitTimeoutMs"
     | "heartbeatMs"
-    | "timeoutMs"
   > {
   /** Of the account at the API server whose apps are built: dynos are asked for with it. */
   readonly apiKey: string;
@@ -36,6 +35,8 @@ export interface DynoExecutor {
   readonly name: "dyno";
   /** Where it asks, for a person. */
   readonly apiServerUrl: string;
+  /** From telling a dyno to end to cutting it off. */
+  readonly exitTimeoutMs: number;
   /**
    * Has a dyno made for a push to an app, and meets it.
    * @throws BuildFailure, with the cause for the log; base/aborted
@@ -84,18 +85,23 @@ export function createDynoExecutor(given: DynoOptions): DynoExecutor {
   return {
     name: "dyno",
     apiServerUrl: options.apiServerUrl,
+    exitTimeoutMs,
     async meet({ app, onErrors, signal }) {
       const late = new AbortController();
       const seconds = provisionTimeoutMs / 1000;
+      let waitingFor = "an answer of the API server";
       let rendezvous: Rendezvous | undefined;
       const timer = setTimeout(() => {
-        late.abort(new BuildFailure(`no dyno was ready within ${seconds} seconds`));
+        const cause = new Error(`still waiting for ${waitingFor} after ${seconds} seconds`);
+        late.abort(new BuildFailure(`no dyno was ready within ${seconds} seconds`, { cause }));
         rendezvous?.cut();
       }, provisionTimeoutMs);
       const both = AbortSignal.any([signal, late.signal]);
       try {
         const dyno = await request(app, both);
+        waitingFor = `a connection to dyno ${dyno.dynoId} at ${dyno.host}`;
         rendezvous = await openRendezvous(dyno, options, both);
+        waitingFor = `the first byte of dyno ${dyno.dynoId} at ${dyno.host}`;
         return openDynoConnection({
           rendezvous,
           onErrors,
