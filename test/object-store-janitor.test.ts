@@ -3,9 +3,7 @@
  * others do at the same time.
  */
 import { randomBytes, randomUUID } from "node:crypto";
-import { cpSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, describe, expect, inject, it } from "vitest";
 import { GitwharfError, isGitwharfError } from "../src/base/errors.js";
@@ -31,7 +29,6 @@ import {
   keysIn,
   missingObjects,
   objectStorePlaces,
-  placeOnDisk,
   pushObjects,
   SKIP_CEPH_AND_POSTGRES,
   type StorePlace,
@@ -496,36 +493,6 @@ describe.each(BACKENDS)("the janitor in $name", ({ isSkipped, place }) => {
 });
 
 describe("a pass of the janitor", () => {
-  it("may be stopped at any call: the next one does the rest, and nothing that is needed has gone", async () => {
-    const template = await places.onDisk();
-    let contents: Contents = new Map();
-    await withServers(template, async (servers) => {
-      contents = await makeMess(await servers.open(), 1000);
-    });
-    // That an answer was lost comes to the same as a stop before the next call.
-    for (let at = 1; ; at++) {
-      const directory = `${template.directory}-${at}`;
-      for (const part of ["bucket", "state"])
-        cpSync(join(template.directory, part), join(directory, part), { recursive: true });
-      let calls = 0;
-      await withServers(placeOnDisk(directory), async (servers) => {
-        const server = await servers.open();
-        const stopped = stoppedAt(server, at, "before");
-        const { failures } = await runJanitor({ ...stopped, ...AT_ONCE });
-        calls = stopped.calls();
-        expect(failures.length > 0, `${at}`).toBe(calls >= at);
-        await expectReadable(server, contents);
-        expect((await runJanitor({ ...server, ...AT_ONCE })).failures).toEqual([]);
-        await expectClean(server);
-        await expectReadable(server, contents);
-      });
-      rmSync(directory, { recursive: true, force: true });
-      if (calls >= at) continue;
-      expect(at).toBeGreaterThan(25);
-      break;
-    }
-  }, 120_000);
-
   it("leaves a network alone of whose states it cannot read one, and looks after the others", async () => {
     await withServers(await places.onDisk(), async (servers) => {
       const server = await servers.open();
