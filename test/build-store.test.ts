@@ -210,6 +210,17 @@ describe.each(ENGINES)("on $name", ({ name, create }) => {
     expect((await builds.find(build.id))?.status).toBe("cancelled");
   });
 
+  it("cancels what waits, and leaves what has begun", async () => {
+    const begun = await enqueue(A);
+    const waiting = await enqueue(B);
+    await builds.claim("here", "o1", LEASE_MS);
+    expect(await builds.cancelWaiting(begun.id, "left")).toBe(false);
+    expect(await builds.renew(begun.id, "o1", LEASE_MS)).toBe("renewed");
+    expect(await builds.cancelWaiting(waiting.id, "left")).toBe(true);
+    expect(await builds.find(waiting.id)).toMatchObject({ status: "cancelled", reason: "left" });
+    expect(await builds.cancelWaiting(waiting.id, "again")).toBe(false);
+  });
+
   it("supersedes what waits on the same ref, not what has begun", async () => {
     const running = await enqueue(A);
     await builds.claim("here", "o1", LEASE_MS);

@@ -1,7 +1,7 @@
 /** Builds as jobs: who waits for whom, who leaves, what is cancelled, what goes on. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Push, PushedRef, PushHandlers } from "../src/engine/push.js";
@@ -241,6 +241,22 @@ describe("builds as jobs", () => {
     await until(() => readdirSync(logs).length === 2);
     const kept = (await stage.builds()).slice(0, 2).map(({ id }) => `${id}.log`);
     expect(readdirSync(logs).toSorted()).toEqual(kept.toSorted());
+  });
+
+  it("have succeeded though older files cannot be removed, of which the operator reads", async () => {
+    const logged: string[] = [];
+    await stage.start({ log: (text) => void logged.push(text) });
+    mkdirSync(join(stage.deploy.state.directories.slugsOf((await stage.shop()).id), "no-file.tar"), {
+      recursive: true,
+    });
+    await stage.commit({ "index.html": "x" });
+    expect((await stage.push()).status).toBe(0);
+    expect(await stage.releases()).toMatchObject([{ status: "current" }]);
+    await stage.deploy.close();
+    expect(logged.toSorted()).toEqual([
+      expect.stringMatching(/^files of builds that are over cannot be removed \(build [0-9a-f-]+\)$/),
+      "old slugs of shop cannot be removed",
+    ]);
   });
 
   it("of different apps are done side by side", async () => {

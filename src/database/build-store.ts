@@ -78,6 +78,8 @@ export interface BuildStore {
   ): Promise<boolean>;
   /** Back into the queue where it was, for the next builder; it does not count as begun. */
   giveBack(id: string, owner: string, leaseMs: number): Promise<void>;
+  /** Only as long as it waits. @returns false: it has begun, or is over */
+  cancelWaiting(id: string, reason: string): Promise<boolean>;
   /** "asked": its builder ends it. */
   cancel(id: string, reason: string): Promise<"cancelled" | "asked" | "over">;
   /** Ends those that wait, were pushed to the same ref and come before. @returns how many */
@@ -104,6 +106,15 @@ export function createBuildStore({ db }: Pick<Database, "db">): BuildStore {
   const find = async (id: string): Promise<Build | undefined> => {
     const row = await db.selectFrom("builds").selectAll().where("id", "=", id).executeTakeFirst();
     return row === undefined ? undefined : buildOf(row);
+  };
+  const cancelWaiting = async (id: string, reason: string): Promise<boolean> => {
+    const cancelled = await db
+      .updateTable("builds")
+      .set({ status: "cancelled", reason, ended_at: Date.now() })
+      .where("id", "=", id)
+      .where("status", "=", "queued")
+      .executeTakeFirst();
+    return cancelled.numUpdatedRows === 1n;
   };
   const attempts = (app: string, commit: string) =>
     db.selectFrom("builds").selectAll().where("app_id", "=", app).where("commit_oid", "=", commit);
@@ -287,14 +298,9 @@ export function createBuildStore({ db }: Pick<Database, "db">): BuildStore {
         .where("lease_owner", "=", owner)
         .execute();
     },
+    cancelWaiting,
     async cancel(id, reason) {
-      const cancelled = await db
-        .updateTable("builds")
-        .set({ status: "cancelled", reason, ended_at: Date.now() })
-        .where("id", "=", id)
-        .where("status", "=", "queued")
-        .executeTakeFirst();
-      if (cancelled.numUpdatedRows === 1n) return "cancelled";
+      if (await cancelWaiting(id, reason)) return "cancelled";
       const asked = await db
         .updateTable("builds")
         .set({ cancel_requested: 1, reason })

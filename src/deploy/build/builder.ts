@@ -44,6 +44,8 @@ export interface Builder {
   poke(): void;
   /** Ends it; a build that waits is over at once. @returns false when it is over already */
   cancel(id: string, reason: string): Promise<boolean>;
+  /** Ends it as long as it waits; what has begun goes on. */
+  cancelWaiting(id: string, reason: string): Promise<void>;
   /**
    * Begins nothing more. What is at work is ended and goes back into the queue, where the next builder finds it.
    * Idempotent.
@@ -148,8 +150,12 @@ export function createBuilder(options: BuilderOptions): Builder {
       // Removing files takes its time, for which nobody has to wait.
       logs.notify(build.id);
       if (settled) {
-        await directories.removeBuild(build.id);
-        await pruneApp(state, build.app, options.retention);
+        try {
+          await directories.removeBuild(build.id);
+          await pruneApp(state, build.app, options.retention);
+        } catch (error) {
+          log(`files of builds that are over cannot be removed (build ${build.id})`, error);
+        }
       } else if ("product" in end && !isElsewhere(end.product)) {
         // Another builder may have come to the same, under the same name.
         const now = await builds.find(build.id);
@@ -213,6 +219,12 @@ export function createBuilder(options: BuilderOptions): Builder {
       logs.notify(id);
       void look();
       return found !== "over";
+    },
+    async cancelWaiting(id, reason) {
+      if (!(await builds.cancelWaiting(id, reason))) return;
+      await directories.removeBuild(id);
+      logs.notify(id);
+      void look();
     },
     async close() {
       isClosed = true;

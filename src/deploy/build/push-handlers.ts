@@ -112,9 +112,7 @@ async function buildPush(
   });
   if (push.signal.aborted) {
     // What has begun goes on. What has not, nobody waits for.
-    const now = await state.builds.find(build.id);
-    if (isOurs && now?.status === "queued" && onBuildFailure === "refuse")
-      await builder.cancel(build.id, LEFT);
+    if (isOurs && onBuildFailure === "refuse") await builder.cancelWaiting(build.id, LEFT);
     if (onBuildFailure === "accept") options.releaseLater(app, build);
     throw abortedError(push.signal);
   }
