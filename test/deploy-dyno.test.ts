@@ -545,6 +545,11 @@ describe("a server that builds in dynos", () => {
       expect(releases.stdout).toMatch(/v1 +[0-9a-f]{7,} +current/);
       const build = await runGitwharf(["logs", "shop", "--build", "--directory", directory]);
       expect(build.stdout).toContain(`built ${oid}`);
+      for (const flags of [[], ["-f"]]) {
+        const log = await runGitwharf(["logs", "shop", ...flags, "--directory", directory]);
+        expect(log).toMatchObject({ status: 1, stdout: "" });
+        expect(log.stderr).toContain("--build shows its last build");
+      }
       const again = await runGitwharf(["builds", "retry", "shop", "--directory", directory]);
       expect(again).toMatchObject({ status: 0 });
       expect(openruko.builds).toHaveLength(2);

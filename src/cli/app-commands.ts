@@ -188,10 +188,19 @@ async function showLogs(
   if (!isAppName(app)) throw wrong(`'${app}' is no name of an app`);
   const left = leaving();
   if (flags.build === true) return showBuild(app, flags.directory, left);
-  if (flags.follow === true && flags.process === undefined) await showOpenBuild(app, flags.directory, left);
+  if (flags.follow === true && flags.process === undefined) {
+    const shown = await showOpenBuild(app, flags.directory, left);
+    if (shown === "elsewhere") return;
+    if (shown === "nothing")
+      return fail(
+        `nothing of '${app}' is being built, and what it runs has its log elsewhere; --build shows its last build`,
+      );
+  }
   const directory = logDirectoryOf(appsDirectoryOf(flags.directory), app);
   if (flags.follow !== true && !existsSync(directory))
-    return fail(`'${app}' has no log: it was never deployed, or --directory names another place`);
+    return fail(
+      `'${app}' has no log: it was never deployed, it runs elsewhere (--build shows its last build), or --directory names another place`,
+    );
   const lines = readLog(directory, {
     lines: flags.lines,
     follow: flags.follow === true,
@@ -216,20 +225,30 @@ async function showBuild(app: string, directory: string, signal: AbortSignal): P
   }
 }
 
-/** A build that is at work, or waits; nobody has to be there who could tell. */
-async function showOpenBuild(app: string, directory: string, signal: AbortSignal): Promise<void> {
+/**
+ * A build that is at work, or waits; nobody has to be there who could tell.
+ * @returns whether a log follows: "elsewhere": not here; "nothing": nor was a build shown
+ */
+async function showOpenBuild(
+  app: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<"here" | "elsewhere" | "nothing"> {
   const socket = controlSocketOf(directory);
   try {
     const [last] = (await callControl(socket, { command: "builds", app }, { signal })) as readonly BuildRow[];
-    if (last === undefined || (last.status !== "queued" && last.status !== "running")) return;
+    if (last === undefined) return "here";
+    if (last.status !== "queued" && last.status !== "running") return last.isElsewhere ? "nothing" : "here";
     await callControl(
       socket,
       { command: "follow-build", app },
       { signal, onOutput: (chunk) => written(chunk) },
     );
+    return last.isElsewhere ? "elsewhere" : "here";
   } catch (error) {
     // The log is in files.
     if (!signal.aborted && !isGitwharfError(error, "deploy/no-answer", "protocol/bad-request")) throw error;
+    return "here";
   }
 }
 

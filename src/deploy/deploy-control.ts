@@ -8,8 +8,18 @@ import type { Launcher } from "./launch/launcher.js";
 
 const BUILDS_SHOWN = 50;
 
-/** @param launcher not there yet when this is made @param branch of apps of which nobody says another */
-export function createDeployControl(deploy: Deploy, launcher: () => Launcher, branch: string): BuildControl {
+export interface DeployControlOptions {
+  readonly deploy: Deploy;
+  /** Not there yet when this is made. */
+  readonly launcher: () => Launcher;
+  /** Of apps of which nobody says another. */
+  readonly branch: string;
+  /** Does another platform launch what is built? */
+  readonly isElsewhere: boolean;
+}
+
+export function createDeployControl(options: DeployControlOptions): BuildControl {
+  const { deploy, launcher, branch, isElsewhere } = options;
   const { apps, builds, releases } = deploy.state;
   const appCalled = async (name: string): Promise<App> => {
     const app = await apps.find(name);
@@ -70,6 +80,7 @@ export function createDeployControl(deploy: Deploy, launcher: () => Launcher, br
           createdBy,
           startedAt,
           endedAt,
+          isElsewhere,
         }),
       );
     },

@@ -116,7 +116,12 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
         const print = async (text: string): Promise<void> => onOutput(Buffer.from(text));
         return (await deploy.follow(app, { print, signal }))?.status;
       },
-      builds: createDeployControl(deploy, () => apps.launcher, branch),
+      builds: createDeployControl({
+        deploy,
+        launcher: () => apps.launcher,
+        branch,
+        isElsewhere: executor.name === "dyno",
+      }),
       isElsewhere: (release) => executor.name === "dyno" || (release !== undefined && isElsewhere(release)),
       runner: runnerOf(executor, processLimits),
     });

@@ -21,6 +21,8 @@ export interface BuildRow {
   readonly createdBy: string;
   readonly startedAt: number | undefined;
   readonly endedAt: number | undefined;
+  /** Another platform launches what comes of it: nothing of the app has a log here. */
+  readonly isElsewhere: boolean;
 }
 
 export interface BuildControl {
