@@ -55,9 +55,19 @@ async function pushLocally(count: number): Promise<string[]> {
   return oids;
 }
 
+/** Folding and no more. */
 async function maintenanceRun(): Promise<{ readonly code: number | null; readonly printed: string }> {
   const directory = join(workspace.directory, "repositories");
-  const child = spawn(process.execPath, [CLI, "maintenance", "run", "app", "-d", directory]);
+  const child = spawn(process.execPath, [
+    CLI,
+    "maintenance",
+    "run",
+    "app",
+    "--task",
+    "fold",
+    "-d",
+    directory,
+  ]);
   let printed = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (chunk: Buffer) => {
@@ -122,7 +132,7 @@ describe("folding beside others", () => {
     for (const oid of oids) expect((await after.objects.read(oid))?.type).toBe("commit");
     after.release();
     await repository.close();
-    expect((await maintenanceRun()).printed).toBe("app: nothing to do\n");
+    expect((await maintenanceRun()).printed).toBe("app: nothing to fold\n");
     await bare.run("fsck", "--full", "--strict");
   });
 

@@ -1,21 +1,33 @@
-/** `gitwharf maintenance run NAME`: what a server does for a repository in the background, now and whatever its size. */
+/** `gitwharf maintenance run NAME`: what a server does for a repository in the background, and more, now and whatever its size. */
 import { resolve } from "node:path";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { GitwharfError } from "../base/errors.js";
 import type { FoldOutcome } from "../engine/maintenance/fold-packs.js";
+import type { SideFileOutcome } from "../engine/maintenance/refresh-side-files.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
+import type { Repository } from "../storage/contracts/repository.js";
+
+const TASKS = ["fold", "bitmap", "commit-graph"] as const;
+type Task = (typeof TASKS)[number];
+
+interface Flags {
+  readonly directory: string;
+  readonly task?: readonly Task[];
+}
 
 export function maintenanceCommand(): Command {
   const run = new Command("run")
     .exitOverride()
     .showHelpAfterError("(gitwharf maintenance run --help explains)")
-    .description("Fold the small packs of a repository into one. Safe while it is served.")
+    .description(
+      "Fold the small packs of a repository into one, and make its bitmap and its commit-graph. Safe while it is served.",
+    )
     .argument("<name>", "the repository's name")
     .option("-d, --directory <directory>", "where the repositories are", "./repositories")
-    .action(async (text: string, flags: { readonly directory: string }) => {
+    .option("--task <task>", `only this one of ${TASKS.join(", ")}; may be given several times`, addTask)
+    .action(async (text: string, flags: Flags) => {
       const name = parseRepositoryName(text);
       const { closeWorkerPool } = await import("../base/worker-pool.js");
-      const { foldPacks } = await import("../engine/maintenance/fold-packs.js");
       const { createDiskRepositoryStore } = await import("../storage/disk/disk-repository-store.js");
       const store = createDiskRepositoryStore({ directory: resolve(flags.directory) });
       try {
@@ -27,13 +39,9 @@ export function maintenanceCommand(): Command {
           );
         }
         try {
-          const { packMaintenance } = repository;
-          if (packMaintenance === undefined) return;
-          const outcome = await foldPacks(packMaintenance);
-          console.log(`${name}: ${describe(outcome)}`);
-          if (outcome.kind !== "folded" || outcome.damage.length === 0) return;
-          for (const { message } of outcome.damage) console.error(`gitwharf: ${message}`);
-          process.exitCode = 1;
+          for (const task of TASKS)
+            if (flags.task?.includes(task) ?? true)
+              console.log(`${name}: ${await carryOut(task, repository)}`);
         } finally {
           await repository.close();
         }
@@ -45,13 +53,57 @@ export function maintenanceCommand(): Command {
   return new Command("maintenance").description("Look after a repository.").addCommand(run);
 }
 
-function describe(outcome: FoldOutcome): string {
+function addTask(text: string, before: readonly Task[] = []): readonly Task[] {
+  const task = TASKS.find((each) => each === text);
+  if (task === undefined) throw new InvalidArgumentError(`It is one of ${TASKS.join(", ")}.`);
+  return [...before, task];
+}
+
+/** @returns what is printed */
+async function carryOut(task: Task, repository: Repository): Promise<string> {
+  const { refreshBitmap, refreshCommitGraph } = await import("../engine/maintenance/refresh-side-files.js");
+  switch (task) {
+    case "fold":
+      return describeFold(await fold(repository));
+    case "bitmap":
+      return describe("bitmap", await refreshBitmap(repository));
+    case "commit-graph":
+      return describe("commit-graph", await refreshCommitGraph(repository));
+  }
+}
+
+async function fold(repository: Repository): Promise<FoldOutcome> {
+  const { foldPacks } = await import("../engine/maintenance/fold-packs.js");
+  const { bitmapTipsOf } = await import("../engine/maintenance/refresh-side-files.js");
+  const { packMaintenance } = repository;
+  if (packMaintenance === undefined) return { kind: "nothing to do" };
+  const outcome = await foldPacks(packMaintenance, { bitmapOf: await bitmapTipsOf(repository) });
+  if (outcome.kind !== "folded" || outcome.damage.length === 0) return outcome;
+  for (const { message } of outcome.damage) console.error(`gitwharf: ${message}`);
+  process.exitCode = 1;
+  return outcome;
+}
+
+function describeFold(outcome: FoldOutcome): string {
   switch (outcome.kind) {
     case "folded":
       return `folded ${outcome.packCount} packs into one of ${outcome.objectCount} objects`;
     case "nothing to do":
-      return "nothing to do";
+      return "nothing to fold";
     case "left to others":
-      return "another process is at work on the packs (gc.pid), or they are not to be touched; nothing was done";
+      return "another process is at work on the packs (gc.pid), or they are not to be touched; nothing was folded";
+  }
+}
+
+function describe(what: string, outcome: SideFileOutcome): string {
+  switch (outcome.kind) {
+    case "written":
+      return `wrote a ${what} of ${outcome.commitCount} commits, ${outcome.sizeBytes} bytes`;
+    case "nothing to do":
+      return `the ${what} stands well as it is, or there is nothing to make one of`;
+    case "left to others":
+      return `another process is at work (gc.pid, or a lock); no ${what} was written`;
+    case "impossible":
+      return `no ${what} was written: ${outcome.why}`;
   }
 }

@@ -5,7 +5,9 @@
 import { GitwharfError, isGitwharfError, throwIfAborted } from "../../base/errors.js";
 import { runInWorker } from "../../base/worker-pool.js";
 import { createObjectHash } from "../../object/object-format.js";
-import type { Pack } from "../../pack/pack.js";
+import type { ObjectId } from "../../object/object-id.js";
+import { Pack } from "../../pack/pack.js";
+import { PackIndex } from "../../pack/pack-index.js";
 import { formatPackHeader } from "../../pack/pack-writer.js";
 import type { PackMaintenance, PackReplacement } from "../../storage/contracts/pack-maintenance.js";
 import type { PackSink } from "../../storage/contracts/quarantine.js";
@@ -13,6 +15,7 @@ import { copyLargeEntry } from "./copy-entries.js";
 import type { FoldPlan } from "./fold-plan.js";
 import type { CopyEntriesTask, FoldTask, IndexFoldAnswer, IndexFoldTask, PlanFoldTask } from "./fold-task.js";
 import { chooseGeometrically } from "./geometric-choice.js";
+import { makePackBitmap } from "./make-side-files.js";
 
 /** Copied by a worker at a time. */
 const SLICE_BYTES = 1024 * 1024;
@@ -36,46 +39,57 @@ export type FoldOutcome =
   /** Another process is at work, or was quicker. */
   | { readonly kind: "left to others" };
 
+export interface FoldOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Packs with a bitmap are folded as well; the new pack gets one of what these lead to. @default they are left alone */
+  readonly bitmapOf?: (() => Promise<readonly ObjectId[]>) | undefined;
+}
+
+/** The new pack cannot have a bitmap, so those that have one stay. */
+class NoBitmap extends Error {}
+
 /** @throws object/corrupt, storage/io, storage/not-found, base/aborted */
 export async function foldPacks(
   maintenance: PackMaintenance,
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: FoldOptions = {},
 ): Promise<FoldOutcome> {
   const { signal } = options;
   throwIfAborted(signal);
-  const replacement = await maintenance.begin();
+  const replacement = await maintenance.begin({ bitmapped: options.bitmapOf !== undefined });
   if (replacement === undefined) return { kind: "left to others" };
   try {
-    return await foldSound(replacement, signal);
+    return await foldSound(replacement, options);
   } finally {
     await replacement.release();
   }
 }
 
 /** Folds those that are not damaged: one bad pack must not leave a repository with ever more of them. */
-async function foldSound(
-  replacement: PackReplacement,
-  signal: AbortSignal | undefined,
-): Promise<FoldOutcome> {
+async function foldSound(replacement: PackReplacement, options: FoldOptions): Promise<FoldOutcome> {
+  const { signal } = options;
   const damage: GitwharfError[] = [];
-  const damaged = new Set<Pack>();
+  const left = new Set<Pack>();
   for (;;) {
-    const packs = choosePacks(replacement.packs.filter((pack) => !damaged.has(pack)));
+    const packs = choosePacks(replacement.packs.filter((pack) => !left.has(pack)));
     if (packs.length < 2) {
       if (damage[0] !== undefined) throw damage[0];
       return { kind: "nothing to do" };
     }
     try {
-      const { objectCount } = await writeFold(replacement, packs, signal);
+      const { objectCount, bitmap } = await writeFold(replacement, packs, options);
       throwIfAborted(signal);
-      if (!(await replacement.replace(packs))) return { kind: "left to others" };
+      if (!(await replacement.replace(packs, { bitmap }))) return { kind: "left to others" };
       return { kind: "folded", packCount: packs.length, objectCount, damage };
     } catch (error) {
+      if (error instanceof NoBitmap) {
+        for (const pack of packs) if (replacement.hasBitmap?.(pack)) left.add(pack);
+        continue;
+      }
       const bad = isGitwharfError(error, "object/corrupt")
         ? packs[Number(error.details["packNumber"])]
         : undefined;
       if (bad === undefined || damage.length >= DAMAGED_MAX) throw error;
-      damaged.add(bad);
+      left.add(bad);
       damage.push(error as GitwharfError);
     }
   }
@@ -91,8 +105,8 @@ function choosePacks(youngestFirst: readonly Pack[]): Pack[] {
 async function writeFold(
   replacement: PackReplacement,
   packs: readonly Pack[],
-  signal: AbortSignal | undefined,
-): Promise<FoldPlan> {
+  { signal, bitmapOf }: FoldOptions,
+): Promise<{ readonly objectCount: number; readonly bitmap: Uint8Array | undefined }> {
   const { objectFormat } = packs[0] as Pack;
   const plan = await run<PlanFoldTask, FoldPlan>({
     do: "plan",
@@ -108,12 +122,22 @@ async function writeFold(
       trailer,
       folded: packs.map(({ index }) => index.bytes),
     });
+    let bitmap: Uint8Array | undefined;
+    if (bitmapOf !== undefined && packs.some((pack) => replacement.hasBitmap?.(pack))) {
+      const index = PackIndex.parse(files.index, objectFormat);
+      const made = await makePackBitmap(new Pack({ key: `fold ${trailer}`, index, bytes: sink.range() }), {
+        tips: await bitmapOf(),
+        signal,
+      });
+      if (made.kind === "impossible") throw new NoBitmap();
+      bitmap = made.bytes;
+    }
     await sink.finish({ trailer, ...files });
+    return { objectCount: plan.objectCount, bitmap };
   } catch (error) {
     await sink.abort();
     throw error;
   }
-  return plan;
 }
 
 /** Header, entries and trailer. @returns the trailer, hexadecimal */

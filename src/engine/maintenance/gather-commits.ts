@@ -2,16 +2,16 @@
  * All commits that some tips lead to, as columns. Each commit is read: a commit-graph that is there is not asked, so that
  * what is written does not repeat what is wrong in it.
  */
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
-import { parseCommitLinks } from "../../object/commit.js";
+import { type CommitLinks, parseCommitLinks } from "../../object/commit.js";
 import { hashBytes } from "../../object/object-format.js";
-import { type ObjectId, objectIdAt } from "../../object/object-id.js";
-import { parseTagLinks } from "../../object/tag.js";
+import { isObjectId, type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { CommitColumns } from "../../pack/commit-columns.js";
 import { sortOids } from "../../pack/pack-index-writer.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { WorkBudget } from "../fetch/work-budget.js";
+import { peelTag } from "../peel.js";
 import { IdRows } from "./id-rows.js";
 
 export interface GatheredCommits {
@@ -63,18 +63,15 @@ class Gathering {
     this.#raw = Buffer.alloc(this.#hashBytes);
   }
 
-  /** The commit that a tip is or stands for. */
+  /** The commit that a tip is or stands for. A tag that cannot be read stands for none. */
   async peel(tip: ObjectId): Promise<ObjectId | undefined> {
-    for (let oid = tip; ; ) {
-      if (this.#budget.spend(1)) await this.#budget.pause();
-      // The head first: what a ref names may be a blob of any size.
-      const header = await this.#objects.readHeader(oid);
-      if (header === undefined && oid !== tip) throw missing(oid);
-      if (header?.type === "commit") return oid;
-      if (header?.type !== "tag") return undefined;
-      const tag = await this.#objects.read(oid);
-      if (tag === undefined) throw missing(oid);
-      oid = parseTagLinks(tag.data, this.#objects.objectFormat).target;
+    if (this.#budget.spend(1)) await this.#budget.pause();
+    try {
+      const end = await peelTag(this.#objects, tip);
+      return end?.type === "commit" ? end.oid : undefined;
+    } catch (error) {
+      if (!isGitwharfError(error, "object/malformed")) throw error;
+      return undefined;
     }
   }
 
@@ -131,7 +128,7 @@ class Gathering {
   }
 
   #note(row: number, data: Buffer): void {
-    const { tree, parents, committerSeconds } = parseCommitLinks(data, this.#objects.objectFormat);
+    const { tree, parents, committerSeconds } = this.#parse(row, data);
     if (row === this.#dates.length) {
       this.#dates = larger(this.#dates, new Float64Array(row * 2));
       this.#starts = larger(this.#starts, new Uint32Array(row * 2));
@@ -151,6 +148,18 @@ class Gathering {
       this.#parents[this.#parentCount++] = this.meet(parent);
     }
     this.#ends[row] = this.#parentCount;
+  }
+
+  #parse(row: number, data: Buffer): CommitLinks {
+    const { objectFormat } = this.#objects;
+    try {
+      const links = parseCommitLinks(data, objectFormat);
+      if ([links.tree, ...links.parents].every((oid) => isObjectId(oid, objectFormat))) return links;
+    } catch (error) {
+      if (!isGitwharfError(error, "object/malformed")) throw error;
+    }
+    const oid = objectIdAt(this.#rows.oids, row * this.#hashBytes, objectFormat);
+    throw new GitwharfError("object/corrupt", `commit ${oid} is malformed; run 'gitwharf fsck'`);
   }
 }
 

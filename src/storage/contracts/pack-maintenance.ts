@@ -14,9 +14,10 @@ export interface PackMaintenance {
   countFoldable(): Promise<number>;
   /**
    * Begins work on the packs; the caller releases it in any case. undefined: somebody else is at work on them.
+   * @param options.bitmapped packs that have a bitmap may go as well, if their place is taken by one that has
    * @throws storage/io, storage/not-found
    */
-  begin(): Promise<PackReplacement | undefined>;
+  begin(options?: { readonly bitmapped?: boolean }): Promise<PackReplacement | undefined>;
   /** Absent where others collect garbage: on a disk git does. */
   readonly garbage?: GarbageCollection;
 }
@@ -25,15 +26,18 @@ export interface PackMaintenance {
 export interface PackReplacement {
   /** Packs that may be folded, most recently written first; open until `release`. */
   readonly packs: readonly Pack[];
+  /** Absent where no pack has one. */
+  hasBitmap?(pack: Pack): boolean;
   /** The pack that shall take their place. */
   createPack(): Promise<PackSink>;
   /**
    * Makes what was created durable, then visible, and then removes these packs; those that somebody marked to be kept
    * or named elsewhere meanwhile stay. The caller has made sure that each of their objects is in the new pack.
+   * @param options.bitmap of the pack that was created
    * @returns false when one of them has gone meanwhile; then nothing was changed
    * @throws storage/io, storage/not-found
    */
-  replace(packs: readonly Pack[]): Promise<boolean>;
+  replace(packs: readonly Pack[], options?: { readonly bitmap?: Uint8Array | undefined }): Promise<boolean>;
   /** Removes what was created and not put in place. Idempotent. */
   release(): Promise<void>;
 }

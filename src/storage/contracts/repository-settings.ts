@@ -77,4 +77,6 @@ export interface RepositorySettings {
   };
   /** Packs above `autoPackLimit` are folded after a push; 0 in either: never. */
   readonly gc: { readonly auto: number; readonly autoPackLimit: number };
+  /** gc.writeCommitGraph; repack.writeBitmaps, by default where there is no work tree. */
+  readonly sideFiles: { readonly commitGraph: boolean; readonly bitmap: boolean };
 }

@@ -9,6 +9,7 @@ import type { PackMaintenance } from "./pack-maintenance.js";
 import type { Quarantine } from "./quarantine.js";
 import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
 import type { RepositorySettings } from "./repository-settings.js";
+import type { SideFileStore } from "./side-file-store.js";
 
 export interface RepositoryStore {
   /**
@@ -100,6 +101,8 @@ export interface Repository {
   openFile?(path: string): Promise<RepositoryFile | undefined>;
   /** Absent where there is nothing to look after. */
   readonly packMaintenance?: PackMaintenance;
+  /** Absent where commit-graph and bitmaps are kept in another way, or not at all. */
+  readonly sideFiles?: SideFileStore;
   close(): Promise<void>;
 }
 

@@ -3,8 +3,8 @@
  *
  *     gc.pid ──► new pack written and synced ──► visible, with a .keep ──► old indexes and packs removed ──► .keep, gc.pid removed
  *
- * Never touched: packs with a `.keep`, `.promisor`, `.mtimes` (unreachable objects) or `.bitmap`; packs that a
- * multi-pack-index names; packs of alternates; a name that is not its pack's checksum (a file of another name could
+ * Never touched: packs with a `.keep`, `.promisor` or `.mtimes` (unreachable objects), or with a `.bitmap` when the new pack is
+ * to have none; packs that a multi-pack-index names; packs of alternates; a name that is not its pack's checksum (a file of another name could
  * have been exchanged); anything in a repository whose objects are precious or whose multi-pack-index is not
  * understood. Readers of ours hold the old packs open; git looks for packs again when one has gone.
  */
@@ -20,13 +20,16 @@ import type { PackDirectory } from "./pack-directory.js";
 import type { PackFile } from "./pack-file.js";
 import { finishRemovals, removePacks } from "./remove-packs.js";
 import type { SharedRepository } from "./shared-mode.js";
+import { type SideFileOptions, writeBitmapFile } from "./write-side-file.js";
 
-const KEEPERS = [".keep", ".promisor", ".mtimes", ".bitmap"];
+const KEEPERS = [".keep", ".promisor", ".mtimes"];
+const BITMAP = ".bitmap";
 const LAYERED_MULTI_PACK_INDEX = `${MULTI_PACK_INDEX}.d`;
 
 export interface DiskPackMaintenanceOptions {
   readonly commonDirectory: string;
   readonly packs: PackDirectory;
+  readonly sync: boolean;
   readonly shared: () => Promise<SharedRepository>;
   /** `extensions.preciousObjects`: nothing may be removed. */
   readonly isPrecious: () => Promise<boolean>;
@@ -39,16 +42,23 @@ export function createDiskPackMaintenance(options: DiskPackMaintenanceOptions): 
     async countFoldable() {
       if (await options.isPrecious()) return 0;
       await packs.refresh();
-      return foldablePacks(packs).size;
+      return foldablePacks(packs, { bitmapped: false }).size;
     },
-    async begin() {
+    async begin({ bitmapped = false } = {}) {
       if (await options.isPrecious()) return undefined;
-      const unlock = await lockMaintenance(commonDirectory, { shared: await options.shared() });
+      const shared = await options.shared();
+      const unlock = await lockMaintenance(commonDirectory, { shared });
       if (unlock === undefined) return undefined;
       try {
         await finishRemovals(packs.path, { olderThanMs: 0 });
         const quarantine = await options.openQuarantine();
-        return new DiskPackReplacement({ packs, quarantine, unlock });
+        return new DiskPackReplacement({
+          packs,
+          quarantine,
+          unlock,
+          bitmapped,
+          files: { shared, sync: options.sync },
+        });
       } catch (error) {
         await unlock();
         throw error;
@@ -58,7 +68,10 @@ export function createDiskPackMaintenance(options: DiskPackMaintenanceOptions): 
 }
 
 /** By their names in the directory. */
-function foldablePacks(directory: PackDirectory): ReadonlyMap<string, PackFile> {
+function foldablePacks(
+  directory: PackDirectory,
+  { bitmapped }: { readonly bitmapped: boolean },
+): ReadonlyMap<string, PackFile> {
   const { names, covered } = directory;
   const foldable = new Map<string, PackFile>();
   if (directory.brokenMultiPackIndex !== undefined || names.has(LAYERED_MULTI_PACK_INDEX)) return foldable;
@@ -67,6 +80,7 @@ function foldablePacks(directory: PackDirectory): ReadonlyMap<string, PackFile> 
     const { index } = file.pack;
     if (name !== `pack-${index.packTrailer}` || index.version !== 2) continue;
     if (named.has(name) || KEEPERS.some((ending) => names.has(name + ending))) continue;
+    if (!bitmapped && names.has(name + BITMAP)) continue;
     foldable.set(name, file);
   }
   return foldable;
@@ -77,7 +91,9 @@ class DiskPackReplacement implements PackReplacement {
   readonly #directory: PackDirectory;
   readonly #quarantine: DiskQuarantine;
   readonly #unlock: () => Promise<void>;
+  readonly #files: SideFileOptions;
   readonly #held: ReadonlyMap<Pack, { readonly name: string; readonly file: PackFile }>;
+  readonly #bitmapped: ReadonlySet<Pack>;
   #releasing: Promise<void> | undefined;
 
   constructor(parts: {
@@ -85,22 +101,36 @@ class DiskPackReplacement implements PackReplacement {
     /** Taken over, as is the lock. */
     readonly quarantine: DiskQuarantine;
     readonly unlock: () => Promise<void>;
+    readonly bitmapped: boolean;
+    readonly files: SideFileOptions;
   }) {
     this.#directory = parts.packs;
     this.#quarantine = parts.quarantine;
     this.#unlock = parts.unlock;
-    const foldable = [...foldablePacks(parts.packs)].map(([name, file]) => ({ name, file }));
+    this.#files = parts.files;
+    const foldable = [...foldablePacks(parts.packs, parts)].map(([name, file]) => ({ name, file }));
     foldable.sort((a, b) => b.file.modifiedMs - a.file.modifiedMs || (a.name < b.name ? -1 : 1));
     for (const { file } of foldable) file.retain();
     this.#held = new Map(foldable.map((each) => [each.file.pack, each]));
     this.packs = [...this.#held.keys()];
+    const { names } = parts.packs;
+    this.#bitmapped = new Set(
+      foldable.filter(({ name }) => names.has(name + BITMAP)).map(({ file }) => file.pack),
+    );
+  }
+
+  hasBitmap(pack: Pack): boolean {
+    return this.#bitmapped.has(pack);
   }
 
   createPack(): Promise<PackSink> {
     return this.#quarantine.createPack();
   }
 
-  async replace(packs: readonly Pack[]): Promise<boolean> {
+  async replace(
+    packs: readonly Pack[],
+    { bitmap }: { readonly bitmap?: Uint8Array | undefined } = {},
+  ): Promise<boolean> {
     const names = packs.map((pack) => {
       const held = this.#held.get(pack);
       if (held === undefined)
@@ -114,11 +144,15 @@ class DiskPackReplacement implements PackReplacement {
     await this.#quarantine.publish();
     const directory = this.#directory;
     await directory.refresh();
-    const foldable = foldablePacks(directory);
+    const foldable = foldablePacks(directory, { bitmapped: bitmap !== undefined });
     // When all objects stood in one of them, the new pack may be that one.
     const own = this.#quarantine.publishedNames;
     const going = names.filter((name) => foldable.has(name) && !own.has(name));
     await removePacks(directory.path, going);
+    // Not before: git warns of a second bitmap in a repository.
+    const [name] = own;
+    if (bitmap !== undefined && name !== undefined)
+      await writeBitmapFile(`${directory.path}/${name}`, bitmap, this.#files);
     await directory.refresh();
     return true;
   }

@@ -18,11 +18,13 @@ import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefSnapshot, RefStore } from "../contracts/ref-store.js";
 import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
+import type { SideFileStore } from "../contracts/side-file-store.js";
 import { peelTag } from "../peel-tag.js";
 import { AlternateTips } from "./alternate-tips.js";
 import { CachedFile } from "./cached-file.js";
 import { createDiskPackMaintenance } from "./disk-pack-maintenance.js";
 import { DiskQuarantine } from "./disk-quarantine.js";
+import { createDiskSideFiles } from "./disk-side-files.js";
 import { identityOf, readStamp } from "./file-stamp.js";
 import type { GitDirectory } from "./git-directory.js";
 import type { ObjectDirectoryPool } from "./object-directory.js";
@@ -77,6 +79,7 @@ export class DiskRepository implements Repository {
   readonly refs: RefStore;
   readonly gitDirectory: string;
   readonly packMaintenance: PackMaintenance;
+  readonly sideFiles: SideFileStore;
   readonly #options: OpenDiskRepositoryOptions;
   readonly #parts: Parts;
   readonly #snapshots: RepositorySnapshots;
@@ -118,9 +121,17 @@ export class DiskRepository implements Repository {
     this.packMaintenance = createDiskPackMaintenance({
       commonDirectory,
       packs: parts.objects.own.packs,
+      sync: this.#sync,
       shared: async () => (await this.settings()).core.sharedRepository,
       isPrecious: async () => (await parts.config.format()).preciousObjects,
       openQuarantine: () => this.#openQuarantine(),
+    });
+    this.sideFiles = createDiskSideFiles({
+      commonDirectory,
+      packs: parts.objects.own.packs,
+      sync: this.#sync,
+      shared: async () => (await this.settings()).core.sharedRepository,
+      mustExist: () => this.#mustExist(),
     });
     this.#sweeping = removeLeftovers(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
       () => undefined,

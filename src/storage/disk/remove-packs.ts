@@ -18,7 +18,7 @@ const NOTE_PREFIX = "tmp_fold_";
 const NOTE_BYTES_MAX = 16 * 1024 * 1024;
 const PACK_NAME = /^pack-[0-9a-f]{40,64}$/;
 /** After the index, in this order. */
-const ENDINGS = [".rev", ".pack"];
+const ENDINGS = [".bitmap", ".rev", ".pack"];
 
 /**
  * @param directory `objects/pack`

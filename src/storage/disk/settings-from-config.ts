@@ -18,7 +18,7 @@ export interface SettingsSource {
 
 /**
  * @throws storage/bad-config with the key that is wrong; reading `receive`, `uploadPack`, `uploadPackFilter`, `lsRefs`,
- *   `gc`, `uploadArchive.allowUnreachable` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
+ *   `gc`, `sideFiles`, `uploadArchive.allowUnreachable` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
  */
 export function settingsFromConfig(source: SettingsSource): RepositorySettings {
   const { config } = source;
@@ -72,6 +72,12 @@ export function settingsFromConfig(source: SettingsSource): RepositorySettings {
     },
     get gc() {
       return gc();
+    },
+    get sideFiles() {
+      return {
+        commitGraph: config.boolean("gc.writecommitgraph") ?? DEFAULTS.sideFiles.commitGraph,
+        bitmap: config.boolean("repack.writebitmaps") ?? bare,
+      };
     },
   };
 }
