@@ -6,6 +6,7 @@ import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createWorkspace, type GitClient, type GitResult, removeDirectory } from "./support/git-client.js";
+import { until } from "./support/deploy-stage.js";
 import { CLI, runGitwharf } from "./support/run-gitwharf.js";
 import { type ServeProcess, startServe } from "./support/serve-process.js";
 
@@ -183,7 +184,7 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
     await commit({ Procfile: `web: ${web}\n`, "server.js": SERVER });
     await app.run("push", "-q", `${server.url}/shop.git`, "main");
     const changing = gitwharf("config", "shop", "LATE=1");
-    while (!existsSync(late)) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => existsSync(late));
     await server.end("SIGKILL");
     expect((await changing).status).toBe(1);
     rmSync(late);
@@ -199,9 +200,13 @@ describe("gitwharf serve --deploy", { timeout: 60_000 }, () => {
       "plain",
     ]);
     const ended = once(again, "close");
-    while (!existsSync(late)) await new Promise((resolve) => setTimeout(resolve, 20));
-    again.kill("SIGTERM");
-    expect(await ended).toEqual([0, null]);
+    try {
+      await until(() => existsSync(late));
+      again.kill("SIGTERM");
+      expect(await ended).toEqual([0, null]);
+    } finally {
+      again.kill("SIGKILL");
+    }
   });
 
   it("may be read by somebody who has read enough", async () => {

@@ -17,6 +17,7 @@ import {
   plainRunner,
   releaseOf,
   type Workshop,
+  until,
 } from "./launch.test.support.js";
 import { type Apps, openApps } from "./open-apps.js";
 
@@ -56,8 +57,7 @@ describe("commands of operators", () => {
   it("list what the server has started, and change how many there are", async () => {
     const list = async (): Promise<readonly ProcessRow[]> =>
       (await callControl(socket, { command: "ps" })) as readonly ProcessRow[];
-    // A test that waits for ever is ended by its time-out.
-    while ((await list())[0]?.state !== "up");
+    await until(async () => (await list())[0]?.state === "up");
     expect(await list()).toMatchObject([
       { app: "shop", name: "worker.1", state: "up", release: 1, command: "sleep 600" },
     ]);
@@ -194,8 +194,7 @@ describe("commands of operators", () => {
         return false;
       }
     };
-    // The same.
-    while (isThere()) await setTimeoutPromise(10);
+    await until(() => !isThere());
   });
 
   it("are refused about apps that are not there, and when they are not understood", async () => {

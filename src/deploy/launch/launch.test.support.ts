@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import type { Formation, LaunchRecords, LaunchRelease } from "./launch-release.js";
 import type { ProcessEnd, ProcessRunner } from "./process-runner.js";
 
@@ -152,4 +153,12 @@ export function createMemoryRecords(): MemoryRecords {
       if (app !== undefined && outcome === "launched") current.set(app, id);
     },
   };
+}
+
+/** Looks again until it holds, for twenty seconds at least. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let looks = 0; !(await holds()); looks++) {
+    if (looks > 2000) throw new Error("it does not happen");
+    await setTimeoutPromise(10);
+  }
 }

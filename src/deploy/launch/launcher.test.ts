@@ -1,5 +1,4 @@
 /** Releases brought to life with real processes: swaps under load, crashes, releases that do not come up. */
-import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { request, type IncomingMessage } from "node:http";
 import { once } from "node:events";
@@ -7,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAppLog } from "./app-log.js";
 import { createLauncher, type Launcher, type LauncherOptions } from "./launcher.js";
-import { createWorkshop, plainRunner, releaseOf, type Workshop } from "./launch.test.support.js";
+import { createWorkshop, plainRunner, releaseOf, until, type Workshop } from "./launch.test.support.js";
 import type { LaunchRelease } from "./launch-release.js";
 import { logDirectoryOf } from "./places.js";
 import { readLog } from "./read-log.js";
@@ -70,11 +69,6 @@ function webOf(app = "shop"): readonly number[] {
   return target.processes().flatMap(({ port }) => port ?? []);
 }
 
-/** Looks again until it holds; a test that waits for ever is ended by its time-out. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await setTimeoutPromise(10);
-}
-
 async function logOf(app = "shop"): Promise<string> {
   const lines: string[] = [];
   const directory = logDirectoryOf(join(workshop.directory, "apps"), app);
@@ -117,11 +111,14 @@ describe("launching", () => {
         done?.();
       }
     });
-    await launcher.launch(nodeRelease("two"));
-    const [after = 0] = webOf();
-    expect(await get(after, "/")).toMatch(/^two /);
-    isOver = true;
-    await Promise.all(callers);
+    try {
+      await launcher.launch(nodeRelease("two"));
+      const [after = 0] = webOf();
+      expect(await get(after, "/")).toMatch(/^two /);
+    } finally {
+      isOver = true;
+      await Promise.all(callers);
+    }
     expect(failures).toEqual([]);
     expect(await slow).toBe("one");
     await until(async () => (await logOf()).includes("app[web.1]: going"));

@@ -4,7 +4,6 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { Agent, createServer, request, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LaunchRelease } from "./launch-release.js";
 import {
@@ -14,6 +13,7 @@ import {
   plainRunner,
   releaseOf,
   type Workshop,
+  until,
 } from "./launch.test.support.js";
 import { type Apps, type AppsOptions, openApps } from "./open-apps.js";
 
@@ -93,11 +93,6 @@ async function get(path = "/", agent: Agent | false = false): Promise<{ status: 
   return { status: answer.statusCode ?? 0, body };
 }
 
-/** Looks again until it holds; a test that waits for ever is ended by its time-out. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await setTimeoutPromise(10);
-}
-
 describe("releases that take each other's place", () => {
   it("lose no request of callers who never pause, on connections that stay open and on new ones", async () => {
     await deploy(release(1));
@@ -117,15 +112,18 @@ describe("releases that take each other's place", () => {
       }
     };
     const callers = [caller("/", agent), caller("/", false), caller("/slow", agent), caller("/slow", false)];
-    await deploy(release(2));
-    await apps.control.scale("shop", { web: 3 });
-    await deploy(release(3));
-    await apps.control.scale("shop", { web: 1 });
-    await deploy(release(4));
-    expect((await get()).body).toBe("shop v4");
-    isOver = true;
-    await Promise.all(callers);
-    agent.destroy();
+    try {
+      await deploy(release(2));
+      await apps.control.scale("shop", { web: 3 });
+      await deploy(release(3));
+      await apps.control.scale("shop", { web: 1 });
+      await deploy(release(4));
+      expect((await get()).body).toBe("shop v4");
+    } finally {
+      isOver = true;
+      await Promise.all(callers);
+      agent.destroy();
+    }
     expect(wrong).toEqual([]);
     expect(seen).toContain("shop v1");
     expect(seen).toContain("shop v4");

@@ -1,14 +1,13 @@
 /** Processes of an app by a real executor: what they leave behind ends with them, whatever they make of SIGTERM. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DEFAULT_EXECUTION_LIMITS } from "../executors/executor.js";
 import { createPlainExecutor } from "../executors/plain-executor.js";
 import { isAlive } from "../executors/process-tree.js";
 import { runRelease } from "../executors/run-release.js";
 import { createLauncher, type Launcher } from "./launcher.js";
-import { createWorkshop, releaseOf, type Workshop } from "./launch.test.support.js";
+import { createWorkshop, releaseOf, until, type Workshop } from "./launch.test.support.js";
 
 let workshop: Workshop;
 let launcher: Launcher;
@@ -34,11 +33,12 @@ afterEach(async () => {
 
 /** Those who have written their ids there; one line each. */
 async function pidsIn(path: string, count: number): Promise<readonly number[]> {
-  for (;;) {
-    const lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
-    if (lines.length === count) return lines.map(Number);
-    await setTimeoutPromise(10);
-  }
+  let lines: readonly string[] = [];
+  await until(() => {
+    lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
+    return lines.length === count;
+  });
+  return lines.map(Number);
 }
 
 /** Ignores SIGTERM, with a child that does and a daemon in a session of its own. */
@@ -77,7 +77,7 @@ describe("a process of an app", () => {
     });
     await launcher.launch(release, { formation: { worker: 1 } });
     const [pid = 0] = await pidsIn(path, 1);
-    while (launcher.processes("shop")?.[0]?.state !== "crashed") await setTimeoutPromise(10);
+    await until(() => launcher.processes("shop")?.[0]?.state === "crashed");
     expect(isAlive(pid)).toBe(false);
   });
 });
