@@ -177,7 +177,7 @@ class Pass {
   async #purgeHidden(state: "prepared" | "deleted"): Promise<void> {
     const { metadata } = this.#options;
     const { preparedAgeMsMax, retentionMs } = this.#limits;
-    const beforeMs = Date.now() - (state === "prepared" ? preparedAgeMsMax : retentionMs);
+    const beforeMs = (await metadata.now()) - (state === "prepared" ? preparedAgeMsMax : retentionMs);
     await this.#pages(
       () => metadata.listHidden({ state, beforeMs, limit: ROWS_AT_ONCE }),
       ({ id }) =>
@@ -234,7 +234,7 @@ class Pass {
     const { metadata, signal } = this.#options;
     const { retentionMs, graceMs, nodesMax } = this.#limits;
     this.#counts.networksSeen++;
-    const keptSinceMs = Date.now() - Math.max(retentionMs, graceMs);
+    const keptSinceMs = (await metadata.now()) - Math.max(retentionMs, graceMs);
     const forgotten = await metadata.forgetOldGenerations(networkId, keptSinceMs);
     this.#counts.generationsForgotten += forgotten;
     await this.#removeWitnesses(networkId, forgotten > 0);
@@ -286,7 +286,7 @@ class Pass {
   /** No kept root names them. They go when that was so for long enough already. */
   async #removePacks(networkId: string, unnamed: readonly PackRecord[]): Promise<void> {
     const { metadata } = this.#options;
-    const now = Date.now();
+    const now = await metadata.now();
     const { graceMs } = this.#limits;
     const due = unnamed.filter(({ unnamedAtMs = now }) => unnamedAtMs <= now - graceMs).map(({ id }) => id);
     const isDue = new Set(due);
@@ -310,8 +310,7 @@ class Pass {
   /** Whole ones are made anew when what they tell was forgotten, and make those before them needless. */
   async #removeWitnesses(networkId: string, renews: boolean): Promise<void> {
     const { metadata } = this.#options;
-    const wholeBeforeMs = Date.now() - DAY_MS;
-    for (const id of await metadata.dropOldWitnesses(networkId, { wholeBeforeMs, renews })) {
+    for (const id of await metadata.dropOldWitnesses(networkId, { wholeOlderThanMs: DAY_MS, renews })) {
       const keys = await metadata.takeUpload(id);
       if (keys === undefined) continue;
       await this.#endUpload(id, keys);

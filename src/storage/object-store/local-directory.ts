@@ -40,7 +40,7 @@ export async function openLocalDirectory(asked: string | undefined): Promise<Loc
     utimes(path, now, now).catch(() => undefined);
   }, HOUR_MS);
   timer.unref();
-  await removeLeft(parent);
+  await removeLeft(parent, path);
   return {
     spoolDirectory: join(path, "spool"),
     cacheDirectory: join(path, "cache"),
@@ -52,14 +52,16 @@ export async function openLocalDirectory(asked: string | undefined): Promise<Loc
 }
 
 /** What cannot be removed is for whoever opens the next one, or is not ours. */
-async function removeLeft(parent: string): Promise<void> {
+async function removeLeft(parent: string, own: string): Promise<void> {
+  // By the clock that the others' times are of.
+  const { mtimeMs: nowMs } = await lstat(own).catch(() => ({ mtimeMs: 0 }));
   const names = await readdir(parent).catch(() => []);
   for (const name of names) {
     if (!NAME.test(name)) continue;
     const path = join(parent, name);
     try {
       const stats = await lstat(path);
-      if (stats.isDirectory() && Date.now() - stats.mtimeMs > LEFT_MS)
+      if (stats.isDirectory() && nowMs - stats.mtimeMs > LEFT_MS)
         await rm(path, { recursive: true, force: true });
     } catch {
       // As above.

@@ -7,7 +7,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Dirent } from "node:fs";
-import { mkdir, readdir, rename, stat, unlink } from "node:fs/promises";
+import { mkdir, readdir, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { invariant, throwIfAborted } from "../../../base/errors.js";
 import {
@@ -197,11 +197,14 @@ class DirectoryBucket implements Bucket {
     const names = await readdir(incoming).catch((cause: unknown) => {
       throw this.#error("sweeping", cause);
     });
+    if (names.length === 0) return;
+    // By the clock of the files: they may be another machine's.
+    const nowMs = await this.#timeOfFiles(incoming);
     for (const name of names) {
       throwIfAborted(signal);
       const path = join(incoming, name);
       const left = await stat(path).catch(() => undefined);
-      if (left === undefined || Date.now() - left.mtimeMs < olderThanMs) continue;
+      if (left === undefined || nowMs - left.mtimeMs < olderThanMs) continue;
       await unlink(path).catch(() => undefined);
     }
   }
@@ -213,6 +216,18 @@ class DirectoryBucket implements Bucket {
 
   async close() {
     // Every descriptor is closed by who has opened it.
+  }
+
+  async #timeOfFiles(directory: string): Promise<number> {
+    const path = join(directory, randomUUID());
+    try {
+      await writeFile(path, "", { flag: "wx" });
+      const { mtimeMs } = await stat(path);
+      await unlink(path);
+      return mtimeMs;
+    } catch (cause) {
+      throw this.#error("sweeping", cause);
+    }
   }
 
   /** @param above ends with a slash, or is empty */

@@ -280,7 +280,9 @@ class S3Bucket implements Bucket {
       for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
         if (Key?.startsWith(this.#prefix) !== true || UploadId === undefined || Initiated === undefined)
           continue;
-        if (Date.now() - Initiated.getTime() < olderThanMs) continue;
+        // By the store's clock: the client takes note of how far ours is from it.
+        const nowMs = Date.now() + client.config.systemClockOffset;
+        if (nowMs - Initiated.getTime() < olderThanMs) continue;
         await this.#told("sweeping", () => this.#cancelUpload(Key, UploadId, signal));
       }
       const { IsTruncated, NextKeyMarker = "", NextUploadIdMarker = "" } = page;

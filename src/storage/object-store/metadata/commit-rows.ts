@@ -22,7 +22,6 @@ function* commit(
 ): DatabaseWork<CommitOutcome | Undone<CommitOutcome>> {
   const { db, shared } = database;
   const { repositoryId, commitId, about } = change;
-  const now = Date.now();
   // Its number is that of every sweep that does not wait for this transaction.
   const network = yield* first(
     shared(
@@ -35,18 +34,18 @@ function* commit(
     ),
   );
   if (network === undefined) return { kind: "not-found" };
-  const row = yield* swapRoot(database, change, now);
+  const row = yield* swapRoot(database, change);
   if (row === undefined) return yield* outcomeOfOthers(database, change);
+  const { generation, root, changed_at: time } = row;
   if (!(yield* isKept(database, change))) return new Undone({ kind: "generation-gone" });
   if (!(yield* endUploads(database, change.uploads))) return new Undone({ kind: "upload-gone" });
   yield* writeNodes(database, network, change.nodes);
   for (const some of slices(change.packs, ROWS_AT_ONCE))
-    yield* affect(db.insertInto("packs").values(some.map((pack) => rowOfPack(pack, network.id, now))));
+    yield* affect(db.insertInto("packs").values(some.map((pack) => rowOfPack(pack, network.id, time))));
   for (const some of slices(change.retired ?? [], ROWS_AT_ONCE)) {
     const packs = db.updateTable("packs").where("network_id", "=", network.id).where("id", "in", some);
-    yield* affect(packs.where("retired_at", "is", null).set({ retired_at: now }));
+    yield* affect(packs.where("retired_at", "is", null).set({ retired_at: time }));
   }
-  const { generation, root, changed_at: time } = row;
   const made = { repository_id: repositoryId, generation, root, kind: change.kind, time };
   yield* affect(db.insertInto("generations").values({ ...made, commit_id: commitId, about: about ?? null }));
   return { kind: "committed", record: repositoryOf(row) };
@@ -54,9 +53,8 @@ function* commit(
 
 /** Compares and swaps; the row is locked from here on. @returns undefined when it has another generation, or is gone */
 function swapRoot(
-  { db }: MetadataDatabase,
+  { db, now }: MetadataDatabase,
   change: MetadataCommit,
-  now: number,
 ): DatabaseWork<RepositoriesTable | undefined> {
   return first(
     db
@@ -66,8 +64,13 @@ function swapRoot(
         root: change.root,
         change_count: column("change_count", "+", 1),
         prune_epoch: column("prune_epoch", "+", change.bumpsPruneEpoch === true ? 1 : 0),
-        // Of servers whose clocks differ, too, no generation is older than the one before.
-        changed_at: column.case().when("changed_at", ">", now).then(column.ref("changed_at")).else(now).end(),
+        // Though the database's clock was put back, no generation is older than the one before.
+        changed_at: column
+          .case()
+          .when("changed_at", ">", now())
+          .then(column.ref("changed_at"))
+          .else(now())
+          .end(),
       }))
       .where("id", "=", change.repositoryId)
       .where("generation", "=", change.expectedGeneration)

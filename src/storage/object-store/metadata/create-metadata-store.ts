@@ -1,6 +1,6 @@
 /** The metadata store over SQLite or PostgreSQL; `database` is its caller's to close. */
 import type { Database } from "../../../database/open-database.js";
-import { affect, Undone } from "../../../database/database-work.js";
+import { affect, first, Undone } from "../../../database/database-work.js";
 import { randomUUID } from "node:crypto";
 import { commitRows } from "./commit-rows.js";
 import { generationRows } from "./generation-rows.js";
@@ -14,7 +14,7 @@ import { repositoryRows } from "./repository-rows.js";
 import { uploadRows } from "./upload-rows.js";
 import { witnessRows } from "./witness-rows.js";
 
-export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engine">): MetadataStore {
+export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engine" | "sql">): MetadataStore {
   const database = metadataDatabase(opened);
   const nodes = nodeRows(database);
   const forgetNodes = async (networkId: string): Promise<void> => {
@@ -30,10 +30,15 @@ export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engin
     ...leaseRows(database),
     ...witnessRows(database),
     ...rebuildRows(database),
+    async now() {
+      const { db, run, now } = database;
+      const row = await run("read", () => first(db.selectNoFrom(now().as("now"))));
+      return row?.now ?? Date.now();
+    },
     // Writes, and takes it back.
     probe: () =>
       database.run("transaction", function* () {
-        const row = { id: randomUUID(), sweep: 0, created_at: Date.now() };
+        const row = { id: randomUUID(), sweep: 0, created_at: database.now() };
         yield* affect(database.db.insertInto("networks").values(row));
         return new Undone(undefined);
       }),

@@ -6,11 +6,10 @@ import type { MetadataDatabase } from "./metadata-database.js";
 /** No owner has this name. */
 const NOBODY = "";
 
-export function leaseRows({ db, run }: MetadataDatabase): LeaseStore {
+export function leaseRows({ db, run, now }: MetadataDatabase): LeaseStore {
   return {
     async takeLease({ name, owner }, forMs) {
-      const now = Date.now();
-      const taken = { owner, expires_at: now + forMs };
+      const taken = { owner, expires_at: now(forMs) };
       const row = await run("statement", () =>
         first(
           db
@@ -21,7 +20,7 @@ export function leaseRows({ db, run }: MetadataDatabase): LeaseStore {
                 .column("name")
                 .doUpdateSet(taken)
                 .where((column) =>
-                  column.or([column("leases.owner", "=", owner), column("leases.expires_at", "<=", now)]),
+                  column.or([column("leases.owner", "=", owner), column("leases.expires_at", "<=", now())]),
                 ),
             )
             .returning("note"),
@@ -36,15 +35,13 @@ export function leaseRows({ db, run }: MetadataDatabase): LeaseStore {
             ? db.deleteFrom("leases").where("name", "=", name).where("owner", "=", owner)
             : db
                 .updateTable("leases")
-                .set({ owner: NOBODY, expires_at: Date.now() + after.restMs, note: after.note })
+                .set({ owner: NOBODY, expires_at: now(after.restMs), note: after.note })
                 .where("name", "=", name)
                 .where("owner", "=", owner),
         ),
       );
     },
     forgetLeases: (olderThanMs) =>
-      run("statement", () =>
-        affect(db.deleteFrom("leases").where("expires_at", "<=", Date.now() - olderThanMs)),
-      ),
+      run("statement", () => affect(db.deleteFrom("leases").where("expires_at", "<=", now(-olderThanMs)))),
   };
 }

@@ -1,5 +1,5 @@
 /** What the parts of the metadata store share: the database, row locks where the engine has them, and what its failures become. */
-import type { SelectQueryBuilder } from "kysely";
+import type { RawBuilder, SelectQueryBuilder } from "kysely";
 import { GitwharfError, isGitwharfError } from "../../../base/errors.js";
 import type { DatabaseWork, Undone, WorkMode } from "../../../database/database-work.js";
 import { isConflict } from "../../../database/is-conflict.js";
@@ -13,6 +13,11 @@ export interface MetadataDatabase {
     work: (maybeDone: boolean) => DatabaseWork<Result | Undone<Result>>,
     name?: string,
   ): Promise<Result>;
+  /**
+   * Now, and so many milliseconds later, by the database's clock: those of servers may be hours apart, and no row has a time of theirs. It
+   * stays the same throughout a statement.
+   */
+  now(laterMs?: number): RawBuilder<number>;
   /** Rows that stay as they are until the transaction is over; others may lock them so too. */
   shared<Tables, Table extends keyof Tables, Row>(
     query: SelectQueryBuilder<Tables, Table, Row>,
@@ -27,9 +32,15 @@ export function metadataDatabase({
   db,
   run,
   engine,
-}: Pick<Database, "db" | "run" | "engine">): MetadataDatabase {
+  sql,
+}: Pick<Database, "db" | "run" | "engine" | "sql">): MetadataDatabase {
+  const now =
+    engine === "postgres"
+      ? sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`
+      : sql<number>`cast(round((julianday('now') - 2440587.5) * 86400000) as integer)`;
   return {
     db,
+    now: (laterMs = 0) => (laterMs === 0 ? now : sql<number>`(${now} + ${Math.round(laterMs)})`),
     async run(mode, work, name) {
       try {
         return await run(mode, work);

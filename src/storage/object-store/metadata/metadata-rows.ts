@@ -58,7 +58,11 @@ export function packOf(row: PacksTable): PackRecord {
   };
 }
 
-export function rowOfPack(pack: NewPack, networkId: string, now: number): PacksTable {
+export function rowOfPack<Time>(
+  pack: NewPack,
+  networkId: string,
+  now: Time,
+): Omit<PacksTable, "created_at"> & { readonly created_at: Time } {
   return {
     id: pack.id,
     network_id: networkId,

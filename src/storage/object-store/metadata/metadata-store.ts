@@ -262,6 +262,8 @@ export interface MetadataStore extends LeaseStore, WitnessStore {
    */
   sweepNodes(networkId: string, sweep: number, keep: (id: NodeId) => boolean): Promise<number>;
 
+  /** By the clock that all times in rows are of. */
+  now(): Promise<number>;
   /** Rejects when it cannot be read and written now. */
   probe(): Promise<void>;
 }

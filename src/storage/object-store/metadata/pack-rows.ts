@@ -28,7 +28,7 @@ export function* packsToTakenUploads(
 
 /** They are to be deleted from the bucket. */
 export function* insertTaken(
-  { db }: MetadataDatabase,
+  { db, now }: MetadataDatabase,
   upload: {
     readonly id: string;
     readonly networkId: string;
@@ -39,7 +39,7 @@ export function* insertTaken(
 ): DatabaseWork<void> {
   const { id, networkId, repositoryId, owner } = upload;
   const row = { id, network_id: networkId, repository_id: repositoryId, keys: JSON.stringify(keys), owner };
-  yield* affect(db.insertInto("uploads").values({ ...row, state: "taken", touched_at: Date.now() }));
+  yield* affect(db.insertInto("uploads").values({ ...row, state: "taken", touched_at: now() }));
 }
 
 function keysOfPack({ key, side_key: side }: Pick<PacksTable, "key" | "side_key">): readonly string[] {
@@ -57,7 +57,7 @@ export function packRows(
       return (await run("read", () => all(some.orderBy("id").limit(limit)))).map(packOf);
     },
     async markUnnamed(networkId, packIds) {
-      const marked = { unnamed_at: Date.now() };
+      const marked = { unnamed_at: database.now() };
       for (const some of slices(packIds, PACKS_AT_ONCE))
         await run("statement", () =>
           affect(

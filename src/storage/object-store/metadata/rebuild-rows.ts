@@ -49,7 +49,7 @@ export function rebuildRows(
       run("transaction", () => writeNodes(database, { id: networkId, sweep: 0 }, nodes)),
     hasNetwork: async (networkId) => (await run("read", () => networkRow(networkId))) !== undefined,
     async addRebuiltNetwork(network) {
-      const now = Date.now();
+      const now = database.now();
       await run<undefined>("transaction", function* () {
         if ((yield* networkRow(network.id)) !== undefined) return new Undone(undefined);
         yield* affect(db.insertInto("networks").values({ id: network.id, sweep: 0, created_at: now }));

@@ -29,18 +29,22 @@ export function repositoryRows(
   database: MetadataDatabase,
   forgetNodes: (networkId: string) => Promise<void>,
 ): RepositoryMethods {
-  const { db, run, shared, locked } = database;
+  const { db, run, shared, locked, now } = database;
   const rowOf = (id: string) => first(db.selectFrom("repositories").selectAll().where("id", "=", id));
 
   /** Adds the row; when there is one of this id already, an attempt whose answer was lost has. @returns undefined: the name is taken */
-  function* insert(row: RepositoriesTable): DatabaseWork<"made" | RepositoriesTable | undefined> {
-    const made = yield* affect(
+  function* insert(
+    row: NewRow,
+  ): DatabaseWork<{ readonly made?: RepositoriesTable; readonly found?: RepositoriesTable | undefined }> {
+    const times = { changed_at: now(), created_at: now(), hidden_at: row.name === null ? now() : null };
+    const made = yield* first(
       db
         .insertInto("repositories")
-        .values(row)
-        .onConflict((conflict) => conflict.doNothing()),
+        .values({ ...row, ...times })
+        .onConflict((conflict) => conflict.doNothing())
+        .returningAll(),
     );
-    return made === 1 ? "made" : yield* rowOf(row.id);
+    return made === undefined ? { found: yield* rowOf(row.id) } : { made };
   }
 
   function* insertFirstGeneration(
@@ -58,7 +62,9 @@ export function repositoryRows(
   const change = async (
     id: string,
     from: RepositoriesTable["state"],
-    set: Partial<RepositoriesTable>,
+    set: Omit<Partial<RepositoriesTable>, "hidden_at"> & {
+      readonly hidden_at?: null | ReturnType<typeof now>;
+    },
     name?: string,
   ): Promise<void> => {
     const changed = await run(
@@ -109,28 +115,26 @@ export function repositoryRows(
     },
 
     async create({ name, objectFormat, root, nodes, kind = "create", about }) {
-      const now = Date.now();
       const network = { id: randomUUID(), sweep: 0 };
-      const row = newRow({ networkId: network.id, name, objectFormat, root, generation: 0 }, now);
+      const row = newRow({ networkId: network.id, name, objectFormat, root, generation: 0 });
       const commitId = randomUUID();
       const made = await run<RepositoriesTable | undefined>("transaction", function* () {
         yield* affect(
           db
             .insertInto("networks")
-            .values({ ...network, created_at: now })
+            .values({ ...network, created_at: now() })
             .onConflict((conflict) => conflict.doNothing()),
         );
-        const inserted = yield* insert(row);
-        if (inserted !== "made") return new Undone(inserted);
+        const { made: inserted, found } = yield* insert(row);
+        if (inserted === undefined) return new Undone(found);
         yield* writeNodes(database, network, nodes);
-        yield* insertFirstGeneration(row, kind, commitId, about);
-        return row;
+        yield* insertFirstGeneration(inserted, kind, commitId, about);
+        return inserted;
       });
       if (made === undefined) throw exists(name ?? "");
       return repositoryOf(made);
     },
     async fork(parentId, name) {
-      const now = Date.now();
       const [id, commitId] = [randomUUID(), randomUUID()];
       const made = await run<RepositoriesTable | "exists" | "not-found">(
         "transaction",
@@ -147,16 +151,16 @@ export function repositoryRows(
           );
           if (parent === undefined) return (maybeDone ? yield* rowOf(id) : undefined) ?? "not-found";
           const { network_id: networkId, object_format: objectFormat, generation, root } = parent;
-          const row: RepositoriesTable = {
-            ...newRow({ networkId, name, objectFormat, root, generation }, now),
+          const row: NewRow = {
+            ...newRow({ networkId, name, objectFormat, root, generation }),
             id,
             prune_epoch: parent.prune_epoch,
             forked_from: parentId,
           };
-          const inserted = yield* insert(row);
-          if (inserted !== "made") return new Undone(inserted ?? "exists");
-          yield* insertFirstGeneration(row, "fork", commitId, undefined);
-          return row;
+          const { made: inserted, found } = yield* insert(row);
+          if (inserted === undefined) return new Undone(found ?? "exists");
+          yield* insertFirstGeneration(inserted, "fork", commitId, undefined);
+          return inserted;
         },
       );
       if (made === "not-found") throw notFound(parentId, "live");
@@ -166,7 +170,7 @@ export function repositoryRows(
 
     place: (id, name) => change(id, "prepared", { state: "live", name, hidden_at: null }, name),
     rename: (id, name) => change(id, "live", { state: "live", name }, name),
-    delete: (id) => change(id, "live", { state: "deleted", name: null, hidden_at: Date.now() }),
+    delete: (id) => change(id, "live", { state: "deleted", name: null, hidden_at: now() }),
     undelete: (id, name) =>
       change(id, "deleted", { state: "live", name, former_name: null, hidden_at: null }, name),
 
@@ -195,12 +199,14 @@ export function repositoryRows(
 
 type PurgeOutcome = "not-found" | "gone" | { readonly emptied: string };
 
+/** Times come from the database. */
+type NewRow = Omit<RepositoriesTable, "changed_at" | "created_at" | "hidden_at">;
+
 function newRow(
   repository: Pick<RepositoryRecord, "networkId" | "objectFormat" | "root" | "generation"> & {
     readonly name: string | undefined;
   },
-  now: number,
-): RepositoriesTable {
+): NewRow {
   const { networkId, name, objectFormat, root, generation } = repository;
   return {
     id: randomUUID(),
@@ -212,9 +218,6 @@ function newRow(
     generation,
     root,
     prune_epoch: 0,
-    changed_at: now,
-    created_at: now,
-    hidden_at: name === undefined ? now : null,
     forked_from: null,
     change_count: 0,
     witnessed_count: -1,

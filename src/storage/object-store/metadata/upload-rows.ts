@@ -8,6 +8,7 @@ import type { MetadataStore } from "./metadata-store.js";
 export function uploadRows({
   db,
   run,
+  now,
 }: MetadataDatabase): Pick<
   MetadataStore,
   "beginUpload" | "touchUpload" | "takeUpload" | "endUpload" | "listUploads"
@@ -26,7 +27,7 @@ export function uploadRows({
         affect(
           db
             .insertInto("uploads")
-            .values({ ...row, state: "open", touched_at: Date.now() })
+            .values({ ...row, state: "open", touched_at: now() })
             .onConflict((conflict) => conflict.doNothing()),
         ),
       );
@@ -37,7 +38,7 @@ export function uploadRows({
         affect(
           db
             .updateTable("uploads")
-            .set({ touched_at: Date.now() })
+            .set({ touched_at: now() })
             .where("id", "=", id)
             .where("state", "=", "open"),
         ),
@@ -55,7 +56,7 @@ export function uploadRows({
               touched_at: column
                 .case()
                 .when("state", "=", "open")
-                .then(Date.now())
+                .then(now())
                 .else(column.ref("touched_at"))
                 .end(),
             }))
@@ -71,10 +72,7 @@ export function uploadRows({
       );
     },
     async listUploads({ olderThanMs, limit, state }) {
-      const old = db
-        .selectFrom("uploads")
-        .selectAll()
-        .where("touched_at", "<=", Date.now() - olderThanMs);
+      const old = db.selectFrom("uploads").selectAll().where("touched_at", "<=", now(-olderThanMs));
       const some = state === undefined ? old : old.where("state", "=", state);
       const ordered = some.orderBy("touched_at").orderBy("id").limit(limit);
       return (await run("read", () => all(ordered))).map(uploadOf);

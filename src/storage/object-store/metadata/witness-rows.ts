@@ -29,7 +29,7 @@ export function* witnessesToTakenUpload(
 export function witnessRows(
   database: MetadataDatabase,
 ): Pick<WitnessStore, "listUnwitnessed" | "listWitnesses" | "addWitness" | "dropOldWitnesses"> {
-  const { db, run } = database;
+  const { db, run, now } = database;
   return {
     async listUnwitnessed({ after = "", limit }) {
       const rows = await run("read", () =>
@@ -96,19 +96,19 @@ export function witnessRows(
             generation,
             is_whole: isWhole ? 1 : 0,
             size_bytes: sizeBytes,
-            created_at: Date.now(),
+            created_at: now(),
           }),
         );
         return true;
       }),
-    async dropOldWitnesses(networkId, { wholeBeforeMs, renews }) {
+    async dropOldWitnesses(networkId, { wholeOlderThanMs, renews }) {
       const newestWhole = () =>
         db
           .selectFrom("witnesses")
           .select(({ fn }) => ["repository_id", fn.max("number").as("number")])
           .where("network_id", "=", networkId)
           .where("is_whole", "=", 1)
-          .where("created_at", "<=", wholeBeforeMs)
+          .where("created_at", "<=", now(-wholeOlderThanMs))
           .groupBy("repository_id");
       const id = randomUUID();
       const isThere = await run<boolean>("transaction", function* (maybeDone) {
@@ -152,7 +152,11 @@ export function witnessRows(
           .where("network_id", "=", networkId)
           .where("witnessed_count", ">=", 0)
           .where("id", "in", witnessed)
-          .where("id", "not in", witnessed.where("is_whole", "=", 1).where("created_at", ">", wholeBeforeMs));
+          .where(
+            "id",
+            "not in",
+            witnessed.where("is_whole", "=", 1).where("created_at", ">", now(-wholeOlderThanMs)),
+          );
       }
     },
   };

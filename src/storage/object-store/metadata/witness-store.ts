@@ -57,13 +57,13 @@ export interface WitnessStore {
     witness: WitnessRecord & { readonly repositoryId: string; readonly uploadId: string },
   ): Promise<boolean>;
   /**
-   * Of a network: those before a whole one that was written before a time become uploads that are taken.
+   * Of a network: those before a whole one that is so old become uploads that are taken.
    * @param options.renews generations were forgotten: repositories whose whole one is as old get a new one
    * @returns ids of those uploads
    */
   dropOldWitnesses(
     networkId: string,
-    options: { readonly wholeBeforeMs: number; readonly renews: boolean },
+    options: { readonly wholeOlderThanMs: number; readonly renews: boolean },
   ): Promise<readonly string[]>;
 
   /** A rebuild has begun and not ended: the bucket that it reads. */

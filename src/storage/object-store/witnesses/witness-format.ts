@@ -31,7 +31,7 @@ export interface WitnessHeader {
   readonly number: number;
   /** Key of the one that it goes on from; undefined: it is whole. */
   readonly previous?: string | undefined;
-  /** By the clock of who wrote it. */
+  /** By the database's clock. */
   readonly timeMs: number;
   /** What came before this generation was forgotten when it was written. */
   readonly oldestGeneration: number;

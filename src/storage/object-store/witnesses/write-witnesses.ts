@@ -156,7 +156,7 @@ async function* partsOf(
       repository: record,
       number,
       previous: base?.key,
-      timeMs: Date.now(),
+      timeMs: await metadata.now(),
       oldestGeneration: oldest.generation,
     },
   };
