@@ -5,9 +5,12 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Database, openDatabase } from "../src/database/open-database.js";
 import { createGitServer } from "../src/server/git-server.js";
+import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
+import { planPack } from "../src/engine/pack-plan.js";
+import type { Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
 import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
 import {
   type CountedBucket,
@@ -26,6 +29,7 @@ const SMALL_BLOCKS = { blockBytes: 64 * KiB, wholeBytesMax: 128 * KiB, aheadByte
 
 interface CountedServer {
   readonly url: string;
+  readonly store: RepositoryStore;
   readonly bucket: CountedBucket;
   readonly rounds: () => readonly (readonly string[])[];
   /** Calls that change rows, in order. */
@@ -81,6 +85,7 @@ async function startServer(options: { readonly inRounds?: boolean } = {}): Promi
   });
   return {
     url,
+    store,
     bucket,
     rounds: rounds.rounds,
     writes: () => metadata.calls.slice(seen).filter((operation) => !READS.has(operation)),
@@ -157,6 +162,103 @@ describe("a small repository", () => {
     const server = await startServer({ inRounds: true });
     await client.run("clone", "-q", "--bare", `${server.url}/small.git`, "small-3.git");
     expect(server.rounds()).toHaveLength(1);
+  });
+});
+
+describe("a repository whose garbage was collected", () => {
+  let tree: GitClient;
+  let keeper: CountedServer;
+  const FILES = 2200;
+
+  /** What a clone of all heads and tags is made of. */
+  const planOf = async ({ store }: CountedServer): Promise<Awaited<ReturnType<typeof planPack>>["data"]> => {
+    const repository = (await store.open("collected")) as Repository;
+    const snapshot = await repository.snapshot();
+    try {
+      const wants = [...new Set(snapshot.refs.all.map(({ oid }) => oid))];
+      const plan = await planPack({ snapshot, wants, haves: [], ofsDelta: true });
+      return plan.data;
+    } finally {
+      snapshot.release();
+      await repository.close();
+    }
+  };
+  const collect = async ({ store }: CountedServer): Promise<void> => {
+    const repository = (await store.open("collected")) as Repository;
+    try {
+      const garbage = repository.packMaintenance?.garbage;
+      expect(garbage && (await collectGarbage(garbage))).toMatchObject({ kind: "collected", packsAfter: 1 });
+    } finally {
+      await repository.close();
+    }
+  };
+
+  beforeEach(async () => {
+    keeper = await startServer();
+    if (tree !== undefined) return;
+    tree = await newTree("collected");
+    const files = Array.from(
+      { length: FILES },
+      (_, i) => `M 100644 inline d${i % 40}/f${i}\ndata <<E\n${i}\nE\n`,
+    );
+    const stream = `commit refs/heads/main\ncommitter A <a@example.org> 1700000000 +0000\ndata 5\nfirst\n${files.join("")}`;
+    expect((await tree.tryWith({ input: stream }, "fast-import", "--quiet")).status).toBe(0);
+    await tree.run("checkout", "-q", "main");
+    await tree.run("tag", "-a", "-m", "annotated", "v1");
+    await tree.run("push", "-q", `${keeper.url}/collected.git`, "main", "v1");
+    await commitFile(tree, "d1/f1", "changed\n");
+    await tree.run("push", "-q", `${keeper.url}/collected.git`, "main");
+    await collect(keeper);
+  });
+
+  it("is cloned from cold with few requests, as the one pack that holds it", async () => {
+    const server = await startServer();
+    await client.run("clone", "-q", "--bare", `${server.url}/collected.git`, "collected-1.git");
+    expect(requestsOf(server)).toBeLessThanOrEqual(6);
+    await client.in("collected-1.git").run("fsck", "--strict");
+    const plan = await planOf(server);
+    expect(plan.wholePacks).toHaveLength(1);
+    expect(plan.trailer).toMatch(/^[0-9a-f]{40}$/);
+  });
+
+  it("has a commit-graph and bitmaps, which are used", async () => {
+    const server = await startServer();
+    const repository = (await server.store.open("collected")) as Repository;
+    const { objects, refs, release } = await repository.snapshot();
+    const [pack] = objects.packs;
+    const main = refs.get("refs/heads/main")?.oid ?? "";
+    expect(objects.commitGraph?.find(main)).toBeGreaterThanOrEqual(0);
+    expect((await pack?.openBitmap())?.has(main)).toBe(true);
+    expect(objects.describe().packs[0]?.beside).toHaveProperty("bitmap");
+    release();
+    await repository.close();
+  });
+
+  it("is cloned with what came after behind that pack", async () => {
+    await commitFile(tree, "later", "later\n");
+    await commitFile(tree, "d2/f2", "changed\n");
+    await tree.run("push", "-q", `${keeper.url}/collected.git`, "main");
+    const server = await startServer();
+    await client.run("clone", "-q", "--bare", `${server.url}/collected.git`, "collected-2.git");
+    expect(requestsOf(server)).toBeLessThanOrEqual(6);
+    await client.in("collected-2.git").run("fsck", "--strict");
+    const { wholePacks, trailer, segmentPacks, segmentStarts, segmentEnds } = await planOf(server);
+    expect(wholePacks).toHaveLength(1);
+    expect(trailer).toBeUndefined();
+    // The header, then all of the pack but its own header and trailer.
+    expect([segmentPacks[0], segmentPacks[1], segmentStarts[1]]).toEqual([-1, 0, 12]);
+    expect((segmentEnds[1] ?? 0) - 12).toBeGreaterThan(FILES * 10);
+    for (const filter of ["blob:none", "tree:0"])
+      await client.run(
+        "clone",
+        "-q",
+        "--bare",
+        `--filter=${filter}`,
+        `${server.url}/collected.git`,
+        `${filter.replace(":", "-")}.git`,
+      );
+    await client.run("clone", "-q", "--bare", "--depth=1", `${server.url}/collected.git`, "collected-3.git");
+    await client.in("collected-3.git").run("fsck", "--strict");
   });
 });
 

@@ -5,7 +5,7 @@
 import type { ByteRange } from "../base/byte-range.js";
 import { isPromise, type MaybePromise, runSteps, type Steps } from "../base/maybe-promise.js";
 import type { ObjectFormat } from "../object/object-format.js";
-import type { PackBitmap } from "./bitmap.js";
+import { PackBitmap } from "./bitmap.js";
 import { readChain } from "./delta-chain.js";
 import { ENTRY_HEADER_BYTES_MAX, type EntryHeader } from "./entry-header.js";
 import { readChainHeader, readResidentHeader } from "./object-header.js";
@@ -19,7 +19,7 @@ import {
 } from "./packed-entry.js";
 import { readResident } from "./resident-object.js";
 import type { RecordedPush } from "./recorded-push.js";
-import { PackOffsets } from "./reverse-index.js";
+import { PackOffsets, reverseIndexBytes } from "./reverse-index.js";
 
 export type { ExternalObjects, PackedObject, PackedObjectHeader } from "./packed-entry.js";
 
@@ -33,7 +33,15 @@ export interface PackOptions {
   readonly openBitmap?: () => Promise<PackBitmap | undefined>;
   /** The pack's `.rev` file, if it has one: asked once at most. */
   readonly readReverseIndex?: () => Buffer | undefined;
+  /** What else belongs to it, in memory. */
+  readonly beside?: PackBeside | undefined;
   readonly recordedPush?: RecordedPush | undefined;
+}
+
+/** Content of a `.rev` and a `.bitmap`. What does not fit the index counts for nothing. */
+export interface PackBeside {
+  readonly reverseIndex?: SharedArrayBuffer;
+  readonly bitmap?: SharedArrayBuffer;
 }
 
 let packs = 0;
@@ -53,6 +61,7 @@ export class Pack implements EntrySource {
   readonly objectFormat: ObjectFormat;
   /** Where it was kept with the pack. */
   readonly recordedPush: RecordedPush | undefined;
+  readonly beside: PackBeside | undefined;
   readonly #openBitmap: (() => Promise<PackBitmap | undefined>) | undefined;
   readonly #readReverseIndex: (() => Buffer | undefined) | undefined;
   #bitmap: Promise<PackBitmap | undefined> | undefined;
@@ -65,8 +74,9 @@ export class Pack implements EntrySource {
     this.bytes = options.bytes;
     this.recordedPush = options.recordedPush;
     this.objectFormat = options.index.objectFormat;
-    this.#openBitmap = options.openBitmap;
-    this.#readReverseIndex = options.readReverseIndex;
+    this.beside = options.beside;
+    this.#openBitmap = options.openBitmap ?? (async () => bitmapBeside(this));
+    this.#readReverseIndex = options.readReverseIndex ?? (() => reverseIndexBeside(this));
   }
 
   get objectCount(): number {
@@ -121,6 +131,20 @@ export class Pack implements EntrySource {
       () => readChainHeader(this, offset, external),
     );
   }
+}
+
+function bitmapBeside({ beside, index }: Pack): PackBitmap | undefined {
+  if (beside?.bitmap === undefined) return undefined;
+  try {
+    return PackBitmap.parse(Buffer.from(beside.bitmap), index);
+  } catch {
+    return undefined;
+  }
+}
+
+function reverseIndexBeside({ beside, index }: Pack): Buffer | undefined {
+  const bytes = beside?.reverseIndex;
+  return bytes?.byteLength === reverseIndexBytes(index) ? Buffer.from(bytes) : undefined;
 }
 
 /** Waits for bytes and tries again; when they never are all there together, waits step by step. */

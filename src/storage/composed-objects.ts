@@ -128,6 +128,7 @@ class PackedAndLoose implements ObjectDatabase {
           name: pack.name,
           index: pack.index.bytes,
           bytes: pack.bytes.describe(),
+          ...(pack.beside === undefined ? {} : { beside: pack.beside }),
           ...(bitmapPath === undefined ? {} : { bitmapPath }),
           ...(reverseIndexPath === undefined ? {} : { reverseIndexPath }),
         };

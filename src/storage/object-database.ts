@@ -94,7 +94,7 @@ function openPack(
   objectFormat: ObjectFormat,
   options: { readonly blocking: true },
 ): Pack {
-  const { key, name, index, bytes, bitmapPath, reverseIndexPath } = descriptor;
+  const { key, name, index, bytes, beside, bitmapPath, reverseIndexPath } = descriptor;
   const cacheKey = keyOfPack(descriptor);
   const known = opened.get(cacheKey);
   if (known !== undefined) return known;
@@ -104,6 +104,7 @@ function openPack(
     name,
     index: parsed,
     bytes: openByteRange(bytes, options),
+    beside,
     ...(bitmapPath === undefined ? {} : { openBitmap: async () => readBitmapBlocking(bitmapPath, parsed) }),
     ...(reverseIndexPath === undefined
       ? {}

@@ -12,6 +12,7 @@ import type {
   CollectedAs,
   CollectionWork,
   GarbageCollection,
+  MadeBeside,
   PackToCollect,
 } from "../../storage/contracts/pack-maintenance.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
@@ -24,6 +25,7 @@ import { streamPack } from "../pack-stream.js";
 import { membership } from "../reachability.js";
 import type { CollectedPack, CollectionPlan, CollectionRequest } from "./collection-plan.js";
 import type { CollectionTask } from "./collection-worker.js";
+import { makeCommitGraph, makePackBitmap } from "./make-side-files.js";
 
 export type CollectionOutcome =
   | {
@@ -44,7 +46,7 @@ export type CollectionOutcome =
   | { readonly kind: "left to others" };
 
 export interface CollectionProgress {
-  readonly step: "looking" | "writing" | "putting in place";
+  readonly step: "looking" | "writing" | "making bitmaps" | "putting in place";
   readonly doneBytes: number;
   /** 0: not known yet. */
   readonly totalBytes: number;
@@ -68,6 +70,8 @@ const LIMITS: Limits = {
   objectSizeBytesMax: Infinity,
   deltaDepthMax: Infinity,
 };
+/** Smaller packs are walked through as quickly as anything beside them could be read. */
+const READ_QUICKLY_MIN = 1000;
 /** Of the grace: so many packs of unreachable objects wait for their time, and one more. */
 const PERIODS = 4;
 
@@ -115,7 +119,12 @@ async function collect(
     writtenBytes += bytes;
     onProgress?.({ step: "writing", doneBytes: writtenBytes, totalBytes });
   };
-  for (const { as, plan } of toWrite) await write(work, as, plan, { signal, onBytes });
+  for (const { as, plan } of toWrite) {
+    const pack = await write(work, as, plan, { signal, onBytes });
+    if (as !== "base" || work.shallow.size > 0 || pack.objectCount < READ_QUICKLY_MIN) continue;
+    onProgress?.({ step: "making bitmaps", doneBytes: writtenBytes, totalBytes });
+    work.keepBeside(as, await makeBeside(pack, request.baseTips, signal));
+  }
   throwIfAborted(signal);
   onProgress?.({ step: "putting in place", doneBytes: writtenBytes, totalBytes: writtenBytes });
   const { droppedCount } = planned;
@@ -177,7 +186,7 @@ async function write(
   as: CollectedAs,
   plan: PlanData,
   options: { readonly signal: AbortSignal | undefined; readonly onBytes: (bytes: number) => void },
-): Promise<void> {
+): Promise<Pack> {
   const { signal, onBytes } = options;
   const { objectFormat } = plan;
   // Nothing stands behind it: it must be whole by itself.
@@ -192,11 +201,27 @@ async function write(
     maxInputSizeBytes: Infinity,
     signal,
   });
-  if (result.objectCount !== plan.objectCount)
+  if (result.pack === undefined || result.objectCount !== plan.objectCount)
     throw new GitwharfError(
       "base/invariant",
       "a collection wrote another number of objects than it had planned",
     );
+  return result.pack;
+}
+
+/** Of a pack that holds all that its tips lead to: it is the server's own disk that is read. */
+async function makeBeside(
+  pack: Pack,
+  tips: readonly ObjectId[],
+  signal: AbortSignal | undefined,
+): Promise<MadeBeside> {
+  const alone = createObjectDatabase({ objectFormat: pack.objectFormat, packs: [pack] });
+  const graph = await makeCommitGraph(alone, { tips, signal });
+  const bitmap = await makePackBitmap(pack, { tips, signal });
+  return {
+    ...(bitmap.kind === "made" ? { bitmap: bitmap.bytes } : {}),
+    ...(graph === undefined ? {} : { commitGraph: new Uint8Array(graph) }),
+  };
 }
 
 function bytesOf(

@@ -7,7 +7,7 @@ import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId, ObjectType } from "../../object/object-id.js";
 import type { CommitGraph } from "../../pack/commit-graph.js";
-import type { Pack } from "../../pack/pack.js";
+import type { Pack, PackBeside } from "../../pack/pack.js";
 
 export interface GitObject {
   readonly type: ObjectType;
@@ -71,6 +71,7 @@ export interface PackDescriptor {
   readonly name: string;
   readonly index: SharedArrayBuffer;
   readonly bytes: ByteRangeDescriptor;
+  readonly beside?: PackBeside;
   /** Path of the `.bitmap` that goes with the pack, if there is one. */
   readonly bitmapPath?: string;
   /** Path of the `.rev` that goes with the pack; it may not be there. */

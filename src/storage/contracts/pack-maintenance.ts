@@ -84,6 +84,8 @@ export interface CollectionWork {
   readonly packs: readonly PackToCollect[];
   /** One of each at most. */
   createPack(as: CollectedAs): Promise<PackSink>;
+  /** What was made for one of these packs, to be kept beside it. */
+  keepBeside(as: CollectedAs, made: MadeBeside): void;
   /**
    * Makes what was created durable, and then visible in the place of these packs. Where objects are dropped, what refs have come
    * to lead to meanwhile is looked for first, and pushes that are under way look again for what they build on.
@@ -100,4 +102,10 @@ export interface CollectionChange {
   readonly dropsObjects: boolean;
   /** It was found that refs lead to it: it is kept, with all that it leads to. */
   readonly isReached: (oid: ObjectId) => boolean;
+}
+
+/** Files as git has them. */
+export interface MadeBeside {
+  readonly bitmap?: Uint8Array | undefined;
+  readonly commitGraph?: Uint8Array | undefined;
 }

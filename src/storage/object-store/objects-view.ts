@@ -1,7 +1,8 @@
 /** The objects of one root, open for as long as somebody uses them. */
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { createObjectDatabase, type ObjectDatabase } from "../composed-objects.js";
+import { CommitGraph } from "../../pack/commit-graph.js";
 import type { LentPack } from "./pack-shelf.js";
 
 /** Beside its index. */
@@ -12,13 +13,24 @@ export class ObjectsView {
   readonly #packs: readonly LentPack[];
   #users = 1;
 
-  /** Has one user: who made it. @param packs taken over; most recently written first */
-  constructor(objectFormat: ObjectFormat, packs: readonly LentPack[], previous: ObjectsView | undefined) {
+  /**
+   * Has one user: who made it.
+   * @param packs taken over; most recently written first
+   * @param isShallow what a commit-graph says of parents is not so there
+   */
+  constructor(
+    objectFormat: ObjectFormat,
+    packs: readonly LentPack[],
+    { previous, isShallow }: { readonly previous?: ObjectsView | undefined; readonly isShallow: boolean },
+  ) {
     this.#packs = packs;
+    const graph = isShallow ? undefined : readGraph(packs, objectFormat);
     this.reader = createObjectDatabase({
       objectFormat,
       packs: packs.map(({ pack }) => pack),
       previousLookup: previous?.reader.lookup,
+      commitGraph: graph?.commitGraph,
+      commitGraphLayers: graph?.layers,
     });
   }
 
@@ -37,4 +49,20 @@ export class ObjectsView {
     if (--this.#users > 0) return;
     for (const pack of this.#packs) pack.release();
   }
+}
+
+/** One that cannot be read is one that does not exist. */
+function readGraph(
+  packs: readonly LentPack[],
+  objectFormat: ObjectFormat,
+): { readonly commitGraph: CommitGraph; readonly layers: readonly SharedArrayBuffer[] } | undefined {
+  for (const { commitGraph: bytes } of packs) {
+    if (bytes === undefined) continue;
+    try {
+      return { commitGraph: CommitGraph.parse([bytes], objectFormat), layers: [bytes] };
+    } catch (error) {
+      if (!isGitwharfError(error)) throw error;
+    }
+  }
+  return undefined;
 }

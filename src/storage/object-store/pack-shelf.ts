@@ -6,8 +6,14 @@ import { GitwharfError } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
-import type { ObjectCache } from "./cache/object-cache.js";
-import { type PackLeaf, packObjectBytes, packPart, sideObjectBytes } from "./tree/pack-leaves.js";
+import type { CachedObject, ObjectCache } from "./cache/object-cache.js";
+import {
+  type PackLeaf,
+  packObjectBytes,
+  packPart,
+  type PackPartName,
+  sideObjectBytes,
+} from "./tree/pack-leaves.js";
 
 export interface PackShelfOptions {
   readonly cache: ObjectCache;
@@ -18,6 +24,8 @@ export interface PackShelfOptions {
 /** A pack that stays open until it is released. */
 export interface LentPack {
   readonly pack: Pack;
+  /** Of what it holds; undefined: none was made. */
+  readonly commitGraph: SharedArrayBuffer | undefined;
   /** Lends it once more, to be released by itself. Not after the release of this one. */
   retain(): LentPack;
   /** Idempotent. */
@@ -26,6 +34,7 @@ export interface LentPack {
 
 interface OpenPack {
   readonly pack: Pack;
+  readonly commitGraph: SharedArrayBuffer | undefined;
   readonly residentBytes: number;
   users: number;
   isClosed: boolean;
@@ -104,6 +113,7 @@ export class PackShelf {
     let isReleased = false;
     return {
       pack: open.pack,
+      commitGraph: open.commitGraph,
       retain: () => {
         if (isReleased) throw new GitwharfError("base/invariant", "a pack is lent on after its release");
         open.users++;
@@ -122,29 +132,37 @@ export class PackShelf {
 
   async #read(leaf: PackLeaf, objectFormat: ObjectFormat, waiting: { users: number }): Promise<OpenPack> {
     const { key, packBytes } = leaf;
-    const index = packPart(leaf, "index");
-    if (index === undefined) throw new GitwharfError("base/invariant", "a pack without an index was read");
+    const sideKey = leaf.sideKey ?? key;
     const bytes = await this.#cache.open(key, packObjectBytes(leaf));
     try {
       // Commits come first, the newest ones before the others: whatever is asked for begins there.
-      if (index.key !== key) bytes.prefetch();
-      const side = index.key === key ? bytes : await this.#cache.open(index.key, sideObjectBytes(leaf) ?? 0);
-      const shared = new SharedArrayBuffer(index.end - index.start);
+      if (sideKey !== key) bytes.prefetch();
+      const side = sideKey === key ? bytes : await this.#cache.open(sideKey, sideObjectBytes(leaf) ?? 0);
+      let parts: Map<PackPartName, SharedArrayBuffer>;
       try {
-        await side.readInto(new Uint8Array(shared), index.start);
+        parts = await readParts(leaf, side);
       } finally {
         if (side !== bytes) side.release();
       }
+      const index = parts.get("index");
+      if (index === undefined) throw new GitwharfError("base/invariant", "a pack without an index was read");
+      const reverseIndex = parts.get("reverse-index");
+      const bitmap = parts.get("bitmap");
       const pack = new Pack({
         key,
-        index: PackIndex.parse(shared, objectFormat),
+        index: PackIndex.parse(index, objectFormat),
         bytes: bytes.prefix(packBytes),
         recordedPush: leaf.recordedPush,
+        beside: {
+          ...(reverseIndex === undefined ? {} : { reverseIndex }),
+          ...(bitmap === undefined ? {} : { bitmap }),
+        },
       });
       if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
       const open: OpenPack = {
         pack,
-        residentBytes: shared.byteLength,
+        commitGraph: parts.get("commit-graph"),
+        residentBytes: [...parts.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
         users: waiting.users,
         isClosed: false,
         close: () => {
@@ -161,4 +179,24 @@ export class PackShelf {
       throw error;
     }
   }
+}
+
+/** Of a pack that a push has left its index alone: to sort that takes less than to read how it is sorted. */
+const PARTS: readonly PackPartName[] = ["index", "reverse-index", "bitmap", "commit-graph"];
+const SORTED_OBJECTS_MAX = 10_000;
+
+async function readParts(
+  leaf: PackLeaf,
+  side: Pick<CachedObject, "readInto">,
+): Promise<Map<PackPartName, SharedArrayBuffer>> {
+  const parts = new Map<PackPartName, SharedArrayBuffer>();
+  const reads = PARTS.map(async (name) => {
+    const part = packPart(leaf, name);
+    if (part === undefined || (name === "reverse-index" && leaf.objectCount <= SORTED_OBJECTS_MAX)) return;
+    const shared = new SharedArrayBuffer(part.end - part.start);
+    await side.readInto(new Uint8Array(shared), part.start);
+    parts.set(name, shared);
+  });
+  await Promise.all(reads);
+  return parts;
 }

@@ -2,9 +2,9 @@
  * Taking finished packs from the spool to the bucket. A small one goes with its index as one object, a larger one is an
  * object, its index beside it another:
  *
- *     l/xx/UUID.l0      pack, then index, then reverse index
+ *     l/xx/UUID.l0      pack, then index, and what else belongs to it: reverse index, bitmap, commit-graph
  *     p/xx/UUID.pack    pack
- *     p/xx/UUID.side    index, then reverse index
+ *     p/xx/UUID.side    index, and what else belongs to it
  *
  * xx is the beginning of the UUID, so that stores that divide their keys by how they begin share the load. Keys are drawn
  * and written down (`MetadataStore.beginUpload`) before the first byte is sent.
@@ -15,7 +15,7 @@ import { isPromise } from "../../base/maybe-promise.js";
 import { othersTurn } from "../../base/others-turn.js";
 import type { Pack } from "../../pack/pack.js";
 import type { Bucket } from "./bucket/bucket.js";
-import type { PackPart, PackSource } from "./tree/pack-leaves.js";
+import type { PackPart, PackPartName, PackSource } from "./tree/pack-leaves.js";
 import type { StoredPack } from "./stored-pack.js";
 
 /** Pack and index together: more than that is two objects. */
@@ -30,27 +30,41 @@ export interface SpooledPack {
   readonly path: string;
   /** `.rev` file, if there is one. */
   readonly reverseIndexPath: string | undefined;
+  /** What was made for it besides. */
+  readonly madeParts?: readonly MadePart[] | undefined;
+}
+
+export interface MadePart {
+  readonly name: PackPartName;
+  readonly bytes: Uint8Array;
 }
 
 /** Where a pack will be. Nothing has been written. */
 export interface PlannedUpload {
   readonly spooled: SpooledPack;
-  readonly reverseIndex: Buffer | undefined;
+  /** The index first. */
+  readonly parts: readonly MadePart[];
   readonly key: string;
   readonly sideKey: string | undefined;
 }
 
 /** @throws storage/io */
 export async function planUpload(spooled: SpooledPack): Promise<PlannedUpload> {
-  const { pack, reverseIndexPath } = spooled;
+  const { pack, reverseIndexPath, madeParts = [] } = spooled;
   const id = randomUUID();
-  const reverseIndex = reverseIndexPath === undefined ? undefined : await readFile(reverseIndexPath);
-  const sideBytes = pack.index.bytes.byteLength + (reverseIndex?.length ?? 0);
-  const isSmall = pack.bytes.sizeBytes + sideBytes <= ONE_OBJECT_BYTES_MAX;
+  const parts: MadePart[] = [{ name: "index", bytes: Buffer.from(pack.index.bytes) }];
+  if (reverseIndexPath !== undefined)
+    parts.push({ name: "reverse-index", bytes: await readFile(reverseIndexPath) });
+  parts.push(...madeParts);
+  const isSmall = pack.bytes.sizeBytes + bytesOf(parts) <= ONE_OBJECT_BYTES_MAX;
   const place = `${id.slice(0, 2)}/${id}`;
   return isSmall
-    ? { spooled, reverseIndex, key: `l/${place}.l0`, sideKey: undefined }
-    : { spooled, reverseIndex, key: `p/${place}.pack`, sideKey: `p/${place}.side` };
+    ? { spooled, parts, key: `l/${place}.l0`, sideKey: undefined }
+    : { spooled, parts, key: `p/${place}.pack`, sideKey: `p/${place}.side` };
+}
+
+function bytesOf(parts: readonly MadePart[]): number {
+  return parts.reduce((sum, { bytes }) => sum + bytes.length, 0);
 }
 
 export function keysOf({ key, sideKey }: PlannedUpload): readonly string[] {
@@ -78,21 +92,21 @@ export interface UploadPackOptions {
  * @throws storage/io, base/aborted
  */
 export async function uploadPack(planned: PlannedUpload, options: UploadPackOptions): Promise<StoredPack> {
-  const { key, sideKey, reverseIndex } = planned;
+  const { key, sideKey } = planned;
   const { pack } = planned.spooled;
   const { source } = options;
-  const index = Buffer.from(pack.index.bytes);
-  const side = reverseIndex === undefined ? [index] : [index, reverseIndex];
-  const sideBytes = side.reduce((sum, part) => sum + part.length, 0);
+  const side = planned.parts.map(({ bytes }) => bytes);
   const packBytes = pack.bytes.sizeBytes;
   const hashes =
     sideKey === undefined
       ? { sha256: await putWhole(key, [await readRange(pack, 0, packBytes), ...side], options) }
       : await sendBoth(planned, { ...options, sideKey, side });
-  const partsAt = sideKey === undefined ? packBytes : 0;
-  const parts: PackPart[] = [{ name: "index", offset: partsAt, sizeBytes: index.length }];
-  if (reverseIndex !== undefined)
-    parts.push({ name: "reverse-index", offset: partsAt + index.length, sizeBytes: reverseIndex.length });
+  let offset = sideKey === undefined ? packBytes : 0;
+  const parts = planned.parts.map(({ name, bytes }): PackPart => {
+    const part = { name, offset, sizeBytes: bytes.length };
+    offset += bytes.length;
+    return part;
+  });
   return {
     leaf: {
       kind: sideKey === undefined ? "joined" : "separate",
@@ -112,7 +126,7 @@ export async function uploadPack(planned: PlannedUpload, options: UploadPackOpti
       key,
       ...(sideKey === undefined ? {} : { sideKey }),
       kind: source,
-      sizeBytes: packBytes + sideBytes,
+      sizeBytes: packBytes + bytesOf(planned.parts),
     },
   };
 }

@@ -99,7 +99,7 @@ export class PastRepository implements Repository {
     const { shelf, state, checkKept } = this.#options;
     try {
       const packs = await shelf.openAll(state.packs, this.objectFormat);
-      return new ObjectsView(this.objectFormat, packs, undefined);
+      return new ObjectsView(this.objectFormat, packs, { isShallow: state.shallow.size > 0 });
     } catch (error) {
       this.#view = undefined;
       await checkKept();

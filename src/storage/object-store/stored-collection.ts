@@ -23,6 +23,7 @@ import type {
   CollectionChange,
   CollectionWork,
   GarbageCollection,
+  MadeBeside,
   PackToCollect,
 } from "../contracts/pack-maintenance.js";
 import type { PackSink } from "../contracts/quarantine.js";
@@ -33,7 +34,7 @@ import type { KeptLease } from "./keep-lease.js";
 import type { RepositoryRecord } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
 import type { LentPack } from "./pack-shelf.js";
-import type { SpooledPack } from "./pack-upload.js";
+import type { MadePart, SpooledPack } from "./pack-upload.js";
 import {
   areNamed,
   COLLECTED,
@@ -125,6 +126,7 @@ class StoredCollectionWork implements CollectionWork {
   readonly #leaves: ReadonlyMap<string, PackLeaf>;
   readonly #quarantine: StoredQuarantine;
   readonly #made: CollectedAs[] = [];
+  readonly #beside = new Map<CollectedAs, readonly MadePart[]>();
   #change: CollectionChange | undefined;
   #hasReplaced = false;
   #releasing: Promise<void> | undefined;
@@ -161,6 +163,13 @@ class StoredCollectionWork implements CollectionWork {
   createPack(as: CollectedAs): Promise<PackSink> {
     this.#made.push(as);
     return this.#quarantine.createPack();
+  }
+
+  keepBeside(as: CollectedAs, { bitmap, commitGraph }: MadeBeside): void {
+    const parts: MadePart[] = [];
+    if (bitmap !== undefined) parts.push({ name: "bitmap", bytes: bitmap });
+    if (commitGraph !== undefined) parts.push({ name: "commit-graph", bytes: commitGraph });
+    this.#beside.set(as, parts);
   }
 
   async replace(change: CollectionChange): Promise<boolean> {
@@ -200,7 +209,11 @@ class StoredCollectionWork implements CollectionWork {
   }
 
   /** @returns false: then nothing is left in the bucket */
-  async #put(spooled: readonly SpooledPack[]): Promise<boolean> {
+  async #put(finished: readonly SpooledPack[]): Promise<boolean> {
+    const spooled = finished.map((each, i) => ({
+      ...each,
+      madeParts: this.#beside.get(this.#made[i] as CollectedAs),
+    }));
     const kinds = this.#made.map((as) => ({ source: SOURCES[as], level: LEVEL }));
     const uploaded = spooled.length === 0 ? undefined : await uploadPacks(this.#options, spooled, kinds);
     let isDone = false;

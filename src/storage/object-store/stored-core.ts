@@ -135,14 +135,14 @@ export class StoredCore {
 
   /** The objects of a state; the caller releases them. @throws storage/io, storage/not-found */
   async view(state: RepositoryState): Promise<ObjectsView> {
-    const { packsRoot } = state.root;
+    const { packsRoot, shallowRoot } = state.root;
     const previous = this.#view;
-    if (previous !== undefined && previous.packsRoot === packsRoot)
-      return (previous.current ?? (await previous.view)).retain();
+    const isSame = previous?.packsRoot === packsRoot && previous?.shallowRoot === shallowRoot;
+    if (previous !== undefined && isSame) return (previous.current ?? (await previous.view)).retain();
     const opening = this.#openView(state, previous?.view);
     // Nobody would give it back any more.
     if (this.#isClosed) return opening;
-    const opened: OpenedView = { packsRoot, view: opening };
+    const opened: OpenedView = { packsRoot, shallowRoot, view: opening };
     this.#view = opened;
     try {
       const view = (await opening).retain();
@@ -280,12 +280,13 @@ export class StoredCore {
   async #openView(state: RepositoryState, previous: Promise<ObjectsView> | undefined): Promise<ObjectsView> {
     const before = await previous?.catch(() => undefined);
     const packs = await this.#options.shelf.openAll(state.packs, this.objectFormat);
-    return new ObjectsView(this.objectFormat, packs, before);
+    return new ObjectsView(this.objectFormat, packs, { previous: before, isShallow: state.shallow.size > 0 });
   }
 }
 
 interface OpenedView {
   readonly packsRoot: string | undefined;
+  readonly shallowRoot: string | undefined;
   readonly view: Promise<ObjectsView>;
   /** Once it is there. */
   current?: ObjectsView;
