@@ -195,6 +195,10 @@ class SharedRepository implements Repository {
     return this.#inner.gitDirectory;
   }
 
+  get sideFiles(): DiskRepository["sideFiles"] {
+    return this.#inner.sideFiles;
+  }
+
   get packMaintenance(): DiskRepository["packMaintenance"] {
     return this.#inner.packMaintenance;
   }
