@@ -28,6 +28,7 @@ export type { FrontHost, HttpFront } from "./transport/http/http-front.js";
 export type { HttpHandler } from "./transport/http/handler.js";
 export type { Authenticate, AutoCreate, ServiceLogEntry } from "./transport/service-host.js";
 export type { ApiOptions } from "./api/api-options.js";
+export type { BundleUriOptions } from "./server/bundle-uris.js";
 export type { AuditEntry, AuditEvent, AuditRef, AuditSink } from "./access/audit/audit-entry.js";
 export type { AuditOptions } from "./access/audit/audit-options.js";
 export type {

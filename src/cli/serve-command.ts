@@ -73,6 +73,7 @@ interface ServeFlags extends StorageFlags {
   readonly proxyProtocol: readonly ("http" | "ssh" | "git")[];
   readonly auditLog?: string;
   readonly api?: boolean;
+  readonly bundleUris?: boolean;
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: LogForm;
@@ -186,6 +187,10 @@ export function serveCommand(): Command {
       ).env("GITWHARF_AUDIT_LOG"),
     )
     .option("--api", "serve repositories over REST beside Git: /repositories, /health (docs/api.md)")
+    .option(
+      "--bundle-uris",
+      "make bundles of repositories in the object store, and offer them to clients that ask",
+    )
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -217,6 +222,9 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     limits: { ...fromFile.limits, ...(flags.limit as Partial<Limits>) },
     ...defined("audit", auditOf(flags, fromFile.audit)),
     ...(flags.api === true ? { api: typeof fromFile.api === "object" ? fromFile.api : true } : {}),
+    ...(flags.bundleUris === true
+      ? { bundleUris: typeof fromFile.bundleUris === "object" ? fromFile.bundleUris : true }
+      : {}),
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
     ...defined("refFormat", flags.refFormat),
@@ -578,6 +586,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     audit: true,
     durability: true,
     api: true,
+    bundleUris: true,
     log: true,
     http: true,
     ssh: true,

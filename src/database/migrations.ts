@@ -349,6 +349,13 @@ export const MIGRATIONS: readonly Migration[] = [
     },
   },
   {
+    name: "010-bundles",
+    async up(db) {
+      await db.schema.alterTable("uploads").addColumn("bundle", "text").execute();
+      await db.schema.createIndex("uploads_repository").on("uploads").columns(["repository_id"]).execute();
+    },
+  },
+  {
     name: "011-witnesses",
     async up(db) {
       for (const [name, first] of [

@@ -300,6 +300,8 @@ export interface UploadsTable {
   owner: string;
   state: "open" | "taken";
   touched_at: number;
+  /** What is written down of a bundle, which no commit will ever take; null: it is none, or not in the bucket yet. */
+  bundle: string | null;
 }
 
 /** Copies in the bucket of what rows say, to make them again. */

@@ -56,6 +56,13 @@ describe("options", () => {
     [{ anonymousRead: "public" }, /anonymousRead is a list of texts/],
     [{ trustedProxies: "10.0.0.0/8" }, /trustedProxies is a list of texts/],
     [{ verifyCommit: true }, /verifyCommit is a function/],
+    [{ bundleUris: "yes" }, /bundleUris is true or false, or an object/],
+    [
+      { bundleUris: { size: 1 } },
+      /bundleUris is an object with sizeBytesMin and lifetimeSeconds, not 'size'/,
+    ],
+    [{ bundleUris: { sizeBytesMin: -1 } }, /bundleUris is an object whose sizeBytesMin is a number of bytes/],
+    [{ bundleUris: { lifetimeSeconds: 86_401 } }, /whose lifetimeSeconds is a number from 1 to 86400/],
     [{ defaultBranch: "a..b" }, /defaultBranch 'a..b' cannot be a branch: /],
     [{ defaultBranch: 5 }, /defaultBranch '5' cannot be a branch/],
     [{ handlers: 5 }, /handlers is an object/],

@@ -3,6 +3,7 @@
  * and an option that is not understood must not be taken for one that is absent: a handler under a wrong name would
  * let every push through.
  */
+import { bundleUrisOf } from "./bundle-uris.js";
 import { apiOptionsOf } from "../api/api-options.js";
 import { auditOptionsOf } from "../access/audit/audit-options.js";
 import { checkRates } from "../access/rates/rates.js";
@@ -66,6 +67,7 @@ export function checkOptions(options: GitServerOptions): void {
   checkRates(options.rates);
   if (options.audit !== undefined) auditOptionsOf(options.audit);
   checkApi(options);
+  bundleUrisOf(options.bundleUris);
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (options.handlerTimeoutMs !== undefined && !isDuration(options.handlerTimeoutMs))

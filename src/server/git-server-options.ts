@@ -1,5 +1,6 @@
 /** The options of `createGitServer` and of a configuration file: the same names in both. */
 import type { ApiOptions } from "../api/api-options.js";
+import type { BundleUriOptions } from "./bundle-uris.js";
 import type { AuditSink } from "../access/audit/audit-entry.js";
 import type { AuditOptions } from "../access/audit/audit-options.js";
 import type { Authenticator } from "../access/authenticator.js";
@@ -113,6 +114,12 @@ export interface GitServerOptions {
    * @default false
    */
   readonly api?: boolean | ApiOptions;
+  /**
+   * Make bundles of repositories that can keep them (the object store's), in the background, and offer them to clients that
+   * ask (`bundle-uri`): a clone then begins with a file of the bucket.
+   * @default false
+   */
+  readonly bundleUris?: boolean | BundleUriOptions;
   /**
    * Serve no repository, not even for reading, whose `hooks/pre-receive` is absent or not executable.
    * @default false

@@ -19,6 +19,7 @@ import { compileAddresses } from "../access/trusted-addresses.js";
 import { GitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { GITORIOUS_TARGET } from "../database/delivery-store.js";
+import { makeBundle } from "../engine/bundles/make-bundle.js";
 import { createBackgroundMaintenance } from "../engine/maintenance/background-maintenance.js";
 import { prepareToPlan } from "../engine/pack-plan.js";
 import type { PushHandlers } from "../engine/push.js";
@@ -26,6 +27,7 @@ import { createHttpHooks } from "../hooks/http-hooks.js";
 import { createScriptHooks } from "../hooks/script-hooks.js";
 import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { requirePreReceive } from "../hooks/required-pre-receive.js";
+import { compileHiddenRefs } from "../protocol/hidden-refs.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
 import type { CreateRepositoryOptions, RepositoryStore } from "../storage/contracts/repository.js";
@@ -35,6 +37,7 @@ import { createHttpHandler, type HttpHandler } from "../transport/http/handler.j
 import { peerAddressOf } from "../transport/proxied-connections.js";
 import { createRepositoryGate } from "../transport/repository-gate.js";
 import type { ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
+import { bundleUrisOf } from "./bundle-uris.js";
 import { checkOptions, limitsWith } from "./check-options.js";
 import type { GitServerOptions, ListenOptions } from "./git-server-options.js";
 import { createListeners, type Listening } from "./listeners.js";
@@ -171,6 +174,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   // Where it cannot run, the server must not start rather than refuse every push.
   if (collisionDetection) createCollisionDetector();
 
+  const bundleUris = bundleUrisOf(options.bundleUris);
   const maintenance = createBackgroundMaintenance({
     store,
     settingsOf: (repository) => repository.settings(),
@@ -192,6 +196,16 @@ export function createGitServer(given: GitServerOptions): GitServer {
       }),
     onFailure: (name, error) =>
       log({ level: "error", message: `looking after the packs of '${name}' failed`, error }),
+    makeBundle:
+      bundleUris === undefined
+        ? undefined
+        : async (repository, settings, signal) => {
+            const isHidden = compileHiddenRefs(settings.uploadPack.hideRefs);
+            const isVisible = (name: string): boolean => !isHidden(name);
+            const { sizeBytesMin } = bundleUris;
+            if (await makeBundle(repository, { sizeBytesMin, isVisible, signal }))
+              log({ level: "info", message: `made a bundle of '${repository.name}'` });
+          },
   });
 
   const requestBytes = createSharedBudget({ max: limits.requestBytesTotalMax, free: FREE_BYTES });
@@ -273,6 +287,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     verifyPushCertificate: options.verifyPushCertificate,
     collisionDetection,
     log,
+    bundleUris,
     afterPush: (name) => maintenance.afterPush(name),
     closing: closing.signal,
   };

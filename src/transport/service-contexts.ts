@@ -2,6 +2,7 @@
 import { isGitwharfError } from "../base/errors.js";
 import type { Upload } from "../engine/push.js";
 import { type BeforeUpload, createBeforeUpload } from "../protocol/before-upload.js";
+import type { BundleOffer } from "../protocol/offered-bundle.js";
 import type { ReceivePackContext } from "../protocol/receive-pack/receive-pack-context.js";
 import type { UploadArchiveContext } from "../protocol/upload-archive/upload-archive-context.js";
 import type { UploadPackContext } from "../protocol/upload-pack/upload-pack-context.js";
@@ -46,7 +47,19 @@ export function uploadPackContext(
     sessionId,
     activity: caller.activity,
     beforeUpload: beforeUpload(exchange, call, "fetch"),
+    bundles: bundleOffer(exchange, call),
   };
+}
+
+function bundleOffer({ host, caller }: ServiceExchange, { name }: ServiceCall): BundleOffer | undefined {
+  const { bundleUris } = host;
+  return bundleUris === undefined
+    ? undefined
+    : {
+        lifetimeSeconds: bundleUris.lifetimeSeconds,
+        hasFiles: caller.transport === "http",
+        wanted: () => host.afterPush(name),
+      };
 }
 
 function beforeUpload(

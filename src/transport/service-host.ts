@@ -106,6 +106,8 @@ export interface ServiceHost {
   isTrustedProxy(address: string | undefined): boolean;
   /** Told of every request when it begins and when it is over. */
   readonly observer: RequestObserver;
+  /** Bundles that are made of repositories; undefined: none are. */
+  readonly bundleUris: { readonly lifetimeSeconds: number } | undefined;
   /** Told of every push that was served, when its request is over; does its work later. */
   afterPush(name: string): void;
   /** Fires when the server gives up on requests that are still at work. */

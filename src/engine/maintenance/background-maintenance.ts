@@ -1,6 +1,7 @@
 /**
  * What a server does for its repositories by itself: after a push, folds packs when there are too many, and where nobody else does
- * it collects garbage when enough was pushed. Never on the way of a request, one repository at a time, and a failure is told to the log only.
+ * it collects garbage when enough was pushed; makes bundles where it is to. Never on the way of a request, one repository at a
+ * time, and a failure is told to the log only.
  */
 import { isGitwharfError } from "../../base/errors.js";
 import type { Repository, RepositoryStore } from "../../storage/contracts/repository.js";
@@ -32,6 +33,10 @@ export interface BackgroundMaintenanceOptions {
     readonly dropped: number;
   }) => void;
   readonly onFailure: (name: string, error: unknown) => void;
+  /** @default none are made */
+  readonly makeBundle?:
+    | ((repository: Repository, settings: RepositorySettings, signal: AbortSignal) => Promise<unknown>)
+    | undefined;
 }
 
 /** Where it failed it is left alone for so long: a full disk does not mend itself. */
@@ -54,27 +59,37 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
     }
   };
 
+  const lookAfterPacks = async (
+    name: string,
+    repository: Repository,
+    settings: RepositorySettings,
+  ): Promise<void> => {
+    const packs = repository.packMaintenance;
+    if (packs === undefined) return;
+    const limit = packLimitOf(settings);
+    if (limit === Number.POSITIVE_INFINITY) return;
+    const { garbage } = packs;
+    const due = { packLimit: limit, graceMs: garbage?.graceMs ?? 0 };
+    if (garbage !== undefined && isCollectionDue(await garbage.survey(), due)) {
+      const outcome = await collectGarbage(garbage, { signal: closing.signal });
+      if (outcome.kind === "collected") options.onCollected?.({ name, ...outcome });
+      return;
+    }
+    if ((await packs.countFoldable()) <= limit) return;
+    const outcome = await foldPacks(packs, { signal: closing.signal });
+    if (outcome.kind !== "folded") return;
+    for (const error of outcome.damage) options.onFailure(name, error);
+    options.onFolded?.({ name, ...outcome });
+  };
+
   const lookAfter = async (name: string): Promise<void> => {
     let repository: Repository | undefined;
     try {
       repository = await options.store.open(name);
       if (repository === undefined) return;
-      const packs = repository.packMaintenance;
-      if (packs === undefined) return;
-      const limit = packLimitOf(await options.settingsOf(repository));
-      if (limit === Number.POSITIVE_INFINITY) return;
-      const { garbage } = packs;
-      const due = { packLimit: limit, graceMs: garbage?.graceMs ?? 0 };
-      if (garbage !== undefined && isCollectionDue(await garbage.survey(), due)) {
-        const outcome = await collectGarbage(garbage, { signal: closing.signal });
-        if (outcome.kind === "collected") options.onCollected?.({ name, ...outcome });
-        return;
-      }
-      if ((await packs.countFoldable()) <= limit) return;
-      const outcome = await foldPacks(packs, { signal: closing.signal });
-      if (outcome.kind !== "folded") return;
-      for (const error of outcome.damage) options.onFailure(name, error);
-      options.onFolded?.({ name, ...outcome });
+      const settings = await options.settingsOf(repository);
+      await lookAfterPacks(name, repository, settings);
+      await options.makeBundle?.(repository, settings, closing.signal);
     } catch (error) {
       if (closing.signal.aborted) return;
       // It was deleted meanwhile: nobody's trouble.

@@ -65,6 +65,7 @@ export function v2RequestCapabilities({ settings }: UploadPackContext): Readonly
 }
 
 /** Bundles know no refs: to who may not see all of them they would give out what is hidden. */
-export function offersBundles({ settings, isHiddenRef }: UploadPackContext): boolean {
-  return settings.uploadPack.advertiseBundleUris && isHiddenRef === undefined;
+export function offersBundles({ settings, isHiddenRef, bundles, repository }: UploadPackContext): boolean {
+  const makesSome = bundles !== undefined && repository.bundles !== undefined;
+  return (settings.uploadPack.advertiseBundleUris || makesSome) && isHiddenRef === undefined;
 }

@@ -7,6 +7,7 @@ import type { Repository, Snapshot, SnapshotOptions } from "../../storage/contra
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 import type { BeforeUpload } from "../before-upload.js";
 import type { IsHiddenRef } from "../hidden-refs.js";
+import type { BundleOffer } from "../offered-bundle.js";
 
 export interface UploadPackContext {
   readonly repository: Repository;
@@ -35,6 +36,8 @@ export interface UploadPackContext {
    * hand in the same one for all callers who see the same refs.
    */
   readonly isHiddenRef?: IsHiddenRef | undefined;
+  /** Bundles that the server makes. @default it makes none */
+  readonly bundles?: BundleOffer | undefined;
 }
 
 /** The context's snapshot, or one of its own. @returns what to release */

@@ -6,6 +6,7 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReader } from "./object-reader.js";
 import type { PackMaintenance } from "./pack-maintenance.js";
+import type { RepositoryBundles } from "./repository-bundles.js";
 import type { Quarantine } from "./quarantine.js";
 import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
 import type { RepositorySettings } from "./repository-settings.js";
@@ -103,6 +104,8 @@ export interface Repository {
   readonly packMaintenance?: PackMaintenance;
   /** Absent where commit-graph and bitmaps are kept in another way, or not at all. */
   readonly sideFiles?: SideFileStore;
+  /** Absent where none can be kept. */
+  readonly bundles?: RepositoryBundles;
   close(): Promise<void>;
 }
 

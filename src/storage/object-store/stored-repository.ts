@@ -8,6 +8,7 @@ import type { ObjectReader } from "../contracts/object-reader.js";
 import type { PackMaintenance } from "../contracts/pack-maintenance.js";
 import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefStore } from "../contracts/ref-store.js";
+import type { RepositoryBundles } from "../contracts/repository-bundles.js";
 import type {
   Repository,
   RepositoryFile,
@@ -27,6 +28,7 @@ import type { SpooledPack } from "./pack-upload.js";
 import type { PackShelf } from "./pack-shelf.js";
 import type { RepositoryState } from "./repository-state.js";
 import { StagedPacks, type StagedUpload, type StagedView } from "./staged-packs.js";
+import { createStoredBundles } from "./stored-bundles.js";
 import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 import { createStoredPackMaintenance } from "./stored-pack-maintenance.js";
@@ -65,6 +67,7 @@ export class StoredRepository implements Repository {
   readonly stableId: string;
   readonly refs: RefStore;
   readonly packMaintenance: PackMaintenance;
+  readonly bundles: RepositoryBundles;
   readonly #options: StoredRepositoryOptions;
   readonly #staged = new StagedPacks();
   #opened: RepositoryRecord | undefined;
@@ -87,6 +90,7 @@ export class StoredRepository implements Repository {
       withObjects: (state, body) => this.#withObjects(state, body),
     });
     this.packMaintenance = createStoredPackMaintenance(options);
+    this.bundles = createStoredBundles(options);
   }
 
   async settings(): Promise<RepositorySettings> {

@@ -8,6 +8,7 @@
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { peeledOf } from "../../protocol/upload-pack/visible-refs.js";
+import type { RepositoryFile } from "../../storage/contracts/repository.js";
 import { countOutput } from "../count-bytes.js";
 import { beginServiceCall, type ServiceCall } from "../service-call.js";
 import type { HttpExchange } from "./answer-request.js";
@@ -45,24 +46,34 @@ export async function serveFile(exchange: HttpExchange, name: string, path: stri
       if (immutable) setCacheForever(response);
       else setNoCache(response);
       response.setHeader("Last-Modified", new Date(file.modifiedMs).toUTCString());
-      response.setHeader("Accept-Ranges", "bytes");
-      const range = parseRange(exchange.request.headers.range, file.sizeBytes);
-      if (range === "unsatisfiable") {
-        response.statusCode = 416;
-        response.setHeader("Content-Range", `bytes */${file.sizeBytes}`);
-        await send(exchange, "text/plain; charset=utf-8", 0, () => []);
-        return;
-      }
-      const { start, end } = range ?? { start: 0, end: file.sizeBytes };
-      if (range !== undefined) {
-        response.statusCode = 206;
-        response.setHeader("Content-Range", `bytes ${start}-${end - 1}/${file.sizeBytes}`);
-      }
-      await send(exchange, contentType(path), end - start, () => file.read({ start, end }));
+      await sendFile(exchange, contentType(path), file);
     } finally {
       await file.close();
     }
   });
+}
+
+/** All of it, or the range that is asked for. */
+export async function sendFile(
+  exchange: HttpExchange,
+  type: string,
+  file: Pick<RepositoryFile, "sizeBytes" | "read">,
+): Promise<void> {
+  const { response, request } = exchange;
+  response.setHeader("Accept-Ranges", "bytes");
+  const range = parseRange(request.headers.range, file.sizeBytes);
+  if (range === "unsatisfiable") {
+    response.statusCode = 416;
+    response.setHeader("Content-Range", `bytes */${file.sizeBytes}`);
+    await send(exchange, "text/plain; charset=utf-8", 0, () => []);
+    return;
+  }
+  const { start, end } = range ?? { start: 0, end: file.sizeBytes };
+  if (range !== undefined) {
+    response.statusCode = 206;
+    response.setHeader("Content-Range", `bytes ${start}-${end - 1}/${file.sizeBytes}`);
+  }
+  await send(exchange, type, end - start, () => file.read({ start, end }));
 }
 
 async function withReadableFiles(

@@ -5,6 +5,7 @@
 import type { ServiceLabel } from "../../base/activity.js";
 import { GitwharfError } from "../../base/errors.js";
 import { answerRequest, type HttpExchange, type HttpSite } from "./answer-request.js";
+import { serveBundle } from "./bundle.js";
 import { serveFile, serveInfoRefsFile } from "./dumb.js";
 import { formatControlText } from "./plain-text.js";
 import type { HttpRequest, HttpResponse } from "./request-body.js";
@@ -52,7 +53,7 @@ function createGitSite(host: ServiceHost, prefix: string): HttpSite {
 }
 
 function serviceOf(target: RequestTarget): ServiceLabel {
-  if (target.kind === "file") return "files";
+  if (target.kind === "file" || target.kind === "bundle") return "files";
   const service = target.kind === "service" ? target.service : (target.service ?? "files");
   const suffix = target.kind === "service" ? "" : "-refs";
   switch (service) {
@@ -73,6 +74,8 @@ async function route(exchange: HttpExchange, target: RequestTarget): Promise<voi
       return serveService(exchange, target.repository, target.service);
     case "file":
       return serveFile(exchange, target.repository, target.path);
+    case "bundle":
+      return serveBundle(exchange, target.repository, target.id);
     case "info-refs":
       if (target.service === undefined) return serveInfoRefsFile(exchange, target.repository);
       return serveDiscovery(exchange, target.repository, target.service);

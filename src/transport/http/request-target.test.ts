@@ -18,6 +18,10 @@ describe("parseRequestTarget", () => {
     expect(parseRequestTarget("/app.git/HEAD")).toEqual({ kind: "file", repository: "app", path: "HEAD" });
     const loose = `objects/ab/${"0".repeat(38)}`;
     expect(parseRequestTarget(`/app.git/${loose}`)).toEqual({ kind: "file", repository: "app", path: loose });
+    const id = "01234567-89ab-4cde-8f01-23456789abcd";
+    const bundle = { kind: "bundle", repository: "a/app", id };
+    expect(parseRequestTarget(`/a/app.git/bundles/${id}.bundle`)).toEqual(bundle);
+    expect(parseRequestTarget(`/a/app.git/bundles/${id}.pack`)).toBeUndefined();
   });
 
   it.each([

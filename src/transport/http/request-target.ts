@@ -11,10 +11,13 @@ export type RequestTarget =
   | { readonly kind: "info-refs"; readonly repository: string; readonly service: string | undefined }
   | { readonly kind: "service"; readonly repository: string; readonly service: ServiceName }
   /** Dumb protocol: a file of the repository, relative path. */
-  | { readonly kind: "file"; readonly repository: string; readonly path: string };
+  | { readonly kind: "file"; readonly repository: string; readonly path: string }
+  | { readonly kind: "bundle"; readonly repository: string; readonly id: string };
 
 const FILE =
   /^(.+?)\/(HEAD|objects\/info\/(?:packs|alternates|http-alternates)|objects\/[0-9a-f]{2}\/[0-9a-f]{38}(?:[0-9a-f]{24})?|objects\/pack\/pack-[0-9a-f]{40}(?:[0-9a-f]{24})?\.(?:pack|idx))$/;
+
+const BUNDLE = /^(.+?)\/bundles\/([0-9a-f-]{36})\.bundle$/;
 
 /**
  * @param url path and query as in a request line, below the prefix under which the handler is mounted
@@ -47,6 +50,9 @@ export function parseRequestTarget(
   if (file?.[1] !== undefined && file[2] !== undefined) {
     return { kind: "file", repository: name(file[1]), path: file[2] };
   }
+  const bundle = BUNDLE.exec(path);
+  if (bundle?.[1] !== undefined && bundle[2] !== undefined)
+    return { kind: "bundle", repository: name(bundle[1]), id: bundle[2] };
   return undefined;
 }
 

@@ -332,6 +332,37 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
     );
 
     it(
+      "leave uploads alone that are bundles, until these are taken",
+      withStores(async (store) => {
+        const made = await make(store, "app");
+        const [kept, gone, plain] = [
+          await begin(store, made, ["b/1"]),
+          await begin(store, made, ["b/2"]),
+          await begin(store, made, ["p/3"]),
+        ];
+        await begin(store, await make(store, "other"), ["b/4"]);
+        assert.equal(await store.keepBundle(kept, "about it"), true);
+        assert.equal(await store.keepBundle(gone, "about another"), true);
+        assert.equal((await store.listBundles(made.id)).length, 2);
+        assert.deepEqual(await store.takeUpload(gone), ["b/2"]);
+        assert.equal(await store.keepBundle(gone, "too late"), false);
+        const [bundle, ...more] = await store.listBundles(made.id);
+        assert.deepEqual(more, []);
+        assert.deepEqual(
+          { ...bundle, touchedAtMs: 0 },
+          { id: kept, key: "b/1", note: "about it", touchedAtMs: 0 },
+        );
+        assert.equal((await store.commit(newCommit(made, { uploads: [plain] }))).kind, "committed");
+        assert.equal((await store.listBundles(made.id)).length, 1);
+        const old = await store.listUploads({ olderThanMs: 0, limit: 10, state: "open" });
+        assert.equal(
+          old.some(({ id }) => id === kept),
+          true,
+        );
+      }),
+    );
+
+    it(
       "win or lose an upload against who takes it, never both",
       withStores(async (store, reopen) => {
         const janitor = await reopen();

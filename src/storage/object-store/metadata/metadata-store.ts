@@ -96,6 +96,14 @@ export interface PackRecord extends NewPack {
 /** "open": somebody is writing these keys. "taken": nobody will commit them; they are to be deleted. */
 export type UploadState = "open" | "taken";
 
+export interface BundleRecord {
+  /** Of the upload. */
+  readonly id: string;
+  readonly key: string;
+  readonly note: string;
+  readonly touchedAtMs: number;
+}
+
 export interface UploadRecord {
   readonly id: string;
   readonly networkId: string;
@@ -198,6 +206,13 @@ export interface MetadataStore extends LeaseStore, WitnessStore {
   takeUpload(id: string): Promise<readonly string[] | undefined>;
   /** Removes a row that was taken: its keys are gone from the bucket. */
   endUpload(id: string): Promise<void>;
+  /**
+   * The upload is a bundle: nothing commits it, and it stays until it is taken, because nobody has touched it for long or with its
+   * repository. @param note any text @returns false: it was taken
+   */
+  keepBundle(id: string, note: string): Promise<boolean>;
+  /** Of a repository, those that were not taken, the one that was kept or touched last first. */
+  listBundles(repositoryId: string): Promise<readonly BundleRecord[]>;
   /** Untouched for so long, oldest first, taken ones included. */
   listUploads(options: {
     readonly olderThanMs: number;

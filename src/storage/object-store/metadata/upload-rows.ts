@@ -5,13 +5,16 @@ import type { MetadataDatabase } from "./metadata-database.js";
 import { keysOf, uploadOf } from "./metadata-rows.js";
 import type { MetadataStore } from "./metadata-store.js";
 
+/** More of one repository than are made in a day. */
+const BUNDLES_MAX = 100;
+
 export function uploadRows({
   db,
   run,
   now,
 }: MetadataDatabase): Pick<
   MetadataStore,
-  "beginUpload" | "touchUpload" | "takeUpload" | "endUpload" | "listUploads"
+  "beginUpload" | "touchUpload" | "takeUpload" | "endUpload" | "keepBundle" | "listBundles" | "listUploads"
 > {
   return {
     async beginUpload({ repositoryId, networkId, keys, owner }) {
@@ -70,6 +73,38 @@ export function uploadRows({
       await run("statement", () =>
         affect(db.deleteFrom("uploads").where("id", "=", id).where("state", "=", "taken")),
       );
+    },
+    async keepBundle(id, note) {
+      const kept = await run("statement", () =>
+        affect(
+          db
+            .updateTable("uploads")
+            .set({ bundle: note, touched_at: now() })
+            .where("id", "=", id)
+            .where("state", "=", "open"),
+        ),
+      );
+      return kept === 1;
+    },
+    async listBundles(repositoryId) {
+      const rows = await run("read", () =>
+        all(
+          db
+            .selectFrom("uploads")
+            .selectAll()
+            .where("repository_id", "=", repositoryId)
+            .where("state", "=", "open")
+            .where("bundle", "is not", null)
+            .orderBy("touched_at", "desc")
+            .limit(BUNDLES_MAX),
+        ),
+      );
+      return rows.map((row) => ({
+        id: row.id,
+        key: keysOf(row)[0] ?? "",
+        note: row.bundle ?? "",
+        touchedAtMs: row.touched_at,
+      }));
     },
     async listUploads({ olderThanMs, limit, state }) {
       const old = db.selectFrom("uploads").selectAll().where("touched_at", "<=", now(-olderThanMs));
