@@ -62,7 +62,6 @@ export function openDynoConnection(options: DynoConnectionOptions): DynoConnecti
     if (socket.destroyed) settle();
   });
   socket.on("data", (chunk: Buffer) => {
-    moved();
     if (!hasBegun) {
       hasBegun = true;
       options.onFirstByte();
