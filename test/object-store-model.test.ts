@@ -1,6 +1,6 @@
 /**
  * Several servers on one bucket and one database, whose calls are carried out one at a time, in an order drawn at random:
- * pushes, deletions, reads, repositories made and deleted, servers that stop and begin anew. What they answered is held
+ * pushes, deletions, reads, packs folded and garbage collected, repositories made and deleted, servers that stop and begin anew. What they answered is held
  * against what a map of refs would have answered in some order: an update is done once what it replaced was there, nothing
  * that was acknowledged is lost, nobody reads what was replaced before, and refs that are pushed together are seen together.
  */
@@ -11,6 +11,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isGitwharfError } from "../src/base/errors.js";
 import { type Database, openDatabase } from "../src/database/open-database.js";
+import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
+import { foldPacks } from "../src/engine/maintenance/fold-packs.js";
 import type { ObjectId } from "../src/object/object-id.js";
 import type { Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
 import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
@@ -61,6 +63,7 @@ type Step =
     }
   | { readonly kind: "read"; readonly place: number }
   | { readonly kind: "create" | "first push" | "delete"; readonly place: number }
+  | { readonly kind: "collect" | "fold"; readonly place: number }
   | { readonly kind: "restart"; readonly lane: number };
 
 const place = fc.nat({ max: 1 });
@@ -89,6 +92,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ kind: fc.constantFrom("create" as const, "first push" as const), place }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("delete" as const), place }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constantFrom("collect" as const, "fold" as const), place }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant("restart" as const), lane: fc.nat({ max: LANES - 1 }) }),
@@ -346,6 +353,9 @@ class World {
         return this.#change("delete", name, () => store.delete(name));
       case "first push":
         return this.#firstPush(store, name);
+      case "collect":
+      case "fold":
+        return this.#maintain(store, name, each.kind);
       default:
     }
     const repository = await store.open(name);
@@ -363,6 +373,22 @@ class World {
       if (each.kind === "push")
         await this.#update(repository, each.refs, before, this.#commitOn(before === null ? [] : [before]));
       else if (before !== null) await this.#update(repository, each.refs, before, undefined);
+    } finally {
+      await repository.close();
+    }
+  }
+
+  /** Whatever it does, nobody is to see anything of it. */
+  async #maintain(store: RepositoryStore, name: string, kind: "collect" | "fold"): Promise<void> {
+    const repository = await store.open(name);
+    if (repository === undefined) return;
+    const { packMaintenance } = repository;
+    try {
+      if (packMaintenance?.garbage === undefined) throw new Error("packs are not looked after");
+      if (kind === "fold") await foldPacks(packMaintenance);
+      else await collectGarbage(packMaintenance.garbage, { graceMs: 0 });
+    } catch (error) {
+      if (!isGitwharfError(error, "storage/not-found")) throw error;
     } finally {
       await repository.close();
     }
