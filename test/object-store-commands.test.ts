@@ -68,6 +68,22 @@ describe("gitwharf history, verify, fork, rename, restore, deleted, undelete, ex
     ]);
   });
 
+  it("makes, checks and maintains a repository as in a directory", async () => {
+    const here = ["--storage", "object-store"] as const;
+    expect(await done("init", "empty", ...here, "-b", "trunk")).toBe("made empty\n");
+    expect(await client.run("ls-remote", "--symref", `${server.url}/empty.git`)).toBe("");
+    expect(await done("fsck", "app", ...here)).toMatch(/^app: checked 6 objects, 0 errors\n$/m);
+    expect(await done("maintenance", "run", "empty", ...here, "--task", "fold")).toBe(
+      "empty: nothing to fold\n",
+    );
+    const refused = await run("init", "tables", ...here, "--ref-format", "reftable");
+    expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining("--ref-format goes with") });
+    const nowhere = await run("fsck", "nothing", ...here);
+    expect(nowhere).toMatchObject({ status: 1, stderr: expect.stringContaining("in the object store") });
+    const onDisk = await run("fsck", "app", "--bucket", "s3://git");
+    expect(onDisk).toMatchObject({ status: 2, stderr: expect.stringContaining("go with --storage") });
+  });
+
   it("forks, restores and renames, and the server knows at once", async () => {
     expect(await done("fork", "app", "people/fork")).toBe("people/fork is a fork of app\n");
     expect(await tipOf("people/fork")).toBe(second);

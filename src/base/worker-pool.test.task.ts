@@ -6,6 +6,7 @@ export type TestTask =
   | { readonly do: "add"; readonly a: number; readonly b: number }
   | { readonly do: "peer-error" }
   | { readonly do: "defect" }
+  | { readonly do: "full-disk" }
   | { readonly do: "uncloneable-details" }
   | { readonly do: "spin" }
   | { readonly do: "exit" }
@@ -18,6 +19,13 @@ export default async function run(task: TestTask): Promise<unknown> {
       return task.a + task.b;
     case "peer-error":
       throw new GitwharfError("pack/bad-zlib", "entry at 12 does not inflate", { details: { offset: 12 } });
+    case "full-disk": {
+      const cause = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+      cause.cause = cause;
+      throw new GitwharfError("storage/io", "writing a pack failed", {
+        cause: new GitwharfError("storage/io", "the spool", { cause }),
+      });
+    }
     case "defect":
       throw new TypeError("x is not a function");
     case "uncloneable-details":

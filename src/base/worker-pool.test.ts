@@ -29,6 +29,13 @@ test("a module is loaded ahead, without a task", async () => {
   });
 });
 
+test("an error keeps what has caused it", async () => {
+  await expect(run({ do: "full-disk" })).rejects.toMatchObject({
+    code: "storage/io",
+    cause: { code: "storage/io", message: "the spool", cause: { code: "ENOSPC", cause: { code: "ENOSPC" } } },
+  });
+});
+
 test("an error of ours keeps class, code, kind, message and details", async () => {
   const error: unknown = await run({ do: "peer-error" }).catch((e: unknown) => e);
   expect(error).toBeInstanceOf(GitwharfError);

@@ -15,7 +15,14 @@ export interface ThreadError {
   readonly message: string;
   readonly stack: string | undefined;
   readonly details: Readonly<Record<string, unknown>>;
+  /** Of one that is not ours: its class, and what Node says of it (`ENOSPC`). */
+  readonly name: string;
+  readonly systemCode: string | undefined;
+  readonly cause: ThreadError | undefined;
 }
+
+/** A cause may be its own. */
+const CAUSES_MAX = 5;
 
 type TaskFunction = (task: unknown) => unknown;
 
@@ -46,15 +53,22 @@ async function load(module: string): Promise<TaskFunction> {
   return task;
 }
 
-function describeError(error: unknown): ThreadError {
-  if (!(error instanceof Error))
-    return { code: undefined, message: String(error), stack: undefined, details: {} };
+function describeError(error: unknown, causesMax = CAUSES_MAX): ThreadError {
+  if (!(error instanceof Error)) {
+    const none = { code: undefined, stack: undefined, systemCode: undefined, cause: undefined };
+    return { ...none, message: String(error), details: {}, name: "Error" };
+  }
+  const systemCode: unknown = Reflect.get(error, "code");
+  const { cause } = error;
   const ours = error instanceof GitwharfError ? error : undefined;
   return {
     code: ours?.code,
     message: error.message,
     stack: error.stack,
     details: cloneable(ours?.details ?? {}),
+    name: error.name,
+    systemCode: ours === undefined && typeof systemCode === "string" ? systemCode : undefined,
+    cause: cause === undefined || causesMax === 0 ? undefined : describeError(cause, causesMax - 1),
   };
 }
 
@@ -71,9 +85,19 @@ function cloneable(details: Readonly<Record<string, unknown>>): Readonly<Record<
 export function errorFromThread(error: ThreadError): GitwharfError {
   const { code, message, stack, details } = error;
   const known = code !== undefined && code in ERROR_CODES;
+  const options = { details, ...(error.cause === undefined ? {} : { cause: causeFromThread(error.cause) }) };
   const own = known
-    ? new GitwharfError(code, message, { details })
-    : new GitwharfError("base/invariant", `a task failed in a worker: ${message}`, { details });
+    ? new GitwharfError(code, message, options)
+    : new GitwharfError("base/invariant", `a task failed in a worker: ${message}`, options);
   if (stack !== undefined) own.stack = stack;
   return own;
+}
+
+function causeFromThread(error: ThreadError): Error {
+  const { code, message, stack, name, systemCode, cause } = error;
+  if (code !== undefined && code in ERROR_CODES) return errorFromThread(error);
+  const own = new Error(message, cause === undefined ? undefined : { cause: causeFromThread(cause) });
+  own.name = name;
+  if (stack !== undefined) own.stack = stack;
+  return systemCode === undefined ? own : Object.assign(own, { code: systemCode });
 }

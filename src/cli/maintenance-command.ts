@@ -1,43 +1,31 @@
 /** `gitwharf maintenance run NAME`: what a server does for a repository in the background, and more, now and whatever its size. */
-import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { GitwharfError } from "../base/errors.js";
 import type { FoldOutcome } from "../engine/maintenance/fold-packs.js";
 import type { SideFileOutcome } from "../engine/maintenance/refresh-side-files.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
 import type { Repository } from "../storage/contracts/repository.js";
+import { type AnyStorageFlags, mustOpen, withAnyStorage, withAnyStorageOptions } from "./any-storage.js";
 
 const TASKS = ["fold", "bitmap", "commit-graph"] as const;
 type Task = (typeof TASKS)[number];
 
-interface Flags {
-  readonly directory: string;
+interface Flags extends AnyStorageFlags {
   readonly task?: readonly Task[];
 }
 
 export function maintenanceCommand(): Command {
-  const run = new Command("run")
+  const run = withAnyStorageOptions(new Command("run"))
     .exitOverride()
     .showHelpAfterError("(gitwharf maintenance run --help explains)")
     .description(
       "Fold the small packs of a repository into one, and make its bitmap and its commit-graph. Safe while it is served.",
     )
     .argument("<name>", "the repository's name")
-    .option("-d, --directory <directory>", "where the repositories are", "./repositories")
     .option("--task <task>", `only this one of ${TASKS.join(", ")}; may be given several times`, addTask)
     .action(async (text: string, flags: Flags) => {
       const name = parseRepositoryName(text);
-      const { closeWorkerPool } = await import("../base/worker-pool.js");
-      const { createDiskRepositoryStore } = await import("../storage/disk/disk-repository-store.js");
-      const store = createDiskRepositoryStore({ directory: resolve(flags.directory) });
-      try {
-        const repository = await store.open(name);
-        if (repository === undefined) {
-          throw new GitwharfError(
-            "storage/not-found",
-            `there is no repository '${name}' in ${resolve(flags.directory)}`,
-          );
-        }
+      await withAnyStorage(flags, async (store) => {
+        const repository = await mustOpen(store, name, flags);
         try {
           for (const task of TASKS)
             if (flags.task?.includes(task) ?? true)
@@ -45,10 +33,7 @@ export function maintenanceCommand(): Command {
         } finally {
           await repository.close();
         }
-      } finally {
-        await store.close();
-        await closeWorkerPool();
-      }
+      });
     });
   return new Command("maintenance").description("Look after a repository.").addCommand(run);
 }

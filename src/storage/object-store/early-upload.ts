@@ -8,6 +8,7 @@
 import { abortedError } from "../../base/errors.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
+import { keepUploads } from "./keep-upload.js";
 import type { MetadataStore } from "./metadata/metadata-store.js";
 import { keysOf, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
 import type { StoredCore } from "./stored-core.js";
@@ -91,16 +92,22 @@ export class EarlyUpload {
       owner,
     });
     this.#id = id;
-    const pack = await uploadPack(planned, {
-      bucket,
-      source: "push",
-      level: 0,
-      signal: this.#stop.signal,
-      published,
-      onWhole: (key, parts) => cache.adopt(key, parts),
-      onFile: (key, file) => cache.adoptFile(key, file),
-    });
-    return { id, packs: [pack] };
+    // Its push may be checked for long.
+    const stopKeeping = keepUploads(metadata, [id]);
+    try {
+      const pack = await uploadPack(planned, {
+        bucket,
+        source: "push",
+        level: 0,
+        signal: this.#stop.signal,
+        published,
+        onWhole: (key, parts) => cache.adopt(key, parts),
+        onFile: (key, file) => cache.adoptFile(key, file),
+      });
+      return { id, packs: [pack] };
+    } finally {
+      stopKeeping();
+    }
   }
 
   async #takeBack(): Promise<void> {

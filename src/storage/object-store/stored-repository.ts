@@ -22,6 +22,7 @@ import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
 import { beginEarlyUpload, type EarlyUpload } from "./early-upload.js";
 import { LateObjects } from "./late-objects.js";
+import { keepUploads } from "./keep-upload.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
 import type { SpooledPack } from "./pack-upload.js";
@@ -199,7 +200,8 @@ export class StoredRepository implements Repository {
         uploaded.flatMap((each) => each.packs.map((pack) => withRecord(pack, records))),
         shallow,
       );
-      return { settle: () => this.#settle(staged) };
+      const stopKeeping = keepUploads(this.#options.metadata, uploadIds);
+      return { settle: () => this.#settle(staged).finally(stopKeeping) };
     } catch (error) {
       // Nobody will ever commit them.
       for (const id of uploadIds) await takeBackUpload(this.#options, id).catch(() => undefined);

@@ -2,6 +2,7 @@
 import { GitwharfError } from "../../base/errors.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
+import { keepUploads } from "./keep-upload.js";
 import type { MetadataStore } from "./metadata/metadata-store.js";
 import {
   keysOf,
@@ -48,6 +49,7 @@ export async function uploadPacks(
     keys: planned.flatMap(keysOf),
     owner,
   });
+  const stopKeeping = keepUploads(metadata, [id]);
   try {
     const stored: StoredPack[] = [];
     for (let at = 0; at < planned.length; at += UPLOADS_AT_ONCE) {
@@ -72,6 +74,8 @@ export async function uploadPacks(
     // A write whose answer did not come may come to be there yet: the row stays, and the janitor looks once more.
     await giveUpUpload({ bucket, metadata }, id).catch(() => undefined);
     throw error;
+  } finally {
+    stopKeeping();
   }
 }
 
