@@ -222,6 +222,27 @@ describe("hooks of a repository", () => {
     expect(stderr).toMatch(new RegExp(`^remote: ${second} *\nremote: tree `, "m"));
   });
 
+  it("are out of the quarantine once the objects are published, also when there are none", async () => {
+    writeHook(
+      bare,
+      "reference-transaction",
+      `echo "$1 \${GIT_QUARANTINE_PATH-none}" >> transactions; cat > input`,
+    );
+    writeHook(
+      bare,
+      "post-receive",
+      `while read old new name; do case $name in refs/copies/*) ;; *) git update-ref refs/copies/$new $new;; esac; done`,
+    );
+    // A pack with objects, then one without.
+    for (const refspec of [`${first}:refs/heads/main`, `${first}:refs/tags/same`]) {
+      const { status, stderr } = await app.try("push", url, refspec);
+      expect([status, stderr]).toEqual([0, expect.not.stringContaining("fatal")]);
+      expect(await refs()).toContain(`refs/copies/${first}`);
+      await bare.run("update-ref", "-d", `refs/copies/${first}`);
+    }
+    expect(readFileSync(`${bare.directory}/transactions`, "utf8")).not.toMatch(/ (?!none$)/m);
+  });
+
   it("need not read their input", async () => {
     writeHook(bare, "pre-receive", "exec <&-\nexit 0");
     const many = Array.from({ length: 1500 }, (_, i) => `${first}:refs/heads/branch-with-a-long-name-${i}`);

@@ -15,7 +15,7 @@ export interface Quarantine {
   readonly packs: readonly Pack[];
   /**
    * A directory in git's layout (`pack/` inside) where the backend has one: GIT_QUARANTINE_PATH for hooks. It is made
-   * with the first file: undefined before.
+   * with the first file: undefined before, and once the objects are published.
    */
   readonly directory?: string | undefined;
 

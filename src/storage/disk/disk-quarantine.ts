@@ -102,6 +102,9 @@ export class DiskQuarantine implements Quarantine {
       onLinked: () => this.#removeDirectory(),
     });
     this.#published.push(...published);
+    // Of a push without objects it has not gone with them.
+    await this.#making?.catch(() => undefined);
+    await this.#removeDirectory();
     if (this.#shallow.length > 0) await appendShallow(this.#shallow);
     for (const { name, file, isNew } of published) {
       if (!isNew) continue;

@@ -68,7 +68,7 @@ export class StoredQuarantine implements Quarantine {
   }
 
   get directory(): string | undefined {
-    return this.#directory;
+    return this.#state === "open" ? this.#directory : undefined;
   }
 
   async createPack(): Promise<PackSink> {

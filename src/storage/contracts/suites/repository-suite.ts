@@ -81,6 +81,19 @@ export function repositorySuite(
           });
         }));
 
+      it("has no directory once it is published, with objects or without", () =>
+        withRepository(async (repository) => {
+          for (const label of ["first", undefined]) {
+            await withQuarantine(repository, async (quarantine) => {
+              const sink = await quarantine.createPack();
+              if (label === undefined) await sink.abort();
+              else await finishPack(sink, format, sampleCommit(format, label).objects);
+              await quarantine.publish();
+              assert.equal(quarantine.directory, undefined);
+            });
+          }
+        }));
+
       it("has the repository's own objects behind it", () =>
         withRepository(async (repository) => {
           const commit = await commitTo(repository, "first");
