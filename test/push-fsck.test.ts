@@ -126,7 +126,11 @@ async function push(
 
 async function expectSame(what: string, config: Readonly<Record<string, string>> = {}): Promise<Outcome> {
   const { ours, theirs } = await push(what, config);
-  expect({ status: ours.status, lines: ours.lines }).toEqual({ status: theirs.status, lines: theirs.lines });
+  const said = `ours:\n${ours.output}theirs:\n${theirs.output}`;
+  expect({ status: ours.status, lines: ours.lines }, said).toEqual({
+    status: theirs.status,
+    lines: theirs.lines,
+  });
   const fatal = /^remote: fatal: fsck error in pack/m;
   expect([ours.output, fatal.test(ours.output)]).toEqual([ours.output, fatal.test(theirs.output)]);
   return ours;
