@@ -36,6 +36,8 @@ export async function startSshd(directory: string, configuration: readonly strin
     "PasswordAuthentication no",
     "KbdInteractiveAuthentication no",
     "PermitRootLogin yes",
+    // Bash takes itself for the shell below the one that was signed in to, and leaves the person's `.bashrc` alone.
+    "SetEnv SHLVL=1",
     ...configuration,
   ];
   writeFileSync(file, `${lines.join("\n")}\n`);
