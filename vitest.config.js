@@ -59,8 +59,8 @@ export default defineConfig({
       },
     },
     globalSetup: [`./${compiled}/test/support/host-keys.js`, `./${compiled}/test/support/ceph-run.js`],
-    // A third of a test is waiting: for a time-out, a lease, a disk.
-    maxWorkers: Math.max(2, Math.ceil(availableParallelism() * 1.5)),
+    // Half of a test is waiting: for a time-out, a lease, a process that starts.
+    maxWorkers: Math.ceil(availableParallelism() * 1.5) + 1,
     sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     hookTimeout: 60_000,
