@@ -347,6 +347,22 @@ describe("builds as jobs", () => {
     );
   });
 
+  it("are released though who asked for it has left while they were built", async () => {
+    await stage.start();
+    await stage.commit({ "gitwharf.yml": `build: 'test ! -e ../../../../../again || { ${WAIT}; }'\n` });
+    await stage.push();
+    writeFileSync(join(stage.workspace.directory, "again"), "");
+    const leaving = new AbortController();
+    const rebuilt = stage.deploy.rebuild("shop", { signal: leaving.signal });
+    const left = expect(rebuilt).rejects.toMatchObject({ code: "base/aborted" });
+    await until(async () => (await stage.builds())[0]?.status === "running");
+    leaving.abort();
+    await left;
+    go();
+    await until(async () => (await stage.releases())[0]?.number === 2);
+    await until(async () => (await stage.releases())[0]?.status === "current");
+  });
+
   it("are released though who asked for it cannot be told any more", async () => {
     await stage.start();
     await stage.commit({ "gitwharf.yml": "build: date +%N > made\n" });

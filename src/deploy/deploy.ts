@@ -196,7 +196,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     await print(sanitizeText(terminal.end()));
     return (await state.builds.find(build.id)) ?? build;
   };
-  /** Of builds whose push is over, by their ids. */
+  /** Of builds whose pushers, or operators, are not there any more, by their ids. */
   const later = new Map<string, Promise<void>>();
   const releaseLater = (app: App, build: Build): void => {
     if (closing.signal.aborted || later.has(build.id)) return;
@@ -204,7 +204,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     const work = async (): Promise<void> => {
       try {
         const ended = await followBuild(build, nobody, closing.signal);
-        if (ended.status === "succeeded" || ended.status === "failed")
+        if (ended.status === "succeeded" || (ended.status === "failed" && onBuildFailure === "accept"))
           await releases.release(app, ended, nobody, closing.signal);
       } catch (error) {
         if (!closing.signal.aborted) log(`what was pushed to ${app.name} cannot be released`, error);
@@ -261,7 +261,14 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
         throw error;
       }
       builder.poke();
-      const ended = await followBuild(build, print, signal);
+      let ended: Build;
+      try {
+        ended = await followBuild(build, print, signal);
+      } catch (error) {
+        // Who asked for it has gone; what he asked for goes on.
+        releaseLater(app, build);
+        throw error;
+      }
       if (ended.status === "succeeded") await releases.release(app, ended, print, signal);
       return ended;
     },
