@@ -242,6 +242,83 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
       await checked("needed");
     });
 
+    it.skipIf(isSkipped || isServed)("writes whole what was a delta upon something that goes", async () => {
+      const tree = await pushed("whole");
+      const large = randomBytes(1_500_000);
+      await commit(tree, "large", large);
+      await tree.run("push", "-q", "origin", "main:refs/heads/gone");
+      // Stored as deltas upon those of the branch that goes.
+      await commit(
+        tree,
+        "large",
+        Buffer.concat([large.subarray(0, 700_000), Buffer.from("x"), large.subarray(700_000)]),
+      );
+      await commit(tree, "file.txt", lines(30));
+      await tree.run("push", "-q", "origin", "main:refs/heads/gone");
+      await tree.run("checkout", "-q", "--orphan", "alone");
+      await tree.run("commit", "-q", "-m", "alone");
+      await tree.run("push", "-q", "origin", "alone", ":gone");
+      const repository = await store.open("whole");
+      await repository?.refs.transact({
+        updates: [{ name: "HEAD", oldOid: undefined, newOid: await tree.run("rev-parse", "main~3") }],
+        atomic: true,
+      });
+      await repository?.close();
+      expect(await store.collectGarbage("whole", { graceMs: 0 })).toMatchObject({ kind: "collected" });
+      expect((await store.verify("whole", { deep: true })).findings).toEqual([]);
+      await client.run("clone", "-q", "--bare", `${url}/whole.git`, "whole-copy.git");
+      await client.in("whole-copy.git").run("fsck", "--strict");
+    });
+
+    it.skipIf(isSkipped || isServed)("sorts repositories of SHA-256, and shallow ones", async () => {
+      await client.run("init", "-q", "--object-format=sha256", "longer");
+      const longer = client.in("longer");
+      await commit(longer, "one");
+      await commit(longer, "two");
+      await longer.run("clone", "-q", "--bare", ".", "../longer.git");
+      await pushed("deep");
+      await client.run("clone", "-q", "--bare", "--depth=2", `${url}/deep.git`, "cut.git");
+      for (const name of ["longer", "cut"]) {
+        await store.importFrom(join(client.directory, `${name}.git`), name);
+        const outcome = await store.collectGarbage(name, { graceMs: 0 });
+        expect(outcome).toMatchObject({ kind: "collected", packsAfter: 1 });
+        expect((await store.verify(name, { deep: true })).findings).toEqual([]);
+        const copy = `${name}-copy.git`;
+        await store.exportTo(name, join(client.directory, copy));
+        await client.in(copy).run("fsck", "--strict", "--full");
+      }
+    });
+
+    it.skipIf(isSkipped || isServed)(
+      "does not give each of two forks a copy of what they share",
+      async () => {
+        const tree = await pushed("origin");
+        for (const name of ["one", "two"]) await (await store.fork("origin", name)).close();
+        await commit(tree, "pushed.txt");
+        await tree.run("push", "-q", "origin", "main");
+        expect(await store.collectGarbage("origin", { graceMs: 0 })).toMatchObject({ packsAfter: 1 });
+        for (const name of ["one", "two"]) {
+          await tree.run("push", "-q", `${url}/${name}.git`, "main:refs/heads/own");
+        }
+        // The origin needs them no more, and the forks do not remember how they began.
+        for (let passes = 0; passes < 2; passes++) await store.clean({ retentionMs: 0, graceMs: 0 });
+        const later = await openObjectStorage(options);
+        try {
+          for (const name of ["one", "two"]) {
+            const before = await packsOf(name);
+            const outcome = await later.collectGarbage(name, { graceMs: 0 });
+            expect(outcome).toMatchObject({ kind: "collected", packsAfter: before });
+            expect(outcome).toMatchObject({
+              writtenBytes: expect.toSatisfy((bytes: number) => bytes < 1000),
+            });
+            await checked(name);
+          }
+        } finally {
+          await later.close();
+        }
+      },
+    );
+
     it.skipIf(isSkipped || isServed)("leaves to others what a fork shares with them", async () => {
       const tree = await pushed("parent");
       await (await store.fork("parent", "fork")).close();
