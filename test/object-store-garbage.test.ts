@@ -13,6 +13,12 @@ import {
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
 
+async function unattended(store: ObjectStorage): Promise<readonly string[]> {
+  const names: string[] = [];
+  for await (const name of store.unattended?.() ?? []) names.push(name);
+  return names;
+}
+
 describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
   "collecting garbage: $name",
   (kind) => {
@@ -119,6 +125,10 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
       await checked("app");
       expect(await has("app", secret)).toBe(true);
       expect(await store.collectGarbage("app")).toEqual({ kind: "nothing to do" });
+      expect(await unattended(store)).toEqual([]);
+      const impatient = await openObjectStorage({ ...options, garbageGraceMs: 0 });
+      expect(await unattended(impatient)).toEqual(["app"]);
+      await impatient.close();
       await commit(tree, "later.txt");
       await tree.run("push", "-q", "origin", "main");
       expect(await store.collectGarbage("app")).toMatchObject({

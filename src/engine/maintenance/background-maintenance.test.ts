@@ -133,4 +133,32 @@ describe("maintenance in the background", () => {
     expect(begun).toEqual(["app"]);
     expect(failures).toEqual([]);
   });
+
+  it("asks now and then for those that nobody pushes to", async () => {
+    const opened: string[] = [];
+    let asked = 0;
+    let enough = (): void => undefined;
+    const twice = new Promise<void>((resolve) => (enough = resolve));
+    const maintenance = createBackgroundMaintenance({
+      store: {
+        async open(name) {
+          opened.push(name);
+          if (opened.length >= 4) enough();
+          return undefined;
+        },
+        async *unattended() {
+          if (++asked === 2) throw new Error("the database is away");
+          yield "quiet";
+          yield "silent";
+        },
+      },
+      everyMs: 1,
+      settingsOf: async () => DEFAULT_REPOSITORY_SETTINGS,
+      onFailure: (name) => expect.fail(name),
+    });
+    await twice;
+    await maintenance.close();
+    expect(asked).toBeGreaterThanOrEqual(3);
+    expect(new Set(opened)).toEqual(new Set(["quiet", "silent"]));
+  });
 });

@@ -20,7 +20,9 @@ export interface BackgroundMaintenance {
 }
 
 export interface BackgroundMaintenanceOptions {
-  readonly store: Pick<RepositoryStore, "open">;
+  readonly store: Pick<RepositoryStore, "open" | "unattended">;
+  /** About so often those are looked after that nobody pushes to, if the store knows of any. @default 1 hour */
+  readonly everyMs?: number;
   readonly settingsOf: (repository: Repository) => Promise<RepositorySettings>;
   readonly onFolded?: (about: {
     readonly name: string;
@@ -42,6 +44,7 @@ export interface BackgroundMaintenanceOptions {
 /** Where it failed it is left alone for so long: a full disk does not mend itself. */
 const PAUSE_MS = 10 * 60 * 1000;
 const PAUSED_MAX = 1000;
+const EVERY_MS = 60 * 60 * 1000;
 
 export function createBackgroundMaintenance(options: BackgroundMaintenanceOptions): BackgroundMaintenance {
   const waiting = new Set<string>();
@@ -112,17 +115,48 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
     running = undefined;
   };
 
+  const lookAfterSoon = (name: string): void => {
+    if (closing.signal.aborted || (paused.get(name) ?? 0) > performance.now()) return;
+    waiting.add(name);
+    running ??= run();
+  };
+
+  const { store, everyMs = EVERY_MS } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let asking: Promise<void> | undefined;
+  const askForUnattended = async (): Promise<void> => {
+    try {
+      for await (const name of store.unattended?.() ?? []) {
+        if (closing.signal.aborted) return;
+        lookAfterSoon(name);
+      }
+    } catch {
+      // The database is away, which others tell of: they are asked for again.
+    }
+  };
+  const wait = (): void => {
+    // At random, so that servers which were started together do not ask together.
+    timer = setTimeout(
+      () => {
+        asking = askForUnattended().then(() => {
+          if (!closing.signal.aborted) wait();
+        });
+      },
+      everyMs * (0.8 + Math.random() * 0.4),
+    );
+    timer.unref();
+  };
+  if (store.unattended !== undefined) wait();
+
   return {
-    afterPush(name) {
-      if (closing.signal.aborted || (paused.get(name) ?? 0) > performance.now()) return;
-      waiting.add(name);
-      running ??= run();
-    },
+    afterPush: lookAfterSoon,
     async settled() {
       while (running !== undefined) await running;
     },
     async close() {
       closing.abort();
+      clearTimeout(timer);
+      await asking;
       waiting.clear();
       await running;
     },

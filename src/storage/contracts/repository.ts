@@ -35,6 +35,8 @@ export interface RepositoryStore {
    * @throws storage/not-found, storage/exists
    */
   rename?(name: string, to: string): Promise<void>;
+  /** Names of those that may have to be looked after though nobody pushes to them. @default none */
+  unattended?(): AsyncIterable<string>;
   /** For health checks: rejects when repositories cannot be read and written now. @default taken for well */
   probe?(): Promise<void>;
   /** The same part by part, under the names that health checks tell. @default `probe` as a whole */

@@ -132,6 +132,7 @@ const STABLE_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** @throws storage/io */
 export async function openObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
   const { bucket, metadata } = options;
+  const { garbageGraceMs = GARBAGE_GRACE_MS } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
   if (options.janitor !== undefined && options.janitor !== false) checkJanitorOptions(options.janitor);
   const witnessing = options.witnesses ?? false;
@@ -202,7 +203,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       shelf,
       spoolDirectory,
       owner,
-      garbageGraceMs: options.garbageGraceMs ?? GARBAGE_GRACE_MS,
+      garbageGraceMs,
       settings,
       onClose: release,
     });
@@ -305,6 +306,16 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     async nameOf(id) {
       const record = STABLE_ID.test(id) ? await metadata.get(id) : undefined;
       return record?.state === "live" ? (record.name ?? undefined) : undefined;
+    },
+    async *unattended() {
+      // Those whose unreachable objects have waited for long enough.
+      const which = { kind: "gc-unreachable", olderThanMs: garbageGraceMs, limit: LISTED_AT_ONCE } as const;
+      for (let after = ""; ; ) {
+        const page = await metadata.listHolders({ ...which, after });
+        for (const { name } of page) yield name;
+        after = page.at(-1)?.id ?? "";
+        if (page.length < LISTED_AT_ONCE) return;
+      }
     },
     async clean({ signal, ...limits } = {}) {
       const stop = signal === undefined ? {} : { signal };

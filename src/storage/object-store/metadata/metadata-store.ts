@@ -249,6 +249,14 @@ export interface MetadataStore extends LeaseStore, WitnessStore {
     networkId: string,
     options: { readonly after?: string; readonly limit: number },
   ): Promise<readonly PackRecord[]>;
+  /** Live repositories, by id, of networks that have such a pack which no commit has left out yet. */
+  listHolders(options: {
+    readonly kind: PackKind;
+    /** When the pack came. */
+    readonly olderThanMs: number;
+    readonly after?: string;
+    readonly limit: number;
+  }): Promise<readonly { readonly id: string; readonly name: string }[]>;
   /** Networks in the order of their ids. */
   listNetworks(options: { readonly after?: string; readonly limit: number }): Promise<readonly string[]>;
   /**

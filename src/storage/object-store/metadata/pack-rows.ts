@@ -48,7 +48,10 @@ function keysOfPack({ key, side_key: side }: Pick<PacksTable, "key" | "side_key"
 
 export function packRows(
   database: MetadataDatabase,
-): Pick<MetadataStore, "listPacks" | "markUnnamed" | "dropPacks" | "listNetworks" | "listKeptRoots"> {
+): Pick<
+  MetadataStore,
+  "listPacks" | "markUnnamed" | "dropPacks" | "listHolders" | "listNetworks" | "listKeptRoots"
+> {
   const { db, run } = database;
   return {
     async listPacks(networkId, { after, limit }) {
@@ -96,6 +99,24 @@ export function packRows(
         if (isThere) uploads.push(id);
       }
       return uploads;
+    },
+    async listHolders({ kind, olderThanMs, after = "", limit }) {
+      const networks = db
+        .selectFrom("packs")
+        .select("network_id")
+        .where("kind", "=", kind)
+        .where("created_at", "<=", database.now(-olderThanMs))
+        .where("retired_at", "is", null);
+      const holders = db
+        .selectFrom("repositories")
+        .select(["id", "name"])
+        .where("state", "=", "live")
+        .where("network_id", "in", networks)
+        .where("id", ">", after)
+        .orderBy("id")
+        .limit(limit);
+      const rows = await run("read", () => all(holders));
+      return rows.flatMap(({ id, name }) => (name === null ? [] : [{ id, name }]));
     },
     async listNetworks({ after, limit }) {
       const networks = db.selectFrom("networks").select("id");
