@@ -275,7 +275,12 @@ describe("builds in dynos", () => {
     const second = other.try("push", stage.url, "main");
     await until(async () => (await stage.builds()).length === 2);
     expect(openruko.builds).toHaveLength(1);
+    // Who looks on sees the one at work.
+    let isShown = false;
+    const shown = stage.deploy.follow("shop", { print: () => void (isShown = true) });
+    await until(() => isShown);
     go();
+    expect((await shown)?.id).toBe((await stage.builds())[1]?.id);
     return { first: await first, second: await second, oid: await other.run("rev-parse", "HEAD") };
   };
 

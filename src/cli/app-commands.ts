@@ -63,7 +63,7 @@ export function appCommands(): readonly Command[] {
       .option("-f, --follow", "wait for more; a build that is at work is shown first")
       .option("-n, --lines <number>", "of those that are there", parseLines, 100)
       .option("-p, --process <name>", "only of web.1, or of all web")
-      .option("--build", "what the last build prints, until it is over")
+      .option("--build", "what the build at work, else the last one, prints, until it is over")
       .action(showLogs),
   ];
 }
@@ -236,9 +236,11 @@ async function showOpenBuild(
 ): Promise<"here" | "elsewhere" | "nothing"> {
   const socket = controlSocketOf(directory);
   try {
-    const [last] = (await callControl(socket, { command: "builds", app }, { signal })) as readonly BuildRow[];
+    const rows = (await callControl(socket, { command: "builds", app }, { signal })) as readonly BuildRow[];
+    const [last] = rows;
     if (last === undefined) return "here";
-    if (last.status !== "queued" && last.status !== "running") return last.isElsewhere ? "nothing" : "here";
+    if (!rows.some(({ status }) => status === "queued" || status === "running"))
+      return last.isElsewhere ? "nothing" : "here";
     await callControl(
       socket,
       { command: "follow-build", app },

@@ -80,7 +80,7 @@ export interface Deploy {
   readonly handlers: PushHandlers;
   /**
    * The output of a build, from its beginning, until it is over.
-   * @param buildId @default the app's last one
+   * @param buildId @default the app's one at work, else its last one
    * @returns that build; undefined: there is none
    */
   follow(
@@ -230,8 +230,7 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
     }),
     async follow(name, { buildId, print, signal = closing.signal }) {
       const app = await appCalled(name);
-      const found =
-        buildId === undefined ? (await state.builds.list(app.id, 1))[0] : await state.builds.find(buildId);
+      const found = await (buildId === undefined ? shownOf(state, app) : state.builds.find(buildId));
       if (found === undefined || found.app !== app.id) return undefined;
       return followBuild(found, print, signal);
     },
@@ -305,6 +304,11 @@ export async function openDeploy(options: DeployOptions): Promise<Deploy> {
       })());
     },
   };
+}
+
+async function shownOf({ builds }: DeployState, app: App): Promise<Build | undefined> {
+  const all = await builds.list(app.id, BUILDS_LOOKED_AT);
+  return all.find(({ status }) => status === "running") ?? all[0];
 }
 
 /** @throws storage/not-found */

@@ -49,7 +49,7 @@ export interface AppControl extends BuildControl {
     signal: AbortSignal,
     onOutput: (chunk: Uint8Array) => void | Promise<void>,
   ): Promise<ProcessEnd>;
-  /** What the last build has printed so far, and what it prints until it is over. @returns its status */
+  /** What the build at work, else the last one, has printed so far, and what it prints until it is over. @returns its status */
   followBuild: FollowBuild;
 }
 
