@@ -125,7 +125,7 @@ const CODECS: Readonly<Record<string, Codec>> = {
       const reader = lines(bytes, random);
       const request = await readCommandRequest(reader, { objectFormat: SHA1, advertised: ADVERTISED });
       if (request === undefined) return;
-      const features = { filter: true, refInWant: true, sidebandAll: true };
+      const features = { filter: true, refInWant: true, sidebandAll: true, packfileUris: true };
       const context = { objectFormat: SHA1, limits: LIMITS, features } as const;
       const fetch = createFetchRequest();
       const lsRefs = createLsRefsArguments();

@@ -74,6 +74,7 @@ interface ServeFlags extends StorageFlags {
   readonly auditLog?: string;
   readonly api?: boolean;
   readonly bundleUris?: boolean;
+  readonly packfileUris?: boolean;
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: LogForm;
@@ -191,6 +192,7 @@ export function serveCommand(): Command {
       "--bundle-uris",
       "make bundles of repositories in the object store, and offer them to clients that ask",
     )
+    .option("--packfile-uris", "let clients that ask get packs from the bucket (object store in S3)")
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -224,6 +226,9 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...(flags.api === true ? { api: typeof fromFile.api === "object" ? fromFile.api : true } : {}),
     ...(flags.bundleUris === true
       ? { bundleUris: typeof fromFile.bundleUris === "object" ? fromFile.bundleUris : true }
+      : {}),
+    ...(flags.packfileUris === true
+      ? { packfileUris: typeof fromFile.packfileUris === "object" ? fromFile.packfileUris : true }
       : {}),
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
@@ -587,6 +592,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     durability: true,
     api: true,
     bundleUris: true,
+    packfileUris: true,
     log: true,
     http: true,
     ssh: true,

@@ -48,6 +48,8 @@ export interface PackPlanOptions {
   readonly ofsDelta?: boolean | undefined;
   /** Annotated tags go along with what they name. @default false */
   readonly includeTag?: boolean | undefined;
+  /** Packs that may be left out when all that is in one of them is to be sent, by their keys. @default none */
+  readonly elsewhere?: readonly string[] | undefined;
   /** Which refs' tags may go along. @default all */
   readonly isVisibleRef?: ((ref: Ref) => boolean) | undefined;
   readonly limits?: Limits | undefined;
@@ -179,6 +181,7 @@ async function resolveRequest(
     thinPack: options.thinPack === true,
     ofsDelta: options.ofsDelta === true,
     tags: tags.tags,
+    elsewhere: options.elsewhere ?? [],
     seeds: wantsHistory(options) ? findSeeds(snapshot.objects) : [],
   };
   return { request, tagsDigest: tags.digest };

@@ -68,6 +68,7 @@ export function checkOptions(options: GitServerOptions): void {
   if (options.audit !== undefined) auditOptionsOf(options.audit);
   checkApi(options);
   bundleUrisOf(options.bundleUris);
+  bundleUrisOf(options.packfileUris, "packfileUris");
   if (defaultBranch !== undefined) checkBranch(defaultBranch);
   for (const one of [handlers ?? []].flat()) checkHandlers(one);
   if (options.handlerTimeoutMs !== undefined && !isDuration(options.handlerTimeoutMs))

@@ -121,6 +121,12 @@ export interface GitServerOptions {
    */
   readonly bundleUris?: boolean | BundleUriOptions;
   /**
+   * Tell clients that ask where in the bucket they get packs of which they want everything (`packfile-uris`): of the object
+   * store in S3.
+   * @default false
+   */
+  readonly packfileUris?: boolean | BundleUriOptions;
+  /**
    * Serve no repository, not even for reading, whose `hooks/pre-receive` is absent or not executable.
    * @default false
    */

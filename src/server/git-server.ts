@@ -288,6 +288,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
     collisionDetection,
     log,
     bundleUris,
+    packfileUris: bundleUrisOf(options.packfileUris, "packfileUris"),
     afterPush: (name) => maintenance.afterPush(name),
     closing: closing.signal,
   };

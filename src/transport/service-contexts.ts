@@ -48,6 +48,7 @@ export function uploadPackContext(
     activity: caller.activity,
     beforeUpload: beforeUpload(exchange, call, "fetch"),
     bundles: bundleOffer(exchange, call),
+    packfileUris: host.packfileUris,
   };
 }
 

@@ -108,6 +108,8 @@ export interface ServiceHost {
   readonly observer: RequestObserver;
   /** Bundles that are made of repositories; undefined: none are. */
   readonly bundleUris: { readonly lifetimeSeconds: number } | undefined;
+  /** Packs of so many bytes and more may be had from where they are stored; undefined: none. */
+  readonly packfileUris: { readonly sizeBytesMin: number; readonly lifetimeSeconds: number } | undefined;
   /** Told of every push that was served, when its request is over; does its work later. */
   afterPush(name: string): void;
   /** Fires when the server gives up on requests that are still at work. */

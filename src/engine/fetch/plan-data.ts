@@ -18,6 +18,8 @@ export interface PlanData {
   /** Bytes of the pack with header and trailer, without `deferred`. */
   readonly sizeBytes: number;
   readonly packKeys: readonly string[];
+  /** Keys of packs that the other side gets elsewhere, whole: what is in them is not in this one. @default none */
+  readonly elsewhere?: readonly string[];
   /** Identities of packs of which every entry is copied: in them bases stand first. */
   readonly wholePacks: readonly string[];
   /** Index into `packKeys`, or −1 for a run of `literals`. */

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import type { ObjectId } from "../../object/object-id.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { formatFilter, type ObjectFilter } from "../filter.js";
-import { countObjects, type TagToInclude } from "../object-count.js";
+import { countObjects, type ObjectSelection, type TagToInclude } from "../object-count.js";
 import { compileFilter } from "./filter-evaluation.js";
 import { hashList } from "./hash-list.js";
 import { ObjectSpace } from "./object-space.js";
@@ -25,6 +25,8 @@ export interface PlanRequest {
   readonly thinPack: boolean;
   readonly ofsDelta: boolean;
   readonly tags: readonly TagToInclude[];
+  /** Keys of packs that are left out when all that is in one of them is sent: the other side gets it elsewhere. */
+  readonly elsewhere?: readonly string[] | undefined;
   /** Do not change what is planned, only what it costs. */
   readonly seeds: readonly ReachableSet[];
 }
@@ -52,12 +54,35 @@ export async function computePlan(
     seeds: request.seeds,
     budget,
   });
+  const elsewhere = leaveOut(selection, request);
   const plan = await layOutPack(selection, {
     thinPack: request.thinPack,
     ofsDelta: request.ofsDelta,
     budget,
   });
-  return { plan, closure: selection.closure };
+  const { closure } = selection;
+  return { plan: elsewhere.length === 0 ? plan : { ...plan, elsewhere }, closure };
+}
+
+/**
+ * Takes packs of which everything is chosen out of the selection. Nothing that is sent stands on what is in them: it is read
+ * before they are. @returns their keys
+ */
+function leaveOut(
+  { space, chosen }: ObjectSelection,
+  { elsewhere = [], wants }: PlanRequest,
+): readonly string[] {
+  const left: string[] = [];
+  for (const [k, { key, index }] of elsewhere.length === 0 ? [] : space.packs.entries()) {
+    const first = space.firsts[k] as number;
+    const end = first + index.objectCount;
+    if (!elsewhere.includes(key) || chosen.countBetween(first, end) < index.objectCount) continue;
+    for (let ordinal = first; ordinal < end; ordinal++) chosen.delete(ordinal);
+    left.push(key);
+  }
+  // A pack of nothing is no answer.
+  if (left.length > 0 && chosen.size === 0) for (const oid of wants) chosen.add(space.ordinalOf(oid));
+  return left;
 }
 
 /** Longer lists are taken as they come: sorting them would take longer than other work may wait. */
@@ -83,6 +108,7 @@ export async function planDigest(
   await set("haves", request.haves);
   await set("cut", request.cutAt);
   await list("sparse", request.sparseBlobs);
+  await set("elsewhere", request.elsewhere ?? []);
   const filter = request.filter === undefined ? "" : formatFilter(request.filter);
   const rest = [objects.objectFormat, filter, `${request.thinPack} ${request.ofsDelta}`, about.tagsDigest];
   await list("rest", rest);

@@ -10,6 +10,7 @@ import { isPromise } from "../../base/maybe-promise.js";
 import { WorkBudget } from "../../engine/fetch/work-budget.js";
 import type { ObjectFilter } from "../../engine/filter.js";
 import { createNegotiation, type Negotiation } from "../../engine/negotiation.js";
+import type { PackPlan } from "../../engine/pack-plan.js";
 import type { ShallowBoundary } from "../../engine/shallow.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Snapshot } from "../../storage/contracts/repository.js";
@@ -27,7 +28,8 @@ import { checkWants } from "./check-wants.js";
 import { withKeepAlive } from "./keep-alive.js";
 import { PackPhaseFailure } from "./pack-phase-failure.js";
 import { ownShallow, resolveShallow } from "./resolve-shallow.js";
-import { sendPack } from "./send-pack.js";
+import { formatPackAddresses, packAddresses } from "./packfile-uris.js";
+import { planFetch, sendPack } from "./send-pack.js";
 import { shownHaves } from "./shown-haves.js";
 import { fetchFeatures } from "./upload-pack-capabilities.js";
 import { takeSnapshot, type UploadPackContext } from "./upload-pack-context.js";
@@ -70,11 +72,35 @@ export async function answerFetch(conversation: V2Conversation, command: Command
       }
     }
     // In one piece: there may be more of them than a call takes arguments.
-    await output.write(Buffer.concat(answer.lines));
-    if (answer.pack !== undefined) await sendPack({ ...about, ...answer.pack, output, bands });
+    const { pack } = answer;
+    if (pack === undefined) {
+      await output.write(Buffer.concat(answer.lines));
+      return;
+    }
+    const addressed = await withAddresses(about, pack);
+    await output.write(Buffer.concat([...answer.lines, ...addressed.lines, lineFor(request, "packfile\n")]));
+    await sendPack({ ...about, ...pack, plan: addressed.plan, output, bands });
   } finally {
     snapshot.release();
   }
+}
+
+/** Where the client gets packs from elsewhere, the plan is made first: they stand in front of what is sent. */
+async function withAddresses(
+  about: FetchAbout,
+  pack: NonNullable<Answer["pack"]>,
+): Promise<{ readonly lines: readonly Buffer[]; readonly plan?: PackPlan }> {
+  const addresses = await packAddresses(about);
+  if (addresses.size === 0) return { lines: [] };
+  const plan = await planFetch({ ...about, ...pack }, about.context.signal, [...addresses.keys()]);
+  const lines = formatPackAddresses(plan.data.elsewhere ?? [], addresses);
+  if (lines.length === 0) return { lines: [], plan };
+  const section = ["packfile-uris\n", ...lines].map((text) => lineFor(about.request, text));
+  return { lines: [...section, DELIM], plan };
+}
+
+function lineFor({ sidebandAll }: FetchRequest, text: string): Buffer {
+  return encodePktLine(sidebandAll ? `\x01${text}` : text);
 }
 
 interface FetchAbout {
@@ -103,7 +129,7 @@ async function prepareAnswer(about: FetchAbout): Promise<Answer> {
   const wantedRefs = resolveWantRefs(refs, request);
   if (request.wants.size === 0 && !request.waitForDone) return { lines: [], pack: undefined };
   await checkWants({ context, snapshot, refs, statelessRpc: true }, request.wants);
-  const line = (text: string): Buffer => encodePktLine(request.sidebandAll ? `\x01${text}` : text);
+  const line = (text: string): Buffer => lineFor(request, text);
   const lines: Buffer[] = [];
   const negotiation = await negotiate(about);
   const { commons } = negotiation;
@@ -132,7 +158,6 @@ async function prepareAnswer(about: FetchAbout): Promise<Answer> {
     for (const { name, oid } of wantedRefs) lines.push(line(`${oid} ${name}\n`));
     lines.push(DELIM);
   }
-  lines.push(line("packfile\n"));
   return { lines, pack: { filter, commons, boundary } };
 }
 

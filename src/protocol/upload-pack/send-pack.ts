@@ -25,6 +25,8 @@ export interface SendPackOptions {
   readonly filter: ObjectFilter | undefined;
   readonly commons: readonly ObjectId[];
   readonly boundary: ShallowBoundary | undefined;
+  /** Made before, when something was to be said of it. @default it is made while there are signs of life */
+  readonly plan?: PackPlan | undefined;
   readonly output: GatheringSink;
   /** Over `output`; undefined for clients without side-band: they get the bare stream. */
   readonly bands: SideBandWriter | undefined;
@@ -51,7 +53,9 @@ export async function sendPack(options: SendPackOptions): Promise<void> {
     return withKeepAlive(promise, { seconds, beat });
   };
   try {
-    const plan = await waitFor(inStep(context.activity, "plan", () => plannedPack(options, signal)));
+    const plan = await waitFor(
+      options.plan === undefined ? planFetch(options, signal) : Promise.resolve(options.plan),
+    );
     try {
       await inStep(context.activity, "send", () => sendPlanned(options, { plan, signal, waitFor }));
     } finally {
@@ -68,24 +72,32 @@ export async function sendPack(options: SendPackOptions): Promise<void> {
   }
 }
 
-function plannedPack(options: SendPackOptions, signal: AbortSignal): Promise<PackPlan> {
+/** @param elsewhere keys of packs that may be left out */
+export function planFetch(
+  options: Omit<SendPackOptions, "output" | "bands" | "plan">,
+  signal: AbortSignal,
+  elsewhere: readonly string[] = [],
+): Promise<PackPlan> {
   const { context, snapshot, refs, request, boundary } = options;
-  return planPack({
-    repositoryId: context.repository.id,
-    snapshot,
-    wants: [...request.wants],
-    haves: options.commons,
-    clientShallow: [...request.clientShallow],
-    shallow: boundary?.shallow,
-    unshallow: boundary?.unshallow,
-    filter: options.filter,
-    thinPack: request.thinPack,
-    ofsDelta: request.ofsDelta,
-    includeTag: request.includeTag,
-    isVisibleRef: refs.isVisible,
-    limits: context.limits,
-    signal,
-  });
+  const plan = (): Promise<PackPlan> =>
+    planPack({
+      repositoryId: context.repository.id,
+      snapshot,
+      wants: [...request.wants],
+      haves: options.commons,
+      clientShallow: [...request.clientShallow],
+      shallow: boundary?.shallow,
+      unshallow: boundary?.unshallow,
+      filter: options.filter,
+      thinPack: request.thinPack,
+      ofsDelta: request.ofsDelta,
+      includeTag: request.includeTag,
+      isVisibleRef: refs.isVisible,
+      limits: context.limits,
+      elsewhere,
+      signal,
+    });
+  return inStep(context.activity, "plan", plan);
 }
 
 async function sendPlanned(

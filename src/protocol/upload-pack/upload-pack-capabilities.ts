@@ -26,13 +26,19 @@ export function v0Capabilities(context: UploadPackContext, head: Head): string {
 }
 
 /** Features of the v2 command `fetch` that depend on settings. */
-export function fetchFeatures({ settings }: UploadPackContext): {
+export function fetchFeatures({ settings, packfileUris, repository }: UploadPackContext): {
   readonly filter: boolean;
   readonly refInWant: boolean;
   readonly sidebandAll: boolean;
+  readonly packfileUris: boolean;
 } {
   const { allowFilter, allowRefInWant } = settings.uploadPack;
-  return { filter: allowFilter, refInWant: allowRefInWant, sidebandAll: true };
+  return {
+    filter: allowFilter,
+    refInWant: allowRefInWant,
+    sidebandAll: true,
+    packfileUris: packfileUris !== undefined && repository.addressOfPack !== undefined,
+  };
 }
 
 /** v2: a line each. */
@@ -45,6 +51,7 @@ export function v2Capabilities(context: UploadPackContext): readonly string[] {
     ...(features.filter ? ["filter"] : []),
     ...(features.refInWant ? ["ref-in-want"] : []),
     ...(features.sidebandAll ? ["sideband-all"] : []),
+    ...(features.packfileUris ? ["packfile-uris"] : []),
   ];
   return [
     `agent=${capabilityToken(context.agent)}`,

@@ -38,6 +38,8 @@ export interface UploadPackContext {
   readonly isHiddenRef?: IsHiddenRef | undefined;
   /** Bundles that the server makes. @default it makes none */
   readonly bundles?: BundleOffer | undefined;
+  /** Packs that clients may get from where they are stored. @default they get all from here */
+  readonly packfileUris?: { readonly sizeBytesMin: number; readonly lifetimeSeconds: number } | undefined;
 }
 
 /** The context's snapshot, or one of its own. @returns what to release */

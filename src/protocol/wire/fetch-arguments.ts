@@ -4,7 +4,12 @@ import { checkCount, type RequestLineContext, unexpectedLine } from "./request-l
 
 export interface FetchArgumentContext extends RequestLineContext {
   /** What was advertised: an argument that needs more is an unexpected line. */
-  readonly features: { readonly filter: boolean; readonly refInWant: boolean; readonly sidebandAll: boolean };
+  readonly features: {
+    readonly filter: boolean;
+    readonly refInWant: boolean;
+    readonly sidebandAll: boolean;
+    readonly packfileUris: boolean;
+  };
 }
 
 const FLAGS = {
@@ -35,6 +40,11 @@ export function takeFetchArgument(request: FetchRequest, line: string, context: 
     checkCount(request.wantRefs.size, limits.wantsMax, { limit: "wantsMax", what: "want-refs" });
     return;
   }
+  if (features.packfileUris && line.startsWith("packfile-uris ")) {
+    for (const protocol of line.slice("packfile-uris ".length).split(","))
+      if (protocol === "https" || protocol === "http") request.uriProtocols.add(protocol);
+    return;
+  }
   if (line.startsWith("filter ") && !features.filter) throw unexpectedLine(line);
   if (!takeSharedLine(request, line, context)) throw unexpectedLine(line);
 }
@@ -49,6 +59,7 @@ export function formatFetchArguments(request: FetchRequest): string[] {
   const lines: string[] = [];
   for (const [text, flag] of flags) if (flag !== "done" && request[flag]) lines.push(text);
   for (const name of request.wantRefs) lines.push(`want-ref ${name}`);
+  if (request.uriProtocols.size > 0) lines.push(`packfile-uris ${[...request.uriProtocols].join(",")}`);
   lines.push(...formatSharedLines(request));
   for (const oid of request.haves) lines.push(`have ${oid}`);
   if (request.done) lines.push("done");

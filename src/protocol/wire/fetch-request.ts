@@ -31,6 +31,8 @@ export interface FetchRequest {
   includeTag: boolean;
   noProgress: boolean;
   sidebandAll: boolean;
+  /** v2: by which of these the client gets packs from elsewhere. */
+  readonly uriProtocols: Set<string>;
 }
 
 export function createFetchRequest(): FetchRequest {
@@ -51,6 +53,7 @@ export function createFetchRequest(): FetchRequest {
     includeTag: false,
     noProgress: false,
     sidebandAll: false,
+    uriProtocols: new Set(),
   };
 }
 

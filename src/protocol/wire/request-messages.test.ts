@@ -28,7 +28,7 @@ import { DELIM, encodePktLine, FLUSH, PktLineReader } from "./pkt-line.js";
 import { createUploadRequest, formatUploadRequest, takeUploadRequestLine } from "./upload-request.js";
 
 const limits = { wantsMax: 100, havesMax: 100 };
-const features = { filter: true, refInWant: true, sidebandAll: true };
+const features = { filter: true, refInWant: true, sidebandAll: true, packfileUris: true };
 const formats = fc.constantFrom<ObjectFormat>("sha1", "sha256");
 const oidOf = (format: ObjectFormat) => fc.stringMatching(new RegExp(`^[0-9a-f]{${hexLength(format)}}$`));
 const word = fc.stringMatching(/^[!-<>-~]{1,20}$/);
@@ -45,9 +45,10 @@ const fetchRequest = (format: ObjectFormat, version: 0 | 2): fc.Arbitrary<FetchR
       since: fc.option(fc.nat(2 ** 40), { nil: undefined }),
       not: fc.array(refName, { maxLength: 3 }),
       filterSpec: fc.option(fc.constantFrom("blob:none", "tree:0", "combine:a+b"), { nil: undefined }),
+      uriProtocols: fc.uniqueArray(fc.constantFrom("http", "https"), { maxLength: version === 2 ? 2 : 0 }),
       flags: fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }),
     })
-    .map(({ wants, wantRefs, haves, clientShallow, depth, since, not, filterSpec, flags }) => {
+    .map(({ wants, wantRefs, haves, clientShallow, depth, since, not, filterSpec, uriProtocols, flags }) => {
       const [
         relative = false,
         thinPack = false,
@@ -67,6 +68,7 @@ const fetchRequest = (format: ObjectFormat, version: 0 | 2): fc.Arbitrary<FetchR
         since,
         not: new Set(not),
         filterSpec,
+        uriProtocols: new Set(uriProtocols),
         relative,
         thinPack,
         ofsDelta,
@@ -125,7 +127,7 @@ describe("fetch arguments of v2", () => {
     const context = {
       objectFormat: "sha1" as const,
       limits,
-      features: { filter: false, refInWant: false, sidebandAll: false },
+      features: { filter: false, refInWant: false, sidebandAll: false, packfileUris: false },
     };
     const oid = "a".repeat(40);
     for (const line of [

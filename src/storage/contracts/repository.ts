@@ -4,6 +4,7 @@
  */
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
+import type { Pack } from "../../pack/pack.js";
 import type { ObjectReader } from "./object-reader.js";
 import type { PackMaintenance } from "./pack-maintenance.js";
 import type { RepositoryBundles } from "./repository-bundles.js";
@@ -108,6 +109,11 @@ export interface Repository {
   readonly sideFiles?: SideFileStore;
   /** Absent where none can be kept. */
   readonly bundles?: RepositoryBundles;
+  /**
+   * An address from which a pack of a snapshot, just as it is, may be had without credentials for a while; undefined: this one has
+   * none. Nothing is asked of anybody for it. Absent where none has.
+   */
+  addressOfPack?(pack: Pack, expiresSeconds: number): Promise<string | undefined>;
   close(): Promise<void>;
 }
 

@@ -51,6 +51,7 @@ export class PackShelf {
   readonly #cache: ObjectCache;
   readonly #idleBytesMax: number;
   readonly #packs = new Map<string, OpenPack>();
+  readonly #alone = new WeakSet<Pack>();
   readonly #opening = new Map<string, Opening>();
   /** Used longest ago first. */
   readonly #idle = new Set<OpenPack>();
@@ -87,6 +88,11 @@ export class PackShelf {
     }
     opening.waiting.users++;
     return this.#lent(await opening.pack);
+  }
+
+  /** Whether a pack that is lent is an object of the bucket by itself, under its key. */
+  isAlone(pack: Pack): boolean {
+    return this.#alone.has(pack);
   }
 
   /** Closes the one that nobody has used for the longest time. @returns false when all are in use */
@@ -158,6 +164,7 @@ export class PackShelf {
           ...(bitmap === undefined ? {} : { bitmap }),
         },
       });
+      if (leaf.kind === "separate") this.#alone.add(pack);
       if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
       const open: OpenPack = {
         pack,

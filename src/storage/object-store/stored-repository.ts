@@ -69,6 +69,7 @@ export class StoredRepository implements Repository {
   readonly refs: RefStore;
   readonly packMaintenance: PackMaintenance;
   readonly bundles: RepositoryBundles;
+  readonly addressOfPack?: NonNullable<Repository["addressOfPack"]>;
   readonly #options: StoredRepositoryOptions;
   readonly #staged = new StagedPacks();
   #opened: RepositoryRecord | undefined;
@@ -92,6 +93,10 @@ export class StoredRepository implements Repository {
     });
     this.packMaintenance = createStoredPackMaintenance(options);
     this.bundles = createStoredBundles(options);
+    const presign = options.bucket.presign?.bind(options.bucket);
+    if (presign !== undefined)
+      this.addressOfPack = async (pack, expiresSeconds) =>
+        options.shelf.isAlone(pack) ? presign(pack.key, { expiresSeconds }) : undefined;
   }
 
   async settings(): Promise<RepositorySettings> {
