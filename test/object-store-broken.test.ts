@@ -49,9 +49,18 @@ interface Opened {
   readonly metadata: MetadataStore;
 }
 
-/** A server with an empty cache. */
-async function startServer(bucket: Bucket, database: string): Promise<Opened> {
-  const opened = await openDatabase(parseDatabaseLocation(database));
+/** For who waits for the end of its patience, not for the database: half a minute is no other than this. */
+const IMPATIENT_MS = 1000;
+
+/**
+ * A server with an empty cache.
+ * @param giveUpMs how long it waits for its database
+ */
+async function startServer(bucket: Bucket, database: string, giveUpMs?: number): Promise<Opened> {
+  const opened = await openDatabase(
+    parseDatabaseLocation(database),
+    giveUpMs === undefined ? {} : { giveUpMs },
+  );
   const metadata = createMetadataStore(opened);
   const localDirectory = join(client.directory, "local");
   const store = await openObjectStore({ bucket, metadata, localDirectory, janitor: false });
@@ -128,7 +137,7 @@ describe.skipIf(SKIP_POSTGRES)("PostgreSQL", () => {
   });
 
   it("goes in the middle of a push, which says so, and comes back", async () => {
-    const { url, metadata } = await startServer(bucket, database);
+    const { url, metadata } = await startServer(bucket, database, IMPATIENT_MS);
     const before = await commitFile();
     await tree.run("push", "-q", url, "HEAD:refs/heads/main");
     await commitFile();
@@ -165,7 +174,7 @@ describe.skipIf(SKIP_POSTGRES)("PostgreSQL", () => {
     });
 
     it("and stays broken: the push says that it failed, and the next one finds what it did", async () => {
-      const { url, metadata } = await startServer(bucket, way.url);
+      const { url, metadata } = await startServer(bucket, way.url, IMPATIENT_MS);
       await commitFile();
       await tree.run("push", "-q", url, "HEAD:refs/heads/main");
       const pushed = await commitFile();
@@ -196,9 +205,9 @@ describe("a bucket", () => {
 
   /** At the first request of this operation. */
   const once =
-    (operation: string, fault: StandInFault): S3StandIn["decide"] =>
+    (operation: string, fault: () => StandInFault): S3StandIn["decide"] =>
     (request) =>
-      request.operation === operation && request.number === 1 ? fault : undefined;
+      request.operation === operation && request.number === 1 ? fault() : undefined;
   const always =
     (operation: string, fault: StandInFault): S3StandIn["decide"] =>
     (request) =>
@@ -215,7 +224,7 @@ describe("a bucket", () => {
 
   it.each(PASSING)("that %s, once, takes a push", async (_, fault) => {
     const { url, metadata } = await startServer(bucket, database);
-    standIn.decide = once("PutObject", fault());
+    standIn.decide = once("PutObject", fault);
     const pushed = await commitFile();
     expect(await push(url)).toMatchObject({ status: 0 });
     expect(standIn.operations().filter((operation) => operation === "PutObject").length).toBeGreaterThan(1);
@@ -237,7 +246,7 @@ describe("a bucket", () => {
       await commitFile();
       await tree.run("push", "-q", first.url, "HEAD:refs/heads/main");
       const other = await startServer(await openS3Bucket(standInOptions(standIn)), database);
-      standIn.decide = once("GetObject", fault());
+      standIn.decide = once("GetObject", fault);
       await expectWell(other.url);
     },
   );

@@ -53,14 +53,20 @@ export function parseDatabaseLocation(text: string): DatabaseLocation {
 
 /**
  * Opens it, makes it when it is missing (SQLite), and brings its tables up to date.
+ * @param giveUpMs after so long `run` begins nothing again that failed for the lack of a connection. @default 30,000
  * @throws server/bad-configuration, database/unavailable
  */
-export async function openDatabase(location: DatabaseLocation): Promise<Database> {
+export async function openDatabase(
+  location: DatabaseLocation,
+  { giveUpMs }: { readonly giveUpMs?: number } = {},
+): Promise<Database> {
   const { engine } = location;
   let opened: Pick<Database, "db" | "run">;
   try {
     opened =
-      location.engine === "sqlite" ? await openSqlite(location.path) : await openPostgres(location.url);
+      location.engine === "sqlite"
+        ? await openSqlite(location.path)
+        : await openPostgres(location.url, giveUpMs);
   } catch (cause) {
     if (cause instanceof GitwharfError) throw cause;
     const what = location.engine === "sqlite" ? location.path : "PostgreSQL";
@@ -130,7 +136,10 @@ async function retryWhileBusy<Result>(work: () => Promise<Result>): Promise<Resu
   }
 }
 
-async function openPostgres(connectionString: string): Promise<Pick<Database, "db" | "run">> {
+async function openPostgres(
+  connectionString: string,
+  giveUpMs: number | undefined,
+): Promise<Pick<Database, "db" | "run">> {
   const { Kysely, PostgresDialect } = await loadKysely();
   const { migrate } = await loadMigrations();
   const pool = await openPostgresPool({
@@ -145,7 +154,7 @@ async function openPostgres(connectionString: string): Promise<Pick<Database, "d
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   try {
     await migrate(db, "postgres");
-    return { db, run: createPostgresRunner(pool) };
+    return { db, run: createPostgresRunner(pool, giveUpMs) };
   } catch (error) {
     await db.destroy();
     throw error;

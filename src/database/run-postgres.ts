@@ -14,7 +14,6 @@ const FIRST_WAIT_MS = 20;
 const WAIT_MAX_MS = 1000;
 /** Beyond what the server itself allows a statement: who hears nothing for so long has lost the connection. */
 const ANSWER_TIMEOUT_MS = 15_000;
-/** After this long nothing is begun again. */
 const GIVE_UP_MS = 30_000;
 
 /** serialization_failure, deadlock_detected: undone by the server, and to be tried again. */
@@ -22,7 +21,8 @@ const UNDONE_STATES: ReadonlySet<string> = new Set(["40001", "40P01"]);
 /** The server ends the connection, is about to start or has no connection left. */
 const AWAY_STATES: ReadonlySet<string> = new Set(["57P01", "57P02", "57P03", "57P05", "25P03", "53300"]);
 
-export function createPostgresRunner(pool: Pool): RunWork {
+/** @param giveUpMs after so long work that failed is not begun again */
+export function createPostgresRunner(pool: Pool, giveUpMs = GIVE_UP_MS): RunWork {
   return async (mode, work) => {
     const begun = Date.now();
     let maybeDone = false;
@@ -33,7 +33,7 @@ export function createPostgresRunner(pool: Pool): RunWork {
         if (!(error instanceof FailedStatement)) throw error;
         if (error.isLost && error.mayBeDone) maybeDone = true;
         const mayRetry = (error.isLost && !pool.ending) || UNDONE_STATES.has(error.state ?? "");
-        if (mayRetry && attempt < ATTEMPTS_MAX && Date.now() - begun < GIVE_UP_MS) {
+        if (mayRetry && attempt < ATTEMPTS_MAX && Date.now() - begun < giveUpMs) {
           await setTimeout(waitBefore(attempt + 1));
           continue;
         }
