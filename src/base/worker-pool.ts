@@ -7,7 +7,7 @@
  * `MessagePort` in its task and in `transferList`.
  *
  * Tasks queue first in, first out: long work should come in slices of some hundred milliseconds, so that a large
- * push does not make a small fetch wait.
+ * push does not make a small fetch wait. What cannot be cut into slices goes to the thread in the background.
  */
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -21,6 +21,8 @@ export interface RunInWorkerOptions {
   readonly transferList?: readonly TransferListItem[];
   /** Removes a waiting task from the queue; ends the thread of a running one. */
   readonly signal?: AbortSignal | undefined;
+  /** Work of many seconds that no request waits for: one task at a time, in a thread beside those of the pool. */
+  readonly isBackground?: boolean;
 }
 
 /** Time for which an idle thread beside the first stays warm. */
@@ -31,7 +33,12 @@ export function workerCount(): number {
   return Math.max(2, availableParallelism());
 }
 
+const THREADS = {
+  filename: fileURLToPath(new URL("./worker-thread.js", import.meta.url)),
+  idleTimeout: IDLE_MS,
+};
 let pool: Piscina | undefined;
+let background: Piscina | undefined;
 
 /**
  * Runs the default export of a compiled module in a worker thread.
@@ -58,8 +65,7 @@ export function loadInWorker(filename: URL): Promise<void> {
 async function inThread<Result>(message: ThreadMessage, options: RunInWorkerOptions): Promise<Result> {
   const { signal } = options;
   throwIfAborted(signal);
-  pool ??= startPool();
-  const own = pool;
+  const own = options.isBackground === true ? (background ??= startBackground()) : (pool ??= startPool());
   let answer: ThreadAnswer<Result>;
   try {
     answer = await own.run(message, {
@@ -67,7 +73,7 @@ async function inThread<Result>(message: ThreadMessage, options: RunInWorkerOpti
       ...(signal === undefined ? {} : { signal }),
     });
   } catch (cause) {
-    throw poolError(cause, { signal, closed: own !== pool });
+    throw poolError(cause, { signal, closed: own !== pool && own !== background });
   }
   if (answer.ok) return answer.result;
   throw errorFromThread(answer.error);
@@ -88,18 +94,18 @@ export function workerPoolState(): {
 
 /** Ends all threads; running tasks fail with base/shutting-down. A later task starts a new pool. */
 export async function closeWorkerPool(): Promise<void> {
-  const own = pool;
+  const own = [pool, background];
   pool = undefined;
-  await own?.destroy();
+  background = undefined;
+  await Promise.all(own.flatMap((each) => (each === undefined ? [] : [each.destroy()])));
 }
 
 function startPool(): Piscina {
-  return new Piscina({
-    filename: fileURLToPath(new URL("./worker-thread.js", import.meta.url)),
-    minThreads: 1,
-    maxThreads: workerCount(),
-    idleTimeout: IDLE_MS,
-  });
+  return new Piscina({ ...THREADS, minThreads: 1, maxThreads: workerCount() });
+}
+
+function startBackground(): Piscina {
+  return new Piscina({ ...THREADS, minThreads: 0, maxThreads: 1 });
 }
 
 function poolError(

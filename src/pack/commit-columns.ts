@@ -19,7 +19,7 @@ export interface CommitColumns {
   readonly parents: Uint32Array;
 }
 
-/** All rows, each behind its parents. @throws base/invariant when a commit is its own ancestor */
+/** All rows, each behind its parents. @throws object/corrupt when a commit is its own ancestor */
 export function orderParentsFirst(
   commits: Pick<CommitColumns, "count" | "parentStarts" | "parents">,
 ): Uint32Array {
@@ -48,7 +48,8 @@ export function orderParentsFirst(
       next[row] = at + 1;
       const parent = parents[at] as number;
       if (state[parent] === 2) continue;
-      if (state[parent] === 1) throw new GitwharfError("base/invariant", "a commit is its own ancestor");
+      if (state[parent] === 1)
+        throw new GitwharfError("object/corrupt", "a commit is its own ancestor; run 'gitwharf fsck'");
       state[parent] = 1;
       stack[depth++] = parent;
     }

@@ -25,7 +25,7 @@ export async function hasBasesFirst(pack: Pack, budget: WorkBudget): Promise<boo
   const identity = packIdentity(pack);
   let answer = known.get(identity);
   if (answer === undefined) {
-    // Bitmaps stand beside packs that git wrote as a whole, bases first.
+    // Bitmaps stand beside packs that git wrote as a whole, bases first; ours beside no others.
     answer = (await pack.openBitmap()) !== undefined || (await scan(pack, budget));
     known.set(identity, answer);
   }

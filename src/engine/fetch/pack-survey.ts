@@ -8,7 +8,7 @@
  *
  * Not here: what is reachable (`closure.ts`).
  */
-import { GitwharfError } from "../../base/errors.js";
+import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { hashBytes, hexLength } from "../../object/object-format.js";
 import { parseTagLinks } from "../../object/tag.js";
@@ -90,16 +90,27 @@ export async function surveyPack(
     known: new Uint8Array(n),
     rankOfPosition,
   };
-  await scanEntries(space, survey, builder, budget);
+  await asStored(pack, scanEntries(space, survey, builder, budget));
   // What `bases-first.ts` would find by reading the pack once more.
   noteBasesFirst(
     packIdentity(pack),
     survey.bases.every((base, rank) => base < rank && base !== BASE_OUTSIDE),
   );
   spreadTypes(survey);
-  await surveyTrees(space, survey, builder, budget, watch);
+  await asStored(pack, surveyTrees(space, survey, builder, budget, watch));
   survey.links = builder.links;
   return survey;
+}
+
+/** What is wrong with a stored pack is nobody's doing who asks for something: it is object/corrupt, whatever it is. */
+async function asStored(pack: Pack, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (cause) {
+    if (!isGitwharfError(cause, "pack/bad-zlib", "pack/bad-delta", "object/malformed")) throw cause;
+    const message = `${pack.name} is damaged: ${cause.message}; run 'gitwharf fsck'`;
+    throw new GitwharfError("object/corrupt", message, { cause });
+  }
 }
 
 /** Heads of all entries, and the links of whole commits and tags. */

@@ -24,7 +24,7 @@ const WORKER = new URL("./side-files-worker.js", import.meta.url);
 /**
  * A commit-graph (`objects/info/commit-graph`) of all commits that the tips lead to, as `git commit-graph write` makes it.
  * Not for shallow repositories, nor where grafts or replace refs change what commits say.
- * About 150 bytes of memory a commit.
+ * About 150 bytes of memory a commit, and what the caches of a thread take.
  * @returns undefined when there is no commit
  * @throws object/corrupt when a commit is missing or unreadable, storage/io, base/aborted
  */
@@ -51,5 +51,5 @@ export function makePackBitmap(pack: Pack, { tips, signal }: SideFileOptions): P
 }
 
 function run<Answer>(task: SideFileTask, signal: AbortSignal | undefined): Promise<Answer> {
-  return runInWorker<SideFileTask, Answer>(WORKER, task, { signal });
+  return runInWorker<SideFileTask, Answer>(WORKER, task, { signal, isBackground: true });
 }

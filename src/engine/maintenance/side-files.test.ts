@@ -2,25 +2,35 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { isGitwharfError } from "../../base/errors.js";
+import { MemoryRange } from "../../base/byte-range.js";
 import { closeWorkerPool } from "../../base/worker-pool.js";
 import { hashBytes } from "../../object/object-format.js";
 import { PackBitmap } from "../../pack/bitmap.js";
 import { CommitGraph } from "../../pack/commit-graph.js";
 import { formatCommitGraph } from "../../pack/commit-graph-writer.js";
+import { Pack } from "../../pack/pack.js";
 import { formatReverseIndex } from "../../pack/reverse-index.js";
+import { createObjectDatabase } from "../../storage/object-database.js";
 import { unlimitedBudget } from "../fetch/work-budget.js";
 import { buildPackBitmap } from "./build-pack-bitmap.js";
 import { gatherCommits } from "./gather-commits.js";
 import { makeCommitGraph, makePackBitmap } from "./make-side-files.js";
-import { importHistory, type MadeRepository, makeRepository, tipsOf } from "./side-files.test.support.js";
+import {
+  importHistory,
+  type MadeRepository,
+  makeRepository,
+  sharedBytes,
+  tipsOf,
+} from "./side-files.test.support.js";
 
 afterAll(closeWorkerPool);
 
 describe.each([
-  ["sha1", 50],
-  ["sha1", 2],
-  ["sha256", 50],
-] as const)("side files of a pack, %s, deltas %d deep", (format, depth) => {
+  ["sha1", 50, "true"],
+  ["sha1", 2, "false"],
+  ["sha256", 1000, "true"],
+] as const)("side files of a pack, %s, deltas %d deep, by offset: %s", (format, depth, byOffset) => {
   const h = hashBytes(format);
   let made: MadeRepository;
   let bitmapOfGit: Buffer;
@@ -29,6 +39,7 @@ describe.each([
     made = makeRepository(format);
     importHistory(made, format, 400);
     const config = ["-c", "pack.writeReverseIndex=true", "-c", "pack.writeBitmapLookupTable=true"];
+    config.push("-c", `repack.useDeltaBaseOffset=${byOffset}`);
     made.git("", ...config, "repack", "-adfbq", `--depth=${depth}`, "--window=20");
     bitmapOfGit = made.file(".bitmap");
   });
@@ -234,6 +245,37 @@ describe.each(["sha1", "sha256"] as const)(
       expect((await buildPackBitmap(old.objects, first, unlimitedBudget())).kind).toBe("made");
       expect((await buildPackBitmap(old.objects, tipsOf(made), unlimitedBudget())).kind).toBe("impossible");
       rmSync(old.pack.key.split(" ")[0] as string, { recursive: true, force: true });
+    });
+
+    it("are refused, and nothing worse, when the pack is damaged in whatever place", async () => {
+      importHistory(made, format, 40);
+      made.git("", "repack", "-adfq");
+      const tips = tipsOf(made);
+      const { pack } = made.openPack();
+      const whole = Buffer.from(pack.bytes.read(0, pack.bytes.sizeBytes) as Buffer);
+      let refused = 0;
+      let state = 11;
+      for (let round = 0; round < 60; round++) {
+        state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+        const damaged = Buffer.from(whole);
+        const at = 12 + ((state >>> 4) % (whole.length - 12));
+        damaged[at] = (damaged[at] as number) ^ (1 << (state >>> 29));
+        const one = new Pack({
+          key: `damaged ${format} ${round}`,
+          index: pack.index,
+          bytes: new MemoryRange(sharedBytes(damaged)),
+        });
+        const objects = createObjectDatabase({ objectFormat: format, packs: [one] });
+        try {
+          const { commits } = await gatherCommits(objects, tips, unlimitedBudget());
+          formatCommitGraph(commits);
+          if ((await buildPackBitmap(objects, tips, unlimitedBudget())).kind === "impossible") refused++;
+        } catch (error) {
+          if (!isGitwharfError(error, "object/corrupt")) throw error;
+          refused++;
+        }
+      }
+      expect(refused).toBeGreaterThan(5);
     });
   },
 );
