@@ -102,32 +102,14 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
     refs: readonly NewEvent[],
     hasMoved: boolean,
   ): Promise<void> => {
-    const { repository, pushId, user, isFirst = false } = origin;
-    const about = JSON.stringify(origin.about);
+    const { repository } = origin;
     await retryConflicts(async () => {
       const { last } = await db
         .selectFrom("events")
         .select((column) => column.fn.max<number | null>("position").as("last"))
         .where("repository", "=", repository)
         .executeTakeFirstOrThrow();
-      const rows = refs.map(
-        ({ refName, oldOid, newOid, forced }, i): EventsTable => ({
-          id: randomUUID(),
-          repository,
-          position: (last ?? 0) + 1 + i,
-          cursor: null,
-          push_id: pushId,
-          ref_name: refName,
-          old_oid: oldOid,
-          new_oid: newOid,
-          forced: forced === undefined ? null : Number(forced),
-          user_name: user,
-          about,
-          has_moved: Number(hasMoved),
-          is_first: Number(isFirst),
-          created_at: Date.now(),
-        }),
-      );
+      const rows = refs.map((ref, i) => eventRow(origin, ref, { position: (last ?? 0) + 1 + i, hasMoved }));
       await db.insertInto("events").values(rows).execute();
     });
   };
@@ -252,6 +234,30 @@ async function retryConflicts<Result>(write: () => Promise<Result>): Promise<Res
       if (!isConflict(error) || attempt >= ATTEMPTS_MAX) throw error;
     }
   }
+}
+
+/** Nobody is told of it yet. */
+export function eventRow(
+  { repository, pushId, user, about, isFirst = false }: EventOrigin,
+  { refName, oldOid, newOid, forced }: NewEvent,
+  { position, hasMoved }: { readonly position: number; readonly hasMoved: boolean },
+): EventsTable {
+  return {
+    id: randomUUID(),
+    repository,
+    position,
+    cursor: null,
+    push_id: pushId,
+    ref_name: refName,
+    old_oid: oldOid,
+    new_oid: newOid,
+    forced: forced === undefined ? null : Number(forced),
+    user_name: user,
+    about: JSON.stringify(about),
+    has_moved: Number(hasMoved),
+    is_first: Number(isFirst),
+    created_at: Date.now(),
+  };
 }
 
 export function eventOf(row: EventsTable): StoredEvent {

@@ -51,6 +51,12 @@ export function parseDatabaseLocation(text: string): DatabaseLocation {
   );
 }
 
+/** The same for all that mean the same database in the same words. @throws server/bad-configuration */
+export function databaseName(text: string): string {
+  const location = parseDatabaseLocation(text);
+  return location.engine === "sqlite" ? `sqlite:${location.path}` : location.url;
+}
+
 /**
  * Opens it, makes it when it is missing (SQLite), and brings its tables up to date.
  * @param giveUpMs after so long `run` begins nothing again that failed for the lack of a connection. @default 30,000

@@ -13,6 +13,8 @@ import { hasMovedTo } from "./settle-event.js";
 
 export interface EventRecorderOptions {
   readonly store: () => Promise<EventStore>;
+  /** Name of its database: where refs are kept in the same, both are written at once. */
+  readonly database?: string | undefined;
   /** Before the first event: who is to be told of it must be known. */
   readonly ready: () => Promise<void>;
   readonly publisher: Pick<RepositoryWork, "run">;
@@ -34,6 +36,8 @@ interface Transaction {
   readonly snapshot: Push["snapshot"];
   readonly names: ReadonlySet<string>;
   readonly isFirst: boolean;
+  /** The commit of the refs writes its events, or does not. */
+  readonly isWritten: boolean;
   /** That have moved; undefined: it is not over. */
   moved?: readonly PushCommand[];
 }
@@ -66,12 +70,16 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     const id = randomUUID();
     const isFirst = push.snapshot.refs.all.length === 0;
     const known = knownOf(push);
+    const { outbox } = push.repository.refs;
+    // A repository that is being made is told of once it is in its place.
+    const isWritten = !isFirst && outbox !== undefined && outbox.database === options.database;
     try {
       await options.ready();
       const rows = await store();
       await settleOlder(rows, push, { commands, isFirst });
       const refs = commands.map((command): NewEvent => newEventOf(command, known.forced));
-      await rows.add({ ...originOf(push, id), isFirst }, refs, false);
+      if (isWritten) for (const ref of refs) outbox?.add(ref.refName, { origin: originOf(push, id), ref });
+      else await rows.add({ ...originOf(push, id), isFirst }, refs, false);
     } catch (error) {
       log({ level: "error", message: "a push was refused: its events cannot be written down", error });
       await push.print("error: the server cannot write down what this push changes; try again later\n");
@@ -79,7 +87,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     }
     const { snapshot } = push;
     const names = new Set(commands.map(({ name }) => name));
-    known.transactions = [...known.transactions, { id, snapshot, isFirst, names }];
+    known.transactions = [...known.transactions, { id, snapshot, isFirst, isWritten, names }];
     return true;
   }
 
@@ -101,10 +109,11 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
 
   /** Strikes out what the commit itself has refused, and marks the others, unless their repository is nowhere yet. */
   async function end(
-    { id, names, isFirst }: Transaction,
+    { id, names, isFirst, isWritten }: Transaction,
     push: Push,
     moved: readonly PushCommand[],
   ): Promise<void> {
+    if (isWritten) return;
     const rows = await store();
     if (moved.length < names.size) {
       const left = new Set(names);

@@ -11,6 +11,7 @@ import {
   webhookTarget,
 } from "../database/delivery-store.js";
 import type { EventStore } from "../database/event-store.js";
+import { databaseName } from "../database/open-database.js";
 import type { PushHandlers } from "../engine/push.js";
 import {
   createDeliveryQueue,
@@ -92,6 +93,8 @@ export function createServerEvents(
   options: Pick<GitServerOptions, "events" | "webhooks">,
   about: {
     readonly outbox: (() => Promise<Outbox>) | undefined;
+    /** Where that is. */
+    readonly database?: string | undefined;
     readonly repositories: RepositoryStore;
     readonly targets: readonly DeliveryTarget[];
     readonly log: (entry: ServiceLogEntry) => void;
@@ -140,7 +143,13 @@ export function createServerEvents(
     for (const queue of [...queues.values(), ...idle]) await queue.register();
     isReady = true;
   };
-  const { onReceive, onMove, onReceived } = createEventRecorder({ store: events, ready, publisher, log });
+  const { onReceive, onMove, onReceived } = createEventRecorder({
+    store: events,
+    database: about.database === undefined ? undefined : databaseName(about.database),
+    ready,
+    publisher,
+    log,
+  });
 
   async function prune(): Promise<void> {
     try {

@@ -132,6 +132,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   const httpHooks = createHttpHooks(options.httpHooks, { agent: AGENT, log });
   const events = createServerEvents(options, {
     outbox: identification.outbox,
+    database: options.database,
     repositories: store,
     targets: gitorious === undefined ? [] : [gitorious.target],
     log,

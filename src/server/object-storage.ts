@@ -61,7 +61,7 @@ export interface ObjectStorage extends ObjectStore {
  */
 export async function openObjectStorage(options: ObjectStorageOptions): Promise<ObjectStorage> {
   // Who has none does without their libraries.
-  const { openDatabase, parseDatabaseLocation } = await import("../database/open-database.js");
+  const { databaseName, openDatabase, parseDatabaseLocation } = await import("../database/open-database.js");
   const { createMetadataStore } = await import("../storage/object-store/metadata/create-metadata-store.js");
   const { openObjectStore } = await import("../storage/object-store/object-store.js");
   const database = await openDatabase(parseDatabaseLocation(options.database));
@@ -79,6 +79,7 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
     const store = await openObjectStore({
       bucket,
       metadata,
+      outboxDatabase: databaseName(options.database),
       witnesses,
       ...(localDirectory === undefined ? {} : { localDirectory }),
       ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),

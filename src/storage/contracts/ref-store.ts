@@ -2,6 +2,7 @@
  * References: reading at one instant, and changing them in transactions with compare-and-swap.
  * Specification: gitglossary (ref, symref), git-update-ref, gitformat of packed-refs and reftable.
  */
+import type { EventDraft } from "../../database/add-events.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ObjectId } from "../../object/object-id.js";
 
@@ -86,7 +87,17 @@ export interface ReflogEntry {
   readonly message: string;
 }
 
+/** Where refs are rows of a database: others of the same are written with them. */
+export interface RefOutbox {
+  /** Which one that is (`databaseName`). */
+  readonly database: string;
+  /** Of a ref that is "prepared": written in the transaction that moves it, and dropped when it does not move. */
+  add(refName: string, draft: EventDraft): void;
+}
+
 export interface RefStore {
+  /** undefined: nothing can be written together with refs. */
+  readonly outbox?: RefOutbox | undefined;
   /** @throws storage/io, storage/bad-ref when HEAD cannot be read */
   snapshot(): Promise<RefSnapshot>;
   /** Durable when it returns. One result per update, in order. @throws storage/io (then nothing is known) */

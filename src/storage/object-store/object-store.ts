@@ -106,6 +106,8 @@ export interface ObjectStoreOptions {
   readonly bucket: Bucket;
   /** The caller's to close. */
   readonly metadata: MetadataStore;
+  /** Name of the metadata's database (`databaseName`): events that a server keeps in it are written with the refs. */
+  readonly outboxDatabase?: string | undefined;
   /** Where pushes are kept until they are in the bucket, and copies of what is read from it. @default a directory of its own in the temporary directory */
   readonly localDirectory?: string;
   /** Of copies of what is in the bucket, on the local disk. @default 10 GiB */
@@ -202,6 +204,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       cache,
       shelf,
       spoolDirectory,
+      outboxDatabase: options.outboxDatabase,
       owner,
       garbageGraceMs,
       settings,

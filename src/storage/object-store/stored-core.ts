@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import type { EventDraft } from "../../database/add-events.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type {
   CommitOutcome,
@@ -56,6 +57,8 @@ export interface Draft {
   readonly dropsObjects?: boolean;
   /** For the history. */
   readonly about?: string;
+  /** Written with it. */
+  readonly events?: readonly EventDraft[];
 }
 
 /** "upload-gone": the intents were taken by the janitor, or by a commit of ours whose answer was lost. */
@@ -182,7 +185,16 @@ export class StoredCore {
     for (let races = 0; races < RACES_MAX; races++) {
       const drafted = draft(state, record);
       if (drafted === undefined) return { kind: "nothing" };
-      const { change, packs = [], uploads = [], retired = [], onCommitted, restored, about } = drafted;
+      const {
+        change,
+        packs = [],
+        uploads = [],
+        retired = [],
+        onCommitted,
+        restored,
+        about,
+        events = [],
+      } = drafted;
       const bumpsPruneEpoch = restored !== undefined || drafted.dropsObjects === true;
       const { state: next, fresh } =
         restored === undefined
@@ -205,6 +217,7 @@ export class StoredCore {
         kind,
         commitId,
         ...(about === undefined ? {} : { about }),
+        ...(events.length === 0 ? {} : { events }),
       });
       switch (outcome.kind) {
         case "committed":

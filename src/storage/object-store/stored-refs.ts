@@ -5,9 +5,11 @@
  */
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
 import type { ObjectId } from "../../object/object-id.js";
+import type { EventDraft } from "../../database/add-events.js";
 import type { ObjectReader } from "../contracts/object-reader.js";
 import type {
   ReflogEntry,
+  RefOutbox,
   RefSnapshot,
   RefStore,
   RefTransaction,
@@ -36,6 +38,8 @@ export interface StoredRefsOptions {
     state: RepositoryState,
     body: (objects: ObjectReader) => Promise<T>,
   ) => Promise<T>;
+  /** Name of the metadata's database, where events may be kept in it as well. */
+  readonly outboxDatabase: string | undefined;
 }
 
 /** What the new values lead to was looked for in a repository that had objects which this one may lack. */
@@ -55,6 +59,9 @@ interface Peeled {
 
 export class StoredRefs implements RefStore {
   readonly #options: StoredRefsOptions;
+  readonly outbox: RefOutbox | undefined;
+  /** Of refs that are prepared; transactions about one take turns. */
+  readonly #drafts = new Map<string, EventDraft>();
   #pruneEpoch: number;
   #lastPruneEpoch: number;
 
@@ -62,6 +69,9 @@ export class StoredRefs implements RefStore {
     this.#options = options;
     this.#pruneEpoch = options.pruneEpoch;
     this.#lastPruneEpoch = options.pruneEpoch;
+    const { outboxDatabase: database } = options;
+    if (database !== undefined)
+      this.outbox = { database, add: (refName, draft) => void this.#drafts.set(refName, draft) };
   }
 
   async snapshot(): Promise<RefSnapshot> {
@@ -78,6 +88,7 @@ export class StoredRefs implements RefStore {
     try {
       return await this.#transact(transaction);
     } finally {
+      for (const { name } of transaction.updates) this.#drafts.delete(name);
       giveBack();
     }
   }
@@ -141,7 +152,8 @@ export class StoredRefs implements RefStore {
           transaction,
           still.map(({ name }) => name),
         );
-        return { ...staged.draft({ refs: changes }), about: formatAbout(about) };
+        const events = still.flatMap(({ name }) => this.#drafts.get(name) ?? []);
+        return { ...staged.draft({ refs: changes }), about: formatAbout(about), events };
       },
     };
     let outcome = await core.commit(proposal);

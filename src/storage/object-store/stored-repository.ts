@@ -53,6 +53,8 @@ export interface StoredRepositoryOptions {
   readonly cache: ObjectCache;
   readonly shelf: PackShelf;
   readonly spoolDirectory: string;
+  /** Name of the metadata's database. */
+  readonly outboxDatabase: string | undefined;
   /** Of this server: who is asked when an upload lies open. */
   readonly owner: string;
   /** What no ref leads to is kept for so long. */
@@ -90,6 +92,7 @@ export class StoredRepository implements Repository {
       pruneEpoch,
       staged: this.#staged,
       withObjects: (state, body) => this.#withObjects(state, body),
+      outboxDatabase: options.outboxDatabase,
     });
     this.packMaintenance = createStoredPackMaintenance(options);
     this.bundles = createStoredBundles(options);

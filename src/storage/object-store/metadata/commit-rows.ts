@@ -3,6 +3,7 @@
  * repository, uploads, nodes, packs. The repository's row is held until the transaction is over; whoever tries again after a
  * lost answer waits for it there, and then finds the commit's id or not.
  */
+import { addEvents } from "../../../database/add-events.js";
 import { affect, type DatabaseWork, first, Undone } from "../../../database/database-work.js";
 import type { RepositoriesTable } from "../../../database/schema.js";
 import type { MetadataDatabase } from "./metadata-database.js";
@@ -48,6 +49,7 @@ function* commit(
   }
   const made = { repository_id: repositoryId, generation, root, kind: change.kind, time };
   yield* affect(db.insertInto("generations").values({ ...made, commit_id: commitId, about: about ?? null }));
+  if (change.events !== undefined) yield* addEvents(db, change.events);
   return { kind: "committed", record: repositoryOf(row) };
 }
 

@@ -14,6 +14,7 @@
  *
  * Errors of all: storage/io when the database does not answer or the outcome cannot be told.
  */
+import type { EventDraft } from "../../../database/add-events.js";
 import type { ObjectFormat } from "../../../object/object-format.js";
 import type { NodeId } from "../tree/node.js";
 import type { LeaseStore } from "./lease-store.js";
@@ -142,6 +143,8 @@ export interface MetadataCommit {
   readonly restoredGeneration?: number;
   readonly kind: GenerationKind;
   readonly bumpsPruneEpoch?: boolean;
+  /** What others are told of it: rows of this database as well. All of one repository. */
+  readonly events?: readonly EventDraft[];
   /** Random; the same in every attempt. By it a commit whose answer was lost is found. */
   readonly commitId: string;
   readonly about?: string;
