@@ -68,6 +68,20 @@ test("tasks run at the same time", async () => {
   expect(seen).toEqual([2, 2]);
 });
 
+test("work in the background has a thread beside all of the pool's, and can be ended", async () => {
+  const counter = new SharedArrayBuffer(4);
+  const parties = workerCount() + 1;
+  const meet = (isBackground: boolean): Promise<unknown> =>
+    run({ do: "meet", counter, parties }, { isBackground });
+  const met = await Promise.all([meet(true), ...Array.from({ length: parties - 1 }, () => meet(false))]);
+  expect(met).toEqual(met.map(() => parties));
+  const controller = new AbortController();
+  const spinning = run({ do: "spin" }, { isBackground: true, signal: controller.signal });
+  setImmediate(() => controller.abort());
+  await expect(spinning).rejects.toMatchObject({ code: "base/aborted" });
+  expect(await run({ do: "add", a: 1, b: 1 }, { isBackground: true })).toBe(2);
+});
+
 test("a signal ends a task that never would, and the pool goes on", async () => {
   const controller = new AbortController();
   const spinning = run({ do: "spin" }, { signal: controller.signal });
