@@ -213,7 +213,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
-describe.each(OPERATIONS)("$title", (operation) => {
+// As many runs as an operation makes calls, beside other tests on a small machine.
+describe.each(OPERATIONS)("$title", { timeout: 240_000 }, (operation) => {
   // A janitor that goes on after a call which has failed does less than one whose answer was lost.
   const faults = FAULTS.filter(({ at }) => operation.isAlone !== true || at !== "before");
   it.each(faults)("with $title", async (fault) => {
