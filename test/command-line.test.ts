@@ -54,6 +54,14 @@ describe("gitwharf", () => {
     return { status: await ended(child), text: child.printed() };
   }
 
+  it("leaves out, without a word, the help that nobody reads any more", async () => {
+    for (const args of [["--help"], ["storage", "gc", "--help"]]) {
+      const child = start(...args);
+      child.stdout?.destroy();
+      expect([await ended(child), child.printed()]).toEqual([0, ""]);
+    }
+  });
+
   it("ends without a word when nobody reads what it prints any more", async () => {
     const database = `sqlite:${workspace.directory}/access.sqlite`;
     expect(await run("user", "add", "ada", "--database", database)).toMatchObject({ status: 0 });

@@ -36,11 +36,28 @@ import { uploadArchiveCommand } from "./upload-archive-command.js";
 import { uploadPackCommand } from "./upload-pack-command.js";
 import { webhookCommand } from "./webhook-command.js";
 
+/** `gitwharf builds shop | head -1`: who reads has seen enough. */
+function endWithReader(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+}
+
+/** Help is written before any command begins. */
+const output = {
+  writeOut(text: string): void {
+    endWithReader();
+    process.stdout.write(text);
+  },
+};
+
 const program = new Command("gitwharf")
   .description("A programmable Git server.")
   .version(VERSION, "-v, --version")
   .showHelpAfterError("(gitwharf --help and gitwharf COMMAND --help explain)")
   .exitOverride()
+  .configureOutput(output)
   .configureHelp({ showGlobalOptions: false });
 
 for (const command of [
@@ -80,18 +97,17 @@ for (const command of [
 /** Wrong options and arguments are told by exception, in subcommands as well. */
 function prepared(command: Command, path: string = command.name()): Command {
   for (const child of command.commands) prepared(child, `${path} ${child.name()}`);
-  return command.exitOverride().showHelpAfterError(`(gitwharf ${path} --help explains)`);
+  return command
+    .exitOverride()
+    .configureOutput(output)
+    .showHelpAfterError(`(gitwharf ${path} --help explains)`);
 }
 
 /** Their standard output is a conversation, or a log that a server goes on without. */
 const TALKING = ["serve", "ssh-command", "upload-pack", "receive-pack", "upload-archive"];
 program.hook("preAction", (_, command) => {
   if (TALKING.includes(command.name())) return;
-  // `gitwharf builds shop | head -1`: who reads has seen enough.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
-  });
+  endWithReader();
 });
 
 try {
