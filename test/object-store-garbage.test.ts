@@ -10,6 +10,7 @@ import {
   type ObjectStorageOptions,
   openObjectStorage,
 } from "../src/server/object-storage.js";
+import type { PackSurvey } from "../src/storage/contracts/pack-maintenance.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
 
@@ -17,6 +18,15 @@ async function unattended(store: ObjectStorage): Promise<readonly string[]> {
   const names: string[] = [];
   for await (const name of store.unattended?.() ?? []) names.push(name);
   return names;
+}
+
+async function surveyOf(store: ObjectStorage, name: string): Promise<PackSurvey | undefined> {
+  const repository = await store.open(name);
+  try {
+    return await repository?.packMaintenance?.garbage?.survey();
+  } finally {
+    await repository?.close();
+  }
 }
 
 describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
@@ -316,6 +326,8 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
         try {
           for (const name of ["one", "two"]) {
             const before = await packsOf(name);
+            // Not all that it has is new to it.
+            expect(await surveyOf(later, name)).toMatchObject({ newPacks: 1 });
             const outcome = await later.collectGarbage(name, { graceMs: 0 });
             expect(outcome).toMatchObject({ kind: "collected", packsAfter: before });
             expect(outcome).toMatchObject({
@@ -345,6 +357,15 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
       expect(outcome).toMatchObject({ writtenBytes: expect.toSatisfy((bytes: number) => bytes < 1000) });
       expect(await has("fork", gone)).toBe(false);
       await checked("fork");
+      await tree.run("push", "-q", "origin", "main:refs/heads/brief");
+      await tree.run("push", "-q", "origin", ":refs/heads/brief");
+      expect(await store.collectGarbage("parent")).toMatchObject({ kind: "collected", packsAfter: 2 });
+      await (await store.fork("parent", "late")).close();
+      // What waits in the parent is no reason to collect the fork's garbage with every push.
+      expect([await surveyOf(store, "parent"), await surveyOf(store, "late")]).toMatchObject([
+        { unreachableSinceMs: expect.any(Number) },
+        { unreachableSinceMs: undefined },
+      ]);
       // The parent has what all of them began with: it is collected there, and the fork keeps what it needs.
       expect(await store.collectGarbage("parent", { graceMs: 0 })).toMatchObject({ packsAfter: 1 });
       await store.clean({ retentionMs: 0, graceMs: 0 });

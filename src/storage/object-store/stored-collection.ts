@@ -43,6 +43,7 @@ import {
   takeWorkLease,
 } from "./packs-at-work.js";
 import type { RepositoryState } from "./repository-state.js";
+import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 import { StoredQuarantine } from "./stored-quarantine.js";
 import type { PackLeaf, PackSource } from "./tree/pack-leaves.js";
@@ -65,10 +66,15 @@ export function createStoredCollection(options: StoredPackMaintenanceOptions): G
     async survey() {
       const { record, state } = await core.current();
       const shared = await lastSharedPack(core, metadata, record);
+      const held = record.forkedFrom === undefined || shared > 0 ? NONE : await heldByOthers(core);
       const bytesOf = (leaves: readonly PackLeaf[]): number =>
         leaves.reduce((sum, { packBytes }) => sum + packBytes, 0);
-      const fresh = state.packs.filter(({ source, sequence }) => !COLLECTED.has(source) && sequence > shared);
-      const since = state.packs.flatMap(({ unreachableSinceMs: ms }) => (ms === undefined ? [] : [ms]));
+      const fresh = state.packs.filter(
+        ({ key, source, sequence }) => !COLLECTED.has(source) && sequence > shared && !held.has(key),
+      );
+      // What a fork began with is its parent's to drop, or nobody's as long as others have it.
+      const ownSinceMs = record.forkedFrom === undefined ? 0 : record.createdAtMs;
+      const since = state.packs.flatMap(({ unreachableSinceMs: ms = -1 }) => (ms < ownSinceMs ? [] : [ms]));
       return {
         newPacks: fresh.length,
         newBytes: bytesOf(fresh),
@@ -92,6 +98,19 @@ export function createStoredCollection(options: StoredPackMaintenanceOptions): G
       }
     },
   };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+/** As long as that, what others hold on to is taken for the same, where it is only asked whether there is something to do. */
+const HELD_MS = 10 * 60 * 1000;
+const heldLately = new WeakMap<StoredCore, { readonly keys: ReadonlySet<string>; readonly atMs: number }>();
+
+async function heldByOthers(core: StoredCore): Promise<ReadonlySet<string>> {
+  const known = heldLately.get(core);
+  if (known !== undefined && performance.now() - known.atMs < HELD_MS) return known.keys;
+  const keys = await core.packsOfOthers();
+  heldLately.set(core, { keys, atMs: performance.now() });
+  return keys;
 }
 
 /** Keys. */
