@@ -124,7 +124,7 @@ describe.skipIf(SKIP_POSTGRES)("metadata in PostgreSQL", () => {
       expect(await through(`update "uploads"`, () => store.takeUpload(upload))).toEqual(["p/1"]);
       await through(`delete from "uploads"`, () => store.endUpload(upload));
       expect(await sure.listUploads({ olderThanMs: 0, limit: 10 })).toEqual([]);
-      const dropped = await through(COMMIT, () => store.dropPacks(networkId, [pack.id]));
+      const dropped = await through(COMMIT, () => store.dropPacks(networkId, [pack]));
       expect((await sure.listUploads({ olderThanMs: 0, limit: 10 })).map(({ id }) => id)).toEqual(dropped);
       expect(dropped).toHaveLength(1);
     });

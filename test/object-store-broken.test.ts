@@ -285,7 +285,7 @@ describe("a bucket", () => {
     const before = await commitFile();
     await tree.run("push", "-q", url, "HEAD:refs/heads/main");
     const keys = [...standIn.objects.keys()];
-    await commitFile(randomBytes(6_000_000));
+    await commitFile(randomBytes(9_000_000));
     standIn.decide = always("UploadPart", { status: 500, code: "InternalError" });
     const { status, stderr } = await push(url);
     expect(status).not.toBe(0);

@@ -292,7 +292,7 @@ describe("a push", () => {
   it("of a large pack puts two objects, and reads neither again", async () => {
     const tree = await newTree("large");
     const server = await startServer();
-    await commitFile(tree, "noise", randomBytes(5_000_000));
+    for (let i = 0; i < 6; i++) await commitFile(tree, `noise-${i}`, randomBytes(900_000));
     // Or git would try first whether it may push.
     const whole = ["-c", "http.postBuffer=20000000"];
     await tree.run(...whole, "push", "-q", `${server.url}/large.git`, "HEAD:refs/heads/main");
@@ -302,6 +302,29 @@ describe("a push", () => {
     await client.run("clone", "-q", "--bare", `${server.url}/large.git`, "large.git");
     expect(server.reads()).toBe(0);
     await client.in("large.git").run("fsck", "--strict");
+  });
+
+  it("of a large blob puts its chunks and a pack of the rest, and reads neither again", async () => {
+    const tree = await newTree("blob");
+    const server = await startServer();
+    const noise = randomBytes(5_000_000);
+    const whole = ["-c", "http.postBuffer=20000000"];
+    await commitFile(tree, "noise", noise);
+    await tree.run(...whole, "push", "-q", `${server.url}/blob.git`, "HEAD:refs/heads/main");
+    expect(putsOf(server)).toBe(2);
+    expect(server.reads()).toBe(0);
+    const chunks = ["findChunks", "setUploadKeys", "findChunks", "setUploadKeys"];
+    expect(server.writes()).toEqual(["create", "beginUpload", ...chunks, "commit", "place"]);
+    await client.run("clone", "-q", "--bare", `${server.url}/blob.git`, "blob.git");
+    expect(server.reads()).toBe(0);
+    await client.in("blob.git").run("fsck", "--strict");
+    // The next version, from a server that has read nothing: how much that is depends on the blob alone.
+    noise.writeUInt8(noise.readUInt8(2_500_000) ^ 1, 2_500_000);
+    await commitFile(tree, "noise", noise);
+    const cold = await startServer();
+    await tree.run(...whole, "push", "-q", `${cold.url}/blob.git`, "HEAD:refs/heads/main");
+    expect(putsOf(cold)).toBe(1);
+    expect(requestsOf(cold)).toBeLessThanOrEqual(8);
   });
 });
 

@@ -51,8 +51,15 @@ interface Operation {
 
 const FIRST = makeCommit("first");
 const SECOND = makeCommit("second", [FIRST.oid]);
-/** So large that it is sent in parts, and its index apart. */
-const LARGE = makeCommit("large", [FIRST.oid], randomBytes(4_500_000));
+/** So large that it is sent in chunks, with a pack of the rest. */
+const NOISE = randomBytes(2_000_000);
+const LARGE = makeCommit("large", [FIRST.oid], NOISE);
+/** Most of its chunks are those of LARGE. */
+const LATER = makeCommit(
+  "later",
+  [LARGE.oid],
+  Buffer.concat([NOISE.subarray(0, 1_500_000), Buffer.from("later")]),
+);
 const NEXT = makeCommit("next");
 
 const OPERATIONS: readonly Operation[] = [
@@ -87,6 +94,14 @@ const OPERATIONS: readonly Operation[] = [
     before: { "": { "refs/heads/main": FIRST.oid } },
     after: { "": { "refs/heads/main": LARGE.oid } },
     run: ({ store }, name) => push(store, name, LARGE, ["refs/heads/main"]),
+  },
+  {
+    title: "a push of another version of a large blob",
+    made: { "": { "refs/heads/main": FIRST.oid } },
+    prepare: ({ store }, name) => push(store, name, LARGE, ["refs/heads/large"]),
+    before: { "": { "refs/heads/main": FIRST.oid, "refs/heads/large": LARGE.oid } },
+    after: { "": { "refs/heads/main": FIRST.oid, "refs/heads/large": LATER.oid } },
+    run: ({ store }, name) => push(store, name, LATER, ["refs/heads/large"]),
   },
   {
     title: "folding packs",

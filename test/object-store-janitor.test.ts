@@ -302,7 +302,7 @@ describe.each(BACKENDS)("the janitor in $name", ({ isSkipped, place }) => {
         // That it keeps no nodes in memory is as if it had not been asked for a long time.
         const nodes = new NodeCache(metadata, { bytesMax: 1 });
         const cache = new ObjectCache({ bucket, directory: tmpdir() });
-        const core = new StoredCore({ record, metadata, nodes, shelf: new PackShelf({ cache }) });
+        const core = new StoredCore({ record, metadata, nodes, shelf: new PackShelf({ cache, bucket }) });
         expect((await core.current()).state.snapshot.all).toHaveLength(1);
         for (let i = 0; i < 3; i++) await pushObjects(repository, someObjects(`${i}`), `refs/heads/${i}`);
         expect((await runJanitor({ ...server, ...AT_ONCE })).nodesRemoved).toBeGreaterThan(0);

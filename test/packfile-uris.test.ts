@@ -45,7 +45,10 @@ describe.each([
   beforeAll(async () => {
     client = createWorkspace();
     if (isSkipped) return;
-    storage = await openObjectStorage({ ...(await storages.open(client.directory)), janitor: false });
+    // A pack of which some bytes are chunks is no file.
+    const largeBlobBytesMin = Number.POSITIVE_INFINITY;
+    const options = await storages.open(client.directory);
+    storage = await openObjectStorage({ ...options, largeBlobBytesMin, janitor: false });
     const server = createGitServer({
       repositories: storage,
       autoCreate: "push",

@@ -349,6 +349,27 @@ export const MIGRATIONS: readonly Migration[] = [
     },
   },
   {
+    name: "008-chunks",
+    async up(db) {
+      await db.schema
+        .alterTable("packs")
+        .addColumn("held", "bigint", (column) => column.notNull().defaultTo(0))
+        .execute();
+      await db.schema
+        .createTable("chunks")
+        .addColumn("network_id", "text", (column) => column.notNull())
+        .addColumn("id", "text", (column) => column.notNull())
+        .addColumn("container_id", "text", (column) => column.notNull())
+        .addColumn("position", "bigint", (column) => column.notNull())
+        .addColumn("stored_bytes", "bigint", (column) => column.notNull())
+        .addColumn("size_bytes", "bigint", (column) => column.notNull())
+        .addColumn("adler32", "bigint", (column) => column.notNull())
+        .addPrimaryKeyConstraint("chunks_key", ["network_id", "id"])
+        .execute();
+      await db.schema.createIndex("chunks_container").on("chunks").columns(["container_id"]).execute();
+    },
+  },
+  {
     name: "010-bundles",
     async up(db) {
       await db.schema.alterTable("uploads").addColumn("bundle", "text").execute();

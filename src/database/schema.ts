@@ -18,6 +18,7 @@ export interface Schema {
   readonly generations: GenerationsTable;
   readonly nodes: NodesTable;
   readonly packs: PacksTable;
+  readonly chunks: ChunksTable;
   readonly uploads: UploadsTable;
   readonly leases: LeasesTable;
   readonly witnesses: WitnessesTable;
@@ -275,6 +276,21 @@ export interface PacksTable {
   retired_at: number | null;
   /** Since when it is known that no kept root names it. */
   unnamed_at: number | null;
+  /** Counts up whenever somebody comes to name it who did not write it. */
+  held: number;
+}
+
+/** Where a chunk of large blobs is that may be used again: of several copies, one. */
+export interface ChunksTable {
+  network_id: string;
+  /** Lower-case hexadecimal SHA-256. */
+  id: string;
+  /** Of a row of `packs`, with which it goes. */
+  container_id: string;
+  position: number;
+  stored_bytes: number;
+  size_bytes: number;
+  adler32: number;
 }
 
 /** Work that one process does for all. */

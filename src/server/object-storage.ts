@@ -26,6 +26,8 @@ export interface ObjectStorageOptions {
   readonly localDirectory?: string;
   /** Of those copies; those in use stay. @default 10 GiB */
   readonly cacheBytesMax?: number;
+  /** Blobs from this size on are kept as chunks, which all versions of them share. Infinity: none. @default 1 MiB */
+  readonly largeBlobBytesMin?: number;
   /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
   readonly settings?: (name: string) => RepositorySettings;
   /** Removes what nobody needs any more; of several processes one at a time does. false: others see to it. */
@@ -75,7 +77,15 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
         `the database is being made again from the bucket ${rebuilt}, or that was broken off; gitwharf storage rebuild ends it`,
       );
     bucket = await openBucket(options);
-    const { localDirectory, cacheBytesMax, settings, janitor, witnesses = {}, garbageGraceMs } = options;
+    const {
+      localDirectory,
+      cacheBytesMax,
+      largeBlobBytesMin,
+      settings,
+      janitor,
+      witnesses = {},
+      garbageGraceMs,
+    } = options;
     const store = await openObjectStore({
       bucket,
       metadata,
@@ -83,6 +93,7 @@ export async function openObjectStorage(options: ObjectStorageOptions): Promise<
       witnesses,
       ...(localDirectory === undefined ? {} : { localDirectory }),
       ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
+      ...(largeBlobBytesMin === undefined ? {} : { largeBlobBytesMin }),
       ...(settings === undefined ? {} : { settings }),
       ...(janitor === undefined ? {} : { janitor }),
       ...(garbageGraceMs === undefined ? {} : { garbageGraceMs }),

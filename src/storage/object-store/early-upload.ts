@@ -6,27 +6,17 @@
  *                                            └────────► abort   ──► taken back
  */
 import { abortedError } from "../../base/errors.js";
-import type { Bucket } from "./bucket/bucket.js";
-import type { ObjectCache } from "./cache/object-cache.js";
 import { keepUploads } from "./keep-upload.js";
-import type { MetadataStore } from "./metadata/metadata-store.js";
+import { findLargeBlobs } from "./large-blobs.js";
 import { keysOf, planUpload, type SpooledPack, uploadPack } from "./pack-upload.js";
-import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
+import { type UploadPlace, uploadPacks } from "./upload-packs.js";
 
 /** Smaller ones are sent in no time. */
 const BYTES_MIN = 8 * 1024 * 1024;
 /** At once in this process: each holds memory while its push is checked, which may take long. Others are sent when they are published. */
 const EARLY_MAX = 8;
 let count = 0;
-
-export interface EarlyUploadOptions {
-  readonly core: StoredCore;
-  readonly bucket: Bucket;
-  readonly metadata: MetadataStore;
-  readonly cache: ObjectCache;
-  readonly owner: string;
-}
 
 export interface SentPacks {
   /** Of the intent. */
@@ -35,20 +25,20 @@ export interface SentPacks {
 }
 
 /** @param spooled stays until the upload has ended @returns undefined: it is not worth it, or others are under way */
-export function beginEarlyUpload(options: EarlyUploadOptions, spooled: SpooledPack): EarlyUpload | undefined {
+export function beginEarlyUpload(options: UploadPlace, spooled: SpooledPack): EarlyUpload | undefined {
   return spooled.pack.bytes.sizeBytes < BYTES_MIN || count >= EARLY_MAX
     ? undefined
     : new EarlyUpload(options, spooled);
 }
 
 export class EarlyUpload {
-  readonly #options: EarlyUploadOptions;
+  readonly #options: UploadPlace;
   readonly #stop = new AbortController();
   readonly #sent: Promise<SentPacks>;
   #publish = (): void => {};
   #id: string | undefined;
 
-  constructor(options: EarlyUploadOptions, spooled: SpooledPack) {
+  constructor(options: UploadPlace, spooled: SpooledPack) {
     this.#options = options;
     const published = new Promise<void>((resolve, reject) => {
       this.#publish = resolve;
@@ -83,7 +73,12 @@ export class EarlyUpload {
   }
 
   async #send(spooled: SpooledPack, published: Promise<void>): Promise<SentPacks> {
-    const { core, bucket, metadata, cache, owner } = this.#options;
+    const { core, bucket, metadata, cache, owner, largeBlobBytesMin } = this.#options;
+    const blobs = await findLargeBlobs(spooled.pack, largeBlobBytesMin);
+    const { signal } = this.#stop;
+    // It takes itself back.
+    if (blobs.length > 0)
+      return uploadPacks(this.#options, [spooled], { source: "push", level: 0, published, signal });
     const planned = await planUpload(spooled);
     const id = await metadata.beginUpload({
       repositoryId: core.id,
@@ -99,7 +94,7 @@ export class EarlyUpload {
         bucket,
         source: "push",
         level: 0,
-        signal: this.#stop.signal,
+        signal,
         published,
         onWhole: (key, parts) => cache.adopt(key, parts),
         onFile: (key, file) => cache.adoptFile(key, file),

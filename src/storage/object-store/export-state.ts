@@ -13,7 +13,9 @@ import { writeRepositoryLayout } from "../disk/repository-layout.js";
 import type { RefValue } from "../refs/ref-state.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { RepositoryState } from "./repository-state.js";
-import { packObjectBytes, type PackLeaf, type PackPartName, sideObjectBytes } from "./tree/pack-leaves.js";
+import { SplicedPack } from "./spliced-pack.js";
+import type { OpenLeaf } from "./stored-pack.js";
+import { packObjectBytes, type PackPartName, sideObjectBytes } from "./tree/pack-leaves.js";
 
 export interface ExportOptions {
   readonly signal?: AbortSignal | undefined;
@@ -97,7 +99,7 @@ function exists(path: string): GitwharfError {
 }
 
 /** The same pack may have come twice. */
-function packsOf({ packs }: RepositoryState): readonly PackLeaf[] {
+function packsOf({ packs }: RepositoryState): readonly OpenLeaf[] {
   return [...new Map(packs.map((leaf) => [leaf.trailer, leaf])).values()];
 }
 
@@ -147,25 +149,54 @@ interface Section {
 }
 
 async function writePack(
-  leaf: PackLeaf,
+  leaf: OpenLeaf,
   bucket: Bucket,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { key, sha256, packBytes, sideKey, sideSha256 = "" } = leaf;
+  const { key, sha256, packBytes, ownBytes, sideKey, sideSha256 = "" } = leaf;
   const parts = leaf.parts.flatMap(({ name, offset, sizeBytes }): Section[] => {
     const ending = ENDINGS[name];
     return ending === undefined ? [] : [{ start: offset, end: offset + sizeBytes, path: path + ending }];
   });
-  const pack = { start: 0, end: packBytes, path: `${path}.pack` };
+  // What is not in one piece is put together by itself.
+  const pack = ownBytes === undefined ? [{ start: 0, end: packBytes, path: `${path}.pack` }] : [];
+  if (ownBytes !== undefined) await writeSpliced(leaf, bucket, `${path}.pack`, signal);
   const copy = { bucket, signal };
+  const sizeBytes = packObjectBytes(leaf);
   if (sideKey === undefined) {
-    await copyObject({ ...copy, key, sha256, sizeBytes: packObjectBytes(leaf), sections: [pack, ...parts] });
+    await copyObject({ ...copy, key, sha256, sizeBytes, sections: [...pack, ...parts] });
     return;
   }
-  await copyObject({ ...copy, key, sha256, sizeBytes: packBytes, sections: [pack] });
+  await copyObject({ ...copy, key, sha256, sizeBytes, sections: pack });
   const sideBytes = sideObjectBytes(leaf) ?? 0;
   await copyObject({ ...copy, key: sideKey, sha256: sideSha256, sizeBytes: sideBytes, sections: parts });
+}
+
+/** A pack of which some bytes are chunks. Its own trailer says whether all are right. */
+async function writeSpliced(
+  { key, packBytes, ownBytes = packBytes, trailer, splices }: OpenLeaf,
+  bucket: Bucket,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const source = new SplicedPack({ bucket, key, ownBytes, packBytes, splices: (await splices?.()) ?? [] });
+  const hash = createHash(trailer.length === 40 ? "sha1" : "sha256");
+  const end = packBytes - trailer.length / 2;
+  const file = await open(path, "wx", PACK_MODE);
+  let at = 0;
+  try {
+    for await (const bytes of source.stream(key, undefined, { signal })) {
+      throwIfAborted(signal);
+      hash.update(bytes.subarray(0, Math.max(end - at, 0)));
+      await writeAll(file, bytes);
+      at += bytes.length;
+    }
+    if (hash.digest("hex") !== trailer) throw notAsSaid(key, bucket);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 interface CopiedObject {
@@ -194,15 +225,18 @@ async function copyObject(object: CopiedObject): Promise<void> {
       }
       at += bytes.length;
     }
-    if (at !== sizeBytes || hash.digest("hex") !== sha256)
-      throw new GitwharfError(
-        "storage/corrupt",
-        `${key} in ${bucket.name} is not what the repository's root says: gitwharf verify tells more`,
-      );
+    if (at !== sizeBytes || hash.digest("hex") !== sha256) throw notAsSaid(key, bucket);
     for (const file of files) await file.sync();
   } finally {
     for (const file of files) await file.close();
   }
+}
+
+function notAsSaid(key: string, bucket: Bucket): GitwharfError {
+  return new GitwharfError(
+    "storage/corrupt",
+    `${key} in ${bucket.name} is not what the repository's root says: gitwharf verify tells more`,
+  );
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {

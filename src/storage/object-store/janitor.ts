@@ -288,14 +288,11 @@ class Pass {
     const { metadata } = this.#options;
     const now = await metadata.now();
     const { graceMs } = this.#limits;
-    const due = unnamed.filter(({ unnamedAtMs = now }) => unnamedAtMs <= now - graceMs).map(({ id }) => id);
+    const due = unnamed.filter(({ unnamedAtMs = now }) => unnamedAtMs <= now - graceMs);
     const isDue = new Set(due);
-    const fresh = unnamed.filter(({ id, unnamedAtMs }) => unnamedAtMs === undefined && !isDue.has(id));
+    const fresh = unnamed.filter((pack) => pack.unnamedAtMs === undefined && !isDue.has(pack));
     if (fresh.length > 0) {
-      await metadata.markUnnamed(
-        networkId,
-        fresh.map(({ id }) => id),
-      );
+      await metadata.markUnnamed(networkId, fresh);
       this.#counts.packsMarked += fresh.length;
     }
     if (due.length === 0) return;

@@ -26,6 +26,7 @@ import { type BackgroundJanitorOptions, checkJanitorOptions, startJanitor } from
 import type { Bucket } from "./bucket/bucket.js";
 import { ObjectCache, type ObjectCacheOptions } from "./cache/object-cache.js";
 import type { ExportOptions, ExportSummary } from "./export-state.js";
+import { LARGE_BLOB_BYTES_MIN } from "./large-blobs.js";
 import { type JanitorLimits, type JanitorReport, runJanitor } from "./janitor.js";
 import { openLocalDirectory } from "./local-directory.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
@@ -112,6 +113,8 @@ export interface ObjectStoreOptions {
   readonly localDirectory?: string;
   /** Of copies of what is in the bucket, on the local disk. @default 10 GiB */
   readonly cacheBytesMax?: number;
+  /** Blobs from this size on are kept as chunks, which all versions of them share. Infinity: none. @default 1 MiB */
+  readonly largeBlobBytesMin?: number;
   /** How much of an object is fetched at once. @default as `ObjectCacheOptions` has it */
   readonly fetching?: Pick<ObjectCacheOptions, "blockBytes" | "wholeBytesMax" | "aheadBytesMax">;
   /** The settings of each repository, asked whenever they are needed. @default those of a repository that configures nothing */
@@ -149,7 +152,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
     ...(options.cacheBytesMax === undefined ? {} : { bytesMax: options.cacheBytesMax }),
     ...options.fetching,
   });
-  const shelf = new PackShelf({ cache });
+  const shelf = new PackShelf({ cache, bucket });
   const nodes = new NodeCache(metadata);
   const owner = randomUUID();
   const janitor =
@@ -205,6 +208,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
       shelf,
       spoolDirectory,
       outboxDatabase: options.outboxDatabase,
+      largeBlobBytesMin: options.largeBlobBytesMin ?? LARGE_BLOB_BYTES_MIN,
       owner,
       garbageGraceMs,
       settings,

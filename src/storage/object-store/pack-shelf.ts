@@ -6,17 +6,15 @@ import { GitwharfError } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { Pack } from "../../pack/pack.js";
 import { PackIndex } from "../../pack/pack-index.js";
+import type { Bucket } from "./bucket/bucket.js";
 import type { CachedObject, ObjectCache } from "./cache/object-cache.js";
-import {
-  type PackLeaf,
-  packObjectBytes,
-  packPart,
-  type PackPartName,
-  sideObjectBytes,
-} from "./tree/pack-leaves.js";
+import { SplicedPack, splicedPackKey } from "./spliced-pack.js";
+import type { OpenLeaf } from "./stored-pack.js";
+import { packObjectBytes, packPart, type PackPartName, sideObjectBytes } from "./tree/pack-leaves.js";
 
 export interface PackShelfOptions {
   readonly cache: ObjectCache;
+  readonly bucket: Bucket;
   /** Of packs that nobody uses. @default 256 MiB */
   readonly idleBytesMax?: number;
 }
@@ -49,6 +47,7 @@ interface Opening {
 
 export class PackShelf {
   readonly #cache: ObjectCache;
+  readonly #bucket: Bucket;
   readonly #idleBytesMax: number;
   readonly #packs = new Map<string, OpenPack>();
   readonly #alone = new WeakSet<Pack>();
@@ -60,11 +59,12 @@ export class PackShelf {
 
   constructor(options: PackShelfOptions) {
     this.#cache = options.cache;
+    this.#bucket = options.bucket;
     this.#idleBytesMax = options.idleBytesMax ?? 256 * 1024 * 1024;
   }
 
   /** All or none. @throws storage/io, storage/not-found, pack/bad-index */
-  async openAll(leaves: readonly PackLeaf[], objectFormat: ObjectFormat): Promise<readonly LentPack[]> {
+  async openAll(leaves: readonly OpenLeaf[], objectFormat: ObjectFormat): Promise<readonly LentPack[]> {
     const results = await Promise.allSettled(leaves.map((leaf) => this.open(leaf, objectFormat)));
     const lent = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     const failed = results.find((result) => result.status === "rejected");
@@ -73,7 +73,7 @@ export class PackShelf {
     throw failed.reason;
   }
 
-  async open(leaf: PackLeaf, objectFormat: ObjectFormat): Promise<LentPack> {
+  async open(leaf: OpenLeaf, objectFormat: ObjectFormat): Promise<LentPack> {
     const known = this.#packs.get(leaf.key);
     if (known !== undefined) {
       known.users++;
@@ -136,14 +136,16 @@ export class PackShelf {
     };
   }
 
-  async #read(leaf: PackLeaf, objectFormat: ObjectFormat, waiting: { users: number }): Promise<OpenPack> {
+  async #read(leaf: OpenLeaf, objectFormat: ObjectFormat, waiting: { users: number }): Promise<OpenPack> {
     const { key, packBytes } = leaf;
     const sideKey = leaf.sideKey ?? key;
-    const bytes = await this.#cache.open(key, packObjectBytes(leaf));
+    const bytes = await this.#openBytes(leaf);
     try {
       // Commits come first, the newest ones before the others: whatever is asked for begins there.
-      if (sideKey !== key) bytes.prefetch();
-      const side = sideKey === key ? bytes : await this.#cache.open(sideKey, sideObjectBytes(leaf) ?? 0);
+      const isBeside = sideKey !== key || leaf.ownBytes !== undefined;
+      if (isBeside) bytes.prefetch();
+      const sideBytes = sideKey === key ? packObjectBytes(leaf) : (sideObjectBytes(leaf) ?? 0);
+      const side = isBeside ? await this.#cache.open(sideKey, sideBytes) : bytes;
       let parts: Map<PackPartName, SharedArrayBuffer>;
       try {
         parts = await readParts(leaf, side);
@@ -164,7 +166,7 @@ export class PackShelf {
           ...(bitmap === undefined ? {} : { bitmap }),
         },
       });
-      if (leaf.kind === "separate") this.#alone.add(pack);
+      if (leaf.kind === "separate" && leaf.ownBytes === undefined) this.#alone.add(pack);
       if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
       const open: OpenPack = {
         pack,
@@ -186,6 +188,22 @@ export class PackShelf {
       throw error;
     }
   }
+
+  /** The pack, and what stands behind it in its object where all of it is there. */
+  async #openBytes(leaf: OpenLeaf): Promise<CachedObject> {
+    const { key, packBytes, ownBytes, splices } = leaf;
+    if (ownBytes === undefined) return this.#cache.open(key, packObjectBytes(leaf));
+    if (splices === undefined)
+      throw new GitwharfError("base/invariant", "a pack was opened without the chunks that it needs");
+    const source = new SplicedPack({
+      bucket: this.#bucket,
+      key,
+      ownBytes,
+      packBytes,
+      splices: await splices(),
+    });
+    return this.#cache.open(splicedPackKey(key), packBytes, source);
+  }
 }
 
 /** Of a pack that a push has left its index alone: to sort that takes less than to read how it is sorted. */
@@ -193,7 +211,7 @@ const PARTS: readonly PackPartName[] = ["index", "reverse-index", "bitmap", "com
 const SORTED_OBJECTS_MAX = 10_000;
 
 async function readParts(
-  leaf: PackLeaf,
+  leaf: OpenLeaf,
   side: Pick<CachedObject, "readInto">,
 ): Promise<Map<PackPartName, SharedArrayBuffer>> {
   const parts = new Map<PackPartName, SharedArrayBuffer>();

@@ -6,6 +6,8 @@
  *     p/xx/UUID.pack    pack
  *     p/xx/UUID.side    index, and what else belongs to it
  *
+ * What is kept of the pack as chunks is left out (chunk-pack.ts).
+ *
  * xx is the beginning of the UUID, so that stores that divide their keys by how they begin share the load. Keys are drawn
  * and written down (`MetadataStore.beginUpload`) before the first byte is sent.
  */
@@ -16,7 +18,9 @@ import { othersTurn } from "../../base/others-turn.js";
 import type { Pack } from "../../pack/pack.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { PackPart, PackPartName, PackSource } from "./tree/pack-leaves.js";
-import type { StoredPack } from "./stored-pack.js";
+import type { ObjectSource } from "./cache/partial-object.js";
+import { SplicedPack, splicedPackKey } from "./spliced-pack.js";
+import type { ChunkedPack, StoredPack } from "./stored-pack.js";
 
 /** Pack and index together: more than that is two objects. */
 export const ONE_OBJECT_BYTES_MAX = 4 * 1024 * 1024;
@@ -44,23 +48,25 @@ export interface PlannedUpload {
   readonly spooled: SpooledPack;
   /** The index first. */
   readonly parts: readonly MadePart[];
+  /** What goes without some of its bytes. */
+  readonly chunked: ChunkedPack | undefined;
   readonly key: string;
   readonly sideKey: string | undefined;
 }
 
 /** @throws storage/io */
-export async function planUpload(spooled: SpooledPack): Promise<PlannedUpload> {
+export async function planUpload(spooled: SpooledPack, chunked?: ChunkedPack): Promise<PlannedUpload> {
   const { pack, reverseIndexPath, madeParts = [] } = spooled;
   const id = randomUUID();
   const parts: MadePart[] = [{ name: "index", bytes: Buffer.from(pack.index.bytes) }];
   if (reverseIndexPath !== undefined)
     parts.push({ name: "reverse-index", bytes: await readFile(reverseIndexPath) });
   parts.push(...madeParts);
-  const isSmall = pack.bytes.sizeBytes + bytesOf(parts) <= ONE_OBJECT_BYTES_MAX;
+  const isSmall = ownBytesOf(pack, chunked) + bytesOf(parts) <= ONE_OBJECT_BYTES_MAX;
   const place = `${id.slice(0, 2)}/${id}`;
   return isSmall
-    ? { spooled, parts, key: `l/${place}.l0`, sideKey: undefined }
-    : { spooled, parts, key: `p/${place}.pack`, sideKey: `p/${place}.side` };
+    ? { spooled, parts, chunked, key: `l/${place}.l0`, sideKey: undefined }
+    : { spooled, parts, chunked, key: `p/${place}.pack`, sideKey: `p/${place}.side` };
 }
 
 function bytesOf(parts: readonly MadePart[]): number {
@@ -80,10 +86,13 @@ export interface UploadPackOptions {
   readonly published?: Promise<void> | undefined;
   /** Is given the pieces of an object that was put whole: for the cache. */
   readonly onWhole?: (key: string, parts: readonly Uint8Array[]) => Promise<void>;
-  /** Is given the file of a pack that was sent by itself: for the cache, which must open it at once. */
+  /**
+   * Is given the file of a pack that was sent by itself, or without its chunks: for the cache, which must open it at once.
+   * @param file.source where its bytes are from now on, when they are not one object
+   */
   readonly onFile?: (
     key: string,
-    file: { readonly path: string; readonly sizeBytes: number },
+    file: { readonly path: string; readonly sizeBytes: number; readonly source?: ObjectSource },
   ) => Promise<void>;
 }
 
@@ -92,16 +101,18 @@ export interface UploadPackOptions {
  * @throws storage/io, base/aborted
  */
 export async function uploadPack(planned: PlannedUpload, options: UploadPackOptions): Promise<StoredPack> {
-  const { key, sideKey } = planned;
+  const { key, sideKey, chunked } = planned;
   const { pack } = planned.spooled;
   const { source } = options;
   const side = planned.parts.map(({ bytes }) => bytes);
   const packBytes = pack.bytes.sizeBytes;
+  const ownBytes = ownBytesOf(pack, chunked);
   const hashes =
     sideKey === undefined
-      ? { sha256: await putWhole(key, [await readRange(pack, 0, packBytes), ...side], options) }
+      ? { sha256: await putWhole(key, [...(await readOwn(planned)), ...side], options) }
       : await sendBoth(planned, { ...options, sideKey, side });
-  let offset = sideKey === undefined ? packBytes : 0;
+  if (ownBytes < packBytes || sideKey !== undefined) await adopt(planned, options);
+  let offset = sideKey === undefined ? ownBytes : 0;
   const parts = planned.parts.map(({ name, bytes }): PackPart => {
     const part = { name, offset, sizeBytes: bytes.length };
     offset += bytes.length;
@@ -117,6 +128,7 @@ export async function uploadPack(planned: PlannedUpload, options: UploadPackOpti
       ...(sideKey === undefined ? {} : { sideKey }),
       objectCount: pack.objectCount,
       packBytes,
+      ...(ownBytes === packBytes ? {} : { ownBytes }),
       trailer: pack.index.packTrailer,
       parts,
     },
@@ -126,14 +138,32 @@ export async function uploadPack(planned: PlannedUpload, options: UploadPackOpti
       key,
       ...(sideKey === undefined ? {} : { sideKey }),
       kind: source,
-      sizeBytes: packBytes + bytesOf(planned.parts),
+      sizeBytes: ownBytes + bytesOf(planned.parts),
     },
+    chunked,
   };
+}
+
+/** The cache has all of the pack, whatever of it was sent. */
+async function adopt(
+  { key, spooled, chunked }: PlannedUpload,
+  { bucket, onFile }: UploadPackOptions,
+): Promise<void> {
+  const file = { path: spooled.path, sizeBytes: spooled.pack.bytes.sizeBytes };
+  const ownBytes = ownBytesOf(spooled.pack, chunked);
+  if (chunked === undefined || ownBytes === file.sizeBytes) return onFile?.(key, file);
+  const splices = chunked.splices.map(({ start, recipe }) => ({
+    start,
+    storedBytes: recipe.storedBytes,
+    recipe: () => recipe,
+  }));
+  const source = new SplicedPack({ bucket, key, ownBytes, packBytes: file.sizeBytes, splices });
+  await onFile?.(splicedPackKey(key), { ...file, source });
 }
 
 /** One that fails ends the other: keys that are taken back must not come to be there afterwards. */
 async function sendBoth(
-  { key, spooled }: PlannedUpload,
+  planned: PlannedUpload,
   options: UploadPackOptions & { readonly sideKey: string; readonly side: readonly Uint8Array[] },
 ): Promise<{ readonly sha256: string; readonly sideSha256: string }> {
   const { sideKey, side } = options;
@@ -152,10 +182,9 @@ async function sendBoth(
   };
   const [sideSha256, sha256] = await Promise.all([
     watched(putWhole(sideKey, side, { ...options, signal })),
-    watched(sendPack(spooled.pack, key, { ...options, signal })),
+    watched(sendPack(planned, { ...options, signal })),
   ]);
   if (failures.length > 0) throw failures[0];
-  await options.onFile?.(key, { path: spooled.path, sizeBytes: spooled.pack.bytes.sizeBytes });
   return { sha256, sideSha256 };
 }
 
@@ -180,12 +209,11 @@ async function putWhole(
 }
 
 async function sendPack(
-  pack: Pack,
-  key: string,
+  planned: PlannedUpload,
   { bucket, signal, published }: UploadPackOptions,
 ): Promise<string> {
   const hash = createHash("sha256");
-  await send(key, slicesOfPack(pack), hash, { bucket, signal, published });
+  await send(planned.key, ownSlices(planned), hash, { bucket, signal, published });
   return hash.digest("hex");
 }
 
@@ -216,10 +244,28 @@ function* slicesOf(parts: readonly Uint8Array[]): Iterable<Uint8Array> {
     for (let at = 0; at < part.length; at += READ_BYTES) yield part.subarray(at, at + READ_BYTES);
 }
 
-async function* slicesOfPack(pack: Pack): AsyncIterable<Uint8Array> {
-  const { sizeBytes } = pack.bytes;
-  for (let offset = 0; offset < sizeBytes; offset += READ_BYTES)
-    yield await readRange(pack, offset, Math.min(READ_BYTES, sizeBytes - offset));
+function ownBytesOf({ bytes }: Pack, chunked: ChunkedPack | undefined): number {
+  const splices = chunked?.splices ?? [];
+  return splices.reduce((sum, { recipe }) => sum - recipe.storedBytes, bytes.sizeBytes);
+}
+
+/** What is sent of the pack. */
+async function* ownSlices({ spooled, chunked }: PlannedUpload): AsyncGenerator<Buffer, void, void> {
+  const { pack } = spooled;
+  let at = 0;
+  const rest = { start: pack.bytes.sizeBytes, end: pack.bytes.sizeBytes };
+  const holes =
+    chunked?.splices.map(({ start, recipe }) => ({ start, end: start + recipe.storedBytes })) ?? [];
+  for (const { start, end } of [...holes, rest]) {
+    for (; at < start; at += READ_BYTES) yield await readRange(pack, at, Math.min(READ_BYTES, start - at));
+    at = end;
+  }
+}
+
+async function readOwn(planned: PlannedUpload): Promise<readonly Buffer[]> {
+  const parts: Buffer[] = [];
+  for await (const part of ownSlices(planned)) parts.push(part);
+  return parts;
 }
 
 async function readRange(pack: Pack, offset: number, length: number): Promise<Buffer> {

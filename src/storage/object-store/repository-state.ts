@@ -7,7 +7,8 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { RefSnapshot } from "../contracts/ref-store.js";
 import { createRefSnapshot } from "../refs/ref-snapshot.js";
 import { changeRefState, type RefState, type RefValue } from "../refs/ref-state.js";
-import type { NewPackLeaf } from "./stored-pack.js";
+import { addSplices, removeSplices, withSplices } from "./pack-splices.js";
+import type { NewPackLeaf, OpenLeaf, Splice } from "./stored-pack.js";
 import { checkNode, type FreshNodes, type NodeId, nodeIdOf, type NodeReader } from "./tree/node.js";
 import { formatPackLeaf, type PackLeaf, packKey, packSequenceOf, parsePackLeaf } from "./tree/pack-leaves.js";
 import { editTree, scanTree } from "./tree/prolly-tree.js";
@@ -22,7 +23,7 @@ export interface RepositoryState {
   readonly refs: RefState;
   readonly snapshot: RefSnapshot;
   /** Most recently written first. */
-  readonly packs: readonly PackLeaf[];
+  readonly packs: readonly OpenLeaf[];
   readonly shallow: ReadonlySet<ObjectId>;
 }
 
@@ -30,6 +31,8 @@ export interface StateChange {
   /** By name, HEAD among them; `undefined` removes. */
   readonly refs?: ReadonlyMap<string, RefValue | undefined>;
   readonly addedPacks?: readonly NewPackLeaf[];
+  /** Of those among them of which some bytes are chunks, by key. */
+  readonly addedSplices?: ReadonlyMap<string, readonly Splice[]>;
   /** Keys. */
   readonly removedPacks?: ReadonlySet<string>;
   readonly addedShallow?: readonly ObjectId[];
@@ -70,7 +73,7 @@ export async function readState(
       ? previous.shallow
       : readShallow(nodes, root),
   ]);
-  return stateOf(rootId, root, { refs, packs, shallow });
+  return stateOf(nodes, rootId, root, { refs, packs, shallow });
 }
 
 /** The state after a change, and the nodes that it needs; they are not kept anywhere yet. */
@@ -90,13 +93,22 @@ export async function changeState(
       .map(({ sequence }) => ({ key: packKey(sequence), value: undefined })),
     ...added.map((leaf) => ({ key: packKey(leaf.sequence), value: formatPackLeaf(leaf) })),
   ];
+  const newSplices = addSplices(
+    added.map(({ sequence, key }) => ({ sequence, splices: change.addedSplices?.get(key) ?? [] })),
+  );
+  const oldSplices = await removeSplices(
+    nodes,
+    root.chunksRoot,
+    state.packs.filter(({ key }) => removedPacks.has(key)),
+  );
   const shallowEdits = [...new Set(addedShallow)].map((oid) => ({
     key: Buffer.from(oid, "hex"),
     value: Buffer.alloc(0),
   }));
-  const [refsTree, packsTree, shallowTree] = await Promise.all([
+  const [refsTree, packsTree, chunksTree, shallowTree] = await Promise.all([
     editTree(nodes, root.refsRoot, refEdits(refs)),
     editTree(nodes, root.packsRoot, packEdits),
+    editTree(nodes, root.chunksRoot, [...oldSplices, ...newSplices.edits]),
     editTree(nodes, root.shallowRoot, shallowEdits),
   ]);
   const next: RootNode = {
@@ -106,15 +118,23 @@ export async function changeState(
     previousRoot: state.rootId,
     refsRoot: refsTree.root,
     packsRoot: packsTree.root,
+    chunksRoot: chunksTree.root,
     shallowRoot: shallowTree.root,
     head: head ?? root.head,
   };
   const bytes = formatRootNode(next);
   const id = nodeIdOf(bytes);
-  const fresh = new Map([...refsTree.nodes, ...packsTree.nodes, ...shallowTree.nodes, [id, bytes]]);
+  const fresh = new Map([
+    ...refsTree.nodes,
+    ...packsTree.nodes,
+    ...chunksTree.nodes,
+    ...newSplices.nodes,
+    ...shallowTree.nodes,
+    [id, bytes],
+  ]);
   return {
     fresh,
-    state: stateOf(id, next, {
+    state: stateOf(nodes, id, next, {
       refs: changeRefState(state.refs, refs),
       packs: [...added.toReversed(), ...state.packs.filter((leaf) => !removedPacks.has(leaf.key))],
       shallow: addedShallow.length === 0 ? state.shallow : new Set([...state.shallow, ...addedShallow]),
@@ -124,6 +144,7 @@ export async function changeState(
 
 /** The next state, which is as an earlier one was: nothing is new but the root. */
 export function restoreState(
+  nodes: NodeReader,
   state: RepositoryState,
   past: RepositoryState,
 ): { readonly state: RepositoryState; readonly fresh: FreshNodes } {
@@ -135,15 +156,17 @@ export function restoreState(
   };
   const bytes = formatRootNode(root);
   const id = nodeIdOf(bytes);
-  return { state: stateOf(id, root, past), fresh: new Map([[id, bytes]]) };
+  return { state: stateOf(nodes, id, root, past), fresh: new Map([[id, bytes]]) };
 }
 
 function stateOf(
+  nodes: NodeReader,
   rootId: NodeId,
   root: RootNode,
   parts: Pick<RepositoryState, "refs" | "packs" | "shallow">,
 ): RepositoryState {
-  const { refs, packs, shallow } = parts;
+  const { refs, shallow } = parts;
+  const packs = parts.packs.map((leaf) => withSplices(nodes, root.chunksRoot, leaf));
   return { rootId, root, refs, packs, shallow, snapshot: createRefSnapshot(refs, rootId) };
 }
 

@@ -33,6 +33,7 @@ import { findLost } from "./find-lost.js";
 import type { KeptLease } from "./keep-lease.js";
 import type { RepositoryRecord } from "./metadata/metadata-store.js";
 import type { ObjectsView } from "./objects-view.js";
+import { unnamedLeaf } from "./pack-splices.js";
 import type { LentPack } from "./pack-shelf.js";
 import type { MadePart, SpooledPack } from "./pack-upload.js";
 import {
@@ -293,10 +294,7 @@ class StoredCollectionWork implements CollectionWork {
     const view = await core.view(state);
     let made: readonly LentPack[] = [];
     try {
-      made = await shelf.openAll(
-        packs.map(({ leaf }) => ({ ...leaf, sequence: 0 })),
-        core.objectFormat,
-      );
+      made = await shelf.openAll(packs.map(unnamedLeaf), core.objectFormat);
       const objects = createObjectDatabase({
         objectFormat: core.objectFormat,
         packs: [...made.map(({ pack }) => pack), ...view.reader.packs.filter(({ key }) => !gone.has(key))],

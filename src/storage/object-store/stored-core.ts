@@ -201,17 +201,19 @@ export class StoredCore {
           ? await changeState(this.#nodes, state, {
               ...change,
               addedPacks: packs.map(({ leaf }) => leaf),
+              addedSplices: new Map(packs.map(({ leaf, chunked }) => [leaf.key, chunked?.splices ?? []])),
               removedPacks: new Set(retired),
             })
-          : restoreState(state, restored.state);
+          : restoreState(this.#nodes, state, restored.state);
       const outcome = await this.#ask({
         repositoryId: this.id,
         expectedGeneration: state.root.generation,
         root: next.rootId,
         nodes: fresh,
         uploads,
-        packs: packs.map(({ row }) => row),
+        packs: packs.flatMap(({ row, chunked }) => [row, ...(chunked?.containers ?? [])]),
         retired,
+        ...chunksOf(packs),
         ...(restored === undefined ? {} : { restoredGeneration: restored.generation }),
         ...(bumpsPruneEpoch ? { bumpsPruneEpoch } : {}),
         kind,
@@ -232,6 +234,8 @@ export class StoredCore {
         case "not-found":
           throw deleted(this.#record);
         case "upload-gone":
+        // One of those that were to be used again has gone: as much is to be sent again.
+        case "container-gone":
           return { kind: "upload-gone" };
         case "generation-gone":
           throw new GitwharfError(
@@ -295,6 +299,16 @@ export class StoredCore {
     const packs = await this.#options.shelf.openAll(state.packs, this.objectFormat);
     return new ObjectsView(this.objectFormat, packs, { previous: before, isShallow: state.shallow.size > 0 });
   }
+}
+
+/** Containers and chunks that a commit has to know of. */
+function chunksOf(packs: readonly StoredPack[]): Pick<MetadataCommit, "held" | "chunks"> {
+  const chunked = packs.flatMap((pack) => pack.chunked ?? []);
+  if (chunked.length === 0) return {};
+  return {
+    held: [...new Set(chunked.flatMap(({ held }) => held))],
+    chunks: chunked.flatMap(({ chunks }) => chunks),
+  };
 }
 
 interface OpenedView {

@@ -34,6 +34,7 @@ import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 import { createStoredPackMaintenance } from "./stored-pack-maintenance.js";
 import { type PublishedPacks, StoredQuarantine } from "./stored-quarantine.js";
+import { unnamedLeaf } from "./pack-splices.js";
 import { StoredRefs } from "./stored-refs.js";
 import { takeBackUpload, uploadPacks } from "./upload-packs.js";
 
@@ -55,6 +56,8 @@ export interface StoredRepositoryOptions {
   readonly spoolDirectory: string;
   /** Name of the metadata's database. */
   readonly outboxDatabase: string | undefined;
+  /** Blobs from this size on are kept as chunks. */
+  readonly largeBlobBytesMin: number;
   /** Of this server: who is asked when an upload lies open. */
   readonly owner: string;
   /** What no ref leads to is kept for so long. */
@@ -222,7 +225,7 @@ export class StoredRepository implements Repository {
     packs: readonly StoredPack[],
     shallow: readonly ObjectId[],
   ): Promise<StagedUpload> {
-    const leaves = packs.map(({ leaf }) => ({ ...leaf, sequence: 0 }));
+    const leaves = packs.map(unnamedLeaf);
     const lent = await this.#options.shelf.openAll(leaves, this.objectFormat);
     const upload: StagedUpload = {
       uploadIds,
@@ -250,7 +253,8 @@ export class StoredRepository implements Repository {
   }
 }
 
-function withRecord({ leaf, row }: StoredPack, records: ReadonlyMap<string, RecordedPush>): StoredPack {
-  const recordedPush = records.get(leaf.trailer);
-  return { leaf: recordedPush === undefined ? leaf : { ...leaf, recordedPush }, row };
+/** Of a pack that became another one, for its chunks, there is none. */
+function withRecord(stored: StoredPack, records: ReadonlyMap<string, RecordedPush>): StoredPack {
+  const recordedPush = records.get(stored.leaf.trailer);
+  return recordedPush === undefined ? stored : { ...stored, leaf: { ...stored.leaf, recordedPush } };
 }

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { type GitwharfError, isGitwharfError, throwIfAborted } from "../../base/errors.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
+import { checkContainer, readNamedChunks } from "./verify-chunks.js";
 import { checkNode, type NodeId, type NodeReader } from "./tree/node.js";
 import {
   packObjectBytes,
@@ -90,8 +91,27 @@ export async function verifyState(
       });
     });
     counts.packs = leaves.length;
-    await checkRows(store.metadata, record.networkId, leaves, findings);
-    const objects = leaves.flatMap(objectsOf);
+    const named = await reporting(findings, "chunks", () => readNamedChunks(nodes, root, leaves));
+    for (const message of named?.faults ?? []) findings.push({ what: "state", where: "chunks", message });
+    const containers = [...(named?.containers ?? [])].map(
+      ([key, chunks]): CheckedObject => ({
+        key,
+        check: (bucket, signal) => checkContainer(bucket, key, chunks, signal),
+      }),
+    );
+    await checkRows(
+      store.metadata,
+      record.networkId,
+      [...leaves, ...containers.map(({ key }) => ({ key, sideKey: undefined }))],
+      findings,
+    );
+    const whole = leaves.flatMap(objectsOf).map(
+      (object): CheckedObject => ({
+        key: object.key,
+        check: (bucket, signal) => checkBucketObject(bucket, object, signal),
+      }),
+    );
+    const objects = [...whole, ...containers];
     counts.bucketObjects = objects.length;
     counts.bucketBytes = await checkObjects(store.bucket, objects, findings, options);
   }
@@ -192,7 +212,7 @@ async function checkAncestry(
 async function checkRows(
   metadata: MetadataStore,
   networkId: string,
-  leaves: readonly PackLeaf[],
+  leaves: readonly Pick<PackLeaf, "key" | "sideKey">[],
   findings: VerifyFinding[],
 ): Promise<void> {
   const unlisted = new Map(leaves.map((leaf) => [leaf.key, leaf]));
@@ -223,6 +243,15 @@ export interface ExpectedObject {
   readonly sizeBytes: number;
 }
 
+interface CheckedObject {
+  readonly key: string;
+  /** Reads it whole. */
+  readonly check: (
+    bucket: Bucket,
+    signal: AbortSignal | undefined,
+  ) => Promise<{ readonly sizeBytes: number; readonly message?: string }>;
+}
+
 export function objectsOf(leaf: PackLeaf): readonly ExpectedObject[] {
   const { key, sha256, sideKey, sideSha256 = "" } = leaf;
   const pack = { key, sha256, sizeBytes: packObjectBytes(leaf) };
@@ -233,7 +262,7 @@ export function objectsOf(leaf: PackLeaf): readonly ExpectedObject[] {
 /** @returns the bytes that were read */
 async function checkObjects(
   bucket: Bucket,
-  objects: readonly ExpectedObject[],
+  objects: readonly CheckedObject[],
   findings: VerifyFinding[],
   { signal, onProgress }: VerifyOptions,
 ): Promise<number> {
@@ -243,7 +272,7 @@ async function checkObjects(
   const work = async (): Promise<void> => {
     for (let object = objects[next++]; object !== undefined; object = objects[next++]) {
       throwIfAborted(signal);
-      const { sizeBytes, message } = await checkBucketObject(bucket, object, signal);
+      const { sizeBytes, message } = await object.check(bucket, signal);
       bytes += sizeBytes;
       if (message !== undefined) findings.push({ what: "object", where: object.key, message });
       onProgress?.(++done, objects.length);

@@ -78,7 +78,7 @@ export class LocalObject implements HeldObject {
 }
 
 /** What a root names is in the bucket: that it is not is nothing that a client asked for. */
-export function missing(error: unknown, bucket: Bucket, key: string): unknown {
+export function missing(error: unknown, bucket: Pick<Bucket, "name">, key: string): unknown {
   if (!isGitwharfError(error, "storage/not-found")) return error;
   return new GitwharfError("storage/corrupt", `'${key}' is missing in ${bucket.name}`, { cause: error });
 }

@@ -19,7 +19,7 @@ import { closeDescriptor, openDescriptor, statDescriptor } from "../../disk/desc
 import { ioError } from "../../disk/file-errors.js";
 import type { Bucket, BucketFile } from "../bucket/bucket.js";
 import { type HeldObject, LocalObject, missing } from "./held-object.js";
-import { type FillLimits, PartialObject } from "./partial-object.js";
+import { type FillLimits, type ObjectSource, PartialObject } from "./partial-object.js";
 
 export interface ObjectCacheOptions {
   readonly bucket: Bucket;
@@ -99,10 +99,11 @@ export class ObjectCache {
 
   /**
    * @param sizeBytes of the whole object, as the pack's leaf tells it
+   * @param source of what is no object of the bucket by itself: its key is one that no object has. @default the bucket
    * @throws storage/io; what is not in the bucket shows when it is read
    */
-  async open(key: string, sizeBytes: number): Promise<CachedObject> {
-    const object = await this.#take(key, sizeBytes);
+  async open(key: string, sizeBytes: number, source?: ObjectSource): Promise<CachedObject> {
+    const object = await this.#take(key, sizeBytes, source);
     let released = false;
     return {
       prefix: (length) => object.prefix(length),
@@ -132,15 +133,16 @@ export class ObjectCache {
   /** The same of a file that is never written to again: it becomes the copy, whatever becomes of its name. Never rejects. */
   async adoptFile(
     key: string,
-    { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
+    file: { readonly path: string; readonly sizeBytes: number; readonly source?: ObjectSource },
   ): Promise<void> {
-    if (this.#bucket.openFile !== undefined) return;
+    const { path, sizeBytes, source } = file;
+    if (source === undefined && this.#bucket.openFile !== undefined) return;
     let fd: number | undefined;
     try {
       fd = await openDescriptor(path, "r");
       const { size } = await statDescriptor(fd);
       if (size !== sizeBytes || this.#isClosed || this.#objects.has(key) || this.#opening.has(key)) return;
-      const object = this.#copyIn(fd, key, sizeBytes);
+      const object = this.#copyIn(fd, key, sizeBytes, source);
       fd = undefined;
       this.#objects.set(key, object);
       object.markWhole();
@@ -179,7 +181,7 @@ export class ObjectCache {
   }
 
   /** The caller is one of its users from here on. */
-  async #take(key: string, sizeBytes: number): Promise<HeldObject> {
+  async #take(key: string, sizeBytes: number, source?: ObjectSource): Promise<HeldObject> {
     for (;;) {
       if (this.#isClosed) throw new GitwharfError("storage/io", "the store is closed");
       const known = this.#objects.get(key);
@@ -191,7 +193,7 @@ export class ObjectCache {
       }
       let opening = this.#opening.get(key);
       if (opening === undefined) {
-        opening = this.#hold(key, sizeBytes).finally(() => this.#opening.delete(key));
+        opening = this.#hold(key, sizeBytes, source).finally(() => this.#opening.delete(key));
         this.#opening.set(key, opening);
       }
       const object = await opening;
@@ -202,12 +204,12 @@ export class ObjectCache {
     }
   }
 
-  async #hold(key: string, sizeBytes: number): Promise<HeldObject> {
+  async #hold(key: string, sizeBytes: number, source: ObjectSource | undefined): Promise<HeldObject> {
     const cacheKey = `${this.#channelName}/${key}`;
-    const local = await this.#openLocal(key);
+    const local = source === undefined ? await this.#openLocal(key) : undefined;
     const object =
       local === undefined
-        ? await this.#openCopy(key, sizeBytes)
+        ? await this.#openCopy(key, sizeBytes, source)
         : new LocalObject({ fd: local.fd, key, cacheKey });
     if (this.#isClosed) {
       object.close();
@@ -226,7 +228,7 @@ export class ObjectCache {
     }
   }
 
-  async #openCopy(key: string, sizeBytes: number): Promise<PartialObject> {
+  async #openCopy(key: string, sizeBytes: number, source: ObjectSource | undefined): Promise<PartialObject> {
     this.#made ??= mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const path = `${this.#directory}/${randomUUID()}`;
     let fd: number;
@@ -238,12 +240,12 @@ export class ObjectCache {
       throw ioError("opening a file of the cache in", this.#directory, cause);
     }
     await unlink(path).catch(() => undefined);
-    return this.#copyIn(fd, key, sizeBytes);
+    return this.#copyIn(fd, key, sizeBytes, source);
   }
 
-  #copyIn(fd: number, key: string, sizeBytes: number): PartialObject {
+  #copyIn(fd: number, key: string, sizeBytes: number, source: ObjectSource = this.#bucket): PartialObject {
     return new PartialObject({
-      bucket: this.#bucket,
+      bucket: source,
       key,
       fd,
       sizeBytes,

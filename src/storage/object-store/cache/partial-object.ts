@@ -19,6 +19,9 @@ import type { Bucket } from "../bucket/bucket.js";
 import { type HeldObject, missing, readWhole } from "./held-object.js";
 import { HeldRange, OpenDescriptor } from "./held-range.js";
 
+/** Where the bytes come from: the bucket, or what is put together from several of its objects. */
+export type ObjectSource = Pick<Bucket, "name" | "stream">;
+
 export interface FillLimits {
   readonly blockBytes: number;
   readonly wholeBytesMax: number;
@@ -26,7 +29,7 @@ export interface FillLimits {
 }
 
 export interface PartialObjectOptions {
-  readonly bucket: Bucket;
+  readonly bucket: ObjectSource;
   readonly key: string;
   readonly fd: number;
   readonly sizeBytes: number;

@@ -17,9 +17,14 @@ import type { Recipe, RecipeHead } from "./recipe.js";
 import { FINAL_BLOCK } from "./stored-chunk.js";
 
 /** Bytes to write as they are, or bytes [start, end) of a container to copy. */
-export type EntrySegment =
-  | { readonly kind: "literal"; readonly bytes: Buffer }
-  | { readonly kind: "container"; readonly key: string; readonly start: number; readonly end: number };
+export type EntrySegment = { readonly kind: "literal"; readonly bytes: Buffer } | ContainerSegment;
+
+export interface ContainerSegment {
+  readonly kind: "container";
+  readonly key: string;
+  readonly start: number;
+  readonly end: number;
+}
 
 export interface SplicedEntry {
   /** Chunks that stand one behind the other in a container are one segment. */
@@ -30,30 +35,50 @@ export interface SplicedEntry {
 
 const BLOB = 3;
 const ZLIB_HEAD = Buffer.of(0x78, 0x9c);
-const TAIL_BYTES = FINAL_BLOCK.length + 4;
+export const SPLICE_TAIL_BYTES: number = FINAL_BLOCK.length + 4;
 
 /** Bytes of the entry, without its pieces being read. */
 export function splicedEntryBytes(recipe: Pick<RecipeHead, "sizeBytes" | "storedBytes">): number {
   return (
-    formatEntryHeader(BLOB, recipe.sizeBytes).length + ZLIB_HEAD.length + recipe.storedBytes + TAIL_BYTES
+    formatEntryHeader(BLOB, recipe.sizeBytes).length +
+    ZLIB_HEAD.length +
+    recipe.storedBytes +
+    SPLICE_TAIL_BYTES
   );
 }
 
-export function spliceEntry(recipe: Recipe): SplicedEntry {
-  const head = Buffer.concat([formatEntryHeader(BLOB, recipe.sizeBytes), ZLIB_HEAD]);
-  const segments: EntrySegment[] = [{ kind: "literal", bytes: head }];
+/** What is before the chunks in the entry. */
+export function spliceHead(sizeBytes: number): Buffer {
+  return Buffer.concat([formatEntryHeader(BLOB, sizeBytes), ZLIB_HEAD]);
+}
+
+/** What is behind them. */
+export function spliceTail(chunks: Recipe["chunks"]): Buffer {
   let checksum = ADLER32_EMPTY;
-  for (const { containerKey: key, offset: start, storedBytes, sizeBytes, adler32 } of recipe.chunks) {
-    const end = start + storedBytes;
-    const before = segments.at(-1);
-    if (before?.kind === "container" && before.key === key && before.end === start)
-      segments[segments.length - 1] = { ...before, end };
-    else segments.push({ kind: "container", key, start, end });
-    checksum = combineAdler32(checksum, adler32, sizeBytes);
-  }
-  const tail = Buffer.alloc(TAIL_BYTES);
+  for (const { sizeBytes, adler32 } of chunks) checksum = combineAdler32(checksum, adler32, sizeBytes);
+  const tail = Buffer.alloc(SPLICE_TAIL_BYTES);
   tail.set(FINAL_BLOCK);
   tail.writeUInt32BE(checksum, FINAL_BLOCK.length);
-  segments.push({ kind: "literal", bytes: tail });
+  return tail;
+}
+
+/** The chunks as they are kept. Those that stand one behind the other in a container are one segment. */
+export function storedSegments({ chunks }: Pick<Recipe, "chunks">): readonly ContainerSegment[] {
+  const segments: ContainerSegment[] = [];
+  for (const { containerKey: key, offset: start, storedBytes } of chunks) {
+    const end = start + storedBytes;
+    const before = segments.at(-1);
+    if (before?.key === key && before.end === start) segments[segments.length - 1] = { ...before, end };
+    else segments.push({ kind: "container", key, start, end });
+  }
+  return segments;
+}
+
+export function spliceEntry(recipe: Recipe): SplicedEntry {
+  const segments: readonly EntrySegment[] = [
+    { kind: "literal", bytes: spliceHead(recipe.sizeBytes) },
+    ...storedSegments(recipe),
+    { kind: "literal", bytes: spliceTail(recipe.chunks) },
+  ];
   return { segments, sizeBytes: splicedEntryBytes(recipe) };
 }

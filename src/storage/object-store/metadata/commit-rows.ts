@@ -7,6 +7,7 @@ import { addEvents } from "../../../database/add-events.js";
 import { affect, type DatabaseWork, first, Undone } from "../../../database/database-work.js";
 import type { RepositoriesTable } from "../../../database/schema.js";
 import type { MetadataDatabase } from "./metadata-database.js";
+import { addChunks, holdContainers } from "./chunk-rows.js";
 import { repositoryOf, rowOfPack, slices } from "./metadata-rows.js";
 import type { CommitOutcome, MetadataCommit, MetadataStore } from "./metadata-store.js";
 import { writeNodes } from "./node-rows.js";
@@ -41,8 +42,12 @@ function* commit(
   if (!(yield* isKept(database, change))) return new Undone({ kind: "generation-gone" });
   if (!(yield* endUploads(database, change.uploads))) return new Undone({ kind: "upload-gone" });
   yield* writeNodes(database, network, change.nodes);
+  const { held = [] } = change;
+  if ((yield* holdContainers(database, network.id, held)) !== held.length)
+    return new Undone({ kind: "container-gone" });
   for (const some of slices(change.packs, ROWS_AT_ONCE))
     yield* affect(db.insertInto("packs").values(some.map((pack) => rowOfPack(pack, network.id, time))));
+  yield* addChunks(database, network.id, change.chunks ?? []);
   for (const some of slices(change.retired ?? [], ROWS_AT_ONCE)) {
     const packs = db.updateTable("packs").where("network_id", "=", network.id).where("id", "in", some);
     yield* affect(packs.where("retired_at", "is", null).set({ retired_at: time }));

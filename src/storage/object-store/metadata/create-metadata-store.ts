@@ -2,6 +2,7 @@
 import type { Database } from "../../../database/open-database.js";
 import { affect, first, Undone } from "../../../database/database-work.js";
 import { randomUUID } from "node:crypto";
+import { chunkRows } from "./chunk-rows.js";
 import { commitRows } from "./commit-rows.js";
 import { generationRows } from "./generation-rows.js";
 import { leaseRows } from "./lease-rows.js";
@@ -25,6 +26,7 @@ export function createMetadataStore(opened: Pick<Database, "db" | "run" | "engin
     ...nodes,
     ...uploadRows(database),
     ...packRows(database),
+    ...chunkRows(database),
     ...generationRows(database),
     ...commitRows(database),
     ...leaseRows(database),

@@ -55,6 +55,7 @@ export function packOf(row: PacksTable): PackRecord {
     ...(row.side_key === null ? {} : { sideKey: row.side_key }),
     ...(row.retired_at === null ? {} : { retiredAtMs: row.retired_at }),
     ...(row.unnamed_at === null ? {} : { unnamedAtMs: row.unnamed_at }),
+    ...(row.held === 0 ? {} : { held: row.held }),
   };
 }
 
@@ -73,6 +74,7 @@ export function rowOfPack<Time>(
     created_at: now,
     retired_at: null,
     unnamed_at: null,
+    held: 0,
   };
 }
 

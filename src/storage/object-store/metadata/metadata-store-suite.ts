@@ -4,7 +4,13 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import type { ErrorCode } from "../../../base/error-codes.js";
 import { isGitwharfError } from "../../../base/errors.js";
 import type { SuiteRunner } from "../../contracts/suites/suite-runner.js";
-import type { MetadataCommit, MetadataStore, NewPack, RepositoryRecord } from "./metadata-store.js";
+import type {
+  MetadataCommit,
+  MetadataStore,
+  NewPack,
+  PackRecord,
+  RepositoryRecord,
+} from "./metadata-store.js";
 
 export interface MetadataBackend {
   /** Appears in the titles. */
@@ -580,7 +586,7 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
         const made = await make(store, "app");
         const [gone, kept] = [{ ...newPack(), sideKey: "side" }, newPack()];
         await store.commit(newCommit(made, { packs: [gone, kept] }));
-        const [dropped] = await store.dropPacks(made.networkId, [gone.id, randomUUID()]);
+        const [dropped] = await store.dropPacks(made.networkId, [gone, { id: randomUUID() }]);
         const [upload] = await store.listUploads({ olderThanMs: 0, limit: 10, state: "taken" });
         assert.equal(upload?.id, dropped);
         assert.deepEqual(upload?.keys, [gone.key, "side"]);
@@ -588,8 +594,64 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
           (await store.listPacks(made.networkId, { limit: 10 })).map(({ id }) => id),
           [kept.id],
         );
-        assert.deepEqual(await store.dropPacks(made.networkId, [gone.id]), []);
-        assert.deepEqual(await store.dropPacks(randomUUID(), [kept.id]), []);
+        assert.deepEqual(await store.dropPacks(made.networkId, [gone]), []);
+        assert.deepEqual(await store.dropPacks(randomUUID(), [kept]), []);
+      }),
+    );
+
+    it(
+      "is of no container that was named once more since it was listed",
+      withStores(async (store, open) => {
+        const other = await open();
+        const made = await make(store, "app");
+        const container = { ...newPack(), kind: "chunks" as const };
+        const chunk = {
+          id: "ab".repeat(32),
+          containerKey: container.id,
+          offset: 5,
+          storedBytes: 70_000,
+          sizeBytes: 90_000,
+          adler32: 2 ** 32 - 1,
+        };
+        const first = newCommit(made, { packs: [container], chunks: [chunk] });
+        await store.commit(first);
+        const { networkId } = made;
+        const wanted = [chunk.id, "cd".repeat(32)];
+        assert.deepEqual(await other.findChunks(networkId, wanted), new Map([[chunk.id, chunk]]));
+        assert.equal((await store.findChunks(randomUUID(), wanted)).size, 0);
+        const listed = async (): Promise<Partial<PackRecord> & { readonly id: string }> =>
+          (await store.listPacks(networkId, { limit: 10 }))[0] ?? container;
+        const before = await listed();
+        await store.markUnnamed(networkId, [before]);
+        assert.notEqual((await listed()).unnamedAtMs, undefined);
+        // Who is about to name it takes the mark away, and what a janitor has seen before counts no more.
+        await other.holdContainers(networkId, [container.id, "none"]);
+        await store.markUnnamed(networkId, [before]);
+        const held = await listed();
+        assert.equal(held.unnamedAtMs, undefined);
+        assert.deepEqual(await store.dropPacks(networkId, [before]), []);
+        const { record } = (await other.commit(
+          newCommit(await current(store, "app"), { held: [container.id] }),
+        )) as { record: RepositoryRecord };
+        assert.deepEqual(await store.dropPacks(networkId, [held]), []);
+        assert.equal((await store.dropPacks(networkId, [await listed()])).length, 1);
+        assert.equal((await store.findChunks(networkId, wanted)).size, 0);
+        const late = newCommit(record, { held: [container.id] });
+        assert.deepEqual(await store.commit(late), { kind: "container-gone" });
+        assert.deepEqual(await current(store, "app"), record);
+      }),
+    );
+
+    it(
+      "has the keys that an upload was given last, until it is taken",
+      withStores(async (store) => {
+        const made = await make(store, "app");
+        const { id: repositoryId, networkId } = made;
+        const id = await store.beginUpload({ repositoryId, networkId, keys: [], owner: "test" });
+        assert.equal(await store.setUploadKeys(id, ["c/1", "p/1"]), true);
+        assert.deepEqual(await store.takeUpload(id), ["c/1", "p/1"]);
+        assert.equal(await store.setUploadKeys(id, ["c/2"]), false);
+        assert.deepEqual(await store.takeUpload(id), ["c/1", "p/1"]);
       }),
     );
 
@@ -704,7 +766,7 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
         const packs = Array.from({ length: 3 }, () => newPack());
         await store.commit(newCommit(made, { packs }));
         const [first = newPack(), second = newPack()] = packs;
-        await store.markUnnamed(made.networkId, [first.id]);
+        await store.markUnnamed(made.networkId, [first]);
         const marks = async () =>
           new Map(
             (await store.listPacks(made.networkId, { limit: 10 })).map(({ id, unnamedAtMs }) => [
@@ -716,10 +778,10 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
         assert.equal(typeof marked, "number");
         assert.equal((await marks()).get(second.id), undefined);
         await nextMillisecond();
-        await store.markUnnamed(made.networkId, [first.id, second.id]);
+        await store.markUnnamed(made.networkId, [first, second]);
         assert.equal((await marks()).get(first.id), marked);
         assert.ok(((await marks()).get(second.id) ?? 0) > (marked ?? 0));
-        await store.markUnnamed(randomUUID(), [packs[2]?.id ?? ""]);
+        await store.markUnnamed(randomUUID(), [{ id: packs[2]?.id ?? "" }]);
         assert.equal((await marks()).get(packs[2]?.id ?? ""), undefined);
         await store.markUnnamed(made.networkId, []);
       }),

@@ -10,12 +10,14 @@
  *    taken, until it is gone from the bucket. A crash anywhere leaves nothing unlisted.
  * 2. Who changes an upload row decides: a commit, which needs it open, or the janitor, who takes it. Never both.
  * 3. A new root is made of the current one (`expectedGeneration`), of one that is kept (`restoredGeneration`) and of what
- *    its own uploads brought, nothing else. What no kept root names can therefore not come back.
+ *    its own uploads brought, nothing else. What no kept root names can therefore not come back. Containers of chunks alone
+ *    may be named again (`MetadataCommit.held`): that counts on their rows, and who has not seen it cannot drop them.
  *
  * Errors of all: storage/io when the database does not answer or the outcome cannot be told.
  */
 import type { EventDraft } from "../../../database/add-events.js";
 import type { ObjectFormat } from "../../../object/object-format.js";
+import type { RecipeChunk } from "../chunks/recipe.js";
 import type { NodeId } from "../tree/node.js";
 import type { LeaseStore } from "./lease-store.js";
 import type { WitnessStore } from "./witness-store.js";
@@ -92,7 +94,12 @@ export interface PackRecord extends NewPack {
   readonly retiredAtMs?: number;
   /** When it was first seen that no kept root names it. */
   readonly unnamedAtMs?: number;
+  /** How often somebody came to name it who did not write it. @default 0 */
+  readonly held?: number;
 }
+
+/** A pack as it was listed: one that was held since is another matter. */
+export type ListedPack = Pick<PackRecord, "id" | "held">;
 
 /** "open": somebody is writing these keys. "taken": nobody will commit them; they are to be deleted. */
 export type UploadState = "open" | "taken";
@@ -139,6 +146,10 @@ export interface MetadataCommit {
   readonly packs: readonly NewPack[];
   /** Ids of packs that the new root names no more. */
   readonly retired?: readonly string[];
+  /** Ids of containers that the new root names beside those in `packs`: all must be there, and are held. */
+  readonly held?: readonly string[];
+  /** Chunks in those of `packs` that are containers, so that others find them. */
+  readonly chunks?: readonly RecipeChunk[];
   /** The generation whose root this is, or is made of: it must be kept still, or nothing is committed. */
   readonly restoredGeneration?: number;
   readonly kind: GenerationKind;
@@ -150,12 +161,16 @@ export interface MetadataCommit {
   readonly about?: string;
 }
 
-/** "raced": another came first; `record` is what it made. "generation-gone": what was to be restored is kept no more. */
+/**
+ * "raced": another came first; `record` is what it made. "generation-gone": what was to be restored is kept no more.
+ * "container-gone": one of those that were to be held was dropped.
+ */
 export type CommitOutcome =
   | { readonly kind: "committed"; readonly record: RepositoryRecord }
   | { readonly kind: "raced"; readonly record: RepositoryRecord }
   | { readonly kind: "upload-gone" }
   | { readonly kind: "generation-gone" }
+  | { readonly kind: "container-gone" }
   | { readonly kind: "not-found" };
 
 export interface MetadataStore extends LeaseStore, WitnessStore {
@@ -200,6 +215,8 @@ export interface MetadataStore extends LeaseStore, WitnessStore {
     readonly keys: readonly string[];
     readonly owner: string;
   }): Promise<string>;
+  /** These are all of its keys now. @returns false when it was taken: nothing may be sent any more */
+  setUploadKeys(id: string, keys: readonly string[]): Promise<boolean>;
   /** It is still being written. @returns false when it was taken: what was uploaded is lost */
   touchUpload(id: string): Promise<boolean>;
   /**
@@ -274,9 +291,16 @@ export interface MetadataStore extends LeaseStore, WitnessStore {
     },
   ): Promise<readonly NodeId[]>;
   /** No kept root names them: the caller has proved it. Those that were marked before keep their time. */
-  markUnnamed(networkId: string, packIds: readonly string[]): Promise<void>;
-  /** Packs that no kept root names become uploads that are taken. The caller has proved it. @returns ids of those uploads */
-  dropPacks(networkId: string, packIds: readonly string[]): Promise<readonly string[]>;
+  markUnnamed(networkId: string, packs: readonly ListedPack[]): Promise<void>;
+  /**
+   * Packs that no kept root names become uploads that are taken, and their chunks are found no more. The caller has proved it
+   * with roots that were listed after the packs. @returns ids of those uploads
+   */
+  dropPacks(networkId: string, packs: readonly ListedPack[]): Promise<readonly string[]>;
+  /** Chunks of the network that may be used again, by id. Whoever names their containers holds them first. */
+  findChunks(networkId: string, ids: readonly string[]): Promise<ReadonlyMap<string, RecipeChunk>>;
+  /** They are about to be named: those that are there are not dropped before the grace is over once more. */
+  holdContainers(networkId: string, ids: readonly string[]): Promise<void>;
   /**
    * Begins to look for nodes that no kept root needs. Every node that is written from here on, by a commit that is at work
    * already too, is marked with this number or a greater one.

@@ -4,7 +4,7 @@ import { affect, all, type DatabaseWork } from "../../../database/database-work.
 import type { PacksTable } from "../../../database/schema.js";
 import type { MetadataDatabase } from "./metadata-database.js";
 import { packOf, slices } from "./metadata-rows.js";
-import type { MetadataStore } from "./metadata-store.js";
+import type { ListedPack, MetadataStore } from "./metadata-store.js";
 
 const PACKS_AT_ONCE = 500;
 
@@ -18,6 +18,7 @@ export function* packsToTakenUploads(
   const rows = yield* all(
     db.deleteFrom("packs").where("network_id", "=", networkId).returning(["key", "side_key"]),
   );
+  yield* affect(db.deleteFrom("chunks").where("network_id", "=", networkId));
   for (const some of slices(rows, PACKS_AT_ONCE))
     yield* insertTaken(
       database,
@@ -59,36 +60,40 @@ export function packRows(
       const some = after === undefined ? packs : packs.where("id", ">", after);
       return (await run("read", () => all(some.orderBy("id").limit(limit)))).map(packOf);
     },
-    async markUnnamed(networkId, packIds) {
+    async markUnnamed(networkId, packs) {
       const marked = { unnamed_at: database.now() };
-      for (const some of slices(packIds, PACKS_AT_ONCE))
+      for (const { held, ids } of sameHeld(packs))
         await run("statement", () =>
           affect(
             db
               .updateTable("packs")
               .set(marked)
               .where("network_id", "=", networkId)
-              .where("id", "in", some)
+              .where("id", "in", ids)
+              .where("held", "=", held)
               .where("unnamed_at", "is", null),
           ),
         );
     },
-    async dropPacks(networkId, packIds) {
+    async dropPacks(networkId, packs) {
       const uploads: string[] = [];
-      for (const some of slices(packIds, PACKS_AT_ONCE)) {
+      for (const { held, ids } of sameHeld(packs)) {
         const id = randomUUID();
         const isThere = await run("transaction", function* (maybeDone) {
           const rows = yield* all(
             db
               .deleteFrom("packs")
               .where("network_id", "=", networkId)
-              .where("id", "in", some)
-              .returning(["key", "side_key"]),
+              .where("id", "in", ids)
+              .where("held", "=", held)
+              .returning(["id", "key", "side_key"]),
           );
           if (rows.length === 0) {
             const mine = db.selectFrom("uploads").select("id").where("id", "=", id);
             return maybeDone && (yield* all(mine)).length > 0;
           }
+          const gone = rows.map((row) => row.id);
+          yield* affect(db.deleteFrom("chunks").where("container_id", "in", gone));
           yield* insertTaken(
             database,
             { id, networkId, repositoryId: null, owner: "drop" },
@@ -134,4 +139,15 @@ export function packRows(
       return (await run("read", () => all(some))).map(({ root }) => root);
     },
   };
+}
+
+/** Those that were held equally often, in parts. */
+function* sameHeld(packs: readonly ListedPack[]): Generator<{ held: number; ids: readonly string[] }> {
+  const groups = new Map<number, string[]>();
+  for (const { id, held = 0 } of packs) {
+    const ids = groups.get(held) ?? [];
+    ids.push(id);
+    groups.set(held, ids);
+  }
+  for (const [held, ids] of groups) for (const some of slices(ids, PACKS_AT_ONCE)) yield { held, ids: some };
 }

@@ -14,7 +14,14 @@ export function uploadRows({
   now,
 }: MetadataDatabase): Pick<
   MetadataStore,
-  "beginUpload" | "touchUpload" | "takeUpload" | "endUpload" | "keepBundle" | "listBundles" | "listUploads"
+  | "beginUpload"
+  | "setUploadKeys"
+  | "touchUpload"
+  | "takeUpload"
+  | "endUpload"
+  | "keepBundle"
+  | "listBundles"
+  | "listUploads"
 > {
   return {
     async beginUpload({ repositoryId, networkId, keys, owner }) {
@@ -35,6 +42,18 @@ export function uploadRows({
         ),
       );
       return id;
+    },
+    async setUploadKeys(id, keys) {
+      const set = await run("statement", () =>
+        affect(
+          db
+            .updateTable("uploads")
+            .set({ keys: JSON.stringify(keys), touched_at: now() })
+            .where("id", "=", id)
+            .where("state", "=", "open"),
+        ),
+      );
+      return set === 1;
     },
     async touchUpload(id) {
       const touched = await run("statement", () =>

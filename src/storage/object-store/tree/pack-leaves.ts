@@ -8,7 +8,8 @@
  *     1       1       source: 1 push, 2 compact, 3 gc, 4 gc-rest, 5 import, 6 gc-unreachable
  *     2       1       level: 0 as it was pushed, 1 and up compacted
  *     3       1       flags: 1 it is the closure of the heads and tags of a tree of refs, 2 what the checks of its push have
- *                     shown is recorded, 4 it holds what no ref led to
+ *                     shown is recorded, 4 it holds what no ref led to, 8 some of the pack's bytes
+ *                     are kept as chunks (the tree of chunks says which): the object has the others
  *     4       32      SHA-256 of the object's bytes
  *     36      32      kind 1: SHA-256 of the bytes of the object beside it
  *     …       32      flag 1: the root of that tree of refs
@@ -16,12 +17,13 @@
  *     …       varint  flag 4: when that was found, in milliseconds since 1970
  *     …       varint  how many objects are in the pack
  *     …       varint  bytes of the pack
+ *     …       varint  flag 8: how many of them the object has
  *     …       text    key in the bucket
  *     …       text    kind 1: key of the object beside it
  *     …       varint  how many parts belong to the pack: at least its index
  *     …       parts in the order in which they stand in their object: which (1 index, 2 reverse index, 3 bitmap, 4
  *             commit-graph, 5 object sizes), each at most once; varint, its bytes. The first begins at 0 (kind 1) or
- *             behind the pack (kind 2), and there is nothing between or behind them.
+ *             behind what the object has of the pack (kind 2), and there is nothing between or behind them.
  *     …       flag 2: varint, how many roots; their ids; varint, how many grounds; their ids; varint, how many entries were
  *             sent; varint, how many of them are deltas; varint, where in the pack they end (see pack/recorded-push.ts)
  *
@@ -67,6 +69,8 @@ export interface PackLeaf {
   readonly objectCount: number;
   /** Of the pack alone. */
   readonly packBytes: number;
+  /** Of these, those that are in the object; the others are chunks. undefined: all. */
+  readonly ownBytes?: number | undefined;
   /** The pack's own hash of itself: its name. */
   readonly trailer: string;
   /** In the order of their offsets, without gaps. */
@@ -86,6 +90,7 @@ const LEVEL_MAX = 63;
 const CLOSURE = 1;
 const RECORDED = 2;
 const UNREACHABLE = 4;
+const SPLICED = 8;
 
 export function packKey(sequence: number): Buffer {
   const key = Buffer.alloc(PACK_KEY_BYTES);
@@ -111,7 +116,8 @@ export function formatPackLeaf(leaf: PackLeaf): Buffer {
   writer.u8(
     (leaf.closureOf === undefined ? 0 : CLOSURE) |
       (recordedPush === undefined ? 0 : RECORDED) |
-      (leaf.unreachableSinceMs === undefined ? 0 : UNREACHABLE),
+      (leaf.unreachableSinceMs === undefined ? 0 : UNREACHABLE) |
+      (leaf.ownBytes === undefined ? 0 : SPLICED),
   );
   writer.hex(leaf.sha256);
   const hasSide = leaf.kind === "separate";
@@ -125,10 +131,11 @@ export function formatPackLeaf(leaf: PackLeaf): Buffer {
   if (leaf.unreachableSinceMs !== undefined) writer.varint(leaf.unreachableSinceMs);
   writer.varint(leaf.objectCount);
   writer.varint(leaf.packBytes);
+  if (leaf.ownBytes !== undefined) writer.varint(leaf.ownBytes);
   writer.text(leaf.key);
   if (leaf.sideKey !== undefined) writer.text(leaf.sideKey);
   writer.varint(leaf.parts.length);
-  let offset = hasSide ? 0 : leaf.packBytes;
+  let offset = hasSide ? 0 : ownPackBytes(leaf);
   for (const part of leaf.parts) {
     invariant(part.offset === offset, "the parts beside a pack do not stand in order, or not without gaps");
     writer.u8(PARTS.indexOf(part.name) + 1);
@@ -175,7 +182,7 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
   const level = reader.u8();
   if (level > LEVEL_MAX) throw reader.bad(`its level is ${level}`);
   const flags = reader.u8();
-  if ((flags & ~(CLOSURE | RECORDED | UNREACHABLE)) !== 0) throw reader.bad("it has unknown flags");
+  if ((flags & ~(CLOSURE | RECORDED | UNREACHABLE | SPLICED)) !== 0) throw reader.bad("it has unknown flags");
   const sha256 = reader.hex(NODE_ID_BYTES);
   const hasSide = kind === "separate";
   const sideSha256 = hasSide ? reader.hex(NODE_ID_BYTES) : undefined;
@@ -184,11 +191,12 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
   const unreachableSinceMs = (flags & UNREACHABLE) === 0 ? undefined : reader.varint(Number.MAX_SAFE_INTEGER);
   const objectCount = reader.varint(OBJECTS_MAX);
   const packBytes = reader.varint(Number.MAX_SAFE_INTEGER);
+  const ownBytes = (flags & SPLICED) === 0 ? undefined : reader.varint(packBytes);
   const key = reader.text(BUCKET_KEY_BYTES_MAX);
   const sideKey = hasSide ? reader.text(BUCKET_KEY_BYTES_MAX) : undefined;
   const parts: PackPart[] = [];
   const count = reader.varint(PARTS.length);
-  let offset = hasSide ? 0 : packBytes;
+  let offset = hasSide ? 0 : (ownBytes ?? packBytes);
   for (let i = 0; i < count; i++) {
     const name = choice(PARTS);
     if (parts.some((part) => part.name === name)) throw reader.bad(`it has two parts '${name}'`);
@@ -210,6 +218,7 @@ export function parsePackLeaf(sequence: number, bytes: Buffer, format: ObjectFor
     ...(sideKey === undefined ? {} : { sideKey, sideSha256 }),
     objectCount,
     packBytes,
+    ...(ownBytes === undefined ? {} : { ownBytes }),
     trailer,
     parts,
     ...(closureOf === undefined ? {} : { closureOf }),
@@ -228,9 +237,17 @@ export function packPart(
   return { key: leaf.sideKey ?? leaf.key, start: part.offset, end: part.offset + part.sizeBytes };
 }
 
+/** Bytes of the pack that are in the object at `key`, at its beginning. */
+export function ownPackBytes({
+  packBytes,
+  ownBytes = packBytes,
+}: Pick<PackLeaf, "packBytes" | "ownBytes">): number {
+  return ownBytes;
+}
+
 /** Bytes of the object at `key`. */
 export function packObjectBytes(leaf: PackLeaf): number {
-  return leaf.kind === "separate" ? leaf.packBytes : endOfParts(leaf);
+  return leaf.kind === "separate" ? ownPackBytes(leaf) : endOfParts(leaf);
 }
 
 /** Bytes of the object at `sideKey`; undefined: there is none. */
@@ -238,7 +255,7 @@ export function sideObjectBytes(leaf: PackLeaf): number | undefined {
   return leaf.kind === "separate" ? endOfParts(leaf) : undefined;
 }
 
-function endOfParts({ parts, packBytes }: PackLeaf): number {
-  const last = parts.at(-1);
-  return last === undefined ? packBytes : last.offset + last.sizeBytes;
+function endOfParts(leaf: PackLeaf): number {
+  const last = leaf.parts.at(-1);
+  return last === undefined ? ownPackBytes(leaf) : last.offset + last.sizeBytes;
 }

@@ -259,8 +259,19 @@ const UNREACHABLE: PackLeaf = {
   unreachableSinceMs: 1_795_000_000_000,
 };
 
+/** Some of its bytes are chunks. */
+const SPLICED: PackLeaf = {
+  ...SMALL,
+  packBytes: 2_000_000,
+  ownBytes: 400,
+  parts: [{ name: "index", offset: 400, sizeBytes: 1104 }],
+};
+
 describe("pack leaves", () => {
   it("are these bytes", () => {
+    expect(formatPackLeaf(SPLICED).toString("hex")).toBe(
+      `02010008${"11".repeat(32)}${"22".repeat(20)}0380897a9003096c2f61622f312e6c30` + "0101d008",
+    );
     expect(formatPackLeaf(SMALL).toString("hex")).toBe(
       `02010000${"11".repeat(32)}${"22".repeat(20)}03a002096c2f61622f312e6c30` + "0101d008",
     );
@@ -281,7 +292,7 @@ describe("pack leaves", () => {
   });
 
   it("are read as they were written", () => {
-    for (const leaf of [SMALL, BASE, RECORDED, UNREACHABLE]) {
+    for (const leaf of [SMALL, BASE, RECORDED, UNREACHABLE, SPLICED]) {
       const bytes = formatPackLeaf(leaf);
       const parse = (some: Buffer): PackLeaf =>
         parsePackLeaf(packSequenceOf(packKey(leaf.sequence)), some, "sha1");
@@ -291,7 +302,7 @@ describe("pack leaves", () => {
     expect(packPart(SMALL, "index")).toEqual({ key: SMALL.key, start: 288, end: 1392 });
     expect(packPart(BASE, "index")).toEqual({ key: BASE.sideKey, start: 1000, end: 1000 + 2 ** 33 });
     expect(packPart(SMALL, "bitmap")).toBeUndefined();
-    expect([SMALL, BASE].map(packObjectBytes)).toEqual([1392, 2 ** 35]);
+    expect([SMALL, BASE, SPLICED].map(packObjectBytes)).toEqual([1392, 2 ** 35, 1504]);
     expect([SMALL, BASE].map(sideObjectBytes)).toEqual([undefined, 1000 + 2 ** 33]);
   });
 
@@ -304,7 +315,7 @@ describe("pack leaves", () => {
     expect(changed(0, 3)).toContain("unknown value");
     expect(changed(1, 0)).toContain("unknown value");
     expect(changed(2, 64)).toContain("level is 64");
-    expect(changed(3, 8)).toContain("unknown flags");
+    expect(changed(3, 16)).toContain("unknown flags");
     const { recordedPush } = RECORDED;
     for (const record of [
       { ...recordedPush, sentCount: 4 },
