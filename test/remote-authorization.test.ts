@@ -404,7 +404,7 @@ describe("an application that is away", () => {
   });
 
   it("is left alone after some failures in a row, and found again", async () => {
-    await serve({ breakerFailures: 2, breakerResetMs: 200 });
+    await serve({ breakerFailures: 2, breakerResetMs: 60_000 });
     let isAway = true;
     application.answer = (question, response) => {
       if (!isAway) return decide(question);
@@ -414,6 +414,11 @@ describe("an application that is away", () => {
     for (let i = 0; i < 5; i++) expect((await discover()).status).toBe(403);
     expect(application.asked).toHaveLength(2);
     expect(messages()).toContain("left alone");
+    expect(messages()).not.toContain("it answers again");
+    // One that comes back sooner than five questions may take here.
+    await server?.close({ graceMs: 0 });
+    await serve({ breakerFailures: 2, breakerResetMs: 50 });
+    for (let i = 0; i < 2; i++) expect((await discover()).status).toBe(403);
     isAway = false;
     let status = 403;
     for (let looks = 0; looks < 200 && status === 403; looks++) {
