@@ -100,7 +100,7 @@ async function collect(
   const planned = await runInWorker<CollectionTask, CollectionPlan>(
     WORKER,
     { objects: work.objects.describe(), request },
-    { signal },
+    { signal, isBackground: true },
   );
   const reused = new Set<Pack>();
   const toWrite = planned.packs.filter(({ as, plan }) => {
