@@ -1,11 +1,13 @@
 /**
- * `npm run bench:object-store -- [--commits N]… [--bucket directory|ceph] [--repositories N]`: the object store beside plain
+ * `npm run bench:object-store -- [--commits N]… [--bucket directory|ceph] [--repositories N]
+ * [--versions N]`: the object store beside plain
  * repositories on disk and beside one key an object, by the same client in one run. Each row: wall time, CPU of the server
  * (this process), requests to the bucket and their bytes. docs/object-store.md has the figures.
  *
  * With `--bucket ceph` it starts Ceph's RADOS gateway and PostgreSQL, as the tests do.
  */
 import { spawn } from "node:child_process";
+import { createCipheriv } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -26,6 +28,7 @@ import { openS3Bucket } from "../src/storage/object-store/bucket/s3-bucket.js";
 import { createMetadataStore } from "../src/storage/object-store/metadata/create-metadata-store.js";
 import { openObjectStore } from "../src/storage/object-store/object-store.js";
 import { startCeph, type TestCeph } from "../test/support/ceph.js";
+import { startGitHttpBackend } from "../test/support/git-http-backend.js";
 import { startPostgres, type TestPostgres } from "../test/support/postgres.js";
 import { git, makeGeneratedRepository } from "./data.js";
 import { clonePack, type PlainObject, putObjects } from "./object-per-key.js";
@@ -35,6 +38,7 @@ const { values } = parseArgs({
     commits: { type: "string", multiple: true, default: ["200", "16000"] },
     bucket: { type: "string", default: "directory" },
     repositories: { type: "string", default: "1000" },
+    versions: { type: "string", default: "5" },
   },
 });
 const USES_CEPH = values.bucket === "ceph";
@@ -201,6 +205,74 @@ async function compare(commits: number, openServers: () => Promise<readonly Serv
   await bucket.close();
 }
 
+const LARGE_BYTES = 50 * 1024 * 1024;
+
+/**
+ * Versions of a binary that nothing compresses, each with a few bytes changed and some more in its middle: pushed as git does it (a delta), and
+ * whole, as it does with what is larger than `core.bigFileThreshold`.
+ */
+async function versions(database: Database, count: number): Promise<void> {
+  const root = join(work, "http-backend");
+  await mkdir(root);
+  for (const [how, settings] of [
+    ["as deltas", []],
+    ["whole", ["-c", "core.bigFileThreshold=1m"]],
+  ] as const) {
+    const source = join(work, `large-${how.replaceAll(" ", "-")}`);
+    git(work, "init", "-q", "-b", "main", source);
+    const name = `${how.replaceAll(" ", "-")}.git`;
+    git(work, "init", "-q", "--bare", "-b", "main", join(root, name));
+    git(join(root, name), "config", "http.receivepack", "true");
+    const backend = await startGitHttpBackend(root);
+    const served = await serveObjectStore(database);
+    const others = [
+      { who: "git http-backend", url: backend.urlOf(name), bucket: undefined },
+      { who: served.name, url: `${served.url}/${name}`, bucket: served.bucket },
+    ];
+    const key = Buffer.alloc(16, how.length);
+    let large = createCipheriv("aes-128-ctr", key, key).update(Buffer.alloc(LARGE_BYTES));
+    let written = 0;
+    try {
+      for (let i = 1; i <= count; i++) {
+        writeFileSync(join(source, "large"), large);
+        git(source, "add", ".");
+        git(
+          source,
+          "-c",
+          "user.name=bench",
+          "-c",
+          "user.email=bench@localhost",
+          "commit",
+          "-q",
+          "-m",
+          `${i}`,
+        );
+        for (const { who, url, bucket } of others)
+          await measure({ work: `push of version ${i}, ${how}`, who, bucket }, () =>
+            run(source, ...settings, "push", "-q", url, "main"),
+          );
+        written += Object.values(served.bucket?.counts() ?? {}).reduce(
+          (sum, { bytesWritten }) => sum + bytesWritten,
+          0,
+        );
+        const at = Math.floor((LARGE_BYTES * i) / (count + 1));
+        large = Buffer.concat([large.subarray(0, at), Buffer.from(`version ${i}`), large.subarray(at + 3)]);
+      }
+      for (const { who, url, bucket } of others)
+        await measure({ work: `clone of ${count} versions, ${how}`, who, bucket }, () =>
+          run(work, "clone", "-q", "--bare", url, `${source}-${who.replaceAll(" ", "-")}`),
+        );
+    } finally {
+      await served.close();
+      await backend.close();
+    }
+    console.log(
+      `${count} versions of ${LARGE_BYTES / 1e6} MB, ${how}: ${(written / 1e6).toFixed(2)} MB in the bucket, ` +
+        `${((count * LARGE_BYTES) / written).toFixed(2)} to 1`,
+    );
+  }
+}
+
 /** Medians in milliseconds, and bytes of the database each. */
 async function many(database: Database, count: number): Promise<void> {
   const metadata = createMetadataStore(database);
@@ -255,6 +327,7 @@ try {
     await serveObjectStore(database),
   ];
   for (const commits of values.commits) await compare(Number(commits), openServers);
+  await versions(database, Number(values.versions));
   await many(database, Number(values.repositories));
 } finally {
   for (const close of closing) await close();
