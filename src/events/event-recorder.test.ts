@@ -37,6 +37,7 @@ beforeEach(async () => {
       if (isBroken) throw new Error("the disk is full");
       return store;
     },
+    database: "here",
     ready: async () => undefined,
     publisher: { run: async (repository) => void delivered.push(repository) },
     log: ({ message }) => logged.push(message),
@@ -44,7 +45,10 @@ beforeEach(async () => {
   return () => database.close();
 });
 
-function push(refsBefore: readonly string[] = ["main"]): {
+function push(
+  refsBefore: readonly string[] = ["main"],
+  outbox?: { readonly database: string; add(refName: string): void },
+): {
   readonly push: Push;
   readonly printed: string[];
 } {
@@ -55,7 +59,7 @@ function push(refsBefore: readonly string[] = ["main"]): {
     commands: [],
     options: ["ci.skip"],
     transport: "http",
-    repository: { name: "app" },
+    repository: { name: "app", refs: { outbox } },
     identity: { user: "ada" },
     facts: { repository_id: "7" },
     print: (text: string) => void printed.push(text),
@@ -90,6 +94,23 @@ describe("the move of refs", () => {
     });
     await handlers.onReceived.postReceive({ ...one }, [main, two]);
     expect(await rows()).toHaveLength(2);
+  });
+
+  it("is written down by the commit itself where both are in one database", async () => {
+    const drafts: string[] = [];
+    const add = (refName: string): void => void drafts.push(refName);
+    const main = command("main", NULL, A);
+    const { push: here } = push(["main"], { database: "here", add });
+    expect(await move(here, "prepared", main)).toBe(true);
+    expect([drafts, await rows()]).toEqual([["main"], []]);
+    await move(here, "committed", main);
+    expect([delivered, await rows()]).toEqual([["app"], []]);
+
+    const { push: there } = push(["main"], { database: "elsewhere", add });
+    const { push: first } = push([], { database: "here", add });
+    await move(there, "prepared", command("two", NULL, A));
+    await move(first, "prepared", command("three", NULL, A));
+    expect([drafts, await rows()]).toEqual([["main"], ["two a false", "three a false"]]);
   });
 
   it("that was given up leaves nothing, and what the commit refuses is struck out", async () => {

@@ -18,6 +18,7 @@ interface AtWork {
 
 export default class StalledRun implements Reporter {
   readonly #files = new Map<string, AtWork>();
+  readonly #ended = new Set<string>();
   #heardAt = Date.now();
   #timer: NodeJS.Timeout | undefined;
 
@@ -37,6 +38,7 @@ export default class StalledRun implements Reporter {
   onTestModuleEnd(file: TestModule): void {
     this.#heardAt = Date.now();
     this.#files.delete(file.relativeModuleId);
+    this.#ended.add(file.relativeModuleId);
   }
 
   onTestCaseReady(test: TestCase): void {
@@ -49,6 +51,8 @@ export default class StalledRun implements Reporter {
 
   #hear(file: TestModule, doing: string): void {
     this.#heardAt = Date.now();
+    // The result of its last test may come behind the end of its file.
+    if (this.#ended.has(file.relativeModuleId)) return;
     this.#files.set(file.relativeModuleId, { doing, heardAt: this.#heardAt });
   }
 

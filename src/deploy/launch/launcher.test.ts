@@ -18,6 +18,7 @@ const { createServer } = require("node:http");
 const server = createServer((request, response) => {
   if (request.url === "/slow") setTimeout(() => response.end(process.env.TEXT), 300);
   else if (request.url === "/end") process.exit(7);
+  else if (request.url === "/health") response.writeHead(500).end();
   else response.end(process.env.TEXT + " " + process.env.PS + " " + process.env.GITWHARF_RELEASE);
 });
 server.listen(process.env.PORT, "127.0.0.1", () => console.log("listening"));
@@ -153,7 +154,7 @@ describe("launching", () => {
     await launcher.launch(release("/"));
     await launcher.close();
     open({ health: { timeoutMs: 100 } });
-    // What its answer means is held beside the check itself.
+    // Whether it answers 500 by then or not at all: what is said of either is held beside the check itself.
     await expect(launcher.launch(release("/health"))).rejects.toThrow(
       "answers GET /health within 0.1 seconds",
     );
