@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readdirSync, readlinkSync } from "node:fs";
 import { promisify } from "node:util";
 import { MessageChannel } from "node:worker_threads";
 import { afterAll, expect, test } from "vitest";
@@ -27,6 +28,31 @@ test("a module is loaded ahead, without a task", async () => {
   await expect(loadInWorker(new URL("./no-such-worker.js", import.meta.url))).rejects.toMatchObject({
     code: "base/invariant",
   });
+});
+
+test("a thread that is ended while it loads leaves no file open", async () => {
+  const heavy = new URL("./worker-pool-loading.test.task.js", import.meta.url);
+  const modules = (): readonly string[] =>
+    readdirSync("/proc/self/fd")
+      .map((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`);
+        } catch {
+          return "closed";
+        }
+      })
+      .filter((path) => path.endsWith(".js"));
+  for (let turn = 0; turn < 24; turn++) {
+    await closeWorkerPool();
+    await loadInWorker(module);
+    const left = new AbortController();
+    const loading = runInWorker(heavy, undefined, { signal: left.signal });
+    // While it loads, at another moment each time.
+    await new Promise((resolve) => setTimeout(resolve, 2 + turn));
+    left.abort();
+    await loading.catch(() => undefined);
+  }
+  await expect.poll(modules, { timeout: 10_000 }).toEqual([]);
 });
 
 test("an error keeps what has caused it", async () => {

@@ -14,12 +14,12 @@ import { fileURLToPath } from "node:url";
 import type { TransferListItem } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { abortedError, GitwharfError, isGitwharfError, throwIfAborted } from "./errors.js";
-import { errorFromThread, type ThreadAnswer, type ThreadMessage } from "./worker-thread.js";
+import { errorFromThread, LOADING, type ThreadAnswer, type ThreadMessage } from "./worker-thread.js";
 
 export interface RunInWorkerOptions {
   /** Buffers and ports that move with the task instead of being copied. */
   readonly transferList?: readonly TransferListItem[];
-  /** Removes a waiting task from the queue; ends the thread of a running one. */
+  /** Removes a waiting task from the queue; ends the thread of a running one, once it has loaded the task's module. */
   readonly signal?: AbortSignal | undefined;
   /** Work of many seconds that no request waits for: one task at a time, in a thread beside those of the pool. */
   readonly isBackground?: boolean;
@@ -32,6 +32,9 @@ const IDLE_MS = 10_000;
 export function workerCount(): number {
   return Math.max(2, availableParallelism());
 }
+
+/** A thread that died while it loaded says nothing any more. */
+const LOADING_MS_MAX = 10_000;
 
 const THREADS = {
   filename: fileURLToPath(new URL("./worker-thread.js", import.meta.url)),
@@ -66,17 +69,41 @@ async function inThread<Result>(message: ThreadMessage, options: RunInWorkerOpti
   const { signal } = options;
   throwIfAborted(signal);
   const own = options.isBackground === true ? (background ??= startBackground()) : (pool ??= startPool());
+  const ending = signal === undefined ? undefined : endingOnceLoaded(signal);
   let answer: ThreadAnswer<Result>;
   try {
-    answer = await own.run(message, {
+    answer = await own.run(ending === undefined ? message : { ...message, progress: ending.progress }, {
       ...(options.transferList === undefined ? {} : { transferList: [...options.transferList] }),
-      ...(signal === undefined ? {} : { signal }),
+      ...(ending === undefined ? {} : { signal: ending.signal }),
     });
   } catch (cause) {
     throw poolError(cause, { signal, closed: own !== pool && own !== background });
+  } finally {
+    ending?.forget();
   }
   if (answer.ok) return answer.result;
   throw errorFromThread(answer.error);
+}
+
+/** A signal that follows another, but not while the task's thread loads files. */
+function endingOnceLoaded(signal: AbortSignal): {
+  readonly signal: AbortSignal;
+  readonly progress: SharedArrayBuffer;
+  forget(): void;
+} {
+  const controller = new AbortController();
+  const progress = new SharedArrayBuffer(4);
+  const onAbort = (): void => {
+    const { value } = Atomics.waitAsync(new Int32Array(progress), 0, LOADING, LOADING_MS_MAX);
+    if (typeof value === "string") controller.abort(signal.reason);
+    else void value.then(() => controller.abort(signal.reason));
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  return {
+    signal: controller.signal,
+    progress,
+    forget: () => signal.removeEventListener("abort", onAbort),
+  };
 }
 
 /** How busy the threads are; all zero before the first task. */

@@ -28,14 +28,19 @@ type TaskFunction = (task: unknown) => unknown;
 
 const loaded = new Map<string, TaskFunction>();
 
-export type ThreadMessage = { readonly module: string } & (
-  | { readonly task: unknown }
-  | { readonly loadOnly: true }
-);
+export type ThreadMessage = {
+  readonly module: string;
+  /** One Int32 in which the thread writes how far it is. */
+  readonly progress?: SharedArrayBuffer;
+} & ({ readonly task: unknown } | { readonly loadOnly: true });
+
+/** The thread reads files: one that is ended meanwhile leaves them open for ever. */
+export const LOADING = 1;
+const LOADED = 2;
 
 export default async function runTask(message: ThreadMessage): Promise<ThreadAnswer<unknown>> {
   try {
-    const run = loaded.get(message.module) ?? (await load(message.module));
+    const run = loaded.get(message.module) ?? (await load(message));
     if (!("task" in message)) return { ok: true, result: undefined };
     return { ok: true, result: await run(message.task) };
   } catch (error) {
@@ -43,8 +48,16 @@ export default async function runTask(message: ThreadMessage): Promise<ThreadAns
   }
 }
 
-async function load(module: string): Promise<TaskFunction> {
-  const exports: { readonly default?: unknown } = await import(module);
+async function load({ module, progress }: ThreadMessage): Promise<TaskFunction> {
+  const cell = new Int32Array(progress ?? new SharedArrayBuffer(4));
+  Atomics.store(cell, 0, LOADING);
+  let exports: { readonly default?: unknown };
+  try {
+    exports = (await import(module)) as typeof exports;
+  } finally {
+    Atomics.store(cell, 0, LOADED);
+    Atomics.notify(cell, 0);
+  }
   const run = exports.default;
   if (typeof run !== "function")
     throw new GitwharfError("base/invariant", `${module} has no default export to run in a worker`);
