@@ -10,7 +10,7 @@ import { createGitServer } from "../src/server/git-server.js";
 import { createMemoryBucket } from "../src/storage/object-store/bucket/memory-bucket.js";
 import { createMetadataStore } from "../src/storage/object-store/metadata/create-metadata-store.js";
 import type { MetadataStore } from "../src/storage/object-store/metadata/metadata-store.js";
-import { openObjectStore } from "../src/storage/object-store/object-store.js";
+import { type ObjectStore, openObjectStore } from "../src/storage/object-store/object-store.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
 
@@ -24,6 +24,8 @@ describe.each([
   let postgres: TestPostgres | undefined;
   let location: string;
   let workspace: GitClient;
+  /** Of the server that was begun last. */
+  let lastStore: ObjectStore;
 
   beforeAll(async () => {
     workspace = createWorkspace();
@@ -52,6 +54,7 @@ describe.each([
       localDirectory: join(directory, "local"),
       janitor: false,
     });
+    lastStore = store;
     const server = createGitServer({
       repositories: store,
       database: location,
@@ -133,4 +136,34 @@ describe.each([
       expect(found.map(({ cursor }) => cursor)).toEqual([1, 2, 3, 4, 5]);
     },
   );
+
+  it.skipIf(isSkipped)("tells of a push to a symbolic ref, though another one moves", async () => {
+    const app = workspace.in("app");
+    const url = `${await serve((own) => own)}/aliased.git`;
+    const first = await commit("of two names");
+    await app.run("push", "-q", url, "HEAD:main");
+    const repository = await lastStore.open("aliased");
+    const alias = {
+      name: "refs/heads/alias",
+      oldOid: null,
+      newOid: null,
+      symbolicTarget: "refs/heads/main",
+    };
+    expect(await repository?.refs.transact({ updates: [alias], atomic: true })).toMatchObject([{ ok: true }]);
+    await repository?.close();
+    const second = await commit("by the other name");
+    await app.run("push", "-q", url, "HEAD:alias");
+    expect(await app.run("ls-remote", url, "main")).toContain(second);
+    expect(
+      (await events())
+        .filter(({ repository: name }) => name === "aliased")
+        .map(({ refName, oldOid, newOid, hasMoved, cursor }) => ({
+          moves: [refName, oldOid, newOid],
+          isTold: hasMoved && cursor !== undefined,
+        })),
+    ).toEqual([
+      { moves: ["refs/heads/main", "0".repeat(40), first], isTold: true },
+      { moves: ["refs/heads/alias", first, second], isTold: true },
+    ]);
+  });
 });

@@ -78,8 +78,9 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       const rows = await store();
       await settleOlder(rows, push, { commands, isFirst });
       const refs = commands.map((command): NewEvent => newEventOf(command, known.forced));
-      if (isWritten) for (const ref of refs) outbox?.add(ref.refName, { origin: originOf(push, id), ref });
-      else await rows.add({ ...originOf(push, id), isFirst }, refs, false);
+      const origin = originOf(push, id);
+      if (isWritten) for (const ref of refs) outbox?.add(ref.refName, { origin, ref });
+      else await rows.add({ ...origin, isFirst }, refs, false);
     } catch (error) {
       log({ level: "error", message: "a push was refused: its events cannot be written down", error });
       await push.print("error: the server cannot write down what this push changes; try again later\n");

@@ -60,7 +60,7 @@ interface Peeled {
 export class StoredRefs implements RefStore {
   readonly #options: StoredRefsOptions;
   readonly outbox: RefOutbox | undefined;
-  /** Of refs that are prepared; transactions about one take turns. */
+  /** Of refs that are prepared, by the names that updates have for them; transactions about one take turns. */
   readonly #drafts = new Map<string, EventDraft>();
   #pruneEpoch: number;
   #lastPruneEpoch: number;
@@ -152,7 +152,8 @@ export class StoredRefs implements RefStore {
           transaction,
           still.map(({ name }) => name),
         );
-        const events = still.flatMap(({ name }) => this.#drafts.get(name) ?? []);
+        // By the name that was asked for: of a symbolic ref another one moves.
+        const events = still.flatMap(({ update }) => this.#drafts.get(update.name) ?? []);
         return { ...staged.draft({ refs: changes }), about: formatAbout(about), events };
       },
     };
