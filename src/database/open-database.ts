@@ -2,6 +2,7 @@
  * The database behind users, keys and tokens, deploys and the object store: SQLite in a file, or PostgreSQL. One schema, one
  * query builder.
  */
+import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
@@ -51,10 +52,14 @@ export function parseDatabaseLocation(text: string): DatabaseLocation {
   );
 }
 
-/** The same for all that mean the same database in the same words. @throws server/bad-configuration */
+/**
+ * The same for all that mean the same database in the same words. Handlers of pushes can get at it, so that it tells no password.
+ * @throws server/bad-configuration
+ */
 export function databaseName(text: string): string {
   const location = parseDatabaseLocation(text);
-  return location.engine === "sqlite" ? `sqlite:${location.path}` : location.url;
+  const name = location.engine === "sqlite" ? location.path : location.url;
+  return `${location.engine} ${createHash("sha256").update(name).digest("hex")}`;
 }
 
 /**
