@@ -168,6 +168,25 @@ it.each<[string, (bytes: Buffer) => Buffer]>([
   }
 });
 
+it("witnesses the others where some repositories are damaged", async () => {
+  const { bucket, database, metadata, store } = await newPlace();
+  const made: { readonly id: string; readonly networkId: string }[] = [];
+  for (let i = 0; i < 12; i++) {
+    await push(store, `app-${i}`, FIRST, "refs/heads/main");
+    const record = await metadata.find(`app-${i}`);
+    if (record !== undefined) made.push(record);
+  }
+  // The one whose turn comes last.
+  const well = made.toSorted((a, b) => (a.id < b.id ? 1 : -1))[0];
+  const damaged = made.filter(({ id }) => id !== well?.id).map(({ networkId }) => networkId);
+  await database.db.deleteFrom("nodes").where("network_id", "in", damaged).execute();
+  const { witnessesWritten, failures } = await store.writeWitnesses();
+  expect(failures).toHaveLength(11);
+  expect(failures[0]?.error).toMatchObject({ code: "storage/corrupt" });
+  expect(witnessesWritten).toBe(1);
+  expect((await witnessKeys(bucket)).map((key) => key.split("/")[1])).toEqual([well?.id]);
+});
+
 it("goes back to a generation whose packs are all there", async () => {
   const { bucket, metadata } = await threeWitnesses();
   const [network = ""] = await metadata.listNetworks({ limit: 1 });

@@ -5,7 +5,7 @@
  *     listed as changed ──► upload begun ──► object written ──► listed as witness, upload ended
  */
 import { randomUUID } from "node:crypto";
-import { throwIfAborted } from "../../../base/errors.js";
+import { isGitwharfError, throwIfAborted } from "../../../base/errors.js";
 import { othersTurn } from "../../../base/others-turn.js";
 import type { Bucket } from "../bucket/bucket.js";
 import type { GenerationRecord, MetadataStore } from "../metadata/metadata-store.js";
@@ -60,7 +60,8 @@ export async function writeWitnesses(options: WriteWitnessesOptions): Promise<Wi
     } catch (error) {
       throwIfAborted(signal);
       if (await hasMovedOn(metadata, repository)) return;
-      failuresInARow++;
+      // What is damaged in some repositories, and stays so, is not to keep all others from being witnessed.
+      if (!isGitwharfError(error, "storage/corrupt")) failuresInARow++;
       const { name, formerName, id } = repository.record;
       failures.push({ what: `writing a witness of the repository ${name ?? formerName ?? id}`, error });
     }
@@ -73,7 +74,8 @@ export async function writeWitnesses(options: WriteWitnessesOptions): Promise<Wi
     const work = async (): Promise<void> => {
       for (let one = page[next++]; one !== undefined; one = page[next++]) await writeOne(one);
     };
-    await Promise.all(Array.from({ length: WRITES_AT_ONCE }, work));
+    const ended = await Promise.allSettled(Array.from({ length: WRITES_AT_ONCE }, work));
+    for (const outcome of ended) if (outcome.status === "rejected") throw outcome.reason;
     left -= page.length;
     after = page.at(-1)?.record.id;
     if (page.length < limit || failuresInARow >= FAILURES_IN_A_ROW_MAX) break;
