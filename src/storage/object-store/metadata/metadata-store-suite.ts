@@ -788,6 +788,42 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
     );
   });
 
+  describe(`metadata store: witnesses: ${backend.name}`, () => {
+    it(
+      "never build on what a whole one makes needless",
+      withStores(async (store) => {
+        const { id: repositoryId, networkId } = await make(store, "app");
+        const add = async (number: number, buildsOn?: number): Promise<boolean> => {
+          const key = `r/${randomUUID()}`;
+          const uploadId = await store.beginUpload({ repositoryId, networkId, keys: [key], owner: "test" });
+          const about = { repositoryId, uploadId, key, number, buildsOn };
+          return store.addWitness({
+            ...about,
+            generation: 0,
+            isWhole: buildsOn === undefined,
+            sizeBytes: 1,
+          });
+        };
+        assert.equal(await add(1), true);
+        assert.equal(await add(2, 1), true);
+        assert.equal(await add(3, 1), true);
+        assert.equal(await add(5), true);
+        // They were begun before that one was there.
+        assert.equal(await add(6, 3), false);
+        assert.equal(await add(4), false);
+        assert.equal(await add(5), false);
+        assert.equal(await add(6, 5), true);
+        const listed = await store.listWitnesses(repositoryId, { limit: 10 });
+        assert.deepEqual(
+          listed.map(({ number }) => number),
+          [6, 5, 3, 2, 1],
+        );
+        // Who wrote one in vain has its key still.
+        assert.equal((await store.listUploads({ olderThanMs: 0, limit: 10, state: "open" })).length, 3);
+      }),
+    );
+  });
+
   describe(`metadata store: leases: ${backend.name}`, () => {
     it(
       "are one owner's until they are given up or run out",

@@ -64,7 +64,7 @@ export function witnessRows(
       );
       return rows.map(witnessOf);
     },
-    addWitness: ({ repositoryId, uploadId, key, number, generation, isWhole, sizeBytes }) =>
+    addWitness: ({ repositoryId, uploadId, key, number, generation, isWhole, sizeBytes, buildsOn }) =>
       run<boolean>("transaction", function* () {
         const repository = yield* first(
           db
@@ -87,6 +87,13 @@ export function witnessRows(
           const mine = yield* first(db.selectFrom("witnesses").select("key").where("key", "=", key));
           return new Undone(mine !== undefined);
         }
+        // What stands before a whole one goes some time, so that nothing behind it may need that.
+        const others = db.selectFrom("witnesses").select("key").where("repository_id", "=", repositoryId);
+        const quicker =
+          buildsOn === undefined
+            ? others.where("number", ">=", number)
+            : others.where("is_whole", "=", 1).where("number", ">", buildsOn);
+        if ((yield* first(quicker.limit(1))) !== undefined) return new Undone(false);
         yield* affect(
           db.insertInto("witnesses").values({
             key,

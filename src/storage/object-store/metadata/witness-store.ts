@@ -51,10 +51,16 @@ export interface WitnessStore {
   listWitnesses(repositoryId: string, options: { readonly limit: number }): Promise<readonly WitnessRecord[]>;
   /**
    * It is in the bucket: its upload ends, and it is listed from here on.
-   * @returns false: the repository or the upload has gone, and nothing happened
+   * @param witness.buildsOn number of the one that it goes on from; undefined: it is whole
+   * @returns false: the repository or the upload has gone, or another was listed meanwhile that makes it needless, or what it builds on;
+   *   nothing happened
    */
   addWitness(
-    witness: WitnessRecord & { readonly repositoryId: string; readonly uploadId: string },
+    witness: WitnessRecord & {
+      readonly repositoryId: string;
+      readonly uploadId: string;
+      readonly buildsOn: number | undefined;
+    },
   ): Promise<boolean>;
   /**
    * Of a network: those before a whole one that is so old become uploads that are taken.

@@ -99,7 +99,7 @@ async function hasMovedOn(
   }
 }
 
-/** @returns its size; undefined: the repository has gone */
+/** @returns its size; undefined: the repository has gone, or another server was quicker */
 async function writeWitness(
   { bucket, metadata, signal, owner }: WriteWitnessesOptions & { readonly owner: string },
   { record, number, needsWhole }: UnwitnessedRepository,
@@ -115,7 +115,8 @@ async function writeWitness(
     const parts = partsOf(metadata, { record, number, oldest, base, signal });
     const sizeBytes = await send(bucket, key, formatWitness(parts), signal);
     const witness = { key, number, generation, isWhole, sizeBytes };
-    if (await metadata.addWitness({ ...witness, repositoryId, uploadId })) return sizeBytes;
+    if (await metadata.addWitness({ ...witness, repositoryId, uploadId, buildsOn: base?.number }))
+      return sizeBytes;
     await takeBackUpload({ bucket, metadata }, uploadId);
     return undefined;
   } catch (error) {
