@@ -212,7 +212,10 @@ async function lastPack(bucket: Bucket, keys: readonly string[]): Promise<string
   throw new Error("there is no such pack");
 }
 
-it("keeps both of two repositories that are called the same", async () => {
+it.each([
+  ["", 8],
+  [", though a third has the name that one of them would get", 36],
+])("keeps both of two repositories that are called the same%s", async (_, idLength) => {
   const { bucket, store } = await newPlace();
   await push(store, "app", FIRST, "refs/heads/main");
   await store.writeWitnesses();
@@ -220,15 +223,20 @@ it("keeps both of two repositories that are called the same", async () => {
   await store.rename("app", "old");
   await push(store, "app", OTHER, "refs/heads/main");
   const [own] = await witnessKeys(bucket);
-  expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 2 });
-  // Without the one that tells the new name.
   const id = own?.split("/")[1];
+  const others = idLength > 8 ? [`app-${id?.slice(0, 8)}`] : [];
+  for (const name of others) await push(store, name, FIRST, "refs/heads/main");
+  expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 2 + others.length });
+  // Without the one that tells the new name.
   await bucket.delete((await witnessKeys(bucket)).filter((key) => key.includes(`${id}`) && key !== own));
   const { report, store: again } = await rebuilt(bucket);
-  expect(report).toMatchObject({ repositories: 2, findings: [{ kind: "note", repository: "app" }] });
+  expect(report).toMatchObject({
+    repositories: 2 + others.length,
+    findings: [{ kind: "note", repository: "app" }],
+  });
   const names: string[] = [];
   for await (const name of again.list()) names.push(name);
-  expect(names).toEqual(["app", `app-${id?.slice(0, 8)}`]);
+  expect(names).toEqual(["app", ...others, `app-${id?.slice(0, idLength)}`]);
   expect(await refsOf(again, "app")).toEqual({ "refs/heads/main": OTHER.oid });
 });
 

@@ -151,7 +151,8 @@ class Rebuild {
 
   /** Of two that were called the same, one was told of before it was renamed or deleted. @returns names that are not as they were, by ids */
   #settleNames(witnessed: readonly Witnessed[]): ReadonlyMap<string, string> {
-    const holders = new Map<string, Witnessed>();
+    const told = new Set(witnessed.flatMap(({ header }) => header.repository.name ?? []));
+    const held = new Set<string>();
     const names = new Map<string, string>();
     const newestFirst = witnessed.toSorted(
       (a, b) => b.header.timeMs - a.header.timeMs || (a.id < b.id ? -1 : 1),
@@ -159,11 +160,13 @@ class Rebuild {
     for (const one of newestFirst) {
       const { name } = one.header.repository;
       if (name === null) continue;
-      if (!holders.has(name)) {
-        holders.set(name, one);
+      if (!held.has(name)) {
+        held.add(name);
         continue;
       }
-      const other = `${name}-${one.id.slice(0, 8)}`;
+      const short = `${name}-${one.id.slice(0, 8)}`;
+      const other = told.has(short) ? `${name}-${one.id}` : short;
+      told.add(other);
       names.set(one.id, other);
       this.#say(
         "note",
