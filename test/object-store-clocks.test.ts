@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { collectGarbage, type CollectionOutcome } from "../src/engine/maintenance/collect-garbage.js";
 import { sampleCommit, sampleObject } from "../src/storage/contracts/suites/sample-objects.js";
 import type { ObjectStore } from "../src/storage/object-store/object-store.js";
 import { CEPH_START_MS } from "./support/ceph-bucket.js";
@@ -136,6 +137,54 @@ describe.each(BACKENDS)("clocks that differ: $name", ({ isSkipped, place }) => {
     ];
     expect(marked).toMatchObject({ deletedPurged: 1, packsMarked: 1, packsDropped: 0, failures: [] });
     expect(seen).toMatchObject({ packsMarked: 0, packsDropped: 0, failures: [] });
+  });
+
+  it.skipIf(isSkipped)("keeps garbage for its time, whoever found it and whoever looks", async () => {
+    await push("right", "garbage", "kept");
+    await push("right", "garbage", "gone");
+    await on("right", async ({ store }) => {
+      const repository = await store.open("garbage");
+      const update = { name: "refs/heads/gone", oldOid: undefined, newOid: null };
+      expect(await repository?.refs.transact({ updates: [update], atomic: true })).toMatchObject([
+        { ok: true },
+      ]);
+      await repository?.close();
+    });
+    const collect = (name: Name): Promise<CollectionOutcome | undefined> =>
+      on(name, async ({ store }) => {
+        const repository = await store.open("garbage");
+        const garbage = repository?.packMaintenance?.garbage;
+        const outcome =
+          garbage === undefined ? undefined : await collectGarbage(garbage, { graceMs: 24 * HOUR_MS });
+        const survey = await garbage?.survey();
+        expect(survey?.unreachableForMs).toBeGreaterThanOrEqual(0);
+        expect(survey?.unreachableForMs).toBeLessThan(HOUR_MS);
+        await repository?.close();
+        return outcome;
+      });
+    const found = await collect("behind");
+    expect(found).toMatchObject({ kind: "collected", dropped: 0 });
+    expect(found?.kind === "collected" && found.unreachable).toBeGreaterThan(0);
+    const seen = await collect("ahead");
+    expect(seen?.kind === "collected" ? seen.dropped : 0).toBe(0);
+  });
+
+  it.skipIf(isSkipped)("keeps bundles that are asked for", async () => {
+    await push("right", "bundled", "first");
+    await on("behind", async ({ store, metadata, database }) => {
+      const repository = await store.open("bundled");
+      const { id = "" } = (await metadata.find("bundled")) ?? {};
+      const bytes = (async function* () {
+        yield Buffer.from("bundle");
+      })();
+      expect(await repository?.bundles?.make(async () => ({ refs: [], packsBytes: 1, bytes }))).toBe(true);
+      const touched = { touched_at: rightNow() - 2 * HOUR_MS };
+      await database.db.updateTable("uploads").set(touched).where("bundle", "is not", null).execute();
+      expect((await metadata.listBundles(id))[0]?.untouchedMs).toBeGreaterThan(HOUR_MS);
+      expect(await repository?.bundles?.find()).toBeDefined();
+      expect((await metadata.listBundles(id))[0]?.untouchedMs).toBeLessThan(HOUR_MS);
+      await repository?.close();
+    });
   });
 
   it.skipIf(isSkipped)("keeps leases for as long as they were taken, and no longer", async () => {

@@ -363,8 +363,8 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
       await (await store.fork("parent", "late")).close();
       // What waits in the parent is no reason to collect the fork's garbage with every push.
       expect([await surveyOf(store, "parent"), await surveyOf(store, "late")]).toMatchObject([
-        { unreachableSinceMs: expect.any(Number) },
-        { unreachableSinceMs: undefined },
+        { unreachableForMs: expect.any(Number) },
+        { unreachableForMs: undefined },
       ]);
       // The parent has what all of them began with: it is collected there, and the fork keeps what it needs.
       expect(await store.collectGarbage("parent", { graceMs: 0 })).toMatchObject({ packsAfter: 1 });

@@ -146,8 +146,7 @@ async function collect(
 }
 
 function requestOf(work: CollectionWork, graceMs: number): CollectionRequest {
-  const { refs, shallow } = work;
-  const now = Date.now();
+  const { refs, shallow, nowMs } = work;
   const baseTips: ObjectId[] = [];
   const otherTips: ObjectId[] = [];
   for (const { name, oid } of refs.all)
@@ -158,7 +157,7 @@ function requestOf(work: CollectionWork, graceMs: number): CollectionRequest {
     baseTips,
     otherTips,
     cutAt: [...shallow],
-    packs: new Map(work.packs.map((each) => [each.pack.key, fateOf(each, now, graceMs)])),
+    packs: new Map(work.packs.map((each) => [each.pack.key, fateOf(each, nowMs, graceMs)])),
     keepsUnreachable: graceMs > 0,
   };
 }

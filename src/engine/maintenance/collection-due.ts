@@ -14,14 +14,12 @@ export interface DueOptions {
   readonly packLimit: number;
   /** How long unreachable objects are kept. */
   readonly graceMs: number;
-  /** @default the clock */
-  readonly nowMs?: number;
 }
 
 export function isCollectionDue(survey: PackSurvey, options: DueOptions): boolean {
-  const { newPacks, newBytes, bytes, unreachableSinceMs } = survey;
-  const { packLimit, graceMs, nowMs = Date.now() } = options;
-  if (unreachableSinceMs !== undefined && nowMs - unreachableSinceMs >= graceMs) return true;
+  const { newPacks, newBytes, bytes, unreachableForMs } = survey;
+  const { packLimit, graceMs } = options;
+  if (unreachableForMs !== undefined && unreachableForMs >= graceMs) return true;
   const isWorthIt = newPacks > packLimit || newBytes >= NEW_BYTES_MIN;
   return isWorthIt && newBytes >= bytes * DRIFT_MIN;
 }

@@ -58,8 +58,8 @@ export interface PackSurvey {
   readonly newBytes: number;
   /** Of all packs. */
   readonly bytes: number;
-  /** When the unreachable objects that are kept longest were found to be that. */
-  readonly unreachableSinceMs: number | undefined;
+  /** So long ago it was found of those unreachable objects that are kept longest; undefined: there are none. */
+  readonly unreachableForMs: number | undefined;
 }
 
 /** base: all that heads and tags lead to. rest: what only other refs lead to. unreachable: what no ref leads to. */
@@ -69,7 +69,7 @@ export interface PackToCollect {
   readonly pack: Pack;
   /** What a collection has made it; undefined: anything may be in it. */
   readonly madeAs: CollectedAs | undefined;
-  /** Of `unreachable`: when that was found. */
+  /** Of `unreachable`: when that was found, by the clock of `CollectionWork.nowMs`. */
   readonly sinceMs: number | undefined;
   /** Other repositories hold on to it: it stays, with all that is in it. */
   readonly isShared: boolean;
@@ -77,6 +77,8 @@ export interface PackToCollect {
 
 /** One collection; what it reads stays as it was when it began. */
 export interface CollectionWork {
+  /** When it began, by a clock that all servers share. */
+  readonly nowMs: number;
   readonly objects: ObjectReader;
   readonly refs: RefSnapshot;
   readonly shallow: ReadonlySet<ObjectId>;

@@ -21,7 +21,7 @@ import { takeBackUpload, type UploadPlace } from "./upload-packs.js";
 
 const LEASE_MS = 5 * 60 * 1000;
 /** One that was touched longer ago is touched when it is asked for: the janitor takes what nobody touched for a day. */
-const TOUCHED_MS_MAX = 60 * 60 * 1000;
+const UNTOUCHED_MS_MAX = 60 * 60 * 1000;
 
 /** As it is kept: JSON. */
 interface Note {
@@ -40,7 +40,7 @@ export function createStoredBundles(place: UploadPlace): RepositoryBundles {
       const [record] = await metadata.listBundles(core.id);
       if (record === undefined) return undefined;
       const note = noteOf(record);
-      const isOld = Date.now() - record.touchedAtMs > TOUCHED_MS_MAX;
+      const isOld = record.untouchedMs > UNTOUCHED_MS_MAX;
       // It was taken a moment ago.
       if (isOld && !(await metadata.touchUpload(record.id))) return undefined;
       const bundle: StoredBundle = {

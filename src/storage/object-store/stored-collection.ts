@@ -80,7 +80,7 @@ export function createStoredCollection(options: StoredPackMaintenanceOptions): G
         newPacks: fresh.length,
         newBytes: bytesOf(fresh),
         bytes: bytesOf(state.packs),
-        unreachableSinceMs: since.length === 0 ? undefined : Math.min(...since),
+        unreachableForMs: since.length === 0 ? undefined : (await metadata.now()) - Math.min(...since),
       };
     },
     async begin() {
@@ -90,8 +90,9 @@ export function createStoredCollection(options: StoredPackMaintenanceOptions): G
       try {
         const { record, state } = await core.current();
         const shared = await sharedWithOthers(options, record, state);
+        const nowMs = await metadata.now();
         view = await core.view(state);
-        return new StoredCollectionWork(options, lease, { state, view, shared });
+        return new StoredCollectionWork(options, lease, { nowMs, state, view, shared });
       } catch (error) {
         view?.release();
         await lease.release().catch(() => undefined);
@@ -130,12 +131,15 @@ async function sharedWithOthers(
 }
 
 interface Begun {
+  /** By the database's clock: servers' may be days apart. */
+  readonly nowMs: number;
   readonly state: RepositoryState;
   readonly view: ObjectsView;
   readonly shared: ReadonlySet<string>;
 }
 
 class StoredCollectionWork implements CollectionWork {
+  readonly nowMs: number;
   readonly objects;
   readonly refs: RefSnapshot;
   readonly shallow: ReadonlySet<ObjectId>;
@@ -152,7 +156,8 @@ class StoredCollectionWork implements CollectionWork {
   #releasing: Promise<void> | undefined;
 
   constructor(options: StoredPackMaintenanceOptions, lease: KeptLease, begun: Begun) {
-    const { state, view, shared } = begun;
+    const { nowMs, state, view, shared } = begun;
+    this.nowMs = nowMs;
     this.#options = options;
     this.#lease = lease;
     this.#begun = begun;
@@ -254,7 +259,7 @@ class StoredCollectionWork implements CollectionWork {
       case "base":
         return refsRoot === undefined ? pack : { ...pack, leaf: { ...pack.leaf, closureOf: refsRoot } };
       case "unreachable":
-        return { ...pack, leaf: { ...pack.leaf, unreachableSinceMs: Date.now() } };
+        return { ...pack, leaf: { ...pack.leaf, unreachableSinceMs: this.nowMs } };
       default:
         return pack;
     }

@@ -355,9 +355,10 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
         const [bundle, ...more] = await store.listBundles(made.id);
         assert.deepEqual(more, []);
         assert.deepEqual(
-          { ...bundle, touchedAtMs: 0 },
-          { id: kept, key: "b/1", note: "about it", touchedAtMs: 0 },
+          { ...bundle, untouchedMs: 0 },
+          { id: kept, key: "b/1", note: "about it", untouchedMs: 0 },
         );
+        assert.ok((bundle?.untouchedMs ?? -1) >= 0 && (bundle?.untouchedMs ?? Infinity) < 60_000);
         assert.equal((await store.commit(newCommit(made, { uploads: [plain] }))).kind, "committed");
         assert.equal((await store.listBundles(made.id)).length, 1);
         const old = await store.listUploads({ olderThanMs: 0, limit: 10, state: "open" });

@@ -109,7 +109,8 @@ export interface BundleRecord {
   readonly id: string;
   readonly key: string;
   readonly note: string;
-  readonly touchedAtMs: number;
+  /** For so long nobody has kept or touched it. */
+  readonly untouchedMs: number;
 }
 
 export interface UploadRecord {

@@ -111,6 +111,7 @@ export function uploadRows({
           db
             .selectFrom("uploads")
             .selectAll()
+            .select((column) => column(now(), "-", column.ref("touched_at")).as("untouched_ms"))
             .where("repository_id", "=", repositoryId)
             .where("state", "=", "open")
             .where("bundle", "is not", null)
@@ -122,7 +123,7 @@ export function uploadRows({
         id: row.id,
         key: keysOf(row)[0] ?? "",
         note: row.bundle ?? "",
-        touchedAtMs: row.touched_at,
+        untouchedMs: Number(row.untouched_ms),
       }));
     },
     async listUploads({ olderThanMs, limit, state }) {
