@@ -3,8 +3,10 @@ import { randomBytes } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { GitwharfError } from "../src/base/errors.js";
 import { createGitServer } from "../src/server/git-server.js";
 import { type ObjectStorage, openObjectStorage } from "../src/server/object-storage.js";
+import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { CEPH_START_MS } from "./support/ceph-bucket.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
@@ -124,4 +126,34 @@ describe.each([
     expect((await ask("https"))[0]).toBe("packfile");
     expect((await ask("ftp"))[0]).toBe("packfile");
   });
+});
+
+it("tells on band 3, with sideband-all, that no address could be made out", async () => {
+  const client = createWorkspace();
+  const store = createMemoryRepositoryStore();
+  const repository = await store.create("app");
+  Object.assign(repository, {
+    addressOfPack: async () => {
+      throw new GitwharfError("storage/io", "there are no credentials to sign with");
+    },
+  });
+  const server = createGitServer({
+    repositories: store,
+    packfileUris: { sizeBytesMin: 0 },
+    log: () => undefined,
+  });
+  try {
+    const url = `${(await server.listen({ http: "127.0.0.1:0" })).http.url}/app.git`;
+    await client.run("init", "-q", "tree");
+    const tree = client.in("tree");
+    await tree.run("commit", "-q", "--allow-empty", "-m", "one");
+    await tree.run("push", "-q", url, "main");
+    const want = `want ${await tree.run("rev-parse", "main")}`;
+    const request = command("fetch", "packfile-uris http", want, "sideband-all", "done");
+    const { packets } = await postFetch(url, 2, request);
+    expect(packets[0]).toMatch(/^\x03.*storage\/io/);
+  } finally {
+    await server.close({ graceMs: 0 });
+    removeDirectory(client);
+  }
 });

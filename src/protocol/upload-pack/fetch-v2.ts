@@ -50,7 +50,7 @@ export async function answerFetch(conversation: V2Conversation, command: Command
   const snapshot = await takeSnapshot(context);
   try {
     const about = { context, snapshot, request, refs: visibleRefs(context, snapshot.refs) };
-    const preparing = inStep(context.activity, "negotiate", () => prepareAnswer(about));
+    const preparing = prepareWithAddresses(about);
     let answer: Answer;
     if (!request.sidebandAll) answer = await preparing;
     else {
@@ -77,26 +77,25 @@ export async function answerFetch(conversation: V2Conversation, command: Command
       await output.write(Buffer.concat(answer.lines));
       return;
     }
-    const addressed = await withAddresses(about, pack);
-    await output.write(Buffer.concat([...answer.lines, ...addressed.lines, lineFor(request, "packfile\n")]));
-    await sendPack({ ...about, ...pack, plan: addressed.plan, output, bands });
+    await output.write(Buffer.concat([...answer.lines, lineFor(request, "packfile\n")]));
+    await sendPack({ ...about, ...pack, output, bands });
   } finally {
     snapshot.release();
   }
 }
 
 /** Where the client gets packs from elsewhere, the plan is made first: they stand in front of what is sent. */
-async function withAddresses(
-  about: FetchAbout,
-  pack: NonNullable<Answer["pack"]>,
-): Promise<{ readonly lines: readonly Buffer[]; readonly plan?: PackPlan }> {
-  const addresses = await packAddresses(about);
-  if (addresses.size === 0) return { lines: [] };
-  const plan = await planFetch({ ...about, ...pack }, about.context.signal, [...addresses.keys()]);
+async function prepareWithAddresses(about: FetchAbout): Promise<Answer> {
+  const { context, request } = about;
+  const answer = await inStep(context.activity, "negotiate", () => prepareAnswer(about));
+  const { pack } = answer;
+  const addresses = pack === undefined ? undefined : await packAddresses(about);
+  if (pack === undefined || addresses === undefined || addresses.size === 0) return answer;
+  const plan = await planFetch({ ...about, ...pack }, context.signal, [...addresses.keys()]);
   const lines = formatPackAddresses(plan.data.elsewhere ?? [], addresses);
-  if (lines.length === 0) return { lines: [], plan };
-  const section = ["packfile-uris\n", ...lines].map((text) => lineFor(about.request, text));
-  return { lines: [...section, DELIM], plan };
+  if (lines.length === 0) return { ...answer, pack: { ...pack, plan } };
+  const section = ["packfile-uris\n", ...lines].map((text) => lineFor(request, text));
+  return { lines: [...answer.lines, ...section, DELIM], pack: { ...pack, plan } };
 }
 
 function lineFor({ sidebandAll }: FetchRequest, text: string): Buffer {
@@ -119,6 +118,8 @@ interface Answer {
         readonly filter: ObjectFilter | undefined;
         readonly commons: readonly ObjectId[];
         readonly boundary: ShallowBoundary | undefined;
+        /** Where it had to be made first. */
+        readonly plan?: PackPlan;
       }
     | undefined;
 }
