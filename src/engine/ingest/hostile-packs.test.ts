@@ -93,6 +93,25 @@ describe.each([
     ).toBe(1);
   });
 
+  it("counts what only a delta stands on among what nothing refers to", async () => {
+    const whole = "a whole object, of which others are made\n";
+    const held = `${whole}it is held already\n`;
+    const last = `${held}and this is not\n`;
+    await take(makePack(SHA1, [{ type: "blob", data: held }]));
+    const { sent, links } = await take(
+      makePack(SHA1, [
+        { type: "blob", data: whole },
+        { base: 0, delta: makeDelta(whole.length, [[0, whole.length], held.slice(whole.length)]) },
+        {
+          base: blobId(SHA1, held),
+          delta: makeDelta(held.length, [[0, held.length], last.slice(held.length)]),
+        },
+      ]),
+    );
+    expect(links.added).toEqual([]);
+    expect(sent?.roots?.toSorted()).toEqual([whole, held, last].map((data) => blobId(SHA1, data)).toSorted());
+  });
+
   it("refuses a pack that ends at any byte", async () => {
     for (let length = 0; length < good.length; length++) {
       const error: unknown = await take(good.subarray(0, length)).catch((e: unknown) => e);

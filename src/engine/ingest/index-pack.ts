@@ -30,7 +30,8 @@ export function indexPack(task: IndexTask): IndexAnswer {
     const position = index.findBytes(raw, at);
     const entry = position < 0 ? count : (order[position] as number);
     if (entry >= count) return undefined;
-    referred[entry] = 1;
+    // That a delta stands on it does not mean that who may have the delta may have it.
+    if (raw !== task.externalBases.oids) referred[entry] = 1;
     return table.kinds[entry] as Kind;
   };
   const external = externalLinks([...task.links, task.externalBases], kindOf, objectFormat);
