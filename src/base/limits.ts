@@ -105,3 +105,14 @@ export const DEFAULT_LIMITS: Limits = {
   sshKeepAliveMs: 15_000,
   sshKeyBytesMax: 32 * 1024 * MiB,
 };
+
+/** Of packs that were taken before, or that the operator has: they are as large as they are. */
+export const NO_PACK_LIMITS: Limits = {
+  ...DEFAULT_LIMITS,
+  packSizeBytesMax: Infinity,
+  packObjectsMax: Infinity,
+  packObjectsTotalMax: Infinity,
+  inflatedTotalBytesMax: Infinity,
+  objectSizeBytesMax: Infinity,
+  deltaDepthMax: Infinity,
+};

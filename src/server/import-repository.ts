@@ -8,7 +8,7 @@ import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { ByteSource } from "../base/byte-streams.js";
 import { GitwharfError } from "../base/errors.js";
-import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
+import { DEFAULT_LIMITS, type Limits, NO_PACK_LIMITS } from "../base/limits.js";
 import { checkConnectivity } from "../engine/connectivity.js";
 import { type IngestResult, ingestPack } from "../engine/ingest/ingest-pack.js";
 import { planPack } from "../engine/pack-plan.js";
@@ -50,14 +50,7 @@ interface Source {
 }
 
 /** What an operator has on disk is taken as it is. */
-const LIMITS: Limits = {
-  ...DEFAULT_LIMITS,
-  packSizeBytesMax: Infinity,
-  packObjectsMax: Infinity,
-  packObjectsTotalMax: Infinity,
-  inflatedTotalBytesMax: Infinity,
-  objectSizeBytesMax: Infinity,
-};
+const IMPORT_LIMITS: Limits = { ...NO_PACK_LIMITS, deltaDepthMax: DEFAULT_LIMITS.deltaDepthMax };
 const BRANCHES = "refs/heads/";
 const DETACHED = "HEAD, which names no branch: it is main here";
 
@@ -121,7 +114,7 @@ async function ingestAll(
       objects: snapshot.objects,
       source: bytes,
       objectFormat,
-      limits: LIMITS,
+      limits: IMPORT_LIMITS,
       collisionDetection,
       maxInputSizeBytes: Infinity,
       signal,

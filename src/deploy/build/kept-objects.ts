@@ -9,7 +9,7 @@
 import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DEFAULT_LIMITS, type Limits } from "../../base/limits.js";
+import { NO_PACK_LIMITS } from "../../base/limits.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { ingestPack } from "../../engine/ingest/ingest-pack.js";
 import type { Push } from "../../engine/push.js";
@@ -27,16 +27,6 @@ export interface KeptObjects {
 }
 
 const CARRIED_AT_ONCE = 64 * 1024;
-/** The server that took the push may have other limits than the default ones. */
-const LIMITS: Limits = {
-  ...DEFAULT_LIMITS,
-  packSizeBytesMax: Infinity,
-  packObjectsMax: Infinity,
-  packObjectsTotalMax: Infinity,
-  inflatedTotalBytesMax: Infinity,
-  objectSizeBytesMax: Infinity,
-  deltaDepthMax: Infinity,
-};
 
 export async function keepObjects(push: Push, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -120,7 +110,7 @@ async function takeIn(
     objects: snapshot.objects,
     source: createReadStream(path) as AsyncIterable<Buffer>,
     objectFormat,
-    limits: LIMITS,
+    limits: NO_PACK_LIMITS,
     // The push was looked at when it came.
     collisionDetection: false,
     maxInputSizeBytes: Number.POSITIVE_INFINITY,

@@ -4,7 +4,7 @@
  * that nothing broken is carried on. In memory: about 100 bytes an object, and some mebibytes.
  */
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
-import { DEFAULT_LIMITS, type Limits } from "../../base/limits.js";
+import { NO_PACK_LIMITS } from "../../base/limits.js";
 import { runInWorker } from "../../base/worker-pool.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
@@ -60,16 +60,6 @@ export interface CollectOptions {
 }
 
 const WORKER = new URL("./collection-worker.js", import.meta.url);
-/** It was all received before. */
-const LIMITS: Limits = {
-  ...DEFAULT_LIMITS,
-  packSizeBytesMax: Infinity,
-  packObjectsMax: Infinity,
-  packObjectsTotalMax: Infinity,
-  inflatedTotalBytesMax: Infinity,
-  objectSizeBytesMax: Infinity,
-  deltaDepthMax: Infinity,
-};
 /** Smaller packs are walked through as quickly as anything beside them could be read. */
 const READ_QUICKLY_MIN = 1000;
 /** Of the grace: so many packs of unreachable objects wait for their time, and one more. */
@@ -195,7 +185,7 @@ async function write(
     objects: alone,
     source: counted(bytesOf(plan, work.objects, signal), onBytes),
     objectFormat,
-    limits: LIMITS,
+    limits: NO_PACK_LIMITS,
     collisionDetection: false,
     maxInputSizeBytes: Infinity,
     signal,
