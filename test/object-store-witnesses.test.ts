@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { GitwharfError } from "../src/base/errors.js";
 import { type Database, openDatabase } from "../src/database/open-database.js";
 import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
 import { createMemoryBucket } from "../src/storage/object-store/bucket/memory-bucket.js";
@@ -204,6 +205,34 @@ it("goes back to a generation whose packs are all there", async () => {
   ]);
   expect(await refsOf(store, "app")).toEqual({ "refs/heads/main": SECOND.oid });
   expect(await store.verify("app")).toMatchObject({ generation: 2, findings: [] });
+});
+
+it("gives nothing up for a bucket that cannot be read just now, and goes on when it can", async () => {
+  const { bucket, metadata } = await threeWitnesses();
+  const [network = ""] = await metadata.listNetworks({ limit: 1 });
+  const packs = await metadata.listPacks(network, { limit: 10 });
+  const unread = await lastPack(
+    bucket,
+    packs.map(({ key }) => key),
+  );
+  const away: Bucket = {
+    ...bucket,
+    async *stream(key, range, options) {
+      if (key === unread) throw new GitwharfError("storage/io", "the bucket does not answer");
+      yield* bucket.stream(key, range, options);
+    },
+  };
+  const begun = await newDatabase();
+  await expect(rebuild({ bucket: away, metadata: begun.metadata, deep: true })).rejects.toMatchObject({
+    code: "storage/io",
+    message: "the bucket does not answer",
+  });
+  expect(await begun.metadata.list({ limit: 10 })).toEqual([]);
+  expect(await rebuild({ bucket, metadata: begun.metadata, deep: true })).toMatchObject({
+    repositories: 1,
+    generations: 4,
+    findings: [],
+  });
 });
 
 /** That with the third commit. */

@@ -1,7 +1,8 @@
 /** Are the chunks of a root's large blobs there? Containers are streamed from the bucket, and each chunk that is named is inflated and hashed. */
-import { isGitwharfError, throwIfAborted } from "../../base/errors.js";
+import { throwIfAborted } from "../../base/errors.js";
 import { runInWorker } from "../../base/worker-pool.js";
 import type { Bucket } from "./bucket/bucket.js";
+import { type ReadOutcome, unreadObject } from "./read-outcome.js";
 import type { CheckTask } from "./chunks/chunk-task.js";
 import { readRecipe, type RecipeChunk } from "./chunks/recipe.js";
 import { CHUNK_WORKER } from "./large-blobs.js";
@@ -60,7 +61,7 @@ export async function checkContainer(
   key: string,
   named: ReadonlyMap<number, RecipeChunk>,
   signal: AbortSignal | undefined,
-): Promise<{ readonly sizeBytes: number; readonly message?: string }> {
+): Promise<ReadOutcome> {
   const chunks = [...named.values()].sort((a, b) => a.offset - b.offset);
   let sizeBytes = 0;
   let next = 0;
@@ -92,11 +93,7 @@ export async function checkContainer(
     }
     await check();
   } catch (error) {
-    if (isGitwharfError(error, "storage/not-found"))
-      return { sizeBytes, message: `${key} is not in the bucket ${bucket.name}` };
-    if (isGitwharfError(error, "storage/io"))
-      return { sizeBytes, message: `${key} cannot be read: ${error.message}` };
-    throw error;
+    return unreadObject(bucket, key, sizeBytes, error);
   }
   damaged += chunks.length - next;
   if (damaged === 0) return { sizeBytes };

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { type GitwharfError, isGitwharfError, throwIfAborted } from "../../base/errors.js";
 import type { Bucket } from "./bucket/bucket.js";
+import { type ReadOutcome, unreadObject } from "./read-outcome.js";
 import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.js";
 import { checkContainer, readNamedChunks } from "./verify-chunks.js";
 import { checkNode, type NodeId, type NodeReader } from "./tree/node.js";
@@ -246,10 +247,7 @@ export interface ExpectedObject {
 interface CheckedObject {
   readonly key: string;
   /** Reads it whole. */
-  readonly check: (
-    bucket: Bucket,
-    signal: AbortSignal | undefined,
-  ) => Promise<{ readonly sizeBytes: number; readonly message?: string }>;
+  readonly check: (bucket: Bucket, signal: AbortSignal | undefined) => Promise<ReadOutcome>;
 }
 
 export function objectsOf(leaf: PackLeaf): readonly ExpectedObject[] {
@@ -287,7 +285,7 @@ export async function checkBucketObject(
   bucket: Bucket,
   expected: ExpectedObject,
   signal: AbortSignal | undefined,
-): Promise<{ readonly sizeBytes: number; readonly message?: string }> {
+): Promise<ReadOutcome> {
   const { key, sha256 } = expected;
   const hash = createHash("sha256");
   let sizeBytes = 0;
@@ -297,11 +295,7 @@ export async function checkBucketObject(
       sizeBytes += bytes.length;
     }
   } catch (error) {
-    if (isGitwharfError(error, "storage/not-found"))
-      return { sizeBytes, message: `${key} is not in the bucket ${bucket.name}` };
-    if (isGitwharfError(error, "storage/io"))
-      return { sizeBytes, message: `${key} cannot be read: ${error.message}` };
-    throw error;
+    return unreadObject(bucket, key, sizeBytes, error);
   }
   if (sizeBytes !== expected.sizeBytes)
     return { sizeBytes, message: `${key} has ${sizeBytes} bytes instead of ${expected.sizeBytes}` };

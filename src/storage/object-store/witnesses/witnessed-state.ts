@@ -122,7 +122,12 @@ export class WitnessedStates {
       let wrong: string | undefined;
       if (bytes === undefined) wrong = "it is not in the bucket";
       else if (bytes !== sizeBytes) wrong = `it has ${bytes} bytes instead of ${sizeBytes}`;
-      else if (deep) wrong = (await checkBucketObject(bucket, object, signal)).message;
+      else if (deep) {
+        const { message, failure } = await checkBucketObject(bucket, object, signal);
+        // Nothing is given up for a bucket that is away.
+        if (failure !== undefined) throw failure;
+        wrong = message;
+      }
       this.#objects.set(key, wrong);
     }
     const wrong = this.#objects.get(key);
