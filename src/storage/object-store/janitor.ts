@@ -15,12 +15,11 @@
  * long something is kept that is certain to be garbage; the grace is for requests that still read it.
  */
 import { isGitwharfError, throwIfAborted } from "../../base/errors.js";
-import { othersTurn } from "../../base/others-turn.js";
 import type { Bucket } from "./bucket/bucket.js";
 import { markKept } from "./mark-kept.js";
 import type { MetadataStore, PackRecord, UploadRecord } from "./metadata/metadata-store.js";
-import { corrupt } from "./tree/canonical-bytes.js";
-import type { NodeId, NodeReader } from "./tree/node.js";
+import { patientReader } from "./patient-reader.js";
+import type { NodeId } from "./tree/node.js";
 
 export interface JanitorLimits {
   /** An upload that nobody touched for so long is given up: longer than the longest push takes. @default 24 hours */
@@ -343,19 +342,4 @@ class Pass {
     if (this.#failures.length === before) this.#failuresInARow = 0;
     return true;
   }
-}
-
-/** Lets others have their turn: SQLite answers at once, and hashing takes time. */
-function patientReader(metadata: MetadataStore, networkId: string): NodeReader {
-  return {
-    async read(ids) {
-      await othersTurn();
-      const found = await metadata.readNodes(networkId, ids);
-      return ids.map((id) => {
-        const bytes = found.get(id);
-        if (bytes === undefined) throw corrupt(`a node (${id})`, "it is not there");
-        return bytes;
-      });
-    },
-  };
 }

@@ -6,12 +6,11 @@
  */
 import { randomUUID } from "node:crypto";
 import { isGitwharfError, throwIfAborted } from "../../../base/errors.js";
-import { othersTurn } from "../../../base/others-turn.js";
 import type { Bucket } from "../bucket/bucket.js";
 import type { GenerationRecord, MetadataStore } from "../metadata/metadata-store.js";
 import type { UnwitnessedRepository, WitnessRecord } from "../metadata/witness-store.js";
-import { corrupt } from "../tree/canonical-bytes.js";
-import type { NodeId, NodeReader } from "../tree/node.js";
+import { patientReader } from "../patient-reader.js";
+import type { NodeId } from "../tree/node.js";
 import { takeBackUpload } from "../upload-packs.js";
 import { newNodes } from "./new-nodes.js";
 import { formatWitness, newWitnessKey, type WitnessPart } from "./witness-format.js";
@@ -163,7 +162,7 @@ async function* partsOf(
       oldestGeneration: oldest.generation,
     },
   };
-  const nodes = nodesOf(metadata, record.networkId);
+  const nodes = patientReader(metadata, record.networkId);
   const written = new Set<NodeId>();
   let before = base?.root;
   let first = base === undefined ? oldest.generation : base.generation + 1;
@@ -183,21 +182,6 @@ async function* partsOf(
     }
     first = behind;
   }
-}
-
-/** Lets others have their turn: SQLite answers at once. */
-function nodesOf(metadata: MetadataStore, networkId: string): NodeReader {
-  return {
-    async read(ids) {
-      await othersTurn();
-      const found = await metadata.readNodes(networkId, ids);
-      return ids.map((id) => {
-        const bytes = found.get(id);
-        if (bytes === undefined) throw corrupt(`a node (${id})`, "it is not there");
-        return bytes;
-      });
-    },
-  };
 }
 
 /** In one request where it is small. @returns how many bytes */
