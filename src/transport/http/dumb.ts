@@ -10,8 +10,9 @@ import { isPromise } from "../../base/maybe-promise.js";
 import { peeledOf } from "../../protocol/upload-pack/visible-refs.js";
 import type { RepositoryFile } from "../../storage/contracts/repository.js";
 import { countOutput } from "../count-bytes.js";
-import { beginServiceCall, type ServiceCall } from "../service-call.js";
+import type { ServiceCall } from "../service-call.js";
 import type { HttpExchange } from "./answer-request.js";
+import { withFilesCall } from "./files-call.js";
 import { setCacheForever, setNoCache } from "./no-cache.js";
 import { createResponseSink } from "./response-sink.js";
 
@@ -81,17 +82,7 @@ async function withReadableFiles(
   name: string,
   use: (call: ServiceCall) => Promise<void>,
 ): Promise<void> {
-  const { host, caller, signal } = exchange;
-  const call = await beginServiceCall({
-    host,
-    caller,
-    name,
-    operation: "fetch",
-    discovery: true,
-    service: "files",
-    signal,
-  });
-  try {
+  await withFilesCall(exchange, name, async (call) => {
     const { settings } = call;
     if (
       !settings.http.getAnyFile ||
@@ -104,10 +95,7 @@ async function withReadableFiles(
       );
     }
     await use(call);
-  } finally {
-    await call.release();
-    await host.rates.countBytes(caller, caller.activity.bytes);
-  }
+  });
 }
 
 async function send(
