@@ -111,11 +111,11 @@ export async function planPack(options: PackPlanOptions): Promise<PackPlan> {
     `Total ${data.objectCount} (delta ${data.deltaCount}), reused ${data.reusedCount} ` +
       `(delta ${data.reusedDeltaCount}), pack-reused 0\n`,
   );
-  return bind(cached, packs, objects);
+  return bindPlan(cached, packs, objects);
 }
 
 /** undefined when one of them is not in this view. */
-function findPacks(data: PlanData, objects: ObjectReader): readonly Pack[] | undefined {
+export function findPacks(data: PlanData, objects: ObjectReader): readonly Pack[] | undefined {
   const byKey = new Map(objects.packs.map((pack) => [pack.key, pack]));
   const packs: Pack[] = [];
   for (const key of data.packKeys) {
@@ -126,7 +126,8 @@ function findPacks(data: PlanData, objects: ObjectReader): readonly Pack[] | und
   return packs;
 }
 
-function bind(cached: CachedPlan, packs: readonly Pack[], objects: ObjectReader): PackPlan {
+/** @param packs see `findPacks` */
+export function bindPlan(cached: CachedPlan, packs: readonly Pack[], objects: ObjectReader): PackPlan {
   const { data } = cached;
   return {
     objectCount: data.objectCount,

@@ -20,7 +20,7 @@ import type { Quarantine } from "../../storage/contracts/quarantine.js";
 import { createObjectDatabase } from "../../storage/object-database.js";
 import type { PlanData } from "../fetch/plan-data.js";
 import { ingestPack } from "../ingest/ingest-pack.js";
-import type { PackPlan } from "../pack-plan.js";
+import { bindPlan, findPacks } from "../pack-plan.js";
 import { streamPack } from "../pack-stream.js";
 import { membership } from "../reachability.js";
 import type { CollectedPack, CollectionPlan, CollectionRequest } from "./collection-plan.js";
@@ -218,25 +218,10 @@ function bytesOf(
   objects: ObjectReader,
   signal: AbortSignal | undefined,
 ): AsyncIterable<Buffer> {
-  const byKey = new Map(objects.packs.map((pack) => [pack.key, pack]));
-  const packs = data.packKeys.map((key) => {
-    const pack = byKey.get(key);
-    if (pack === undefined)
-      throw new GitwharfError("base/invariant", "a collection needs a pack that is not open");
-    return pack;
-  });
-  const plan: PackPlan = {
-    objectCount: data.objectCount,
-    reusedCount: data.reusedCount,
-    deltaCount: data.deltaCount,
-    sizeBytesEstimate: data.sizeBytes,
-    data,
-    packs,
-    objects,
-    trailer: data.trailer,
-    setTrailer: () => undefined,
-    release: () => undefined,
-  };
+  const packs = findPacks(data, objects);
+  if (packs === undefined)
+    throw new GitwharfError("base/invariant", "a collection needs a pack that is not open");
+  const plan = bindPlan({ data, trailer: data.trailer }, packs, objects);
   return streamPack(plan, { signal });
 }
 
