@@ -39,7 +39,9 @@ import type { MadePart, SpooledPack } from "./pack-upload.js";
 import {
   areNamed,
   COLLECTED,
+  givesBack,
   lastSharedPack,
+  putInPlace,
   type StoredPackMaintenanceOptions,
   takeWorkLease,
 } from "./packs-at-work.js";
@@ -48,7 +50,6 @@ import type { StoredCore } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 import { StoredQuarantine } from "./stored-quarantine.js";
 import type { PackLeaf, PackSource } from "./tree/pack-leaves.js";
-import { takeBackUpload, uploadPacks } from "./upload-packs.js";
 
 /** Each time refs have moved since the last look. */
 const LOOKS_MAX = 100;
@@ -144,8 +145,8 @@ class StoredCollectionWork implements CollectionWork {
   readonly refs: RefSnapshot;
   readonly shallow: ReadonlySet<ObjectId>;
   readonly packs: readonly PackToCollect[];
+  readonly release: () => Promise<void>;
   readonly #options: StoredPackMaintenanceOptions;
-  readonly #lease: KeptLease;
   readonly #begun: Begun;
   readonly #leaves: ReadonlyMap<string, PackLeaf>;
   readonly #quarantine: StoredQuarantine;
@@ -153,13 +154,11 @@ class StoredCollectionWork implements CollectionWork {
   readonly #beside = new Map<CollectedAs, readonly MadePart[]>();
   #change: CollectionChange | undefined;
   #hasReplaced = false;
-  #releasing: Promise<void> | undefined;
 
   constructor(options: StoredPackMaintenanceOptions, lease: KeptLease, begun: Begun) {
     const { nowMs, state, view, shared } = begun;
     this.nowMs = nowMs;
     this.#options = options;
-    this.#lease = lease;
     this.#begun = begun;
     this.#leaves = new Map(state.packs.map((leaf) => [leaf.key, leaf]));
     this.objects = view.reader;
@@ -182,6 +181,11 @@ class StoredCollectionWork implements CollectionWork {
         this.#hasReplaced = await this.#put(spooled);
         return { settle: async () => undefined };
       },
+    });
+    this.release = givesBack(this.#quarantine, async () => {
+      view.release();
+      // One that cannot be given up runs out.
+      await lease.release().catch(() => undefined);
     });
   }
 
@@ -211,21 +215,6 @@ class StoredCollectionWork implements CollectionWork {
     return this.#hasReplaced;
   }
 
-  release(): Promise<void> {
-    this.#releasing ??= this.#release();
-    return this.#releasing;
-  }
-
-  async #release(): Promise<void> {
-    try {
-      await this.#quarantine.discard();
-    } finally {
-      this.#begun.view.release();
-      // One that cannot be given up runs out.
-      await this.#lease.release().catch(() => undefined);
-    }
-  }
-
   #leafOf(pack: Pack): PackLeaf {
     const leaf = this.#leaves.get(pack.key);
     if (leaf === undefined)
@@ -234,23 +223,16 @@ class StoredCollectionWork implements CollectionWork {
   }
 
   /** @returns false: then nothing is left in the bucket */
-  async #put(finished: readonly SpooledPack[]): Promise<boolean> {
+  #put(finished: readonly SpooledPack[]): Promise<boolean> {
     const spooled = finished.map((each, i) => ({
       ...each,
       madeParts: this.#beside.get(this.#made[i] as CollectedAs),
     }));
     const kinds = this.#made.map((as) => ({ source: SOURCES[as], level: LEVEL }));
-    const uploaded = spooled.length === 0 ? undefined : await uploadPacks(this.#options, spooled, kinds);
-    let isDone = false;
-    try {
+    return putInPlace(this.#options, spooled, kinds, (uploaded) => {
       const packs = (uploaded?.packs ?? []).map((pack, i) => this.#described(pack, this.#made[i]));
-      isDone = await this.#commit(packs, uploaded === undefined ? [] : [uploaded.id]);
-      return isDone;
-    } finally {
-      // Of one that was committed, though its answer was lost, nothing can be taken back.
-      if (!isDone && uploaded !== undefined)
-        await takeBackUpload(this.#options, uploaded.id).catch(() => undefined);
-    }
+      return this.#commit(packs, uploaded === undefined ? [] : [uploaded.id]);
+    });
   }
 
   #described(pack: StoredPack, as: CollectedAs | undefined): StoredPack {

@@ -16,7 +16,9 @@ import type { PackSink } from "../contracts/quarantine.js";
 import {
   areNamed,
   COLLECTED,
+  givesBack,
   lastSharedPack,
+  putInPlace,
   type StoredPackMaintenanceOptions,
   takeWorkLease,
 } from "./packs-at-work.js";
@@ -26,7 +28,7 @@ import type { RepositoryState } from "./repository-state.js";
 import { createStoredCollection } from "./stored-collection.js";
 import { StoredQuarantine } from "./stored-quarantine.js";
 import type { PackLeaf } from "./tree/pack-leaves.js";
-import { takeBackUpload, type UploadPlace, uploadPacks } from "./upload-packs.js";
+import type { UploadPlace } from "./upload-packs.js";
 
 const LEVEL_MAX = 63;
 
@@ -82,11 +84,10 @@ class StoredPackReplacement implements PackReplacement {
   readonly #place: UploadPlace;
   readonly #held: ReadonlyMap<Pack, PackLeaf>;
   readonly #quarantine: StoredQuarantine;
-  readonly #giveUp: () => Promise<void>;
+  readonly release: () => Promise<void>;
   /** Those that the pack which is being published takes the place of. */
   #replaced: readonly PackLeaf[] = [];
   #hasReplaced = false;
-  #releasing: Promise<void> | undefined;
 
   constructor(parts: {
     readonly place: UploadPlace;
@@ -96,12 +97,12 @@ class StoredPackReplacement implements PackReplacement {
   }) {
     this.#place = parts.place;
     this.#held = parts.held;
-    this.#giveUp = parts.giveUp;
     this.packs = [...parts.held.keys()];
     this.#quarantine = parts.makeQuarantine(async (spooled) => {
       this.#hasReplaced = await this.#put(spooled);
       return { settle: async () => undefined };
     });
+    this.release = givesBack(this.#quarantine, parts.giveUp);
   }
 
   createPack(): Promise<PackSink> {
@@ -125,44 +126,25 @@ class StoredPackReplacement implements PackReplacement {
     return this.#hasReplaced;
   }
 
-  release(): Promise<void> {
-    this.#releasing ??= this.#release();
-    return this.#releasing;
-  }
-
-  async #release(): Promise<void> {
-    try {
-      await this.#quarantine.discard();
-    } finally {
-      await this.#giveUp();
-    }
-  }
-
   /** @returns false when one of the packs has gone meanwhile: then nothing is left in the bucket */
-  async #put(spooled: readonly SpooledPack[]): Promise<boolean> {
+  #put(spooled: readonly SpooledPack[]): Promise<boolean> {
     const leaves = this.#replaced;
     const { core } = this.#place;
     const level = Math.min(LEVEL_MAX, 1 + Math.max(0, ...leaves.map((leaf) => leaf.level)));
-    const uploaded = await uploadPacks(this.#place, spooled, { source: "compact", level });
-    let isDone = false;
-    try {
+    return putInPlace(this.#place, spooled, { source: "compact", level }, async (uploaded) => {
       const outcome = await core.commit({
         kind: "compact",
         draft: (state) =>
           areNamed(state, leaves)
             ? {
                 change: {},
-                packs: uploaded.packs,
-                uploads: [uploaded.id],
+                packs: uploaded?.packs ?? [],
+                uploads: uploaded === undefined ? [] : [uploaded.id],
                 retired: leaves.map(({ key }) => key),
               }
             : undefined,
       });
-      isDone = outcome.kind === "committed";
-      return isDone;
-    } finally {
-      // Of one that was committed, though its answer was lost, nothing can be taken back.
-      if (!isDone) await takeBackUpload(this.#place, uploaded.id).catch(() => undefined);
-    }
+      return outcome.kind === "committed";
+    });
   }
 }
