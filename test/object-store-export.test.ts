@@ -3,15 +3,11 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { createGitServer } from "../src/server/git-server.js";
-import {
-  type ObjectStorage,
-  type ObjectStorageOptions,
-  openObjectStorage,
-} from "../src/server/object-storage.js";
+import type { ObjectStorage, ObjectStorageOptions } from "../src/server/object-storage.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { withBucket } from "./support/bucket-behind.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
+import { serveStorage } from "./support/served-storage.js";
 
 describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
   "export and import: $name",
@@ -21,25 +17,15 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
     let options: ObjectStorageOptions;
     let store: ObjectStorage;
     let url: string;
-    const closing: (() => Promise<void>)[] = [];
+    let close: (() => Promise<void>) | undefined;
 
     beforeAll(async () => {
       client = createWorkspace();
       if (isSkipped) return;
-      options = {
-        ...(await kind.open(client.directory)),
-        localDirectory: join(client.directory, "local"),
-      };
-      store = await openObjectStorage(options);
-      const server = createGitServer({ repositories: store, autoCreate: "push", log: () => undefined });
-      closing.push(
-        () => server.close({ graceMs: 0 }),
-        () => store.close(),
-      );
-      url = (await server.listen({ http: "127.0.0.1:0" })).http.url;
+      ({ options, store, url, close } = await serveStorage(kind, client.directory));
     }, 300_000);
     afterAll(async () => {
-      for (const close of closing) await close();
+      await close?.();
       removeDirectory(client);
       await kind.close();
     });

@@ -4,7 +4,6 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { collectGarbage, type CollectionOutcome } from "../src/engine/maintenance/collect-garbage.js";
-import { createGitServer } from "../src/server/git-server.js";
 import {
   type ObjectStorage,
   type ObjectStorageOptions,
@@ -13,6 +12,7 @@ import {
 import type { PackSurvey } from "../src/storage/contracts/pack-maintenance.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
+import { serveStorage } from "./support/served-storage.js";
 
 async function unattended(store: ObjectStorage): Promise<readonly string[]> {
   const names: string[] = [];
@@ -39,26 +39,15 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
     let options: ObjectStorageOptions;
     let store: ObjectStorage;
     let url: string;
-    const closing: (() => Promise<void>)[] = [];
+    let close: (() => Promise<void>) | undefined;
 
     beforeAll(async () => {
       client = createWorkspace();
       if (isSkipped) return;
-      options = {
-        ...(await kind.open(client.directory)),
-        localDirectory: join(client.directory, "local"),
-        janitor: false,
-      };
-      store = await openObjectStorage(options);
-      const server = createGitServer({ repositories: store, autoCreate: "push", log: () => undefined });
-      closing.push(
-        () => server.close({ graceMs: 0 }),
-        () => store.close(),
-      );
-      url = (await server.listen({ http: "127.0.0.1:0" })).http.url;
+      ({ options, store, url, close } = await serveStorage(kind, client.directory, { janitor: false }));
     }, 300_000);
     afterAll(async () => {
-      for (const close of closing) await close();
+      await close?.();
       removeDirectory(client);
       await kind.close();
     });

@@ -10,6 +10,7 @@ import {
 } from "../src/server/object-storage.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
+import { serveStorage } from "./support/served-storage.js";
 
 describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("object storage: $name", (kind) => {
   const { isSkipped } = kind;
@@ -17,25 +18,15 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("objec
   let options: ObjectStorageOptions;
   let store: ObjectStorage;
   let url: string;
-  const closing: (() => Promise<void>)[] = [];
+  let close: (() => Promise<void>) | undefined;
 
   beforeAll(async () => {
     client = createWorkspace();
     if (isSkipped) return;
-    options = {
-      ...(await kind.open(client.directory)),
-      localDirectory: join(client.directory, "local"),
-    };
-    store = await openObjectStorage(options);
-    const server = createGitServer({ repositories: store, autoCreate: "push", log: () => undefined });
-    closing.push(
-      () => server.close({ graceMs: 0 }),
-      () => store.close(),
-    );
-    url = (await server.listen({ http: "127.0.0.1:0" })).http.url;
+    ({ options, store, url, close } = await serveStorage(kind, client.directory));
   }, 300_000);
   afterAll(async () => {
-    for (const close of closing) await close();
+    await close?.();
     if (!isSkipped) expect(await readdir(join(client.directory, "local"))).toEqual([]);
     removeDirectory(client);
     await kind.close();
