@@ -200,4 +200,16 @@ describe.each(STORAGES)("bundles in $name", (storages) => {
     await whenMade(async () => expect(await addressOf(url)).toBeUndefined());
     expect(await addressOf(url)).toBeDefined();
   });
+
+  it.skipIf(isSkipped)("are not offered where they tell a name that is hidden by now", async () => {
+    const url = await serve({});
+    await tree.run("push", "-q", url, "other:refs/heads/second");
+    const before = await addressOf(url);
+    expect(before).toBeDefined();
+    // What it leads to is to be seen under another name.
+    hideRefs = ["refs/heads/main"];
+    const plain = (address: string | undefined): string | undefined => address?.split("?")[0];
+    expect(plain(await addressOf(url))).not.toBe(plain(before));
+    if (before?.startsWith(url) === true) expect((await download(before)).status).toBe(404);
+  });
 });

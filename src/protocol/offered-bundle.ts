@@ -7,7 +7,7 @@ import type { Repository, Snapshot } from "../storage/contracts/repository.js";
 import type { StoredBundle } from "../storage/contracts/repository-bundles.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { BeforeUpload } from "./before-upload.js";
-import type { IsHiddenRef } from "./hidden-refs.js";
+import { compileHiddenRefs, type IsHiddenRef } from "./hidden-refs.js";
 import { visibleRefs } from "./upload-pack/visible-refs.js";
 
 export interface OfferedBundleRequest {
@@ -37,7 +37,9 @@ export async function findOfferedBundle(request: OfferedBundleRequest): Promise<
   const snapshot: Snapshot = await repository.snapshot();
   try {
     const tips = visibleRefs(request, snapshot.refs).tips();
-    if (!(await mayBeShown(bundle, { snapshot, tips, signal }))) return undefined;
+    const isHidden = compileHiddenRefs(request.settings.uploadPack.hideRefs);
+    const isVisible = (name: string): boolean => !isHidden(name);
+    if (!(await mayBeShown(bundle, { snapshot, tips, isVisible, signal }))) return undefined;
     await request.beforeUpload?.(bundle.refs.map(({ oid }) => oid));
     return bundle;
   } finally {

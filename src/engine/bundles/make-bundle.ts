@@ -33,19 +33,21 @@ export async function makeBundle(repository: Repository, options: MakeBundleOpti
     const packsBytes = snapshot.objects.packs.reduce((sum, { bytes }) => sum + bytes.sizeBytes, 0);
     // What cuts a history off cannot be told in a bundle.
     if (packsBytes < options.sizeBytesMin || snapshot.shallow.size > 0) return false;
+    const { isVisible } = options;
+    const about = { snapshot, tips: visibleTips(snapshot, isVisible), isVisible, signal };
     const isNeeded = async (): Promise<boolean> => {
       const last = await bundles.find();
       return (
         last === undefined ||
         packsBytes > last.packsBytes * GROWTH ||
-        !(await mayBeShown(last, { snapshot, tips: visibleTips(snapshot, options.isVisible), signal }))
+        !(await mayBeShown(last, about))
       );
     };
     if (!(await isNeeded())) return false;
     return await bundles.make(async () => {
       // Somebody else may have made one meanwhile.
       if (!(await isNeeded())) return undefined;
-      const refs = refsOf(snapshot, options.isVisible);
+      const refs = refsOf(snapshot, isVisible);
       if (refs.length === 0) return undefined;
       return { refs, packsBytes, bytes: bundleOf(snapshot, { refs, objectFormat, signal }) };
     }, signal);
@@ -55,7 +57,8 @@ export async function makeBundle(repository: Repository, options: MakeBundleOpti
 }
 
 /**
- * Whether all that a bundle holds is reachable from these tips: then whoever sees them may have it.
+ * Whether all that a bundle holds is reachable from these tips, and none of the names in its head is hidden: then whoever sees
+ * them may have it.
  * @throws base/aborted, object/corrupt, storage/io
  */
 export async function mayBeShown(
@@ -63,10 +66,12 @@ export async function mayBeShown(
   about: {
     readonly snapshot: Snapshot;
     readonly tips: ReadonlySet<string>;
+    readonly isVisible: (refName: string) => boolean;
     readonly signal: AbortSignal;
   },
 ): Promise<boolean> {
-  const { snapshot, tips, signal } = about;
+  const { snapshot, tips, isVisible, signal } = about;
+  if (!refs.every(({ name }) => isVisible(name))) return false;
   const asked = refs.map(({ oid }) => oid).filter((oid) => !tips.has(oid));
   return asked.length === 0 || (await areReachable(snapshot, asked, [...tips], signal)).length === 0;
 }
