@@ -297,6 +297,28 @@ it("removes witnesses of what was forgotten, and those of a purged repository", 
   expect(await checkKeys(bucket, metadata)).toEqual({ unlisted: [], missing: [], uncommitted: [] });
 });
 
+it("tells anew, without it, what was forgotten while its witness was young", async () => {
+  const { bucket, database, store } = await threeWitnesses();
+  const { db } = database;
+  const nowMs = Date.now();
+  await db
+    .updateTable("generations")
+    .set({ time: nowMs - 7.5 * DAY_MS })
+    .execute();
+  expect(await store.clean()).toMatchObject({ generationsForgotten: 3, failures: [] });
+  expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 0 });
+  await db
+    .updateTable("witnesses")
+    .set({ created_at: nowMs - 2 * DAY_MS })
+    .execute();
+  expect(await store.clean()).toMatchObject({ generationsForgotten: 0, failures: [] });
+  expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 1 });
+  expect((await witnessKeys(bucket)).at(-1)).toMatch(/-w-/);
+  await store.clean();
+  expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 0 });
+  expect((await rebuilt(bucket)).report).toMatchObject({ generations: 1, findings: [] });
+});
+
 /** The call at which the process is stopped, or fails; undefined: none was left. */
 async function runTo(
   point: number,

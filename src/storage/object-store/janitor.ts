@@ -233,10 +233,10 @@ class Pass {
     const { metadata, signal } = this.#options;
     const { retentionMs, graceMs, nodesMax } = this.#limits;
     this.#counts.networksSeen++;
-    const keptSinceMs = (await metadata.now()) - Math.max(retentionMs, graceMs);
-    const forgotten = await metadata.forgetOldGenerations(networkId, keptSinceMs);
-    this.#counts.generationsForgotten += forgotten;
-    await this.#removeWitnesses(networkId, forgotten > 0);
+    const keptMs = Math.max(retentionMs, graceMs);
+    const keptSinceMs = (await metadata.now()) - keptMs;
+    this.#counts.generationsForgotten += await metadata.forgetOldGenerations(networkId, keptSinceMs);
+    await this.#removeWitnesses(networkId, keptMs);
     for (let tries = 1; ; tries++) {
       // Before the roots are listed: what is written from here on is not looked at.
       const sweep = await metadata.beginSweep(networkId);
@@ -304,9 +304,9 @@ class Pass {
   }
 
   /** Whole ones are made anew when what they tell was forgotten, and make those before them needless. */
-  async #removeWitnesses(networkId: string, renews: boolean): Promise<void> {
+  async #removeWitnesses(networkId: string, keptMs: number): Promise<void> {
     const { metadata } = this.#options;
-    for (const id of await metadata.dropOldWitnesses(networkId, { wholeOlderThanMs: DAY_MS, renews })) {
+    for (const id of await metadata.dropOldWitnesses(networkId, { wholeOlderThanMs: DAY_MS, keptMs })) {
       const keys = await metadata.takeUpload(id);
       if (keys === undefined) continue;
       await this.#endUpload(id, keys);

@@ -108,7 +108,7 @@ export function witnessRows(
         );
         return true;
       }),
-    async dropOldWitnesses(networkId, { wholeOlderThanMs, renews }) {
+    async dropOldWitnesses(networkId, { wholeOlderThanMs, keptMs }) {
       const newestWhole = () =>
         db
           .selectFrom("witnesses")
@@ -145,25 +145,54 @@ export function witnessRows(
         );
         return true;
       });
-      if (renews) await run("statement", () => affect(renewed()));
+      await run("statement", () => affect(renewed()));
       return isThere ? [id] : [];
 
       function renewed() {
-        const witnessed = db
+        const wholes = db
           .selectFrom("witnesses")
-          .select("repository_id")
-          .where("network_id", "=", networkId);
+          .select(({ fn }) => ["repository_id", fn.max("created_at").as("told_at")])
+          .where("network_id", "=", networkId)
+          .where("is_whole", "=", 1)
+          .groupBy("repository_id");
+        const oldest = db
+          .selectFrom("generations")
+          .innerJoin("repositories", "repositories.id", "generations.repository_id")
+          .select(({ fn }) => [
+            "generations.repository_id",
+            fn.min("generations.generation").as("generation"),
+          ])
+          .where("repositories.network_id", "=", networkId)
+          .groupBy("generations.repository_id");
+        // One that took another's place later than what was forgotten by then: that other one was told of.
+        const outdated = db
+          .selectFrom("generations")
+          .innerJoin(oldest.as("oldest"), (on) =>
+            on
+              .onRef("oldest.repository_id", "=", "generations.repository_id")
+              .onRef("oldest.generation", "=", "generations.generation"),
+          )
+          .innerJoin(wholes.as("whole"), (on) =>
+            on.onRef("whole.repository_id", "=", "generations.repository_id"),
+          )
+          .select("generations.repository_id")
+          .where("generations.generation", ">", 0)
+          .where("generations.kind", "<>", "fork")
+          .where("whole.told_at", "<=", now(-wholeOlderThanMs))
+          // Passes may come late.
+          .where((column) =>
+            column(
+              "generations.time",
+              ">",
+              column("whole.told_at", "-", Math.round(keptMs + wholeOlderThanMs)),
+            ),
+          );
         return db
           .updateTable("repositories")
           .set((column) => ({ change_count: column("change_count", "+", 1), witnessed_count: -1 }))
           .where("network_id", "=", networkId)
           .where("witnessed_count", ">=", 0)
-          .where("id", "in", witnessed)
-          .where(
-            "id",
-            "not in",
-            witnessed.where("is_whole", "=", 1).where("created_at", ">", now(-wholeOlderThanMs)),
-          );
+          .where("id", "in", outdated);
       }
     },
   };

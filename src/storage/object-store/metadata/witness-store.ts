@@ -63,13 +63,14 @@ export interface WitnessStore {
     },
   ): Promise<boolean>;
   /**
-   * Of a network: those before a whole one that is so old become uploads that are taken.
-   * @param options.renews generations were forgotten: repositories whose whole one is as old get a new one
+   * Of a network: those before a whole one that is so old become uploads that are taken. Where one that is so old tells of generations
+   * that were forgotten since, the repository is listed for a new whole one.
+   * @param options.keptMs for how long generations are kept that were replaced
    * @returns ids of those uploads
    */
   dropOldWitnesses(
     networkId: string,
-    options: { readonly wholeOlderThanMs: number; readonly renews: boolean },
+    options: { readonly wholeOlderThanMs: number; readonly keptMs: number },
   ): Promise<readonly string[]>;
 
   /** A rebuild has begun and not ended: the bucket that it reads. */
