@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
 import { createGitServer } from "../src/server/git-server.js";
 import type { GitServerOptions } from "../src/server/git-server-options.js";
 import {
@@ -199,6 +200,31 @@ describe.each(STORAGES)("bundles in $name", (storages) => {
     expect(head.uploadsTaken).toBeGreaterThan(0);
     await whenMade(async () => expect(await addressOf(url)).toBeUndefined());
     expect(await addressOf(url)).toBeDefined();
+  });
+
+  it.skipIf(isSkipped)("are kept for those alone who may have them", async () => {
+    // None is made anew.
+    const url = await serve({ bundleUris: { sizeBytesMin: Number.MAX_SAFE_INTEGER } });
+    const { db, close } = await openDatabase(parseDatabaseLocation(options.database));
+    closing.push(close);
+    await db
+      .updateTable("uploads")
+      .set((column) => ({ touched_at: column("touched_at", "-", 2 * 60 * 60 * 1000) }))
+      .where("bundle", "is not", null)
+      .execute();
+    const touched = async (): Promise<number> =>
+      Math.max(
+        ...(
+          await db.selectFrom("uploads").select("touched_at").where("bundle", "is not", null).execute()
+        ).map((row) => row.touched_at),
+      );
+    const before = await touched();
+    hideRefs = ["refs/heads"];
+    expect(await addressOf(url)).toBeUndefined();
+    expect(await touched()).toBe(before);
+    hideRefs = [];
+    expect(await addressOf(url)).toBeDefined();
+    expect(await touched()).toBeGreaterThan(before);
   });
 
   it.skipIf(isSkipped)("are not offered where they tell a name that is hidden by now", async () => {

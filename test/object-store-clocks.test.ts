@@ -181,7 +181,7 @@ describe.each(BACKENDS)("clocks that differ: $name", ({ isSkipped, place }) => {
       const touched = { touched_at: rightNow() - 2 * HOUR_MS };
       await database.db.updateTable("uploads").set(touched).where("bundle", "is not", null).execute();
       expect((await metadata.listBundles(id))[0]?.untouchedMs).toBeGreaterThan(HOUR_MS);
-      expect(await repository?.bundles?.find()).toBeDefined();
+      expect(await (await repository?.bundles?.find())?.hold()).toBe(true);
       expect((await metadata.listBundles(id))[0]?.untouchedMs).toBeLessThan(HOUR_MS);
       await repository?.close();
     });

@@ -41,7 +41,7 @@ export async function findOfferedBundle(request: OfferedBundleRequest): Promise<
     const isVisible = (name: string): boolean => !isHidden(name);
     if (!(await mayBeShown(bundle, { snapshot, tips, isVisible, signal }))) return undefined;
     await request.beforeUpload?.(bundle.refs.map(({ oid }) => oid));
-    return bundle;
+    return (await bundle.hold()) ? bundle : undefined;
   } finally {
     snapshot.release();
   }

@@ -40,7 +40,8 @@ export async function makeBundle(repository: Repository, options: MakeBundleOpti
       return (
         last === undefined ||
         packsBytes > last.packsBytes * GROWTH ||
-        !(await mayBeShown(last, about))
+        !(await mayBeShown(last, about)) ||
+        !(await last.hold())
       );
     };
     if (!(await isNeeded())) return false;

@@ -5,7 +5,7 @@
 import type { ObjectId } from "../../object/object-id.js";
 
 export interface RepositoryBundles {
-  /** The newest that is kept; it is kept for some hours from now on at least. @throws storage/io, storage/not-found */
+  /** The newest that is kept. @throws storage/io, storage/not-found */
   find(): Promise<StoredBundle | undefined>;
   /**
    * Keeps the one that `write` answers with, unless somebody else is making one at the time, or it answers with none.
@@ -32,6 +32,11 @@ export interface StoredBundle extends Omit<NewBundle, "bytes"> {
   /** Of letters, digits and dashes. */
   readonly id: string;
   readonly sizeBytes: number;
+  /**
+   * Somebody may have it: it is kept for some hours from now on at least. One of which nobody says so goes some time.
+   * @returns false: it has gone. @throws storage/io
+   */
+  hold(): Promise<boolean>;
   /** An address from which it may be had without credentials for a while. Absent where storage answers nobody but us. */
   presign?(expiresSeconds: number): Promise<string>;
   /** Bytes [start, end). @throws storage/io */

@@ -1,6 +1,6 @@
 /**
  * Bundles in the bucket. One is an upload that nothing ever commits (`MetadataStore.keepBundle`): it stays as long as it is
- * asked for, since that touches it, and goes as an abandoned upload does, by the janitor; with its repository, too. A newer
+ * offered, since that touches it, and goes as an abandoned upload does, by the janitor; with its repository, too. A newer
  * one takes its place, while those who were given its address may still read it.
  *
  *     lease ──► intent ──► written to the bucket ──► kept as a bundle ──► lease given up
@@ -20,7 +20,7 @@ import { keepLease } from "./keep-lease.js";
 import { takeBackUpload, type UploadPlace } from "./upload-packs.js";
 
 const LEASE_MS = 5 * 60 * 1000;
-/** One that was touched longer ago is touched when it is asked for: the janitor takes what nobody touched for a day. */
+/** One that was touched longer ago is touched when it is held: the janitor takes what nobody touched for a day. */
 const UNTOUCHED_MS_MAX = 60 * 60 * 1000;
 
 /** As it is kept: JSON. */
@@ -40,14 +40,12 @@ export function createStoredBundles(place: UploadPlace): RepositoryBundles {
       const [record] = await metadata.listBundles(core.id);
       if (record === undefined) return undefined;
       const note = noteOf(record);
-      const isOld = record.untouchedMs > UNTOUCHED_MS_MAX;
-      // It was taken a moment ago.
-      if (isOld && !(await metadata.touchUpload(record.id))) return undefined;
       const bundle: StoredBundle = {
         id: record.id,
         sizeBytes: note.sizeBytes,
         packsBytes: note.packsBytes,
         refs: note.refs.map(refOf),
+        hold: async () => record.untouchedMs <= UNTOUCHED_MS_MAX || metadata.touchUpload(record.id),
         read: (range) => bucket.stream(record.key, range),
       };
       return presign === undefined
