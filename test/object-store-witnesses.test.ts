@@ -11,6 +11,7 @@ import { createMetadataStore } from "../src/storage/object-store/metadata/create
 import type { MetadataStore } from "../src/storage/object-store/metadata/metadata-store.js";
 import { type ObjectStore, openObjectStore } from "../src/storage/object-store/object-store.js";
 import { rebuild, type RebuildReport } from "../src/storage/object-store/witnesses/rebuild.js";
+import { writeWitnesses } from "../src/storage/object-store/witnesses/write-witnesses.js";
 import { createFaultyBucket, type Fault, NEVER } from "./support/faulty-bucket.js";
 import { createFaultyMetadata } from "./support/faulty-metadata.js";
 import { checkKeys } from "./support/listed-keys.js";
@@ -297,6 +298,29 @@ it("removes witnesses of what was forgotten, and those of a purged repository", 
   expect(await checkKeys(bucket, metadata)).toEqual({ unlisted: [], missing: [], uncommitted: [] });
 });
 
+it("looks anew where what a witness was to go on from is forgotten meanwhile", async () => {
+  const { bucket, metadata, store } = await threeWitnesses();
+  await push(store, "app", OTHER, "refs/heads/other");
+  let forgotten = 0;
+  const meanwhile: MetadataStore = {
+    ...metadata,
+    async listGenerations(id, options) {
+      const listed = await metadata.listGenerations(id, options);
+      forgotten += (await store.clean({ retentionMs: 0, graceMs: 0 })).generationsForgotten;
+      return listed;
+    },
+  };
+  expect(await writeWitnesses({ bucket, metadata: meanwhile })).toMatchObject({
+    witnessesWritten: 0,
+    failures: [],
+  });
+  expect(forgotten).toBe(4);
+  expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 1, failures: [] });
+  const { report, store: again } = await rebuilt(bucket);
+  expect(report).toMatchObject({ generations: 1, findings: [] });
+  expect(await refsOf(again, "app")).toEqual(await refsOf(store, "app"));
+});
+
 it("tells anew, without it, what was forgotten while its witness was young", async () => {
   const { bucket, database, store } = await threeWitnesses();
   const { db } = database;
@@ -352,10 +376,7 @@ it.each(["stopped", "before", "lost"] as const)(
     for (let isOver = false; !isOver; point++) {
       expect(point).toBeLessThan(40);
       await push(store, `app-${point}`, FIRST, "refs/heads/main");
-      const where = await runTo(point, fault, { bucket, metadata }, async (stores) => {
-        const { writeWitnesses } = await import("../src/storage/object-store/witnesses/write-witnesses.js");
-        return writeWitnesses(stores);
-      });
+      const where = await runTo(point, fault, { bucket, metadata }, (stores) => writeWitnesses(stores));
       isOver = where === undefined;
       const { failures } = await store.writeWitnesses();
       expect(failures, where).toEqual([]);

@@ -82,23 +82,21 @@ export async function writeWitnesses(options: WriteWitnessesOptions): Promise<Wi
   return { witnessesWritten, bytesWritten, failures };
 }
 
-/** What it began from was forgotten meanwhile, with its nodes: the next pass looks anew. */
+/** It has gone meanwhile, or was told of by another server. */
 async function hasMovedOn(
   metadata: MetadataStore,
   { record, number }: UnwitnessedRepository,
 ): Promise<boolean> {
   try {
-    const now = await metadata.get(record.id);
-    if (now === undefined) return true;
-    const oldest = await metadata.oldestGeneration(record.id);
+    if ((await metadata.get(record.id)) === undefined) return true;
     const [newest] = await metadata.listWitnesses(record.id, { limit: 1 });
-    return (oldest?.generation ?? 0) > record.generation || (newest?.number ?? -1) >= number;
+    return (newest?.number ?? -1) >= number;
   } catch {
     return false;
   }
 }
 
-/** @returns its size; undefined: the repository has gone, or another server was quicker */
+/** @returns its size; undefined: the repository has gone, or others were quicker */
 async function writeWitness(
   { bucket, metadata, signal, owner }: WriteWitnessesOptions & { readonly owner: string },
   { record, number, needsWhole }: UnwitnessedRepository,
@@ -122,6 +120,9 @@ async function writeWitness(
     // It may be listed, or come to be written yet: the row says so, and the janitor looks once more.
     const keys = await metadata.takeUpload(uploadId).catch(() => undefined);
     if (keys !== undefined) await bucket.delete(keys).catch(() => undefined);
+    // What it goes on from was forgotten meanwhile, with its nodes: the next pass looks anew.
+    const left = await metadata.oldestGeneration(repositoryId).catch(() => oldest);
+    if (left === undefined || left.generation > oldest.generation) return undefined;
     throw error;
   }
 }
