@@ -7,7 +7,8 @@ import { errorCode } from "./file-errors.js";
 export type MakeRoom = () => MaybePromise<boolean>;
 
 /**
- * As `writeDescriptor`; when the disk is full, again for as long as something could be removed.
+ * As `writeDescriptor`; when the disk is full, again for as long as something could be removed, and once more: what others
+ * removed before we asked is room, too.
  * @throws the error of the file system as it is
  */
 export async function writeMakingRoom(
@@ -16,12 +17,13 @@ export async function writeMakingRoom(
   position: number,
   makeRoom: MakeRoom = () => false,
 ): Promise<void> {
-  for (;;) {
+  for (let isLast = false; ; ) {
     try {
       return await writeDescriptor(fd, bytes, position);
     } catch (error) {
       const isFull = errorCode(error) === "ENOSPC" || errorCode(error) === "EDQUOT";
-      if (!isFull || !(await makeRoom())) throw error;
+      if (!isFull || isLast) throw error;
+      isLast = !(await makeRoom());
     }
   }
 }

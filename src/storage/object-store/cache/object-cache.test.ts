@@ -3,6 +3,7 @@ import { existsSync, openSync } from "node:fs";
 import { mkdtemp, open, readdir, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate as othersTurn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ByteRange } from "../../../base/byte-range.js";
@@ -176,6 +177,19 @@ describe("object cache", () => {
       object.close();
     },
   );
+
+  it("waits for what is about to be given back before it says that there is no room", async () => {
+    const bytes = randomBytes(KiB);
+    const cache = openCache(await bucketWith({ a: bytes }));
+    const { prefix, release } = await cache.open("a", bytes.length);
+    await read(prefix(bytes.length), 0, bytes.length);
+    const made = cache.makeRoom();
+    for (let turn = 0; turn < 10; turn++) await othersTurn();
+    expect(cache.sizeBytes).toBe(bytes.length);
+    release();
+    expect(await made).toBe(true);
+    expect(cache.sizeBytes).toBe(0);
+  });
 
   it("reads the files of a bucket that is a directory where they are", async () => {
     const bucket = await openDirectoryBucket({ directory: join(directory, "bucket"), sync: false });

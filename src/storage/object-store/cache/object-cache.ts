@@ -9,7 +9,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { mkdir, unlink } from "node:fs/promises";
-import { setImmediate as others } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as others } from "node:timers/promises";
 import { BroadcastChannel } from "node:worker_threads";
 import type { ByteRange } from "../../../base/byte-range.js";
 import { GitwharfError, invariant } from "../../../base/errors.js";
@@ -56,6 +56,9 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 /** Open files. */
 const OBJECTS_MAX = 4096;
+/** On a full disk, with all copies in use. */
+const ROOM_ASKED_MAX = 40;
+const ROOM_WAIT_MS = 50;
 
 export class ObjectCache {
   readonly #bucket: Bucket;
@@ -69,6 +72,7 @@ export class ObjectCache {
   readonly #channel: BroadcastChannel;
   readonly #onFull: () => boolean;
   #bytes = 0;
+  #copiesGone = 0;
   #isEvicting = false;
   #made: Promise<unknown> | undefined;
   #isClosed = false;
@@ -153,21 +157,39 @@ export class ObjectCache {
     }
   }
 
-  /** The disk is full: all goes that nobody reads. @returns whether that was anything */
+  /**
+   * The disk is full: all goes that nobody reads. When that is nothing, what is read may be about to be given back (by a request
+   * that has failed for want of room, say), so that this waits for it a while.
+   * @returns whether anything went
+   */
   async makeRoom(): Promise<boolean> {
-    const before = this.#bytes;
+    const before = this.#copiesGone;
+    for (let asked = 1; ; asked++) {
+      await this.#giveBack();
+      if (this.#copiesGone > before) return true;
+      if (this.#isClosed || asked === ROOM_ASKED_MAX) return false;
+      await delay(ROOM_WAIT_MS);
+    }
+  }
+
+  async #giveBack(): Promise<void> {
     do {
-      for (const [key, object] of this.#objects) if (!object.isInUse) this.#drop(key, object);
+      this.#dropUnused();
       // What is given back is free a moment later.
       await others();
     } while (!this.#isClosed && this.#onFull());
+    this.#dropUnused();
+  }
+
+  #dropUnused(): void {
     for (const [key, object] of this.#objects) if (!object.isInUse) this.#drop(key, object);
-    return this.#bytes < before;
   }
 
   #drop(key: string, object: HeldObject): void {
     this.#objects.delete(key);
     this.#bytes -= object.presentBytes;
+    // Its file may be larger than what is present in it.
+    if (object instanceof PartialObject) this.#copiesGone++;
     object.close();
   }
 
