@@ -1,5 +1,5 @@
 /** That a push is told apart from one that another came before; with the real client it is shown in test/deploy-dyno.test.ts. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -72,12 +72,13 @@ describe("between a push and its build", () => {
     expect(await cameBetween(about)).toBe(OTHER);
   });
 
-  it("nothing is known where nothing was kept", async () => {
+  it("nothing is known where nothing was kept; what cannot be read is told", async () => {
     const build = { id: "ours", app: "app", commit: NEW, refName: MAIN } as Build;
     const refs = { get: () => ({ oid: OTHER }) };
     const snapshot = { refs } as unknown as Pick<Snapshot, "refs">;
-    expect(
-      await whatCameBetween({ builds: buildsOf(`b ${OTHER}`), build, snapshot }, directory),
-    ).toBeUndefined();
+    const about = { builds: buildsOf(`b ${OTHER}`), build, snapshot };
+    expect(await whatCameBetween(about, directory)).toBeUndefined();
+    mkdirSync(join(directory, "base"));
+    await expect(whatCameBetween(about, directory)).rejects.toMatchObject({ code: "EISDIR" });
   });
 });

@@ -32,7 +32,10 @@ export async function whatCameBetween(
   directory: string,
 ): Promise<string | undefined> {
   const { builds, build, snapshot } = about;
-  const kept = await readFile(join(directory, FILE), "utf8").catch(() => undefined);
+  const kept = await readFile(join(directory, FILE), "utf8").catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  });
   if (kept === undefined) return undefined;
   const [oldOid = "", lastId] = kept.split(" ");
   const now = snapshot.refs.get(build.refName)?.oid;
