@@ -16,6 +16,8 @@ const ROUNDS = 10;
 /** In these the server is killed while it delivers. */
 const DELIVERING: ReadonlySet<number> = new Set([3, 7]);
 const STEP_MS = 35;
+/** More than the pause after a failure and the time between two looks together. */
+const SETTLED_WITHIN_MS = 30_000;
 
 interface Told {
   readonly id: string;
@@ -67,7 +69,7 @@ describe.each(["SQLite", "PostgreSQL"])("a server that is killed, with %s", (eng
       timeoutMs: 500,
     };
     writeFileSync(file, JSON.stringify({ database, webhooks: [webhook] }));
-    server = await startServe(root, "--log", "none", "--config", file);
+    server = await startServe(root, "--config", file);
     return server.url;
   }
   async function kill(): Promise<void> {
@@ -179,10 +181,11 @@ describe.each(["SQLite", "PostgreSQL"])("a server that is killed, with %s", (eng
     const opened = await openDatabase(parseDatabaseLocation(database));
     try {
       const store = createEventStore(opened);
-      const isSettled = async (): Promise<boolean> =>
-        (await store.listUntold()).every(({ repository }) => !existsSync(join(root, `${repository}.git`)));
-      for (let looks = 0; !(await isSettled()); looks++) {
-        if (looks > 1000) throw new Error("something is not settled");
+      const listUnsettled = async () =>
+        (await store.listUntold()).filter(({ repository }) => existsSync(join(root, `${repository}.git`)));
+      const until = Date.now() + SETTLED_WITHIN_MS;
+      for (let left = await listUnsettled(); left.length > 0; left = await listUnsettled()) {
+        if (Date.now() > until) throw new Error(`not settled: ${JSON.stringify(left)}; ${server?.printed()}`);
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       const kept = await store.list(0, 1000);

@@ -1,4 +1,5 @@
 /** Takes what webhooks and HTTP hooks send, and remembers it; a test may let it refuse, be slow or be silent. */
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -13,7 +14,6 @@ export interface ReceivedMessage {
 
 export interface WebhookReceiver {
   readonly url: string;
-  readonly port: number;
   readonly messages: ReceivedMessage[];
   /** Asked first; true: it has answered itself, or never will. */
   intercept: (message: ReceivedMessage, response: ServerResponse) => boolean;
@@ -22,16 +22,22 @@ export interface WebhookReceiver {
   close(): Promise<void>;
 }
 
-/** @param port that of one that was closed, to come back */
-export async function startWebhookReceiver(port = 0): Promise<WebhookReceiver> {
+export async function startWebhookReceiver(): Promise<WebhookReceiver> {
   const waiting = new Set<() => void>();
+  // A server of another test may still be telling who had this port before.
+  const own = `/${randomUUID()}`;
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       const body = Buffer.concat(chunks).toString();
+      const path = request.url ?? "";
+      if (!path.startsWith(`${own}/`)) {
+        response.writeHead(410).end();
+        return;
+      }
       const message: ReceivedMessage = {
-        path: request.url ?? "",
+        path: path.slice(own.length),
         headers: request.headers,
         body,
         json: JSON.parse(body) as unknown,
@@ -41,12 +47,11 @@ export async function startWebhookReceiver(port = 0): Promise<WebhookReceiver> {
       for (const look of waiting) look();
     });
   });
-  server.listen(port, "127.0.0.1");
+  server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const taken = (server.address() as AddressInfo).port;
+  const { port } = server.address() as AddressInfo;
   const receiver: WebhookReceiver = {
-    url: `http://127.0.0.1:${taken}/hook`,
-    port: taken,
+    url: `http://127.0.0.1:${port}${own}/hook`,
     messages: [],
     intercept: () => false,
     received: (count) =>
