@@ -24,6 +24,8 @@ export function fsckCommand(): Command {
               errors++;
             console.log(`${finding.severity} ${finding.message}`);
           },
+          // A fork keeps packs for the sake of others.
+          mayLackUnreachable: repository.packMaintenance?.garbage !== undefined,
         });
         console.log(`${name}: checked ${summary.objectCount} objects, ${errors} errors`);
         await repository.close();

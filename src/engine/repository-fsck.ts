@@ -23,6 +23,8 @@ export interface RepositoryFinding {
 export interface RepositoryFsckOptions {
   readonly onFinding: (finding: RepositoryFinding) => void;
   readonly signal?: AbortSignal;
+  /** What no ref leads to may refer to what has gone, where packs stay for the sake of other repositories. @default false */
+  readonly mayLackUnreachable?: boolean;
 }
 
 export interface RepositoryFsckSummary {
@@ -171,7 +173,11 @@ function linksOf({ type, data }: GitObject, snapshot: Snapshot, oid: ObjectId): 
   }
 }
 
-function checkConnectivity(snapshot: Snapshot, links: Links, { onFinding }: RepositoryFsckOptions): void {
+function checkConnectivity(
+  snapshot: Snapshot,
+  links: Links,
+  { onFinding, mayLackUnreachable = false }: RepositoryFsckOptions,
+): void {
   const reached = new Set<ObjectId>();
   const queue: ObjectId[] = [];
   const reach = (oid: ObjectId, from: string): void => {
@@ -185,11 +191,11 @@ function checkConnectivity(snapshot: Snapshot, links: Links, { onFinding }: Repo
   for (let oid = queue.pop(); oid !== undefined; oid = queue.pop()) {
     for (const child of links.get(oid) ?? []) reach(child, oid);
   }
+  const severity = mayLackUnreachable ? "info" : "error";
   for (const [oid, children] of links) {
     if (reached.has(oid)) continue;
     for (const child of children) {
-      if (!links.has(child))
-        onFinding({ severity: "error", message: `missing ${child}, which ${oid} refers to` });
+      if (!links.has(child)) onFinding({ severity, message: `missing ${child}, which ${oid} refers to` });
     }
   }
 }

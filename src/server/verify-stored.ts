@@ -55,6 +55,7 @@ async function lookInside(
         const [id = repository.name] = /[0-9a-f]{64}|[0-9a-f]{40}/.exec(message) ?? [];
         findings.push({ what: "repository", where: id, message });
       },
+      mayLackUnreachable: true,
       ...(signal === undefined ? {} : { signal }),
     });
     return objectCount;
