@@ -372,6 +372,44 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
       await checked("fork");
     });
 
+    it.skipIf(isSkipped || isServed)(
+      "lets a push to a fork look behind what is kept for others there",
+      async () => {
+        const tree = await pushed("lender");
+        const first = await tree.run("rev-parse", "main");
+        // The trees and blobs of this one stand in the pack of the branches.
+        const beside = await tree.run("commit-tree", "-m", "beside", "main^{tree}");
+        await tree.run("push", "-q", "origin", `${beside}:refs/notes/beside`);
+        expect(await store.collectGarbage("lender")).toMatchObject({ packsAfter: 2 });
+        await (await store.fork("lender", "borrower")).close();
+        const late = await store.open("borrower");
+        await tree.run("checkout", "-q", "--orphan", "fresh");
+        await tree.run("rm", "-q", "-r", "-f", ".");
+        await commit(tree, "fresh.txt");
+        const borrower = `${url}/borrower.git`;
+        await tree.run("push", "-q", "--force", borrower, "fresh:main", ":refs/notes/beside");
+        // The lender's branches are written anew, and the other pack stays what both have.
+        await tree.run("checkout", "-q", "main");
+        await commit(tree, "later.txt");
+        await tree.run("push", "-q", "origin", "main");
+        expect(await store.collectGarbage("lender")).toMatchObject({ kind: "collected", packsAfter: 2 });
+        await store.clean({ retentionMs: 0, graceMs: 0 });
+        const other = await openObjectStorage(options);
+        const outcome = await other.collectGarbage("borrower", { graceMs: 0 });
+        await other.close();
+        expect(outcome).toMatchObject({ kind: "collected" });
+        expect([await has("borrower", beside), await has("borrower", first)]).toEqual([true, false]);
+        const results = await late?.refs.transact({
+          updates: [{ name: "refs/notes/again", oldOid: null, newOid: beside }],
+          atomic: false,
+        });
+        expect(results).toMatchObject([{ ok: false, code: "stale" }]);
+        await late?.close();
+        await checked("borrower");
+        await checked("lender");
+      },
+    );
+
     it.skipIf(isSkipped)("is done by one of two servers, while others push", async () => {
       const tree = await pushed("busy");
       const other = await openObjectStorage(options);

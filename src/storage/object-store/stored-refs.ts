@@ -27,6 +27,7 @@ import { aboutTransaction, formatAbout } from "./generation-about.js";
 import type { RepositoryState } from "./repository-state.js";
 import type { StagedPacks } from "./staged-packs.js";
 import type { Proposal, StoredCore } from "./stored-core.js";
+import type { PackSource } from "./tree/pack-leaves.js";
 
 export interface StoredRefsOptions {
   readonly core: StoredCore;
@@ -50,6 +51,13 @@ const PRUNED: Refusal = {
 
 /** Each time more has gone since the last look. */
 const LOOKS_MAX = 10;
+
+/** The state that objects are missing in. */
+interface Pruned {
+  readonly state: RepositoryState;
+  readonly pruneEpoch: number;
+  readonly isFork: boolean;
+}
 
 /** What a value says beside its id. */
 interface Peeled {
@@ -129,14 +137,14 @@ export class StoredRefs implements RefStore {
     const { transaction, accepted, refusals, peeled } = at;
     const { core, staged } = this.#options;
     let { refs } = at;
-    const pruned: { at?: { readonly state: RepositoryState; readonly pruneEpoch: number } } = {};
+    const pruned: { at?: Pruned } = {};
     const proposal: Proposal = {
       kind: "push",
-      draft: (state, { pruneEpoch }) => {
+      draft: (state, { pruneEpoch, forkedFrom }) => {
         this.#lastPruneEpoch = Math.max(this.#lastPruneEpoch, pruneEpoch);
         delete pruned.at;
         if (pruneEpoch > this.#pruneEpoch) {
-          pruned.at = { state, pruneEpoch };
+          pruned.at = { state, pruneEpoch, isFork: forkedFrom !== undefined };
           return undefined;
         }
         if (state.refs !== refs) {
@@ -159,7 +167,7 @@ export class StoredRefs implements RefStore {
     };
     let outcome = await core.commit(proposal);
     for (let looks = 1; pruned.at !== undefined && looks <= LOOKS_MAX; looks++) {
-      if (!(await this.#isComplete(pruned.at.state, accepted))) break;
+      if (!(await this.#isComplete(pruned.at, accepted))) break;
       this.#pruneEpoch = pruned.at.pruneEpoch;
       outcome = await core.commit(proposal);
     }
@@ -170,19 +178,19 @@ export class StoredRefs implements RefStore {
   }
 
   /** Objects have gone since the new values were judged: is all there that they lead to? */
-  async #isComplete(state: RepositoryState, accepted: readonly PlannedUpdate[]): Promise<boolean> {
+  async #isComplete({ state, isFork }: Pruned, accepted: readonly PlannedUpdate[]): Promise<boolean> {
     const tips = accepted.flatMap(({ update: { newOid, symbolicTarget } }) =>
       newOid === null || symbolicTarget !== undefined ? [] : [newOid],
     );
-    // What gc has found refs to lead to, it keeps with all that it leads to.
-    const collected = new Set(
-      state.packs.flatMap(({ key, source }) => (source === "gc" || source === "gc-rest" ? [key] : [])),
-    );
+    // What gc has found refs to lead to, it keeps with all that it leads to. In a fork the rest may be another's, with which nothing
+    // is kept that stands elsewhere.
+    const complete: ReadonlySet<PackSource> = new Set(isFork ? ["gc"] : ["gc", "gc-rest"]);
+    const collected = new Set(state.packs.flatMap(({ key, source }) => (complete.has(source) ? [key] : [])));
     const { addedShallow = [] } = this.#options.staged.draft().change;
     const shallow = new Set([...state.shallow, ...addedShallow]);
     return this.#options.withObjects(state, async (objects) => {
-      const complete = objects.packs.filter(({ key }) => collected.has(key));
-      const isComplete = (oid: ObjectId): boolean => complete.some(({ index }) => index.find(oid) >= 0);
+      const packs = objects.packs.filter(({ key }) => collected.has(key));
+      const isComplete = (oid: ObjectId): boolean => packs.some(({ index }) => index.find(oid) >= 0);
       return (await findLost({ objects, tips, isComplete, shallow })) === "none";
     });
   }
