@@ -182,7 +182,7 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
     it.skipIf(isSkipped || isServed)("lets a push look again that began before objects went", async () => {
       const tree = await pushed("pushing");
       const base = await commit(tree, "base.txt");
-      await tree.run("push", "-q", "origin", "main:topic");
+      await tree.run("push", "-q", "origin", "main:topic", "main~1:refs/heads/brief");
       const late = await store.open("pushing");
       const tip = await tree.run("rev-parse", "main~1");
       await tree.run("push", "-q", "origin", ":topic");
@@ -199,6 +199,13 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
           reason: "the repository was restored or pruned meanwhile; push again",
         },
       ]);
+      // Of whatever transactions it is made, and parts of these.
+      const brief = { name: "refs/heads/brief", oldOid: tip, newOid: null };
+      const lost = { name: "refs/heads/lost", oldOid: null, newOid: base };
+      for (const updates of [[lost], [brief, lost], [lost]])
+        expect(await late?.refs.transact({ updates, atomic: false })).toMatchObject(
+          updates.map((update) => ({ name: update.name, ok: update === brief })),
+        );
       await late?.close();
       const again = await store.open("pushing");
       await commit(tree, "unrelated.txt");

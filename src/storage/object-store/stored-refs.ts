@@ -70,13 +70,9 @@ export class StoredRefs implements RefStore {
   readonly outbox: RefOutbox | undefined;
   /** Of refs that are prepared, by the names that updates have for them; transactions about one take turns. */
   readonly #drafts = new Map<string, EventDraft>();
-  #pruneEpoch: number;
-  #lastPruneEpoch: number;
 
   constructor(options: StoredRefsOptions) {
     this.#options = options;
-    this.#pruneEpoch = options.pruneEpoch;
-    this.#lastPruneEpoch = options.pruneEpoch;
     const { outboxDatabase: database } = options;
     if (database !== undefined)
       this.outbox = { database, add: (refName, draft) => void this.#drafts.set(refName, draft) };
@@ -114,8 +110,6 @@ export class StoredRefs implements RefStore {
         refs = await this.#commit({ transaction, accepted, refusals, refs, peeled });
       });
     }
-    // What is asked for from here on is looked for in what is there now.
-    this.#pruneEpoch = this.#lastPruneEpoch;
     return formatResults(transaction, refusals);
   }
 
@@ -138,12 +132,13 @@ export class StoredRefs implements RefStore {
     const { core, staged } = this.#options;
     let { refs } = at;
     const pruned: { at?: Pruned } = {};
+    // Of these updates alone: other parts of a push, or transactions of it, lead to other objects.
+    let { pruneEpoch: looked } = this.#options;
     const proposal: Proposal = {
       kind: "push",
       draft: (state, { pruneEpoch, forkedFrom }) => {
-        this.#lastPruneEpoch = Math.max(this.#lastPruneEpoch, pruneEpoch);
         delete pruned.at;
-        if (pruneEpoch > this.#pruneEpoch) {
+        if (pruneEpoch > looked) {
           pruned.at = { state, pruneEpoch, isFork: forkedFrom !== undefined };
           return undefined;
         }
@@ -168,7 +163,7 @@ export class StoredRefs implements RefStore {
     let outcome = await core.commit(proposal);
     for (let looks = 1; pruned.at !== undefined && looks <= LOOKS_MAX; looks++) {
       if (!(await this.#isComplete(pruned.at, accepted))) break;
-      this.#pruneEpoch = pruned.at.pruneEpoch;
+      looked = pruned.at.pruneEpoch;
       outcome = await core.commit(proposal);
     }
     if (pruned.at !== undefined) for (const { index } of accepted) refusals[index] ??= PRUNED;
@@ -182,6 +177,7 @@ export class StoredRefs implements RefStore {
     const tips = accepted.flatMap(({ update: { newOid, symbolicTarget } }) =>
       newOid === null || symbolicTarget !== undefined ? [] : [newOid],
     );
+    if (tips.length === 0) return true;
     // What gc has found refs to lead to, it keeps with all that it leads to. In a fork the rest may be another's, with which nothing
     // is kept that stands elsewhere.
     const complete: ReadonlySet<PackSource> = new Set(isFork ? ["gc"] : ["gc", "gc-rest"]);
