@@ -2,10 +2,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createDeliveryStore } from "../src/database/delivery-store.js";
 import { createEventStore, type EventStore } from "../src/database/event-store.js";
+import { sql } from "../src/database/kysely.js";
 import { MIGRATIONS, migrate } from "../src/database/migrations.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
 import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";

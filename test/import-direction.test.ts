@@ -90,6 +90,7 @@ describe("imports", () => {
   const LIBRARIES = [
     "ssh2",
     "kysely",
+    "database/kysely.js",
     "jose",
     "cockatiel",
     "@aws-sdk/client-s3",
@@ -103,11 +104,19 @@ describe("imports", () => {
   });
 
   it("load nothing of a server or a store before the command line knows what it is to do", () => {
-    const names = loadedWith("cli/gitwharf.js");
-    expect(names).toContain("cli/serve-command.js");
-    expect(names.filter((name) => /^(?:storage\/disk|pack|protocol|transport)\//.test(name))).toEqual([]);
-    expect(names.filter((name) => LIBRARIES.includes(name))).toEqual([]);
-    expect(names).not.toContain("server/git-server.js");
-    expect(names).not.toContain("base/worker-pool.js");
+    const compiled = fileURLToPath(new URL("../src/cli/commands.js", import.meta.url));
+    const commands = [...readFileSync(compiled, "utf8").matchAll(/import\("\.\/([^"]+)"\)/g)].map(
+      ([, file = ""]) => `cli/${file}`,
+    );
+    expect(commands).toContain("cli/serve-command.js");
+    for (const command of commands) {
+      const names = loadedWith(command);
+      expect(names.filter((name) => /^(?:storage\/disk|pack|protocol|transport)\//.test(name))).toEqual([]);
+      expect(names.filter((name) => LIBRARIES.includes(name))).toEqual([]);
+      expect(names).not.toContain("server/git-server.js");
+      expect(names).not.toContain("base/worker-pool.js");
+    }
+    // Nor of one command for another.
+    expect(loadedWith("cli/gitwharf.js").filter((name) => commands.includes(name))).toEqual([]);
   });
 });

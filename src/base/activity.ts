@@ -5,17 +5,10 @@
  * Spans go through the API package alone: without an SDK of the application's they are objects that do nothing. Steps get
  * their parent handed on, so that they nest also where the application has no context manager.
  */
-import {
-  context as activeContexts,
-  type Attributes,
-  type Context,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-} from "@opentelemetry/api";
+import type { Attributes, Context, Span } from "@opentelemetry/api";
 import { isGitwharfError } from "./errors.js";
 import type { MaybePromise } from "./maybe-promise.js";
+import { context as activeContexts, SpanKind, SpanStatusCode, trace } from "./opentelemetry.js";
 import { outcomeOf, type RequestOutcome } from "./request-outcome.js";
 
 /** What is asked for; few, because metrics are kept for each. */

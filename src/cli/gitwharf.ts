@@ -4,37 +4,8 @@
  */
 import { Command, CommanderError } from "commander";
 import { isGitwharfError } from "../base/errors.js";
-import { appCommands } from "./app-commands.js";
-import { auditCommand } from "./audit-command.js";
-import { authorizedKeysCommand } from "./authorized-keys-command.js";
 import { VERSION } from "../server/version.js";
-import { deletedCommand } from "./deleted-command.js";
-import { exportCommand } from "./export-command.js";
-import { forkCommand } from "./fork-command.js";
-import { historyCommand } from "./history-command.js";
-import { importCommand } from "./import-command.js";
-import { renameCommand } from "./rename-command.js";
-import { restoreCommand } from "./restore-command.js";
-import { undeleteCommand } from "./undelete-command.js";
-import { verifyCommand } from "./verify-command.js";
-import { explainCommand } from "./explain-command.js";
-import { fsckCommand } from "./fsck-command.js";
-import { initCommand } from "./init-command.js";
-import { maintenanceCommand } from "./maintenance-command.js";
-import { deliveryCommand } from "./delivery-command.js";
-import { hookCommand } from "./hook-command.js";
-import { keyCommand } from "./key-command.js";
-import { publicCommand } from "./public-command.js";
-import { panicCommand } from "./panic-command.js";
-import { receivePackCommand } from "./receive-pack-command.js";
-import { storageCommand } from "./storage-command.js";
-import { sshCommand } from "./ssh-command.js";
-import { serveCommand } from "./serve-command.js";
-import { tokenCommand } from "./token-command.js";
-import { userCommand } from "./user-command.js";
-import { uploadArchiveCommand } from "./upload-archive-command.js";
-import { uploadPackCommand } from "./upload-pack-command.js";
-import { webhookCommand } from "./webhook-command.js";
+import { loadCommands } from "./commands.js";
 
 /** `gitwharf builds shop | head -1`: who reads has seen enough. */
 function endWithReader(): void {
@@ -60,39 +31,7 @@ const program = new Command("gitwharf")
   .configureOutput(output)
   .configureHelp({ showGlobalOptions: false });
 
-for (const command of [
-  serveCommand(),
-  initCommand(),
-  fsckCommand(),
-  userCommand(),
-  keyCommand(),
-  tokenCommand(),
-  publicCommand(),
-  explainCommand(),
-  panicCommand(),
-  deliveryCommand(),
-  webhookCommand(),
-  auditCommand(),
-  maintenanceCommand(),
-  storageCommand(),
-  historyCommand(),
-  verifyCommand(),
-  forkCommand(),
-  renameCommand(),
-  restoreCommand(),
-  deletedCommand(),
-  undeleteCommand(),
-  exportCommand(),
-  importCommand(),
-  hookCommand(),
-  sshCommand(),
-  authorizedKeysCommand(),
-  uploadPackCommand(),
-  receivePackCommand(),
-  uploadArchiveCommand(),
-  ...appCommands(),
-])
-  program.addCommand(prepared(command));
+for (const command of await loadCommands(process.argv[2])) program.addCommand(prepared(command));
 
 /** Wrong options and arguments are told by exception, in subcommands as well. */
 function prepared(command: Command, path: string = command.name()): Command {

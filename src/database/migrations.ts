@@ -2,8 +2,9 @@
  * The one ordered list of migrations, and what runs it: in one transaction, under a lock, so that processes that start
  * together do it once. A migration that was released is never changed; a new one is added at the end.
  */
-import { type Kysely, sql } from "kysely";
+import type { Kysely } from "kysely";
 import { GitwharfError } from "../base/errors.js";
+import { sql } from "./kysely.js";
 import type { Schema } from "./schema.js";
 
 export interface Migration {

@@ -93,7 +93,7 @@ export async function openDatabase(
 }
 
 /** Loaded when wanted: commands that have nothing to do with a database should not wait for them. */
-const loadKysely = () => import("kysely");
+const loadKysely = () => import("./kysely.js");
 const loadMigrations = () => import("./migrations.js");
 
 type LibsqlConstructor = new (path: string) => LibsqlDatabase;

@@ -3,7 +3,7 @@
  * servers share, and in memory while that cannot be had.
  */
 import { LRUCache } from "lru-cache";
-import { RateLimiterMemory } from "rate-limiter-flexible";
+import { RateLimiterMemory } from "./rate-limiters.js";
 import type { Rate } from "./rates.js";
 import type { SharedCounter } from "./shared-rates.js";
 

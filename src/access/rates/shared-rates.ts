@@ -3,9 +3,10 @@
  * not keep anybody waiting when the database is away: then each server counts for itself.
  */
 import type { Pool } from "pg";
-import { RateLimiterPostgres } from "rate-limiter-flexible";
+import type { RateLimiterPostgres } from "rate-limiter-flexible";
 import { GitwharfError } from "../../base/errors.js";
 import { openPostgresPool } from "../../database/postgres-pool.js";
+import { rateLimiterPostgres } from "./rate-limiters.js";
 import type { Rate } from "./rates.js";
 
 export interface SharedCounter {
@@ -69,8 +70,9 @@ export function createSharedRates(connectionString: string): SharedRates {
       let limiter: Promise<RateLimiterPostgres> | undefined;
       const ask = async (): Promise<RateLimiterPostgres> => {
         const storeClient = await prepared();
+        const Limiter = rateLimiterPostgres();
         limiter ??= Promise.resolve(
-          new RateLimiterPostgres({
+          new Limiter({
             storeClient,
             storeType: "pool",
             points: max,

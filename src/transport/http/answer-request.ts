@@ -3,13 +3,13 @@
  * and callers that may ask, and every failure made an answer. What stands at an address, and how refusals are worded, is the
  * site's to say.
  */
-import { context, propagation } from "@opentelemetry/api";
 import { parseAuthorizationHeader } from "../../access/credentials.js";
 import type { AuthenticationAttempt } from "../../access/authenticator.js";
 import { isLoopbackHostHeader } from "../../access/open-access.js";
 import type { ServiceLabel } from "../../base/activity.js";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { linkSignals } from "../../base/linked-signal.js";
+import { context, propagation } from "../../base/opentelemetry.js";
 import type { Identity } from "../../engine/push.js";
 import { awaitingContinue, type HttpRequest, type HttpResponse } from "./request-body.js";
 import { clientCertificateOf } from "./client-certificate.js";
