@@ -22,6 +22,7 @@ const RANKS: Record<string, number> = {
   transport: 7,
   deploy: 7,
   api: 8,
+  gateway: 8,
   server: 9,
   cli: 10,
   testing: 10,
@@ -95,6 +96,9 @@ describe("imports", () => {
     "cockatiel",
     "@aws-sdk/client-s3",
     "@aws-sdk/s3-request-presigner",
+    "@octokit/rest",
+    "@gitbeaker/core",
+    "gitea-js",
   ];
 
   it("load no library into a server that does without", () => {
