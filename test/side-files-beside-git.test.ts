@@ -1,4 +1,4 @@
-/** `gitwharf maintenance run` makes bitmaps and commit-graphs while git repacks, writes its own and pushes: all stays well. */
+/** `gitwharf maintenance run` makes multi-pack-indexes, bitmaps and commit-graphs while git repacks, writes its own and pushes: all stays well. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, writeFileSync } from "node:fs";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { closeWorkerPool } from "../src/base/worker-pool.js";
 import { foldPacks } from "../src/engine/maintenance/fold-packs.js";
+import { refreshMultiPackIndex } from "../src/engine/maintenance/refresh-multi-pack-index.js";
 import {
   bitmapTipsOf,
   refreshBitmap,
@@ -69,26 +70,35 @@ async function expectWell(): Promise<void> {
   expect(left.filter((name) => /\.lock$|tmp_|gc\.pid$/.test(name))).toEqual([]);
 }
 
-describe("bitmaps and commit-graphs beside git", () => {
+describe("multi-pack-indexes, bitmaps and commit-graphs beside git", () => {
   it("come with a run of the command, task by task", async () => {
     for (let i = 0; i < 3; i++) await push();
     const objects = await bare.run("rev-list", "--count", "--objects", "--all");
     expect(await maintain()).toMatch(
       new RegExp(
-        `^app: folded 3 packs into one of ${objects} objects\napp: wrote a bitmap of 9 commits, \\d+ bytes\napp: wrote a commit-graph of 9 commits, \\d+ bytes\n0$`,
+        `^app: folded 3 packs into one of ${objects} objects\n` +
+          "app: the multi-pack-index stands well as it is, or there are no packs to make one of\n" +
+          `app: wrote a bitmap of 9 commits, \\d+ bytes\napp: wrote a commit-graph of 9 commits, \\d+ bytes\n0$`,
       ),
     );
     await bare.run("rev-list", "--test-bitmap", "main");
     await expectWell();
     await push();
     expect(await maintain("--task", "commit-graph")).toMatch(
-      /^app: wrote a commit-graph of 12 commits, \d+ bytes\n0$/,
+      /^app: wrote a commit-graph of 3 commits upon 1 layer, \d+ bytes\n0$/,
     );
+    expect(await maintain("--task", "multi-pack-index")).toMatch(
+      /^app: wrote a multi-pack-index of 2 packs with \d+ objects, \d+ bytes; bitmaps of 12 commits, \d+ bytes\n0$/,
+    );
+    await bare.run("multi-pack-index", "verify", "--no-progress");
+    await bare.run("rev-list", "--test-bitmap", "main");
     expect(await maintain("--task", "bitmap", "--task", "commit-graph")).toBe(
       "app: the bitmap stands well as it is, or there is nothing to make one of\n" +
         "app: the commit-graph stands well as it is, or there is nothing to make one of\n0",
     );
-    expect(await maintain("--task", "nonsense")).toContain("It is one of fold, bitmap, commit-graph.");
+    expect(await maintain("--task", "nonsense")).toContain(
+      "It is one of fold, multi-pack-index, bitmap, commit-graph.",
+    );
     await expectWell();
   });
 
@@ -100,6 +110,8 @@ describe("bitmaps and commit-graphs beside git", () => {
       ["gc", "-q"],
       ["repack", "-adq", "--no-write-bitmap-index"],
       ["repack", "-dq", "--geometric=2"],
+      ["repack", "-dq", "--geometric=2", "--write-midx", "--write-bitmap-index"],
+      ["multi-pack-index", "write", "--bitmap"],
     ];
     const store = createDiskRepositoryStore({
       directory: join(workspace.directory, "repositories"),
@@ -113,7 +125,8 @@ describe("bitmaps and commit-graphs beside git", () => {
         const { packMaintenance } = repository;
         const bitmapOf = await bitmapTipsOf(repository);
         const work = async (): Promise<void> => {
-          await foldPacks(packMaintenance, { bitmapOf });
+          await foldPacks(packMaintenance, { bitmapOf, listed: true });
+          await refreshMultiPackIndex(repository);
           await refreshBitmap(repository);
           await refreshCommitGraph(repository);
         };
@@ -126,7 +139,8 @@ describe("bitmaps and commit-graphs beside git", () => {
     } finally {
       await store.close();
     }
-    expect(packs(".bitmap").length).toBeLessThanOrEqual(1);
+    for (const beginning of ["pack-", "multi-pack-index-"])
+      expect(packs(".bitmap").filter((name) => name.startsWith(beginning)).length).toBeLessThanOrEqual(1);
     expect(await bare.run("rev-parse", "main")).toBe(await local.run("rev-parse", "HEAD"));
   });
 });

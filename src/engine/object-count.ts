@@ -157,7 +157,12 @@ function chosenTags(
 /** A clone, whole but for a filter by type or size: what is sent depends on the objects alone, not on their paths. */
 function isWhole({ space, haves, cutAt, gate }: CountRequest): boolean {
   const byPath = gate.sparse.length > 0 || gate.depthMax !== Number.POSITIVE_INFINITY;
-  return haves.length === 0 && cutAt.size === 0 && gate.anyTrees && !byPath && hasLargePack(space);
+  return haves.length === 0 && cutAt.size === 0 && gate.anyTrees && !byPath && mayBeLarge(space);
+}
+
+/** Has a large pack, or some that are large together. */
+function mayBeLarge(space: ObjectSpace): boolean {
+  return hasLargePack(space) || (space.objects.openMultiPackBitmap !== undefined && space.packs.length > 1);
 }
 
 /** Surveying a pack costs about this many objects' share of looking at one commit's changes. */
@@ -180,20 +185,21 @@ async function countWhole(
     }
   }
   const asked = new Set(include.map((oid) => space.ordinalOf(oid)));
-  const bitmap = await openBitmap(space);
+  const bitmap = await openBitmap(space, budget);
   if (bitmap !== undefined) {
     const grown = await closeOverBitmap({ space, bitmap, commits: include, reader, budget });
     if (grown !== undefined) {
       const all = gate === OPEN_GATE ? counter : new Counter(space, OPEN_GATE, budget);
       await all.grow(grown);
       if (all !== counter) {
-        const closure = { reached: all.chosen, heads: wants, typeOf: typesOfBitmap(space, bitmap) };
+        const closure = { reached: all.chosen, heads: wants, typeOf: typesOfBitmap(bitmap) };
         await counter.chooseClosure(closure, asked);
       }
       return { heads: wants };
     }
   }
   const largest = space.packs[0]?.index.objectCount ?? 0;
+  if (!hasLargePack(space)) return undefined;
   if (!(await leadToMany(reader, include, largest / OBJECTS_A_COMMIT, budget))) return undefined;
   const closure = await collectClosure({ space, roots: wants, cutAt: request.cutAt, budget });
   await counter.chooseClosure(closure, asked);
@@ -211,8 +217,8 @@ async function countByBitmaps(
   sides: { readonly include: readonly ObjectId[]; readonly exclude: readonly ObjectId[] },
 ): Promise<boolean> {
   const { space, gate, budget, cutAt } = request;
-  if (gate !== OPEN_GATE || cutAt.size > 0 || !hasLargePack(space)) return false;
-  const bitmap = await openBitmap(space);
+  if (gate !== OPEN_GATE || cutAt.size > 0 || !mayBeLarge(space)) return false;
+  const bitmap = await openBitmap(space, budget);
   if (bitmap === undefined) return false;
   const theirs = await closeOverBitmap({ space, bitmap, commits: sides.exclude, reader, budget });
   const wanted = await closeOverBitmap({ space, bitmap, commits: sides.include, reader, budget });

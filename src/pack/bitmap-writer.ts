@@ -1,5 +1,6 @@
 /**
- * Writes the reachability bitmaps of one pack, with git's name hashes and a lookup table.
+ * Writes the reachability bitmaps of one pack, or of the packs behind a multi-pack-index, with git's name hashes and a
+ * lookup table.
  * Specification: bitmap-format; the layout is in `bitmap.ts`. Which commits get a bitmap, and what they reach, is not
  * known here.
  *
@@ -9,9 +10,9 @@
 import { invariant } from "../base/errors.js";
 import { hashBytes } from "../object/object-format.js";
 import { hashBytesOf } from "../object/object-id.js";
+import type { BitmappedIndex } from "./bitmap.js";
 import type { Bitset } from "./bitset.js";
 import { formatEwah, measureEwah, parseEwah } from "./ewah.js";
-import type { PackIndex } from "./pack-index.js";
 
 const FULL_CLOSURE = 1;
 const NAME_HASH_CACHE = 4;
@@ -29,7 +30,7 @@ const UNCOMPRESSED_BYTES_MAX = 32 * 1024 * 1024;
 const UNCOMPRESSED_MIN = 8;
 
 export interface BitmapTypes {
-  /** Ranks of the objects of each type. */
+  /** Bits of the objects of each type. */
   readonly commit: Bitset;
   readonly tree: Bitset;
   readonly blob: Bitset;
@@ -46,13 +47,13 @@ interface Written {
 }
 
 export class BitmapWriter {
-  readonly #index: PackIndex;
+  readonly #index: BitmappedIndex;
   readonly #entries: Written[] = [];
   /** Oldest use first. */
   readonly #uncompressed = new Map<number, Bitset>();
   readonly #uncompressedMax: number;
 
-  constructor(index: PackIndex) {
+  constructor(index: BitmappedIndex) {
     this.#index = index;
     const each = Math.ceil(index.objectCount / 8) + 1;
     this.#uncompressedMax = Math.max(UNCOMPRESSED_MIN, Math.floor(UNCOMPRESSED_BYTES_MAX / each));
@@ -64,7 +65,7 @@ export class BitmapWriter {
 
   /**
    * @param position of the commit in the index
-   * @param bits ranks of what it reaches, itself among it, for all objects of the pack; taken over
+   * @param bits of what it reaches, itself among it, for all objects of the index; taken over
    * @param near numbers of entries that are much like it
    * @returns the entry's number
    */
@@ -109,7 +110,7 @@ export class BitmapWriter {
     out.writeUInt16BE(1, 4);
     out.writeUInt16BE(FULL_CLOSURE | NAME_HASH_CACHE | LOOKUP_TABLE, 6);
     out.writeUInt32BE(count, 8);
-    out.write(this.#index.packTrailer, 12, "hex");
+    out.write(this.#index.bitmapKey, 12, "hex");
     let at = 12 + h;
     for (const bitmap of typeBitmaps) {
       out.set(bitmap, at);

@@ -1,13 +1,14 @@
 /**
- * Reachability bitmaps of one pack (`.bitmap`, version 1): for chosen commits, which objects of the pack they reach.
- * Bits are ranks, the order of offsets in the pack. Specification: bitmap-format.
+ * Reachability bitmaps of one pack, or of all packs behind a multi-pack-index (`.bitmap`, version 1): for chosen commits,
+ * which of the objects they reach. Of a pack bits are ranks, the order of offsets; of many see `multi-pack-index.ts`.
+ * Specification: bitmap-format.
  *
  *     OFFSET  SIZE   MEANING (c commits have a bitmap, n objects, h bytes a hash)
  *     0       4      "BITM"
  *     4       2      version, 1
  *     6       2      options: 1 full closure, 4 name-hash cache, 16 lookup table
  *     8       4      c
- *     12      h      the pack's trailer
+ *     12      h      the pack's trailer, or that of the multi-pack-index
  *     …       4 EWAH bitmaps of the types: commits, trees, blobs, tags
  *     …       an entry a commit: index position (4), XOR offset (1), flags (1), EWAH bitmap
  *     …       c·16   lookup table, if any, by position: index position (4), where the entry begins (8), row of the
@@ -16,11 +17,20 @@
  *     …       h      hash of all the above
  */
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
-import { hashBytes } from "../object/object-format.js";
+import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
 import type { Bitset } from "./bitset.js";
 import { ewahByteLength, parseEwah } from "./ewah.js";
-import type { PackIndex } from "./pack-index.js";
+
+/** What bitmaps belong to: a pack's index, or a multi-pack-index. */
+export interface BitmappedIndex {
+  readonly objectFormat: ObjectFormat;
+  readonly objectCount: number;
+  /** The checksum by which its bitmap names it, hexadecimal. */
+  readonly bitmapKey: string;
+  /** Position of an object, −1 when it is not there. */
+  find(oid: ObjectId): number;
+}
 
 interface Entry {
   /** Where the EWAH bitmap begins. */
@@ -49,20 +59,20 @@ const DECODED_MAX = 16;
 /** With a lookup table nothing is read of an entry before it is asked for. */
 export class PackBitmap {
   readonly objectCount: number;
-  /** Ranks of the objects of each type. */
+  /** Bits of the objects of each type. */
   readonly types: {
     readonly commit: Bitset;
     readonly tree: Bitset;
     readonly blob: Bitset;
     readonly tag: Bitset;
   };
-  readonly #index: PackIndex;
+  readonly #index: BitmappedIndex;
   readonly #bytes: Buffer;
   readonly #count: number;
   readonly #entries: Entries;
   readonly #decoded = new Map<number, Bitset>();
 
-  private constructor(bytes: Buffer, index: PackIndex) {
+  private constructor(bytes: Buffer, index: BitmappedIndex) {
     const h = hashBytes(index.objectFormat);
     this.#bytes = bytes;
     this.#index = index;
@@ -76,7 +86,7 @@ export class PackBitmap {
     }
     const options = bytes.readUInt16BE(6);
     if ((options & FULL_CLOSURE) === 0) throw bad("it is not for a closed set of objects");
-    if (bytes.toString("hex", 12, 12 + h) !== index.packTrailer) throw bad("it belongs to another pack");
+    if (bytes.toString("hex", 12, 12 + h) !== index.bitmapKey) throw bad("it belongs to another pack");
     this.#count = bytes.readUInt32BE(8);
     let at = 12 + h;
     const next = (): Bitset => {
@@ -97,8 +107,13 @@ export class PackBitmap {
   }
 
   /** @throws pack/bad-index when it is malformed or does not belong to the index */
-  static parse(bytes: Buffer, index: PackIndex): PackBitmap {
+  static parse(bytes: Buffer, index: BitmappedIndex): PackBitmap {
     return new PackBitmap(bytes, index);
+  }
+
+  /** Bytes of memory that it holds, about. */
+  get residentBytes(): number {
+    return this.#bytes.length + this.objectCount * 2;
   }
 
   /** True when the commit has a bitmap of its own. */
@@ -107,7 +122,7 @@ export class PackBitmap {
   }
 
   /**
-   * What the commit reaches, itself among it, as ranks; a set of the caller's own. undefined: no bitmap, or one that
+   * What the commit reaches, itself among it, as bits; a set of the caller's own. undefined: no bitmap, or one that
    * cannot be read, which is as good as none.
    */
   bitmapOf(oid: ObjectId): Bitset | undefined {

@@ -14,16 +14,24 @@ export interface CommitColumns {
   readonly trees: Uint8Array;
   /** Committer's times, seconds since 1970. */
   readonly dates: Float64Array;
-  /** Row i's parents are `parents[parentStarts[i]]` to `parents[parentStarts[i + 1] - 1]`, in order: numbers of rows. */
+  /**
+   * Row i's parents are `parents[parentStarts[i]]` to `parents[parentStarts[i + 1] - 1]`, in order: numbers of rows, or as
+   * `below` says.
+   */
   readonly parentStarts: Uint32Array;
   readonly parents: Uint32Array;
+  /**
+   * How many commits the layers of a commit-graph have upon which these will stand: numbers below it are positions in them,
+   * and it is to be taken from those of rows. @default 0
+   */
+  readonly below?: number;
 }
 
 /** All rows, each behind its parents. @throws object/corrupt when a commit is its own ancestor */
 export function orderParentsFirst(
-  commits: Pick<CommitColumns, "count" | "parentStarts" | "parents">,
+  commits: Pick<CommitColumns, "count" | "parentStarts" | "parents" | "below">,
 ): Uint32Array {
-  const { count, parentStarts, parents } = commits;
+  const { count, parentStarts, parents, below = 0 } = commits;
   const order = new Uint32Array(count);
   let ordered = 0;
   /** 0 not met, 1 on the stack, 2 in the order. */
@@ -46,8 +54,8 @@ export function orderParentsFirst(
         continue;
       }
       next[row] = at + 1;
-      const parent = parents[at] as number;
-      if (state[parent] === 2) continue;
+      const parent = (parents[at] as number) - below;
+      if (parent < 0 || state[parent] === 2) continue;
       if (state[parent] === 1)
         throw new GitwharfError("object/corrupt", "a commit is its own ancestor; run 'gitwharf fsck'");
       state[parent] = 1;
@@ -59,7 +67,7 @@ export function orderParentsFirst(
 
 /** The rows that `keeps` says yes to; they must have all their parents among them. */
 export function selectCommits(commits: CommitColumns, keeps: (row: number) => boolean): CommitColumns {
-  const { count, parentStarts, parents, oids, trees, dates } = commits;
+  const { count, parentStarts, parents, oids, trees, dates, below = 0 } = commits;
   const h = count === 0 ? 0 : oids.length / count;
   const numbers = new Uint32Array(count);
   let kept = 0;
@@ -78,7 +86,10 @@ export function selectCommits(commits: CommitColumns, keeps: (row: number) => bo
     dates: new Float64Array(kept),
     parentStarts: new Uint32Array(kept + 1),
     parents: new Uint32Array(keptParents),
+    below,
   };
+  const numberOf = (parent: number): number =>
+    parent < below ? parent : below + (numbers[parent - below] as number);
   let to = 0;
   let at = 0;
   for (let row = 0; row < count; row++) {
@@ -87,7 +98,7 @@ export function selectCommits(commits: CommitColumns, keeps: (row: number) => bo
     made.trees.set(trees.subarray(row * h, (row + 1) * h), to * h);
     made.dates[to] = dates[row] as number;
     for (let i = parentStarts[row] as number; i < (parentStarts[row + 1] as number); i++)
-      made.parents[at++] = numbers[parents[i] as number] as number;
+      made.parents[at++] = numberOf(parents[i] as number);
     made.parentStarts[++to] = at;
   }
   return made;

@@ -1,12 +1,12 @@
 /**
- * Writes a commit-graph of one file, byte for byte as `git commit-graph write` does without changed paths.
- * Specification: gitformat-commit-graph; the layout is in `commit-graph.ts`. Layers of a chain are not written: their
- * parents would count through the layers below, and a chunk BASE would name those.
+ * Writes a commit-graph of one file, or a layer upon others, byte for byte as `git commit-graph write` does without changed
+ * paths. Specification: gitformat-commit-graph; the layout is in `commit-graph.ts`.
  */
-import { GitwharfError } from "../base/errors.js";
+import { GitwharfError, invariant } from "../base/errors.js";
 import { hashBytes } from "../object/object-format.js";
 import { hashBytesOf } from "../object/object-id.js";
 import { type CommitColumns, orderParentsFirst, selectCommits } from "./commit-columns.js";
+import type { CommitGraph } from "./commit-graph.js";
 
 const NO_PARENT = 0x70000000;
 const MORE_PARENTS = 0x80000000;
@@ -26,15 +26,19 @@ interface Chunk {
 /**
  * Commits whose date the format cannot hold are left out, with all that descend from them: git finds those by reading
  * them, as it does with commits that came later.
+ * @param base what the new layer will stand upon, with corrected dates: all that is `below`. @default nothing
  * @returns undefined when no commit is left
  */
-export function formatCommitGraph(given: CommitColumns): SharedArrayBuffer | undefined {
+export function formatCommitGraph(given: CommitColumns, base?: CommitGraph): SharedArrayBuffer | undefined {
+  const below = given.below ?? 0;
+  invariant(below === (base?.commitCount ?? 0), "a layer of a commit-graph stands upon other commits");
   const commits = withoutFarDates(given);
   const { count: n, objectFormat, oids, trees, dates, parentStarts, parents } = commits;
   if (n === 0) return undefined;
-  if (n >= NO_PARENT) throw new GitwharfError("base/invariant", "too many commits for a commit-graph");
+  if (below + n >= NO_PARENT)
+    throw new GitwharfError("base/invariant", "too many commits for a commit-graph");
   const h = hashBytes(objectFormat);
-  const { levels, corrected } = numberGenerations(commits);
+  const { levels, corrected } = numberGenerations(commits, base);
   let edgeCount = 0;
   let overflowCount = 0;
   for (let row = 0; row < n; row++) {
@@ -42,6 +46,7 @@ export function formatCommitGraph(given: CommitColumns): SharedArrayBuffer | und
     if (parentCount > 2) edgeCount += parentCount - 1;
     if ((corrected[row] as number) - (dates[row] as number) >= OVERFLOW) overflowCount++;
   }
+  const layers = base?.layerChecksums ?? [];
   const chunks: Chunk[] = [
     { name: "OIDF", sizeBytes: 1024 },
     { name: "OIDL", sizeBytes: n * h },
@@ -49,9 +54,12 @@ export function formatCommitGraph(given: CommitColumns): SharedArrayBuffer | und
     { name: "GDA2", sizeBytes: n * 4 },
     ...(overflowCount > 0 ? [{ name: "GDO2", sizeBytes: overflowCount * 8 }] : []),
     ...(edgeCount > 0 ? [{ name: "EDGE", sizeBytes: edgeCount * 4 }] : []),
+    ...(layers.length > 0 ? [{ name: "BASE", sizeBytes: layers.length * h }] : []),
   ];
   const { bytes, out, starts } = layOut(chunks, objectFormat === "sha1" ? 1 : 2, h);
   const start = (name: string): number => starts.get(name) ?? -1;
+  out[7] = layers.length;
+  for (const [i, checksum] of layers.entries()) out.write(checksum, start("BASE") + i * h, "hex");
   for (let byte = 0, row = 0, at = start("OIDF"); byte < 256; byte++, at += 4) {
     while (row < n && oids[row * h] === byte) row++;
     out.writeUInt32BE(row, at);
@@ -125,8 +133,11 @@ function layOut(
 }
 
 /** Topological levels, and dates corrected to be later than those of all parents. */
-function numberGenerations(commits: CommitColumns): { levels: Uint32Array; corrected: Float64Array } {
-  const { count, dates, parentStarts, parents } = commits;
+function numberGenerations(
+  commits: CommitColumns,
+  base: CommitGraph | undefined,
+): { levels: Uint32Array; corrected: Float64Array } {
+  const { count, dates, parentStarts, parents, below = 0 } = commits;
   const levels = new Uint32Array(count);
   const corrected = new Float64Array(count);
   for (const row of orderParentsFirst(commits)) {
@@ -134,8 +145,12 @@ function numberGenerations(commits: CommitColumns): { levels: Uint32Array; corre
     let date = (dates[row] as number) - 1;
     for (let i = parentStarts[row] as number; i < (parentStarts[row + 1] as number); i++) {
       const parent = parents[i] as number;
-      level = Math.max(level, levels[parent] as number);
-      date = Math.max(date, corrected[parent] as number);
+      const isBelow = parent < below;
+      level = Math.max(level, isBelow ? (base?.levelAt(parent) ?? 0) : (levels[parent - below] as number));
+      date = Math.max(
+        date,
+        isBelow ? (base?.generationAt(parent) ?? 0) : (corrected[parent - below] as number),
+      );
     }
     levels[row] = Math.min(level + 1, LEVEL_MAX);
     corrected[row] = date + 1;
@@ -144,13 +159,13 @@ function numberGenerations(commits: CommitColumns): { levels: Uint32Array; corre
 }
 
 function withoutFarDates(commits: CommitColumns): CommitColumns {
-  const { dates, parentStarts, parents, count } = commits;
+  const { dates, parentStarts, parents, count, below = 0 } = commits;
   if (dates.every((date) => date < DATE_END)) return commits;
   const isOut = new Uint8Array(count);
   for (const row of orderParentsFirst(commits)) {
     let out = (dates[row] as number) >= DATE_END;
     for (let i = parentStarts[row] as number; i < (parentStarts[row + 1] as number) && !out; i++)
-      out = isOut[parents[i] as number] === 1;
+      out = isOut[(parents[i] as number) - below] === 1;
     if (out) isOut[row] = 1;
   }
   return selectCommits(commits, (row) => isOut[row] === 0);

@@ -17,7 +17,7 @@
  */
 import { GitwharfError } from "../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../object/object-format.js";
-import type { ObjectId } from "../object/object-id.js";
+import { hashBytesOf, type ObjectId } from "../object/object-id.js";
 
 const NO_PARENT = 0x70000000;
 const LAST_EDGE = 0x80000000;
@@ -43,16 +43,17 @@ interface Layer {
 export class CommitGraph {
   readonly commitCount: number;
   readonly layerCount: number;
+  /** Every layer has corrected dates: `generationAt` tells them. */
+  readonly hasCorrectedDates: boolean;
   readonly #layers: readonly Layer[];
   readonly #hashBytes: number;
-  /** Every layer has them: numbers of both kinds must not be compared. */
-  readonly #hasCorrectedDates: boolean;
 
   private constructor(layers: readonly Layer[], h: number) {
     this.#layers = layers;
     this.#hashBytes = h;
     this.layerCount = layers.length;
-    this.#hasCorrectedDates = layers.every(({ correctedDates }) => correctedDates >= 0);
+    // Numbers of both kinds must not be compared.
+    this.hasCorrectedDates = layers.every(({ correctedDates }) => correctedDates >= 0);
     const last = layers.at(-1);
     this.commitCount = last === undefined ? 0 : last.first + last.count;
   }
@@ -141,11 +142,9 @@ export class CommitGraph {
    * commit's own date), else the topological level.
    */
   generationAt(position: number): number {
-    const { bytes, data, first, correctedDates, overflow } = this.#layerOf(position);
-    if (!this.#hasCorrectedDates) {
-      return (
-        bytes.readUInt32BE(data + (position - first) * (this.#hashBytes + 16) + this.#hashBytes + 8) >>> 2
-      );
+    const { bytes, first, correctedDates, overflow } = this.#layerOf(position);
+    if (!this.hasCorrectedDates) {
+      return this.levelAt(position);
     }
     const more = bytes.readUInt32BE(correctedDates + (position - first) * 4);
     const date = this.dateSecondsAt(position);
@@ -154,11 +153,42 @@ export class CommitGraph {
     return date + bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
   }
 
+  /** The topological level: more than that of every parent; 0 = not computed. */
+  levelAt(position: number): number {
+    const { bytes, data, first } = this.#layerOf(position);
+    return bytes.readUInt32BE(data + (position - first) * (this.#hashBytes + 16) + this.#hashBytes + 8) >>> 2;
+  }
+
   /** Committer's time, seconds since 1970. */
   dateSecondsAt(position: number): number {
     const { bytes, data, first } = this.#layerOf(position);
     const at = data + (position - first) * (this.#hashBytes + 16) + this.#hashBytes + 8;
     return (bytes.readUInt32BE(at) & 3) * 2 ** 32 + bytes.readUInt32BE(at + 4);
+  }
+
+  /** Checksums of the layers, base layer first, hexadecimal: their names in a chain. */
+  get layerChecksums(): readonly string[] {
+    return this.#layers.map(({ bytes }) => bytes.toString("hex", bytes.length - this.#hashBytes));
+  }
+
+  /** Commits of one layer alone. */
+  countOfLayer(layer: number): number {
+    return this.#layers[layer]?.count ?? 0;
+  }
+
+  /** The lowest layers, so many of them. */
+  lowest(layerCount: number): CommitGraph {
+    return new CommitGraph(this.#layers.slice(0, layerCount), this.#hashBytes);
+  }
+
+  /** How many layers from the base up have the checksum that their content says. Reads all of them. */
+  countSound(format: ObjectFormat): number {
+    const isSound = ({ bytes }: Layer): boolean => {
+      const end = bytes.length - this.#hashBytes;
+      return hashBytesOf(format, bytes.subarray(0, end)) === bytes.toString("hex", end);
+    };
+    const first = this.#layers.findIndex((layer) => !isSound(layer));
+    return first < 0 ? this.layerCount : first;
   }
 
   #layerOf(position: number): Layer {

@@ -12,6 +12,9 @@
  *     …       OIDL      n·h: ids, sorted
  *     …       OOFF      n·8: number of the pack; offset, or 2^31 + a position in LOFF where there is a LOFF
  *     …       LOFF      m·8: offsets from 2^31 up; absent when all are below 2^32
+ *     …       RIDX      n·4: positions in the order of bits: objects of the preferred pack first, then those of the
+ *                       others by number, each in the order of offsets; where there are bitmaps
+ *     …       BTMP      8 a pack: its first bit, and how many; where there are bitmaps. Not read
  *     …       h         hash of all the above
  */
 import { GitwharfError } from "../base/errors.js";
@@ -43,6 +46,7 @@ export class MultiPackIndex {
   readonly #oids: Chunk;
   readonly #offsets: Chunk;
   readonly #largeOffsets: Chunk | undefined;
+  readonly #bits: Chunk | undefined;
   readonly #hashBytes: number;
 
   private constructor(bytes: SharedArrayBuffer, format: ObjectFormat, isChecked: boolean) {
@@ -74,6 +78,8 @@ export class MultiPackIndex {
     if (this.#largeOffsets !== undefined && sizeOf(this.#largeOffsets) % 8 !== 0) {
       throw bad("its table of large offsets is not whole");
     }
+    const bits = chunks.get("RIDX");
+    this.#bits = bits !== undefined && sizeOf(bits) === this.objectCount * 4 ? bits : undefined;
     this.#ids = new SortedIds({ bytes: buffer, fanout, start: this.#oids.start, stride: h, hashBytes: h });
     if (!isChecked) this.#checkRows(fanout);
   }
@@ -119,6 +125,28 @@ export class MultiPackIndex {
     return this.#buffer.readUInt32BE(at) * 2 ** 32 + this.#buffer.readUInt32BE(at + 4);
   }
 
+  /** True when the object at a position has this raw id. */
+  hasOidAt(position: number, raw: Uint8Array, offset: number): boolean {
+    const at = this.#oids.start + position * this.#hashBytes;
+    for (let i = 0; i < this.#hashBytes; i++) if (this.#buffer[at + i] !== raw[offset + i]) return false;
+    return true;
+  }
+
+  /** Whether it says in which order bitmaps have its objects. */
+  get hasBitOrder(): boolean {
+    return this.#bits !== undefined;
+  }
+
+  /** Position of the object that a bit of its bitmaps stands for, as it is written; only where there is an order. */
+  positionAtBit(bit: number): number {
+    return this.#buffer.readUInt32BE((this.#bits?.start ?? 0) + bit * 4);
+  }
+
+  /** Its own checksum, by which its bitmap is named and names it, hexadecimal. */
+  get bitmapKey(): string {
+    return this.#buffer.toString("hex", this.#buffer.length - this.#hashBytes);
+  }
+
   /** True when its own checksum holds. Reads all of it. */
   verifyChecksum(): boolean {
     const end = this.#buffer.length - this.#hashBytes;
@@ -149,6 +177,27 @@ export class MultiPackIndex {
       if (b.readUInt32BE(row + 4) - LARGE >= largeCount) throw bad("an offset points outside of it");
     }
   }
+}
+
+/** Where its list of packs stands, by the first bytes of the file; undefined when they do not say. */
+export function placeOfPackNames(head: Buffer): { readonly start: number; readonly end: number } | undefined {
+  if (head.length < HEAD_BYTES || head.toString("latin1", 0, 4) !== "MIDX") return undefined;
+  const count = head[6] as number;
+  if (head.length < HEAD_BYTES + (count + 1) * CHUNK_ROW_BYTES) return undefined;
+  for (let i = 0; i < count; i++) {
+    const at = HEAD_BYTES + i * CHUNK_ROW_BYTES;
+    if (head.toString("latin1", at, at + 4) !== "PNAM") continue;
+    const start = Number(head.readBigUInt64BE(at + 4));
+    const end = Number(head.readBigUInt64BE(at + 16));
+    return end < start ? undefined : { start, end };
+  }
+  return undefined;
+}
+
+/** The packs in such a list, without ending. */
+export function packNamesIn(list: Buffer): readonly string[] {
+  const names = list.toString("latin1").split("\0");
+  return names.filter((name) => name !== "").map((name) => name.replace(/\.(?:idx|pack)$/, ""));
 }
 
 function readChunks(buffer: Buffer, count: number, h: number): ReadonlyMap<string, Chunk> {

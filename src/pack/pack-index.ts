@@ -155,6 +155,11 @@ export class PackIndex {
     return this.#buffer.toString("hex", end - this.#hashBytes, end);
   }
 
+  /** See `BitmappedIndex`. */
+  get bitmapKey(): string {
+    return this.packTrailer;
+  }
+
   /** True when the index's own checksum and the order of its ids hold. Reads all of it. */
   verifyChecksum(): boolean {
     const end = this.#buffer.length - this.#hashBytes;

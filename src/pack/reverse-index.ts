@@ -115,8 +115,8 @@ function hashNumber(format: ObjectFormat): number {
   return format === "sha1" ? 1 : 2;
 }
 
-/** Radix sort in steps of 16 bits, as many as the largest offset needs. */
-function sortByOffset(offsets: Float64Array): Uint32Array {
+/** Which of some offsets comes at each place. Radix sort in steps of 16 bits, as many as the largest one needs. */
+export function sortByOffset(offsets: Float64Array): Uint32Array {
   const n = offsets.length;
   let order = new Uint32Array(n);
   let max = 0;

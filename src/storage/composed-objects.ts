@@ -10,6 +10,7 @@ import type { CommitGraph } from "../pack/commit-graph.js";
 import type { Pack } from "../pack/pack.js";
 import type {
   GitObject,
+  MultiPackBitmap,
   ObjectHeader,
   ObjectReader,
   ObjectReaderDescriptor,
@@ -112,6 +113,15 @@ class PackedAndLoose implements ObjectDatabase {
     return isPromise(found) ? found.then(afterLoose) : afterLoose(found);
   }
 
+  async openMultiPackBitmap(): Promise<MultiPackBitmap | undefined> {
+    for (const { index, packs, openBitmap } of this.#lookup.covered) {
+      if (packs.includes(undefined)) continue;
+      const bitmap = await openBitmap?.();
+      if (bitmap !== undefined) return { index, bitmap };
+    }
+    return undefined;
+  }
+
   async *looseObjects(): AsyncIterable<ObjectId> {
     if (this.#options.loose !== undefined) yield* this.#options.loose.list();
   }
@@ -135,9 +145,10 @@ class PackedAndLoose implements ObjectDatabase {
       }),
       looseDirectories: loose?.directories ?? [],
       commitGraph: commitGraphLayers ?? [],
-      multiPackIndexes: this.#lookup.covered.map(({ index, packs }) => ({
+      multiPackIndexes: this.#lookup.covered.map(({ index, packs, bitmapPath }) => ({
         bytes: index.bytes,
         packKeys: packs.map((pack) => pack?.key ?? null),
+        ...(bitmapPath === undefined ? {} : { bitmapPath }),
       })),
     };
   }

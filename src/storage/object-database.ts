@@ -17,6 +17,7 @@ import {
   readBitmapBlocking,
   readReverseIndexBlocking,
 } from "./disk/blocking-objects.js";
+import { openMultiPackBitmapBlocking } from "./disk/multi-pack-bitmap-file.js";
 
 export {
   createObjectDatabase,
@@ -54,10 +55,16 @@ export function openObjectReader(
   const reader = createObjectDatabase({
     objectFormat,
     packs,
-    covered: descriptor.multiPackIndexes?.map(({ bytes, packKeys }) => ({
-      index: MultiPackIndex.reopen(bytes, objectFormat),
-      packs: packKeys.map((key) => (key === null ? undefined : byKey.get(key))),
-    })),
+    covered: descriptor.multiPackIndexes?.map(({ bytes, packKeys, bitmapPath }) => {
+      const index = MultiPackIndex.reopen(bytes, objectFormat);
+      return {
+        index,
+        packs: packKeys.map((key) => (key === null ? undefined : byKey.get(key))),
+        ...(bitmapPath === undefined
+          ? {}
+          : { bitmapPath, openBitmap: async () => openMultiPackBitmapBlocking(bitmapPath, index) }),
+      };
+    }),
     loose: looseDirectories.length === 0 ? undefined : createBlockingLooseObjects(looseDirectories),
     commitGraph: commitGraph.length === 0 ? undefined : CommitGraph.parse(commitGraph, objectFormat),
     commitGraphLayers: commitGraph,

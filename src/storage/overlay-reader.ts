@@ -8,6 +8,7 @@ import type { CommitGraph } from "../pack/commit-graph.js";
 import type { Pack } from "../pack/pack.js";
 import type {
   GitObject,
+  MultiPackBitmap,
   ObjectHeader,
   ObjectReader,
   ObjectReaderDescriptor,
@@ -45,6 +46,10 @@ export class OverlayReader implements ObjectReader {
 
   get commitGraph(): CommitGraph | undefined {
     return this.#base.commitGraph;
+  }
+
+  async openMultiPackBitmap(): Promise<MultiPackBitmap | undefined> {
+    return this.#base.openMultiPackBitmap?.();
   }
 
   locate(oid: ObjectId): PackLocation | undefined {

@@ -4,6 +4,7 @@
  * `PackTable`.
  */
 import type { ObjectId } from "../object/object-id.js";
+import type { PackBitmap } from "../pack/bitmap.js";
 import type { MultiPackIndex } from "../pack/multi-pack-index.js";
 import type { Pack } from "../pack/pack.js";
 import type { PackLocation } from "./contracts/object-reader.js";
@@ -22,6 +23,9 @@ const rawId = Buffer.alloc(32);
 export interface CoveredPacks {
   readonly index: MultiPackIndex;
   readonly packs: readonly (Pack | undefined)[];
+  /** Where its bitmaps stand if it has some, and reading them there. */
+  readonly bitmapPath?: string | undefined;
+  readonly openBitmap?: (() => Promise<PackBitmap | undefined>) | undefined;
 }
 
 const NONE: readonly CoveredPacks[] = [];

@@ -41,5 +41,5 @@ export const DEFAULT_REPOSITORY_SETTINGS: RepositorySettings = {
   core: { bare: true, logAllRefUpdates: "false", sharedRepository: "umask" },
   bundle: { version: undefined, mode: undefined, heuristic: undefined, entries: [] },
   gc: { auto: 6700, autoPackLimit: 50 },
-  sideFiles: { commitGraph: true, bitmap: true },
+  sideFiles: { commitGraph: true, bitmap: true, multiPackIndex: true },
 };

@@ -1,14 +1,15 @@
 /**
- * What some commits lead to, by the reachability bitmaps that git writes beside a pack: a walk back to commits that
- * have one, and the union of those.
+ * What some commits lead to, by the reachability bitmaps that stand beside a pack or a multi-pack-index: a walk back to
+ * commits that have one, and the union of those.
  */
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { PackBitmap } from "../../pack/bitmap.js";
 import { Bitset } from "../../pack/bitset.js";
-import type { Pack } from "../../pack/pack.js";
 import type { WalkedCommit } from "../revision-walk.js";
+import { type BitOrder, ManyPacksBitOrder, PackBitOrder } from "./bit-order.js";
+import { hasLargePack } from "./closure.js";
 import { CommitQueue } from "./commit-queue.js";
 import type { CommitLinks, CommitReader } from "./commit-reader.js";
 import type { GrownSet } from "./grow-seed.js";
@@ -19,7 +20,7 @@ import type { WorkBudget } from "./work-budget.js";
 
 export interface BitmapClosureOptions {
   readonly space: ObjectSpace;
-  readonly bitmap: PackBitmap;
+  readonly bitmap: SpaceBitmap;
   readonly commits: readonly ObjectId[];
   readonly reader: CommitReader;
   readonly budget: WorkBudget;
@@ -28,9 +29,29 @@ export interface BitmapClosureOptions {
 /** Commits without a bitmap on the way to those that have one; with more the bitmaps are too old to be a help. */
 const WALKED_COMMITS_MAX = 5000;
 
-/** The bitmaps of the largest pack, where it has some. */
-export async function openBitmap(space: ObjectSpace): Promise<PackBitmap | undefined> {
-  return space.packs[0]?.openBitmap();
+/** Bitmaps, and what their bits stand for in a space. */
+export interface SpaceBitmap {
+  readonly bitmap: PackBitmap;
+  readonly order: BitOrder;
+}
+
+/** Objects of a multi-pack-index whose order is found in a unit of work. */
+const ORDERED_OBJECTS_A_UNIT = 50;
+/** Bitmaps of fewer objects in many packs spare nothing. */
+const MANY_PACKS_OBJECTS_MIN = 2000;
+
+/** Those of a multi-pack-index, where it has some, as git has it; else those of the largest pack. */
+export async function openBitmap(space: ObjectSpace, budget: WorkBudget): Promise<SpaceBitmap | undefined> {
+  const bitmapped = await space.objects.openMultiPackBitmap?.();
+  if (bitmapped !== undefined && bitmapped.index.objectCount >= MANY_PACKS_OBJECTS_MIN) {
+    if (budget.spend(bitmapped.index.objectCount / ORDERED_OBJECTS_A_UNIT)) await budget.pause();
+    const order = ManyPacksBitOrder.of(space, bitmapped.index);
+    if (order !== undefined) return { bitmap: bitmapped.bitmap, order };
+  }
+  const pack = space.packs[0];
+  if (pack === undefined || !hasLargePack(space)) return undefined;
+  const bitmap = await pack.openBitmap();
+  return bitmap === undefined ? undefined : { bitmap, order: new PackBitOrder(pack) };
 }
 
 class BareCommit implements WalkedCommit {
@@ -55,18 +76,17 @@ class BareCommit implements WalkedCommit {
  * @throws object/corrupt
  */
 export async function closeOverBitmap(options: BitmapClosureOptions): Promise<GrownSet | undefined> {
-  const { space, bitmap, reader, budget } = options;
-  const pack = space.packs[0] as Pack;
-  const bits = new Bitset(pack.index.objectCount);
-  const ranks = new Map<ObjectId, number>();
+  const { space, reader, budget } = options;
+  const { bitmap, order } = options.bitmap;
+  const bits = new Bitset(bitmap.objectCount);
+  const known = new Map<ObjectId, number>();
   const isCovered = (oid: ObjectId): boolean => {
-    let rank = ranks.get(oid);
-    if (rank === undefined) {
-      const position = pack.index.find(oid);
-      rank = position < 0 ? -1 : pack.offsets.rankOfOffset(pack.index.offsetAt(position));
-      ranks.set(oid, rank);
+    let bit = known.get(oid);
+    if (bit === undefined) {
+      bit = order.bitOf(oid);
+      known.set(oid, bit);
     }
-    return rank >= 0 && bits.has(rank);
+    return bit >= 0 && bits.has(bit);
   };
   const nodes = new Map<ObjectId, BareCommit>();
   const walked: BareCommit[] = [];
@@ -108,22 +128,20 @@ export async function closeOverBitmap(options: BitmapClosureOptions): Promise<Gr
     for (const parent of node.parentOids) node.parents.push(await meet(parent));
   }
   const reached = new OrdinalSet(space.packedCount);
-  // The largest pack's ordinals are its positions.
-  bits.forEach((rank) => {
-    if (rank < pack.index.objectCount) reached.add(pack.offsets.positionAtRank(rank));
+  bits.forEach((bit) => {
+    if (bit < bitmap.objectCount) reached.add(order.ordinalAt(bit));
   });
   return { reached, commits: walked.filter((node) => !isCovered(node.oid)) };
 }
 
-/** Types of objects of the largest pack; 0 for others. */
-export function typesOfBitmap(space: ObjectSpace, { types }: PackBitmap): (ordinal: number) => number {
-  const { index, offsets } = space.packs[0] as Pack;
+/** Types of the objects that the bitmaps know; 0 for others. */
+export function typesOfBitmap({ bitmap: { types }, order }: SpaceBitmap): (ordinal: number) => number {
   return (ordinal) => {
-    if (ordinal >= index.objectCount) return 0;
-    const rank = offsets.rankOfOffset(index.offsetAt(ordinal));
-    if (types.blob.has(rank)) return BLOB;
-    if (types.tree.has(rank)) return TREE;
-    if (types.commit.has(rank)) return COMMIT;
-    return types.tag.has(rank) ? TAG : 0;
+    const bit = order.bitAt(ordinal);
+    if (bit < 0) return 0;
+    if (types.blob.has(bit)) return BLOB;
+    if (types.tree.has(bit)) return TREE;
+    if (types.commit.has(bit)) return COMMIT;
+    return types.tag.has(bit) ? TAG : 0;
   };
 }

@@ -52,10 +52,22 @@ export class IdTable {
   }
 
   #isAt(ordinal: number, bytes: Uint8Array, offset: number): boolean {
-    let k = 0;
-    while (k + 1 < this.#firsts.length && (this.#firsts[k + 1] as number) <= ordinal) k++;
+    const k = packOfOrdinal(this.#firsts, ordinal);
     return (this.#packs[k] as Pack).index.hasOidAt(ordinal - (this.#firsts[k] as number), bytes, offset);
   }
+}
+
+/** The last pack whose first ordinal is not above this one. Most objects are in the first. */
+export function packOfOrdinal(firsts: readonly number[], ordinal: number): number {
+  let low = 0;
+  let high = firsts.length;
+  if (high < 2 || ordinal < (firsts[1] as number)) return 0;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if ((firsts[middle] as number) <= ordinal) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Bytes from the middle of the id: who chooses ids by their beginning does not choose these as well. */

@@ -14,7 +14,7 @@ import { type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { GitObject, ObjectHeader, ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { Pack } from "../../pack/pack.js";
 import { detached } from "../../pack/slab.js";
-import { IdTable } from "./id-table.js";
+import { IdTable, packOfOrdinal } from "./id-table.js";
 import { ParsedTree } from "./parsed-tree.js";
 
 /** Trees read lately, by pack and position: one is often laid beside its successor and its predecessor. */
@@ -113,9 +113,7 @@ export class ObjectSpace {
   /** Which of `packs`; −1 outside. */
   packNumberOf(ordinal: number): number {
     if (ordinal >= this.packedCount) return -1;
-    let k = 0;
-    while (k + 1 < this.firsts.length && (this.firsts[k + 1] as number) <= ordinal) k++;
-    return k;
+    return packOfOrdinal(this.firsts, ordinal);
   }
 
   oidOf(ordinal: number): ObjectId {

@@ -1,6 +1,7 @@
 /**
- * Makes the bitmap of one pack. The pack is read once, in its own order; then the chosen commits are taken parents first:
- * each begins with what the chosen commits behind it reach, and only the commits that none of them reaches are walked.
+ * Makes the bitmaps of one pack, or of all packs behind a multi-pack-index. Each pack is read once, in its own order; then the
+ * chosen commits are taken parents first: each begins with what the chosen commits behind it reach, and only the commits that
+ * none of them reaches are walked.
  */
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { hashBytes } from "../../object/object-format.js";
@@ -8,13 +9,16 @@ import type { ObjectId } from "../../object/object-id.js";
 import { type BitmapTypes, BitmapWriter } from "../../pack/bitmap-writer.js";
 import { Bitset } from "../../pack/bitset.js";
 import { type CommitColumns, orderParentsFirst } from "../../pack/commit-columns.js";
+import type { MultiPackIndex } from "../../pack/multi-pack-index.js";
 import type { Pack } from "../../pack/pack.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import { ManyPacksBitOrder, PackBitOrder } from "../fetch/bit-order.js";
+import { ObjectSpace } from "../fetch/object-space.js";
 import { BLOB, COMMIT, TAG, TREE } from "../fetch/pack-survey.js";
 import type { WorkBudget } from "../fetch/work-budget.js";
 import { chooseBitmapCommits } from "./choose-bitmap-commits.js";
 import { gatherCommits } from "./gather-commits.js";
-import { linkPack, type PackLinks } from "./pack-links.js";
+import { linkPacks, type PackLinks } from "./pack-links.js";
 import { RowHeap } from "./row-heap.js";
 import { TreeReach } from "./tree-reach.js";
 
@@ -32,19 +36,50 @@ export async function buildPackBitmap(
   tips: readonly ObjectId[],
   budget: WorkBudget,
 ): Promise<PackBitmapOutcome> {
-  const pack = objects.packs[0] as Pack;
+  const order = new PackBitOrder(objects.packs[0] as Pack, { manyLookups: true });
+  return build(objects, tips, budget, async (space) => {
+    const links = await linkPacks(space, order, budget);
+    // Who finds a bitmap beside a pack may send the pack as it is.
+    const crossed = links.bases.findIndex((base, rank) => base >= rank);
+    if (crossed >= 0) throw new NoBitmap("an entry stands before the one that it is a delta upon");
+    return links;
+  });
+}
+
+/**
+ * @param objects the packs of the index alone
+ * @throws object/corrupt, storage/io
+ */
+export async function buildMultiPackBitmap(
+  objects: ObjectReader,
+  index: MultiPackIndex,
+  tips: readonly ObjectId[],
+  budget: WorkBudget,
+): Promise<PackBitmapOutcome> {
+  return build(objects, tips, budget, (space) => {
+    const order = ManyPacksBitOrder.of(space, index);
+    if (order === undefined)
+      throw new GitwharfError("base/invariant", "a multi-pack-index does not fit its packs");
+    return linkPacks(space, order, budget);
+  });
+}
+
+async function build(
+  objects: ObjectReader,
+  tips: readonly ObjectId[],
+  budget: WorkBudget,
+  link: (space: ObjectSpace) => Promise<PackLinks>,
+): Promise<PackBitmapOutcome> {
   try {
     const gathered = await gatherCommits(objects, tips, budget);
-    if (gathered.commits.count === 0) return impossible("none of the commits asked for is in the pack");
-    const links = await linkPack(objects, pack, budget);
-    const crossed = links.bases.findIndex((base, rank) => base >= rank);
-    if (crossed >= 0) return impossible("an entry stands before the one that it is a delta upon");
+    if (gathered.commits.count === 0) return impossible("none of the commits asked for is in the packs");
+    const links = await link(new ObjectSpace(objects));
     if (links.types.includes(0))
-      return impossible("an entry is a delta upon an object that is not in the pack");
+      return impossible("an entry is a delta upon an object that is not in its pack");
     return await new Building(links, gathered.commits, budget).build(gathered.tips);
   } catch (error) {
-    if (error instanceof NotClosed) return impossible(error.message);
-    // A commit of the pack has a parent elsewhere.
+    if (error instanceof NoBitmap) return impossible(error.message);
+    // A commit of the packs has a parent elsewhere.
     if (isGitwharfError(error, "object/corrupt") && error.details["absent"] === true)
       return impossible(error.message);
     throw error;
@@ -55,7 +90,7 @@ function impossible(why: string): PackBitmapOutcome {
   return { kind: "impossible", why };
 }
 
-class NotClosed extends Error {}
+class NoBitmap extends Error {}
 
 class Building {
   readonly #links: PackLinks;
@@ -74,7 +109,7 @@ class Building {
     this.#links = links;
     this.#commits = commits;
     this.#budget = budget;
-    this.#writer = new BitmapWriter(links.pack.index);
+    this.#writer = new BitmapWriter(links.order.index);
     this.#reach = new TreeReach(links, budget);
     this.#order = orderParentsFirst(commits);
     this.#placeInOrder = new Uint32Array(commits.count);
@@ -85,11 +120,11 @@ class Building {
 
   async build(tips: readonly number[]): Promise<PackBitmapOutcome> {
     for (const row of chooseBitmapCommits(this.#commits, this.#order, tips)) {
-      const bits = new Bitset(Math.ceil(this.#links.pack.objectCount / 64) * 64);
+      const bits = new Bitset(Math.ceil(this.#links.types.length / 64) * 64);
       const near = await this.#fill(row, bits);
       const { openTree } = this.#reach;
       if (openTree !== undefined)
-        throw new NotClosed(`tree ${this.#oidOfRank(openTree)} refers to an object that is not in the pack`);
+        throw new NoBitmap(`tree ${this.#oidOfBit(openTree)} refers to an object that is not in the packs`);
       this.#entries[row] = this.#writer.add(this.#positionOf(this.#commits.oids, row), bits, near) + 1;
     }
     const bytes = this.#writer.finish(typesOf(this.#links), this.#links.nameHashes());
@@ -111,8 +146,8 @@ class Building {
     meet(chosen);
     for (let row = queue.pop(); row >= 0; row = queue.pop()) {
       if (this.#budget.spend(0.2)) await this.#budget.pause();
-      const rank = this.#rankOf(this.#commits.oids, row);
-      if (bits.has(rank)) continue;
+      const bit = this.#bitOf(this.#commits.oids, row);
+      if (bits.has(bit)) continue;
       const entry = this.#entries[row] as number;
       if (entry > 0) {
         this.#writer.orInto(bits, entry - 1);
@@ -120,29 +155,29 @@ class Building {
         continue;
       }
       walked.push(row);
-      bits.add(rank);
+      bits.add(bit);
       for (let i = parentStarts[row] as number; i < (parentStarts[row + 1] as number); i++)
         meet(parents[i] as number);
     }
-    for (const row of walked) await this.#reach.reach(this.#rankOf(this.#commits.trees, row), bits);
+    for (const row of walked) await this.#reach.reach(this.#bitOf(this.#commits.trees, row), bits);
     return near;
   }
 
   #positionOf(ids: Uint8Array, row: number): number {
     const h = hashBytes(this.#commits.objectFormat);
-    const position = this.#links.pack.index.findBytes(ids, row * h);
+    const position = this.#links.order.index.findBytes(ids, row * h);
     if (position >= 0) return position;
     const oid = Buffer.from(ids.subarray(row * h, (row + 1) * h)).toString("hex");
-    throw new NotClosed(`object ${oid}, which a commit names, is not in the pack`);
+    throw new NoBitmap(`object ${oid}, which a commit names, is not in the packs`);
   }
 
-  #rankOf(ids: Uint8Array, row: number): number {
-    return this.#links.rankOfPosition[this.#positionOf(ids, row)] as number;
+  #bitOf(ids: Uint8Array, row: number): number {
+    return this.#links.order.bitOfPosition(this.#positionOf(ids, row));
   }
 
-  #oidOfRank(rank: number): ObjectId {
-    const { pack } = this.#links;
-    return pack.index.oidAt(pack.offsets.positionAtRank(rank));
+  #oidOfBit(bit: number): ObjectId {
+    const { order } = this.#links;
+    return order.index.oidAt(order.positionAt(bit));
   }
 }
 
@@ -154,22 +189,22 @@ function typesOf({ types }: PackLinks): BitmapTypes {
     blob: new Bitset(size),
     tag: new Bitset(size),
   };
-  for (let rank = 0; rank < types.length; rank++) {
-    switch (types[rank]) {
+  for (let bit = 0; bit < types.length; bit++) {
+    switch (types[bit]) {
       case COMMIT:
-        sets.commit.add(rank);
+        sets.commit.add(bit);
         break;
       case TREE:
-        sets.tree.add(rank);
+        sets.tree.add(bit);
         break;
       case BLOB:
-        sets.blob.add(rank);
+        sets.blob.add(bit);
         break;
       case TAG:
-        sets.tag.add(rank);
+        sets.tag.add(bit);
         break;
       default:
-        throw new GitwharfError("base/invariant", "an entry of a pack has no type");
+        throw new GitwharfError("base/invariant", "an object of a pack has no type");
     }
   }
   return sets;

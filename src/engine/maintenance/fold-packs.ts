@@ -43,6 +43,8 @@ export interface FoldOptions {
   readonly signal?: AbortSignal | undefined;
   /** Packs with a bitmap are folded as well; the new pack gets one of what these lead to. @default they are left alone */
   readonly bitmapOf?: (() => Promise<readonly ObjectId[]>) | undefined;
+  /** Packs that a multi-pack-index names are folded as well, and it goes: the caller makes another one. @default false */
+  readonly listed?: boolean | undefined;
 }
 
 /** The new pack cannot have a bitmap, so those that have one stay. */
@@ -55,7 +57,8 @@ export async function foldPacks(
 ): Promise<FoldOutcome> {
   const { signal } = options;
   throwIfAborted(signal);
-  const replacement = await maintenance.begin({ bitmapped: options.bitmapOf !== undefined });
+  const { bitmapOf, listed = false } = options;
+  const replacement = await maintenance.begin({ bitmapped: bitmapOf !== undefined, listed });
   if (replacement === undefined) return { kind: "left to others" };
   try {
     return await foldSound(replacement, options);

@@ -1,6 +1,6 @@
 /**
- * All commits that some tips lead to, as columns. Each commit is read: a commit-graph that is there is not asked, so that
- * what is written does not repeat what is wrong in it.
+ * All commits that some tips lead to, as columns, or those of them that a commit-graph does not have. Each commit is read: a
+ * commit-graph that is there is not asked about it, so that what is written does not repeat what is wrong in it.
  */
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
@@ -8,6 +8,7 @@ import { type CommitLinks, parseCommitLinks } from "../../object/commit.js";
 import { hashBytes } from "../../object/object-format.js";
 import { isObjectId, type ObjectId, objectIdAt } from "../../object/object-id.js";
 import type { CommitColumns } from "../../pack/commit-columns.js";
+import type { CommitGraph } from "../../pack/commit-graph.js";
 import { sortOids } from "../../pack/pack-index-writer.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import type { WorkBudget } from "../fetch/work-budget.js";
@@ -22,23 +23,29 @@ export interface GatheredCommits {
 
 /**
  * @param tips those that are absent, or are no commit in the end, are passed over
+ * @param base commits that are in it are not gathered, nor what is behind them. @default none
  * @throws object/corrupt when a commit is missing or unreadable, storage/io
  */
 export async function gatherCommits(
   objects: ObjectReader,
   tips: readonly ObjectId[],
   budget: WorkBudget,
+  base?: CommitGraph,
 ): Promise<GatheredCommits> {
-  const gathering = new Gathering(objects, budget);
+  const gathering = new Gathering(objects, budget, base);
   const tipRows = new Set<number>();
   for (const tip of tips) {
+    if (gathering.isBelow(tip)) continue;
     const oid = await gathering.peel(tip);
-    if (oid === undefined) continue;
+    if (oid === undefined || gathering.isBelow(oid)) continue;
     tipRows.add(gathering.meet(oid));
     await gathering.readAll();
   }
   return gathering.finish([...tipRows]);
 }
+
+/** Added to the positions of parents that are in the base. */
+const BELOW = 0x80000000;
 
 class Gathering {
   readonly #objects: ObjectReader;
@@ -46,6 +53,7 @@ class Gathering {
   readonly #rows: IdRows;
   readonly #hashBytes: number;
   readonly #raw: Buffer;
+  readonly #base: CommitGraph | undefined;
   #trees = Buffer.alloc(0);
   #dates = new Float64Array(1 << 10);
   #starts = new Uint32Array(1 << 10);
@@ -55,7 +63,8 @@ class Gathering {
   /** Rows below it have been read. */
   #read = 0;
 
-  constructor(objects: ObjectReader, budget: WorkBudget) {
+  constructor(objects: ObjectReader, budget: WorkBudget, base: CommitGraph | undefined) {
+    this.#base = base;
     this.#objects = objects;
     this.#budget = budget;
     this.#hashBytes = hashBytes(objects.objectFormat);
@@ -73,6 +82,10 @@ class Gathering {
       if (!isGitwharfError(error, "object/malformed")) throw error;
       return undefined;
     }
+  }
+
+  isBelow(oid: ObjectId): boolean {
+    return (this.#base?.find(oid) ?? -1) >= 0;
   }
 
   meet(oid: ObjectId): number {
@@ -113,7 +126,10 @@ class Gathering {
       dates: new Float64Array(count),
       parentStarts: new Uint32Array(count + 1),
       parents: new Uint32Array(this.#parentCount),
+      below: this.#base?.commitCount ?? 0,
     };
+    const numberOf = (parent: number): number =>
+      parent >= BELOW ? parent - BELOW : commits.below + (places[parent] as number);
     let at = 0;
     for (let place = 0; place < count; place++) {
       const row = order[place] as number;
@@ -121,7 +137,7 @@ class Gathering {
       commits.trees.set(this.#trees.subarray(row * h, (row + 1) * h), place * h);
       commits.dates[place] = this.#dates[row] as number;
       for (let i = this.#starts[row] as number; i < (this.#ends[row] as number); i++)
-        commits.parents[at++] = places[this.#parents[i] as number] as number;
+        commits.parents[at++] = numberOf(this.#parents[i] as number);
       commits.parentStarts[place + 1] = at;
     }
     return { commits, tips: tips.map((row) => places[row] as number) };
@@ -145,7 +161,8 @@ class Gathering {
     for (const parent of parents) {
       if (this.#parentCount === this.#parents.length)
         this.#parents = larger(this.#parents, new Uint32Array(this.#parentCount * 2));
-      this.#parents[this.#parentCount++] = this.meet(parent);
+      const position = this.#base?.find(parent) ?? -1;
+      this.#parents[this.#parentCount++] = position >= 0 ? BELOW + position : this.meet(parent);
     }
     this.#ends[row] = this.#parentCount;
   }

@@ -7,9 +7,11 @@ import { runInWorker } from "../../base/worker-pool.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
+import type { CommitGraphLayer } from "./build-commit-graph-layer.js";
 import type { PackBitmapOutcome } from "./build-pack-bitmap.js";
 import type { SideFileTask } from "./side-files-worker.js";
 
+export type { CommitGraphLayer } from "./build-commit-graph-layer.js";
 export type { PackBitmapOutcome } from "./build-pack-bitmap.js";
 
 export interface SideFileOptions {
@@ -34,6 +36,23 @@ export function makeCommitGraph(
 ): Promise<SharedArrayBuffer | undefined> {
   return run<SharedArrayBuffer | undefined>(
     { make: "commit-graph", objects: objects.describe(), tips },
+    signal,
+  );
+}
+
+/**
+ * The same as a layer upon those that stand there, as `git commit-graph write --split` makes it: of the commits that they do not
+ * have, and of those layers that are not worth keeping. Costs as much as what is new.
+ * @param options.layers checksums of the layers that stand there, base layer first
+ * @returns undefined when there is no new commit
+ * @throws object/corrupt when a commit is missing or unreadable, storage/io, base/aborted
+ */
+export function makeCommitGraphLayer(
+  objects: ObjectReader,
+  { tips, layers, signal }: SideFileOptions & { readonly layers: readonly string[] },
+): Promise<CommitGraphLayer | undefined> {
+  return run<CommitGraphLayer | undefined>(
+    { make: "commit-graph-layer", objects: objects.describe(), tips, layers },
     signal,
   );
 }

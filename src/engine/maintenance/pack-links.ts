@@ -1,120 +1,133 @@
 /**
- * What each object of one pack refers to, exactly and by rank, for walking it many times: a tree that is stored as a delta
- * is known by what it has more and less than its base. With it the hashes of the paths at which objects stand.
+ * What each object of a pack, or of all packs behind a multi-pack-index, refers to, exactly and by bit, for walking it many
+ * times: a tree that is stored as a delta is known by what it has more and less than its base. With it the hashes of the
+ * paths at which objects stand.
+ *
+ * Of an object in several packs the copy in the largest counts. Bases stand in the pack of their delta, so the copy of a base
+ * that counts is in that pack or a larger one: no chain of bases runs in a circle.
  */
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { forEachTreeEntry, MODE_GITLINK } from "../../object/tree.js";
 import { countedLength, extendNameHash, joinNameHash } from "../../pack/name-hash.js";
-import type { Pack } from "../../pack/pack.js";
-import type { ObjectReader } from "../../storage/contracts/object-reader.js";
-import { ObjectSpace } from "../fetch/object-space.js";
+import type { BitOrder } from "../fetch/bit-order.js";
+import type { ObjectSpace } from "../fetch/object-space.js";
 import { BLOB, COMMIT, LINKS_ADDED, LINKS_UNKNOWN, surveyPack, TREE } from "../fetch/pack-survey.js";
 import type { WorkBudget } from "../fetch/work-budget.js";
 
-/** A link to an object that is not in the pack. */
+/** A link to an object that is not in the packs. */
 export const OUTSIDE = -1;
 
 export interface PackLinks {
-  readonly pack: Pack;
-  /** 1..4; 0 when it is a delta upon what is not in the pack. */
+  readonly order: BitOrder;
+  /** 1..4; 0 when it is a delta upon what is not in its pack. */
   readonly types: Uint8Array;
-  /** Ranks; negative when the object is stored whole. */
+  /** Bits; negative when the object is stored whole. */
   readonly bases: Int32Array;
-  readonly rankOfPosition: Uint32Array;
   /** True when `added` and `dropped` say how it differs from its base; false: `added` is all there is. */
-  isRelative(rank: number): boolean;
+  isRelative(bit: number): boolean;
   /** False: read the tree with `readTree`. */
-  isKnown(rank: number): boolean;
+  isKnown(bit: number): boolean;
   readonly added: LinkColumn;
   readonly dropped: LinkColumn;
   /** All links of a tree, by reading it. @throws object/corrupt, storage/io */
-  readTree(rank: number): Promise<readonly number[]>;
+  readTree(bit: number): Promise<readonly number[]>;
   /** Git's name hash of each object, by position in the index. */
   nameHashes(): Uint32Array;
 }
 
-/** `links[starts[rank]]` to `links[ends[rank] - 1]`: ranks, or OUTSIDE. */
+/** `links[starts[bit]]` to `links[ends[bit] - 1]`: bits, or OUTSIDE. */
 export interface LinkColumn {
   readonly starts: Uint32Array;
   readonly ends: Uint32Array;
   readonly links: Int32Array;
 }
 
-/** @param objects the pack alone. @throws object/corrupt, storage/io */
-export async function linkPack(objects: ObjectReader, pack: Pack, budget: WorkBudget): Promise<PackLinks> {
-  const space = new ObjectSpace(objects);
-  const n = pack.objectCount;
+/** @param space of the packs alone. @throws object/corrupt, storage/io */
+export async function linkPacks(space: ObjectSpace, order: BitOrder, budget: WorkBudget): Promise<PackLinks> {
+  const n = order.index.objectCount;
   space.prepareForManyLookups();
+  const types = new Uint8Array(n);
+  const bases = new Int32Array(n).fill(OUTSIDE);
+  const known = new Uint8Array(n);
   const names = new ObjectNames(n);
-  const dropped = new DroppedLinks(n);
-  const survey = await surveyPack(space, pack, budget, (rank, scratch) => {
-    const { bytes } = scratch;
-    for (let i = 0; i < scratch.foundCount; i++) {
-      const oidAt = scratch.found[i] as number;
-      const position = space.findPackedBytes(bytes, oidAt);
-      if (position >= 0) names.note(position, rank, bytes, scratch.foundNames[i] as number, oidAt - 1);
+  const added = new LinkBuilder(n);
+  const dropped = new LinkBuilder(n);
+  for (const [k, pack] of space.packs.entries()) {
+    const first = space.firsts[k] as number;
+    const { offsets } = pack;
+    const bitOfRank = (rank: number): number => order.bitAt(first + offsets.positionAtRank(rank));
+    const survey = await surveyPack(space, pack, budget, (rank, scratch) => {
+      const tree = bitOfRank(rank);
+      // A larger pack has it as well.
+      if (types[tree] !== 0) return;
+      const { bytes } = scratch;
+      for (let i = 0; i < scratch.foundCount; i++) {
+        const oidAt = scratch.found[i] as number;
+        const bit = order.bitAt(space.findPackedBytes(bytes, oidAt));
+        if (bit !== OUTSIDE) names.note(bit, tree, bytes, scratch.foundNames[i] as number, oidAt - 1);
+      }
+      dropped.begin(tree);
+      for (let i = 0; i < scratch.droppedCount; i++)
+        dropped.add(order.bitAt(space.findPackedBytes(bytes, scratch.dropped[i] as number)));
+      dropped.end(tree);
+    });
+    for (let rank = 0; rank < pack.objectCount; rank++) {
+      const bit = bitOfRank(rank);
+      if (types[bit] !== 0) continue;
+      const base = survey.bases[rank] as number;
+      types[bit] = survey.types[rank] as number;
+      bases[bit] = base < 0 ? base : bitOfRank(base);
+      known[bit] = survey.known[rank] as number;
+      added.begin(bit);
+      for (let i = survey.starts[rank] as number; i < (survey.ends[rank] as number); i++)
+        added.add(order.bitAt(survey.links[i] as number));
+      added.end(bit);
     }
-    dropped.begin(rank);
-    for (let i = 0; i < scratch.droppedCount; i++)
-      dropped.add(space.findPackedBytes(bytes, scratch.dropped[i] as number));
-    dropped.end(rank);
-  });
-  const { types, bases, known, rankOfPosition } = survey;
-  const toRanks = (links: Int32Array): void => {
-    for (let i = 0; i < links.length; i++) {
-      const position = links[i] as number;
-      links[i] = position >= 0 && position < n ? (rankOfPosition[position] as number) : OUTSIDE;
-    }
-  };
-  toRanks(survey.links);
-  toRanks(dropped.links);
+  }
   return {
-    pack,
+    order,
     types,
     bases,
-    rankOfPosition,
-    isRelative: (rank) => known[rank] === LINKS_ADDED,
-    isKnown: (rank) => known[rank] !== LINKS_UNKNOWN,
-    added: { starts: survey.starts, ends: survey.ends, links: survey.links },
+    isRelative: (bit) => known[bit] === LINKS_ADDED,
+    isKnown: (bit) => known[bit] !== LINKS_UNKNOWN,
+    added,
     dropped,
-    async readTree(rank) {
-      const read = pack.readObject(pack.offsets.positionAtRank(rank), (oid) => objects.read(oid));
+    async readTree(bit) {
+      const read = space.read(order.ordinalAt(bit));
       const { type, data } = isPromise(read) ? await read : read;
-      const oid = pack.index.oidAt(pack.offsets.positionAtRank(rank));
-      if (type !== "tree")
+      if (type !== "tree") {
+        const oid = space.oidOf(order.ordinalAt(bit));
         throw new GitwharfError(
           "object/corrupt",
           `object ${oid} is a ${type}, not a tree; run 'gitwharf fsck'`,
         );
+      }
       const links: number[] = [];
-      forEachTreeEntry(data, pack.objectFormat, (mode, nameStart, nameEnd, oidAt) => {
+      forEachTreeEntry(data, space.objectFormat, (mode, nameStart, nameEnd, oidAt) => {
         if ((mode & 0o170000) === MODE_GITLINK) return;
-        const position = pack.index.findBytes(data, oidAt);
-        links.push(position < 0 ? OUTSIDE : (rankOfPosition[position] as number));
-        if (position >= 0) names.note(position, rank, data, nameStart, nameEnd);
+        const link = order.bitAt(space.findPackedBytes(data, oidAt));
+        links.push(link);
+        if (link !== OUTSIDE) names.note(link, bit, data, nameStart, nameEnd);
       });
       return links;
     },
     nameHashes() {
-      const { starts, links } = survey;
-      for (let rank = 0; rank < n; rank++) {
+      for (let bit = 0; bit < n; bit++) {
         // A commit's tree is its first link.
-        const tree =
-          types[rank] === COMMIT && known[rank] !== LINKS_UNKNOWN
-            ? (links[starts[rank] as number] as number)
-            : OUTSIDE;
-        if (tree >= 0) names.noteRoot(pack.offsets.positionAtRank(tree));
+        const isRead = types[bit] === COMMIT && known[bit] !== LINKS_UNKNOWN;
+        const tree = isRead ? (added.links[added.starts[bit] as number] as number) : OUTSIDE;
+        if (tree !== OUTSIDE) names.noteRoot(tree);
       }
-      return names.finish((position) => {
-        const rank = rankOfPosition[position] as number;
-        return types[rank] === TREE || types[rank] === BLOB;
-      }, pack);
+      const byBit = names.finish((bit) => types[bit] === TREE || types[bit] === BLOB);
+      const hashes = new Uint32Array(n);
+      for (let bit = 0; bit < n; bit++) hashes[order.positionAt(bit)] = byBit[bit] as number;
+      return hashes;
     },
   };
 }
 
-class DroppedLinks implements LinkColumn {
+class LinkBuilder implements LinkColumn {
   readonly starts: Uint32Array;
   readonly ends: Uint32Array;
   links = new Int32Array(1 << 12);
@@ -125,27 +138,27 @@ class DroppedLinks implements LinkColumn {
     this.ends = new Uint32Array(n);
   }
 
-  begin(rank: number): void {
-    this.starts[rank] = this.#count;
+  begin(bit: number): void {
+    this.starts[bit] = this.#count;
   }
 
-  add(position: number): void {
+  add(link: number): void {
     if (this.#count === this.links.length) {
       const larger = new Int32Array(this.#count * 2);
       larger.set(this.links);
       this.links = larger;
     }
-    this.links[this.#count++] = position;
+    this.links[this.#count++] = link;
   }
 
-  end(rank: number): void {
-    this.ends[rank] = this.#count;
+  end(bit: number): void {
+    this.ends[bit] = this.#count;
   }
 }
 
-/** Where each object was met first: in which tree, under which name. By position in the index. */
+/** Where each object was met first: in which tree, under which name. By bit. */
 class ObjectNames {
-  /** Rank of the tree, plus 1; 0: in none. */
+  /** Bit of the tree, plus 1; 0: in none. */
   readonly #trees: Uint32Array;
   readonly #hashes: Uint32Array;
   readonly #lengths: Uint8Array;
@@ -156,35 +169,33 @@ class ObjectNames {
     this.#lengths = new Uint8Array(n);
   }
 
-  note(position: number, treeRank: number, bytes: Uint8Array, start: number, end: number): void {
-    if (this.#trees[position] !== 0) return;
-    this.#trees[position] = treeRank + 1;
-    this.#hashes[position] = extendNameHash(0, bytes, start, end);
-    this.#lengths[position] = Math.min(255, countedLength(bytes, start, end));
+  note(bit: number, tree: number, bytes: Uint8Array, start: number, end: number): void {
+    if (this.#trees[bit] !== 0) return;
+    this.#trees[bit] = tree + 1;
+    this.#hashes[bit] = extendNameHash(0, bytes, start, end);
+    this.#lengths[bit] = Math.min(255, countedLength(bytes, start, end));
   }
 
-  noteRoot(position: number): void {
-    this.#trees[position] = 0;
-    this.#hashes[position] = 0;
-    this.#lengths[position] = 0;
+  noteRoot(bit: number): void {
+    this.#trees[bit] = 0;
+    this.#hashes[bit] = 0;
+    this.#lengths[bit] = 0;
   }
 
-  finish(isNamed: (position: number) => boolean, pack: Pack): Uint32Array {
+  finish(isNamed: (bit: number) => boolean): Uint32Array {
     const done = new Uint8Array(this.#trees.length);
     const chain: number[] = [];
     for (let first = 0; first < done.length; first++) {
-      let position = first;
-      while (done[position] === 0) {
-        done[position] = 1;
-        const tree = this.#trees[position] as number;
-        if (tree === 0 || !isNamed(position)) break;
-        chain.push(position);
-        position = pack.offsets.positionAtRank(tree - 1);
+      let bit = first;
+      while (done[bit] === 0) {
+        done[bit] = 1;
+        const tree = this.#trees[bit] as number;
+        if (tree === 0 || !isNamed(bit)) break;
+        chain.push(bit);
+        bit = tree - 1;
       }
       for (let at = chain.pop(); at !== undefined; at = chain.pop()) {
-        const directory = this.#hashes[
-          pack.offsets.positionAtRank((this.#trees[at] as number) - 1)
-        ] as number;
+        const directory = this.#hashes[(this.#trees[at] as number) - 1] as number;
         this.#hashes[at] = joinNameHash(directory, this.#hashes[at] as number, this.#lengths[at] as number);
       }
     }

@@ -1,6 +1,6 @@
 /** Commit-graph and bitmap of a repository on disk, kept beside git; and folding what has a bitmap. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { closeWorkerPool } from "../../base/worker-pool.js";
@@ -27,6 +27,8 @@ afterAll(closeWorkerPool);
 const packs = (ending: string): string[] =>
   readdirSync(join(made.directory, "objects/pack")).filter((name) => name.endsWith(ending));
 const commits = (): number => Number(made.git("", "rev-list", "--count", "--all"));
+const chain = (): string[] =>
+  readFileSync(info("commit-graphs/commit-graph-chain"), "utf8").trim().split("\n");
 const info = (name: string): string => join(made.directory, "objects/info", name);
 let serial = 0;
 /** In a pack of their own, upon the first branch. */
@@ -62,7 +64,7 @@ describe("side files of a repository on disk", () => {
     expect(await refreshCommitGraph(repository)).toEqual({ kind: "nothing to do" });
     addCommits(3);
     expect(await refreshBitmap(repository)).toEqual({ kind: "nothing to do" });
-    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: commits() });
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: 3 });
     made.git("", "commit-graph", "verify", "--no-progress");
     expect(leftovers()).toEqual([]);
     // git takes over what it finds.
@@ -71,17 +73,109 @@ describe("side files of a repository on disk", () => {
     expect(packs(".bitmap")).toHaveLength(1);
   });
 
-  it("take the place of a chain of layers", async () => {
-    made.git("", "commit-graph", "write", "--reachable", "--split=no-merge", "--no-progress");
+  it("become a chain of layers, with the bytes of git's", async () => {
+    await refreshCommitGraph(repository);
+    const all = commits();
+    addCommits(3);
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: 3 });
+    // The single file has become a layer.
+    expect(existsSync(info("commit-graph"))).toBe(false);
+    const layer = (): Buffer => readFileSync(info(`commit-graphs/graph-${chain().at(-1)}.graph`));
+    expect(statSync(info("commit-graphs/commit-graph-chain")).mode & 0o777).toBe(0o444);
+    // As git makes it of the same: none larger than twice what comes upon it stays.
+    const [ours, base] = [chain(), chain()[0]];
+    const theirs = (): string[] => {
+      writeFileSync(info("commit-graph"), readFileSync(info(`commit-graphs/graph-${base}.graph`)));
+      execFileSync("rm", ["-rf", info("commit-graphs")]);
+      made.git("", "commit-graph", "write", "--reachable", "--split", "--no-progress");
+      return chain();
+    };
+    const bytes = layer();
+    expect(theirs()).toEqual(ours);
+    expect(layer().equals(bytes)).toBe(true);
+    addCommits(1);
     addCommits(2);
-    made.git("", "commit-graph", "write", "--reachable", "--split=no-merge", "--no-progress");
-    addCommits(2);
+    // Three more upon three: these go into one with them, the base stays.
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: 6 });
+    expect(chain()).toHaveLength(2);
+    expect(readdirSync(info("commit-graphs"))).toHaveLength(3);
+    made.git("", "commit-graph", "verify", "--no-progress");
+    addCommits(1);
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: 1 });
+    expect(chain()).toHaveLength(3);
+    made.git("", "commit-graph", "verify", "--no-progress");
+    expect(made.git("", "rev-list", "--count", "--all")).toBe(String(all + 7));
+    const snapshot = await repository.snapshot();
+    expect(snapshot.objects.commitGraph?.layerCount).toBe(3);
+    expect(snapshot.objects.commitGraph?.commitCount).toBe(all + 7);
+    snapshot.release();
+    // As much as all below: the whole becomes one file again.
+    addCommits(all);
     expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: commits() });
     expect(readdirSync(info("commit-graphs"))).toEqual([]);
     made.git("", "commit-graph", "verify", "--no-progress");
-    addCommits(1);
-    made.git("", "commit-graph", "write", "--reachable", "--split", "--no-progress");
+    expect(leftovers()).toEqual([]);
+  });
+
+  it("come upon layers of git's, and git's upon ours", async () => {
+    made.git("", "commit-graph", "write", "--reachable", "--split=no-merge", "--no-progress");
+    addCommits(7);
+    made.git(
+      "",
+      "commit-graph",
+      "write",
+      "--reachable",
+      "--split=no-merge",
+      "--changed-paths",
+      "--no-progress",
+    );
+    addCommits(2);
+    const old = chain();
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: 2 });
+    expect(chain().slice(0, 2)).toEqual(old);
     made.git("", "commit-graph", "verify", "--no-progress");
+    addCommits(1);
+    made.git("", "commit-graph", "write", "--reachable", "--split=no-merge", "--no-progress");
+    expect(chain()).toHaveLength(4);
+    made.git("", "commit-graph", "verify", "--no-progress");
+  });
+
+  it("come upon no layer that is damaged or without corrected dates", async () => {
+    const config = ["-c", "commitGraph.generationVersion=1"];
+    made.git("", ...config, "commit-graph", "write", "--reachable", "--no-progress");
+    addCommits(1);
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: commits() });
+    expect(existsSync(info("commit-graphs"))).toBe(false);
+    addCommits(1);
+    await refreshCommitGraph(repository);
+    const [base] = chain();
+    const path = info(`commit-graphs/graph-${base}.graph`);
+    const bytes = readFileSync(path);
+    // A tree: nothing else would tell.
+    const at = Number(bytes.readBigUInt64BE(8 + 2 * 12 + 4));
+    bytes[at] = (bytes[at] as number) ^ 1;
+    execFileSync("rm", ["-f", path]);
+    writeFileSync(path, bytes);
+    addCommits(1);
+    await repository.close();
+    repository = await openDiskRepositoryAt(made.directory, { durability: "none" });
+    expect(await refreshCommitGraph(repository)).toMatchObject({ kind: "written", commitCount: commits() });
+    made.git("", "commit-graph", "verify", "--no-progress");
+  });
+
+  it("are no layer where others have come to stand meanwhile", async () => {
+    await refreshCommitGraph(repository);
+    addCommits(1);
+    const files = await repository.sideFiles?.begin();
+    if (files === undefined) throw new Error("somebody is at work");
+    const [upon] = files.graphLayers;
+    expect(files.graphLayers).toHaveLength(1);
+    made.git("", "commit-graph", "write", "--reachable", "--no-progress");
+    const layer = { bytes: new SharedArrayBuffer(8), checksum: "1".repeat(40), upon: [upon as string] };
+    expect(await files.writeCommitGraphLayer(layer)).toBe(false);
+    await files.release();
+    made.git("", "commit-graph", "verify", "--no-progress");
+    expect(leftovers()).toEqual([]);
   });
 
   it.each([

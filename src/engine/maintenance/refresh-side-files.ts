@@ -8,10 +8,16 @@ import type { Repository, Snapshot } from "../../storage/contracts/repository.js
 import type { SideFileWork } from "../../storage/contracts/side-file-store.js";
 import { peelTag } from "../peel.js";
 import { WorkBudget } from "../fetch/work-budget.js";
-import { makeCommitGraph, makePackBitmap } from "./make-side-files.js";
+import { makeCommitGraphLayer, makePackBitmap } from "./make-side-files.js";
 
 export type SideFileOutcome =
-  | { readonly kind: "written"; readonly commitCount: number; readonly sizeBytes: number }
+  | {
+      readonly kind: "written";
+      readonly commitCount: number;
+      readonly sizeBytes: number;
+      /** Of a layer of a commit-graph: how many layers it stands upon, whose commits are not counted. */
+      readonly layersBelow?: number;
+    }
   | { readonly kind: "nothing to do" }
   /** Another process is at work, or was quicker. */
   | { readonly kind: "left to others" }
@@ -36,11 +42,22 @@ export async function refreshCommitGraph(
     if (snapshot.refs.startingWith("refs/replace/").length > 0)
       return { kind: "impossible", why: "replace refs change what commits say" };
     if (await isGraphComplete(snapshot, options.signal)) return NOTHING;
-    const bytes = await makeCommitGraph(snapshot.objects, { tips: tipsOf(snapshot), ...options });
-    if (bytes === undefined) return NOTHING;
+    const { graphLayers: layers } = files;
+    const layer = await makeCommitGraphLayer(snapshot.objects, {
+      tips: tipsOf(snapshot),
+      layers,
+      ...options,
+    });
+    if (layer === undefined) return NOTHING;
     throwIfAborted(options.signal);
-    if (!(await files.writeCommitGraph(bytes))) return { kind: "left to others" };
-    return { kind: "written", commitCount: countOfGraph(bytes), sizeBytes: bytes.byteLength };
+    const { bytes, commitCount } = layer;
+    const done =
+      layer.upon.length === 0
+        ? await files.writeCommitGraph(bytes)
+        : await files.writeCommitGraphLayer(layer);
+    return done
+      ? { kind: "written", commitCount, sizeBytes: bytes.byteLength, layersBelow: layer.upon.length }
+      : { kind: "left to others" };
   });
 }
 
@@ -123,10 +140,4 @@ async function isGraphComplete(
     if (end?.type === "commit" && graph.find(end.oid) < 0) return false;
   }
   return true;
-}
-
-/** The last number of its fan-out, which is its first chunk. */
-function countOfGraph(bytes: SharedArrayBuffer): number {
-  const view = new DataView(bytes);
-  return view.getUint32(Number(view.getBigUint64(12)) + 1020);
 }

@@ -1,5 +1,5 @@
 /**
- * Adds to a set of ranks all that a tree leads to. What is in the set already is not looked at again: everything that it
+ * Adds to a set of bits all that a tree leads to. What is in the set already is not looked at again: everything that it
  * leads to is there, or will be when the call has ended.
  */
 import type { Bitset } from "../../pack/bitset.js";
@@ -19,7 +19,7 @@ export class TreeReach {
   readonly #counts: Int32Array;
   readonly #touched: number[] = [];
   readonly #path: number[] = [];
-  /** A tree, by rank, that refers to an object outside of the pack. */
+  /** A tree, by bit, that refers to an object outside of the packs. */
   openTree: number | undefined;
 
   constructor(links: PackLinks, budget: WorkBudget) {
@@ -33,10 +33,10 @@ export class TreeReach {
     if (bits.has(tree)) return;
     this.#add(tree, bits);
     while (this.#depth > 0) {
-      const rank = this.#stack[--this.#depth] as number;
+      const bit = this.#stack[--this.#depth] as number;
       if (this.#budget.spend(0.2)) await this.#budget.pause();
-      if (this.#follow(rank, bits)) continue;
-      for (const link of await this.#links.readTree(rank)) this.#meet(link, bits, rank);
+      if (this.#follow(bit, bits)) continue;
+      for (const link of await this.#links.readTree(bit)) this.#meet(link, bits, bit);
     }
   }
 
@@ -71,10 +71,10 @@ export class TreeReach {
       this.#count(dropped, step, -1);
       this.#count(added, step, 1);
     }
-    for (const rank of this.#touched) {
-      const count = this.#counts[rank] as number;
-      this.#counts[rank] = 0;
-      if (count > 0) this.#meet(rank, bits, tree);
+    for (const bit of this.#touched) {
+      const count = this.#counts[bit] as number;
+      this.#counts[bit] = 0;
+      if (count > 0) this.#meet(bit, bits, tree);
     }
     this.#touched.length = 0;
     return true;
@@ -82,29 +82,29 @@ export class TreeReach {
 
   #count({ starts, ends, links }: PackLinks["added"], tree: number, by: number): void {
     for (let i = starts[tree] as number; i < (ends[tree] as number); i++) {
-      const rank = links[i] as number;
-      if (rank === OUTSIDE) {
+      const bit = links[i] as number;
+      if (bit === OUTSIDE) {
         this.openTree ??= tree;
         continue;
       }
-      this.#touched.push(rank);
-      this.#counts[rank] = (this.#counts[rank] as number) + by;
+      this.#touched.push(bit);
+      this.#counts[bit] = (this.#counts[bit] as number) + by;
     }
   }
 
-  #meet(rank: number, bits: Bitset, tree: number): void {
-    if (rank === OUTSIDE) this.openTree ??= tree;
-    else if (!bits.has(rank)) this.#add(rank, bits);
+  #meet(bit: number, bits: Bitset, tree: number): void {
+    if (bit === OUTSIDE) this.openTree ??= tree;
+    else if (!bits.has(bit)) this.#add(bit, bits);
   }
 
-  #add(rank: number, bits: Bitset): void {
-    bits.add(rank);
-    if (this.#links.types[rank] !== TREE) return;
+  #add(bit: number, bits: Bitset): void {
+    bits.add(bit);
+    if (this.#links.types[bit] !== TREE) return;
     if (this.#depth === this.#stack.length) {
       const larger = new Int32Array(this.#depth * 2);
       larger.set(this.#stack);
       this.#stack = larger;
     }
-    this.#stack[this.#depth++] = rank;
+    this.#stack[this.#depth++] = bit;
   }
 }

@@ -6,7 +6,9 @@ import type { ByteRangeDescriptor } from "../../base/byte-range.js";
 import type { MaybePromise } from "../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId, ObjectType } from "../../object/object-id.js";
+import type { PackBitmap } from "../../pack/bitmap.js";
 import type { CommitGraph } from "../../pack/commit-graph.js";
+import type { MultiPackIndex } from "../../pack/multi-pack-index.js";
 import type { Pack, PackBeside } from "../../pack/pack.js";
 
 export interface GitObject {
@@ -27,6 +29,12 @@ export interface PackLocation {
   readonly position: number;
 }
 
+/** The bitmaps of a multi-pack-index. */
+export interface MultiPackBitmap {
+  readonly index: MultiPackIndex;
+  readonly bitmap: PackBitmap;
+}
+
 export interface ObjectReader {
   readonly objectFormat: ObjectFormat;
 
@@ -41,6 +49,8 @@ export interface ObjectReader {
   /** A pack that holds the object: which one, when it stands in several, may change. Packs' indexes are resident. */
   locate(oid: ObjectId): PackLocation | undefined;
   readonly commitGraph: CommitGraph | undefined;
+  /** Bitmaps over many packs, all of which are among `packs`. Absent where there are none ever. */
+  openMultiPackBitmap?(): Promise<MultiPackBitmap | undefined>;
   /** Ids of loose objects (order undefined, duplicates possible with packs). Memory: one directory at a time. */
   looseObjects(): AsyncIterable<ObjectId>;
 
@@ -63,6 +73,8 @@ export interface MultiPackIndexDescriptor {
   readonly bytes: SharedArrayBuffer;
   /** Keys of the packs that it names, by their numbers; null: not among `packs`. */
   readonly packKeys: readonly (string | null)[];
+  /** Where its `.bitmap` stands if it has one. */
+  readonly bitmapPath?: string;
 }
 
 export interface PackDescriptor {

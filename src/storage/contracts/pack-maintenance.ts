@@ -15,9 +15,13 @@ export interface PackMaintenance {
   /**
    * Begins work on the packs; the caller releases it in any case. undefined: somebody else is at work on them.
    * @param options.bitmapped packs that have a bitmap may go as well, if their place is taken by one that has
+   * @param options.listed so may those that an index over many packs names; the caller has another one made afterwards
    * @throws storage/io, storage/not-found
    */
-  begin(options?: { readonly bitmapped?: boolean }): Promise<PackReplacement | undefined>;
+  begin(options?: {
+    readonly bitmapped?: boolean;
+    readonly listed?: boolean;
+  }): Promise<PackReplacement | undefined>;
   /** Absent where others collect garbage: on a disk git does. */
   readonly garbage?: GarbageCollection;
 }

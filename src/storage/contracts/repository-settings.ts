@@ -77,6 +77,10 @@ export interface RepositorySettings {
   };
   /** Packs above `autoPackLimit` are folded after a push; 0 in either: never. */
   readonly gc: { readonly auto: number; readonly autoPackLimit: number };
-  /** gc.writeCommitGraph; repack.writeBitmaps, by default where there is no work tree. */
-  readonly sideFiles: { readonly commitGraph: boolean; readonly bitmap: boolean };
+  /** gc.writeCommitGraph; repack.writeBitmaps, by default where there is no work tree; core.multiPackIndex. */
+  readonly sideFiles: {
+    readonly commitGraph: boolean;
+    readonly bitmap: boolean;
+    readonly multiPackIndex: boolean;
+  };
 }

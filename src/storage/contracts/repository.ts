@@ -11,6 +11,7 @@ import type { RepositoryBundles } from "./repository-bundles.js";
 import type { Quarantine } from "./quarantine.js";
 import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
 import type { RepositorySettings } from "./repository-settings.js";
+import type { MultiPackIndexStore } from "./multi-pack-index-store.js";
 import type { SideFileStore } from "./side-file-store.js";
 
 export interface RepositoryStore {
@@ -107,6 +108,8 @@ export interface Repository {
   readonly packMaintenance?: PackMaintenance;
   /** Absent where commit-graph and bitmaps are kept in another way, or not at all. */
   readonly sideFiles?: SideFileStore;
+  /** Absent where packs are found in another way. */
+  readonly multiPackIndex?: MultiPackIndexStore;
   /** Absent where none can be kept. */
   readonly bundles?: RepositoryBundles;
   /**

@@ -15,6 +15,8 @@ export interface SideFileStore {
 export interface SideFileWork {
   /** Why a commit-graph would not be used or would be wrong here; undefined: one may be written. */
   readonly graphHindrance: string | undefined;
+  /** Checksums of the layers of the commit-graph that stands there, base layer first; of a single file its own. */
+  readonly graphLayers: readonly string[];
   /** The largest pack, open until `release`, when no pack of the repository has a bitmap and it could have one. */
   readonly packWithoutBitmap: Pack | undefined;
   /**
@@ -23,6 +25,15 @@ export interface SideFileWork {
    * @throws storage/io, storage/not-found
    */
   writeCommitGraph(bytes: SharedArrayBuffer): Promise<boolean>;
+  /**
+   * Upon layers that stand there: those above them go. The checksum is its own.
+   * @returns false also when other layers stand there by now
+   */
+  writeCommitGraphLayer(layer: {
+    readonly bytes: SharedArrayBuffer;
+    readonly checksum: string;
+    readonly upon: readonly string[];
+  }): Promise<boolean>;
   writeBitmap(pack: Pack, bytes: Uint8Array): Promise<boolean>;
   /** Idempotent. */
   release(): Promise<void>;

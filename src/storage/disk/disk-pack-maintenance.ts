@@ -4,7 +4,7 @@
  *     gc.pid ──► new pack written and synced ──► visible, with a .keep ──► old indexes and packs removed ──► .keep, gc.pid removed
  *
  * Never touched: packs with a `.keep`, `.promisor` or `.mtimes` (unreachable objects), or with a `.bitmap` when the new pack is
- * to have none; packs that a multi-pack-index names; packs of alternates; a name that is not its pack's checksum (a file of another name could
+ * to have none; packs that a multi-pack-index names, unless who folds makes another one afterwards; packs of alternates; a name that is not its pack's checksum (a file of another name could
  * have been exchanged); anything in a repository whose objects are precious or whose multi-pack-index is not
  * understood. Readers of ours hold the old packs open; git looks for packs again when one has gone.
  */
@@ -15,16 +15,16 @@ import type { PackSink } from "../contracts/quarantine.js";
 import type { DiskQuarantine } from "./disk-quarantine.js";
 import { readStamp } from "./file-stamp.js";
 import { lockMaintenance } from "./maintenance-lock.js";
-import { MULTI_PACK_INDEX } from "./multi-pack-index-file.js";
+import { LAYERED_MULTI_PACK_INDEX } from "./multi-pack-index-file.js";
 import type { PackDirectory } from "./pack-directory.js";
 import type { PackFile } from "./pack-file.js";
 import { finishRemovals, removePacks } from "./remove-packs.js";
 import type { SharedRepository } from "./shared-mode.js";
+import { isMultiPackIndexBeingWritten } from "./write-multi-pack-index.js";
 import { type SideFileOptions, writeBitmapFile } from "./write-side-file.js";
 
 const KEEPERS = [".keep", ".promisor", ".mtimes"];
 const BITMAP = ".bitmap";
-const LAYERED_MULTI_PACK_INDEX = `${MULTI_PACK_INDEX}.d`;
 
 export interface DiskPackMaintenanceOptions {
   readonly commonDirectory: string;
@@ -42,10 +42,10 @@ export function createDiskPackMaintenance(options: DiskPackMaintenanceOptions): 
     async countFoldable() {
       if (await options.isPrecious()) return 0;
       await packs.refresh();
-      return foldablePacks(packs, { bitmapped: false }).size;
+      return foldablePacks(packs, { bitmapped: false, listed: false }).size;
     },
-    async begin({ bitmapped = false } = {}) {
-      if (await options.isPrecious()) return undefined;
+    async begin({ bitmapped = false, listed = false } = {}) {
+      if ((await options.isPrecious()) || (await isMultiPackIndexBeingWritten(packs.path))) return undefined;
       const shared = await options.shared();
       const unlock = await lockMaintenance(commonDirectory, { shared });
       if (unlock === undefined) return undefined;
@@ -57,6 +57,7 @@ export function createDiskPackMaintenance(options: DiskPackMaintenanceOptions): 
           quarantine,
           unlock,
           bitmapped,
+          listed,
           files: { shared, sync: options.sync },
         });
       } catch (error) {
@@ -70,7 +71,7 @@ export function createDiskPackMaintenance(options: DiskPackMaintenanceOptions): 
 /** By their names in the directory. */
 function foldablePacks(
   directory: PackDirectory,
-  { bitmapped }: { readonly bitmapped: boolean },
+  { bitmapped, listed }: { readonly bitmapped: boolean; readonly listed: boolean },
 ): ReadonlyMap<string, PackFile> {
   const { names, covered } = directory;
   const foldable = new Map<string, PackFile>();
@@ -79,7 +80,7 @@ function foldablePacks(
   for (const [name, file] of directory.filesByName()) {
     const { index } = file.pack;
     if (name !== `pack-${index.packTrailer}` || index.version !== 2) continue;
-    if (named.has(name) || KEEPERS.some((ending) => names.has(name + ending))) continue;
+    if ((named.has(name) && !listed) || KEEPERS.some((ending) => names.has(name + ending))) continue;
     if (!bitmapped && names.has(name + BITMAP)) continue;
     foldable.set(name, file);
   }
@@ -91,6 +92,7 @@ class DiskPackReplacement implements PackReplacement {
   readonly #directory: PackDirectory;
   readonly #quarantine: DiskQuarantine;
   readonly #unlock: () => Promise<void>;
+  readonly #listed: boolean;
   readonly #files: SideFileOptions;
   readonly #held: ReadonlyMap<Pack, { readonly name: string; readonly file: PackFile }>;
   readonly #bitmapped: ReadonlySet<Pack>;
@@ -102,11 +104,13 @@ class DiskPackReplacement implements PackReplacement {
     readonly quarantine: DiskQuarantine;
     readonly unlock: () => Promise<void>;
     readonly bitmapped: boolean;
+    readonly listed: boolean;
     readonly files: SideFileOptions;
   }) {
     this.#directory = parts.packs;
     this.#quarantine = parts.quarantine;
     this.#unlock = parts.unlock;
+    this.#listed = parts.listed;
     this.#files = parts.files;
     const foldable = [...foldablePacks(parts.packs, parts)].map(([name, file]) => ({ name, file }));
     foldable.sort((a, b) => b.file.modifiedMs - a.file.modifiedMs || (a.name < b.name ? -1 : 1));
@@ -144,7 +148,7 @@ class DiskPackReplacement implements PackReplacement {
     await this.#quarantine.publish();
     const directory = this.#directory;
     await directory.refresh();
-    const foldable = foldablePacks(directory, { bitmapped: bitmap !== undefined });
+    const foldable = foldablePacks(directory, { bitmapped: bitmap !== undefined, listed: this.#listed });
     // When all objects stood in one of them, the new pack may be that one.
     const own = this.#quarantine.publishedNames;
     const going = names.filter((name) => foldable.has(name) && !own.has(name));

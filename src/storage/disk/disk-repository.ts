@@ -18,12 +18,14 @@ import type { Quarantine } from "../contracts/quarantine.js";
 import type { RefSnapshot, RefStore } from "../contracts/ref-store.js";
 import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
+import type { MultiPackIndexStore } from "../contracts/multi-pack-index-store.js";
 import type { SideFileStore } from "../contracts/side-file-store.js";
 import { peelTag } from "../peel-tag.js";
 import { AlternateTips } from "./alternate-tips.js";
 import { CachedFile } from "./cached-file.js";
 import { createDiskPackMaintenance } from "./disk-pack-maintenance.js";
 import { DiskQuarantine } from "./disk-quarantine.js";
+import { createDiskMultiPackIndex } from "./disk-multi-pack-index.js";
 import { createDiskSideFiles } from "./disk-side-files.js";
 import { identityOf, readStamp } from "./file-stamp.js";
 import type { GitDirectory } from "./git-directory.js";
@@ -80,6 +82,7 @@ export class DiskRepository implements Repository {
   readonly gitDirectory: string;
   readonly packMaintenance: PackMaintenance;
   readonly sideFiles: SideFileStore;
+  readonly multiPackIndex: MultiPackIndexStore;
   readonly #options: OpenDiskRepositoryOptions;
   readonly #parts: Parts;
   readonly #snapshots: RepositorySnapshots;
@@ -126,13 +129,15 @@ export class DiskRepository implements Repository {
       isPrecious: async () => (await parts.config.format()).preciousObjects,
       openQuarantine: () => this.#openQuarantine(),
     });
-    this.sideFiles = createDiskSideFiles({
+    const beside = {
       commonDirectory,
       packs: parts.objects.own.packs,
       sync: this.#sync,
       shared: async () => (await this.settings()).core.sharedRepository,
       mustExist: () => this.#mustExist(),
-    });
+    };
+    this.sideFiles = createDiskSideFiles(beside);
+    this.multiPackIndex = createDiskMultiPackIndex(beside);
     this.#sweeping = removeLeftovers(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
       () => undefined,
     );

@@ -13,6 +13,11 @@ import { lockMaintenance } from "./maintenance-lock.js";
 import type { PackDirectory } from "./pack-directory.js";
 import type { PackFile } from "./pack-file.js";
 import type { SharedRepository } from "./shared-mode.js";
+import {
+  type CommitGraphLayerFile,
+  readGraphLayers,
+  writeCommitGraphLayer,
+} from "./write-commit-graph-layer.js";
 import { writeBitmapFile, writeCommitGraphFile } from "./write-side-file.js";
 
 export interface DiskSideFilesOptions {
@@ -40,6 +45,7 @@ export function createDiskSideFiles(options: DiskSideFilesOptions): SideFileStor
           shared,
           unlock,
           graphHindrance: await findHindrance(commonDirectory),
+          graphLayers: await readGraphLayers(`${commonDirectory}/objects`),
         });
       } catch (error) {
         await unlock();
@@ -59,6 +65,7 @@ async function findHindrance(commonDirectory: string): Promise<string | undefine
 
 class DiskSideFileWork implements SideFileWork {
   readonly graphHindrance: string | undefined;
+  readonly graphLayers: readonly string[];
   readonly packWithoutBitmap: Pack | undefined;
   readonly #options: DiskSideFilesOptions;
   readonly #shared: SharedRepository;
@@ -73,12 +80,14 @@ class DiskSideFileWork implements SideFileWork {
       /** Taken over. */
       readonly unlock: () => Promise<void>;
       readonly graphHindrance: string | undefined;
+      readonly graphLayers: readonly string[];
     },
   ) {
     this.#options = options;
     this.#shared = parts.shared;
     this.#unlock = parts.unlock;
     this.graphHindrance = parts.graphHindrance;
+    this.graphLayers = parts.graphLayers;
     this.#held = findPack(options.packs);
     this.#held?.file.retain();
     this.packWithoutBitmap = this.#held?.file.pack;
@@ -88,6 +97,12 @@ class DiskSideFileWork implements SideFileWork {
     const { commonDirectory, sync, mustExist } = this.#options;
     await mustExist();
     return writeCommitGraphFile(`${commonDirectory}/objects`, bytes, { sync, shared: this.#shared });
+  }
+
+  async writeCommitGraphLayer(layer: CommitGraphLayerFile): Promise<boolean> {
+    const { commonDirectory, sync, mustExist } = this.#options;
+    await mustExist();
+    return writeCommitGraphLayer(`${commonDirectory}/objects`, layer, { sync, shared: this.#shared });
   }
 
   async writeBitmap(pack: Pack, bytes: Uint8Array): Promise<boolean> {

@@ -10,6 +10,8 @@ import { type FileStamp, readStamp, sameStamp } from "./file-stamp.js";
 import { readShared } from "./pack-file.js";
 
 export const MULTI_PACK_INDEX = "multi-pack-index";
+/** A directory: layers of an incremental one. */
+export const LAYERED_MULTI_PACK_INDEX = `${MULTI_PACK_INDEX}.d`;
 
 export class MultiPackIndexFile {
   readonly path: string;

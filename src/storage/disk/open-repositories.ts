@@ -199,6 +199,10 @@ class SharedRepository implements Repository {
     return this.#inner.sideFiles;
   }
 
+  get multiPackIndex(): DiskRepository["multiPackIndex"] {
+    return this.#inner.multiPackIndex;
+  }
+
   get packMaintenance(): DiskRepository["packMaintenance"] {
     return this.#inner.packMaintenance;
   }

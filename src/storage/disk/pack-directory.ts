@@ -6,6 +6,7 @@ import type { ObjectFormat } from "../../object/object-format.js";
 import { isGitwharfError } from "../../base/errors.js";
 import type { CoveredPacks } from "../pack-lookup.js";
 import { DirectoryListing } from "./directory-listing.js";
+import { multiPackBitmapOf } from "./multi-pack-bitmap-file.js";
 import { MULTI_PACK_INDEX, MultiPackIndexFile } from "./multi-pack-index-file.js";
 import { oneAtATime } from "./one-at-a-time.js";
 import { openPackFile, type PackFile, RESIDENT_PACK_BYTES_MAX } from "./pack-file.js";
@@ -205,6 +206,9 @@ export class PackDirectory {
     this.#files = files;
     const index = this.#closed ? undefined : this.#multiPackIndex.current;
     const packs = index?.packNames.map((name) => this.#entries.get(name)?.file.pack);
-    this.#covered = index === undefined || packs === undefined ? undefined : { index, packs };
+    this.#covered =
+      index === undefined || packs === undefined
+        ? undefined
+        : { index, packs, ...multiPackBitmapOf(this.path, index) };
   }
 }

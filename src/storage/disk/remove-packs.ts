@@ -13,6 +13,7 @@ import { readdir, unlink, writeFile } from "node:fs/promises";
 import { readSmallFile } from "./cached-file.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
+import { leaveMultiPackIndex } from "./write-multi-pack-index.js";
 
 const NOTE_PREFIX = "tmp_fold_";
 const NOTE_BYTES_MAX = 16 * 1024 * 1024;
@@ -22,11 +23,11 @@ const ENDINGS = [".bitmap", ".rev", ".pack"];
 
 /**
  * @param directory `objects/pack`
- * @param names `pack-<hex>`; one with a `.keep` stays
+ * @param names `pack-<hex>`; one with a `.keep` stays, and all do while another program writes a multi-pack-index
  * @throws storage/io
  */
 export async function removePacks(directory: string, names: readonly string[]): Promise<void> {
-  if (names.length === 0) return;
+  if (names.length === 0 || !(await leaveMultiPackIndex(directory, names))) return;
   const note = `${directory}/${NOTE_PREFIX}${randomBytes(8).toString("hex")}`;
   try {
     await writeFile(note, `${names.join("\n")}\n`, { flag: "wx" });

@@ -77,6 +77,7 @@ export function settingsFromConfig(source: SettingsSource): RepositorySettings {
       return {
         commitGraph: config.boolean("gc.writecommitgraph") ?? DEFAULTS.sideFiles.commitGraph,
         bitmap: config.boolean("repack.writebitmaps") ?? bare,
+        multiPackIndex: config.boolean("core.multipackindex") ?? DEFAULTS.sideFiles.multiPackIndex,
       };
     },
   };

@@ -28,7 +28,7 @@ export interface SideFileOptions {
 
 /** As git makes them. */
 const MODE = 0o444;
-const LAYER = /^graph-[0-9a-f]{40,64}\.graph$/;
+export const LAYER = /^graph-[0-9a-f]{40,64}\.graph$/;
 
 /**
  * @param stem `…/objects/pack/pack-<hex>`
@@ -100,7 +100,7 @@ export async function writeCommitGraphFile(
 }
 
 /** Its parent must be there: a repository that was deleted is not made anew. */
-async function makeDirectory(path: string, { shared }: SideFileOptions): Promise<void> {
+export async function makeDirectory(path: string, { shared }: SideFileOptions): Promise<void> {
   try {
     await mkdir(path);
     await applySharedMode(path, shared);
@@ -109,7 +109,8 @@ async function makeDirectory(path: string, { shared }: SideFileOptions): Promise
   }
 }
 
-async function takeLock(path: string): Promise<LockFile | undefined> {
+/** Once, in a directory that is there. undefined: somebody else has it. */
+export async function takeLock(path: string): Promise<LockFile | undefined> {
   try {
     return new LockFile(path, await openDescriptor(`${path}.lock`, "wx", 0o666));
   } catch (cause) {
@@ -118,7 +119,7 @@ async function takeLock(path: string): Promise<LockFile | undefined> {
   }
 }
 
-async function writeWhole(
+export async function writeWhole(
   path: string,
   flags: string,
   bytes: Uint8Array,
