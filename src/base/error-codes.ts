@@ -63,6 +63,12 @@ export const ERROR_CODES = {
   // deploy
   "deploy/launch-failed": { kind: "operational", retryable: true },
   "deploy/no-answer": { kind: "operational", retryable: true },
+  // forge
+  "forge/bad-answer": { kind: "operational", retryable: false },
+  "forge/exhausted": { kind: "operational", retryable: true },
+  "forge/not-found": { kind: "peer", retryable: false },
+  "forge/refused": { kind: "peer", retryable: false },
+  "forge/unreachable": { kind: "operational", retryable: true },
   // server
   "server/bad-configuration": { kind: "operational", retryable: false },
   "server/build-unavailable": { kind: "operational", retryable: true },

@@ -1,19 +1,26 @@
 /**
- * One POST to a place that may have been named by somebody who is not trusted. The name is resolved once, every address it
+ * One request to a place that may have been named by somebody who is not trusted. The name is resolved once, every address it
  * has is looked at, and the connection goes to one of those that were looked at; nothing is followed elsewhere; the answer
  * has a bounded size and time. The url may hold secrets and is in no error.
  */
 import { lookup as lookUp } from "node:dns/promises";
-import { request as requestHttp } from "node:http";
+import { type IncomingHttpHeaders, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
 import type { IsCallable } from "./address-guard.js";
 import { linkSignals } from "./linked-signal.js";
 
-export interface GuardedRequest {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
+export interface GuardedRequest extends GuardedQuestion {
   readonly body: string;
+}
+
+export interface GuardedQuestion {
+  /** http: or https: */
+  readonly url: string;
+  /** @default POST */
+  readonly method?: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
   readonly isCallable: IsCallable;
   /** Of all of it, to the last byte of the answer. */
   readonly timeoutMs: number;
@@ -31,6 +38,14 @@ export interface GuardedAnswer {
   readonly isCut: boolean;
 }
 
+export interface GuardedBytes {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+  /** There was more. */
+  readonly isCut: boolean;
+}
+
 /** Why there is no answer. */
 export class RequestFailed extends Error {
   override readonly name = "RequestFailed";
@@ -40,6 +55,12 @@ const HEAD_BYTES_MAX = 16 * 1024;
 
 /** @throws RequestFailed */
 export async function postGuarded(about: GuardedRequest): Promise<GuardedAnswer> {
+  const { status, body, isCut } = await requestGuarded(about);
+  return { status, text: body.toString("utf8"), isCut };
+}
+
+/** @throws RequestFailed */
+export async function requestGuarded(about: GuardedQuestion): Promise<GuardedBytes> {
   const timeout = AbortSignal.timeout(about.timeoutMs);
   const { signal, release } =
     about.signal === undefined
@@ -49,7 +70,7 @@ export async function postGuarded(about: GuardedRequest): Promise<GuardedAnswer>
     const url = new URL(about.url);
     const addresses = await withSignal(addressesOf(url, about), signal);
     // Whatever the connection does, nobody waits for longer.
-    return await withSignal(post(url, addresses, about, signal), signal);
+    return await withSignal(ask(url, addresses, about, signal), signal);
   } catch (error) {
     if (timeout.aborted) throw new RequestFailed(`no answer within ${about.timeoutMs} ms`, { cause: error });
     if (error instanceof RequestFailed) throw error;
@@ -62,7 +83,7 @@ export async function postGuarded(about: GuardedRequest): Promise<GuardedAnswer>
 /** @throws RequestFailed: it has none, or one that is not to be called */
 async function addressesOf(
   url: URL,
-  { isCallable, resolve = resolveAll }: GuardedRequest,
+  { isCallable, resolve = resolveAll }: GuardedQuestion,
 ): Promise<readonly string[]> {
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const addresses = isIP(host) === 0 ? await resolve(host) : [host];
@@ -77,20 +98,20 @@ async function resolveAll(host: string): Promise<readonly string[]> {
   return (await lookUp(host, { all: true, verbatim: true })).map(({ address }) => address);
 }
 
-function post(
+function ask(
   url: URL,
   addresses: readonly string[],
-  { headers, body, answerBytesMax }: GuardedRequest,
+  { method = "POST", headers, body, answerBytesMax }: GuardedQuestion,
   signal: AbortSignal,
-): Promise<GuardedAnswer> {
+): Promise<GuardedBytes> {
   const lookedUp = addresses.map((address) => ({ address, family: isIP(address) }));
   return new Promise((resolve, reject) => {
     const send = url.protocol === "https:" ? requestHttps : requestHttp;
     const request = send(
       url,
       {
-        method: "POST",
-        headers: { ...headers, "Content-Length": Buffer.byteLength(body) },
+        method,
+        headers: body === undefined ? headers : { ...headers, "Content-Length": Buffer.byteLength(body) },
         // A connection of its own: one that is kept may lead to another address.
         agent: false,
         maxHeaderSize: HEAD_BYTES_MAX,
@@ -108,7 +129,8 @@ function post(
         const end = (isCut: boolean): void => {
           resolve({
             status: response.statusCode ?? 0,
-            text: Buffer.concat(chunks).subarray(0, answerBytesMax).toString("utf8"),
+            headers: response.headers,
+            body: Buffer.concat(chunks).subarray(0, answerBytesMax),
             isCut,
           });
           request.destroy();
