@@ -60,6 +60,11 @@ export const ERROR_CODES = {
   "access/suspended": { kind: "peer", retryable: true },
   "access/too-many-requests": { kind: "peer", retryable: true },
   "access/unavailable": { kind: "operational", retryable: true },
+  // client
+  "client/bad-answer": { kind: "operational", retryable: false },
+  "client/not-callable": { kind: "operational", retryable: false },
+  "client/refused": { kind: "operational", retryable: false },
+  "client/unreachable": { kind: "operational", retryable: true },
   // deploy
   "deploy/launch-failed": { kind: "operational", retryable: true },
   "deploy/no-answer": { kind: "operational", retryable: true },
