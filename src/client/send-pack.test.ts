@@ -63,6 +63,61 @@ describe("the sending side of receive-pack", () => {
     );
   });
 
+  it("removes refs without a pack, with options, all or none, and says where its request ends", async () => {
+    const capabilities = `${CAPABILITIES} report-status-v2 atomic push-options delete-refs`;
+    async function* input(): AsyncGenerator<Uint8Array> {
+      yield advertised(capabilities);
+      const lines = [
+        "unpack ok",
+        `ok ${MAIN}`,
+        "option refname refs/heads/x",
+        `option new-oid ${NEW}`,
+        `ok ${MAIN}`,
+      ];
+      yield Buffer.concat([band(1, report(...lines, "option forced-update")), FLUSH]);
+    }
+    const written: string[] = [];
+    const { send } = await openPush(
+      {
+        input: input(),
+        write: (bytes) => void written.push(Buffer.from(bytes).toString("latin1")),
+        end: () => void written.push("END"),
+      },
+      "sha1",
+    );
+    const nothing = "0".repeat(40);
+    const result = await send({
+      updates: [{ name: MAIN, oldOid: OLD, newOid: nothing }],
+      shallow: [],
+      agent: "ours/1",
+      pack: undefined,
+      atomic: true,
+      pushOptions: ["a=b", "c"],
+      onProgress: () => undefined,
+    });
+    const ours = "report-status-v2 side-band-64k ofs-delta atomic push-options agent=ours/1";
+    const command = encodePktLine(`${OLD} ${nothing} ${MAIN}\0 ${ours}`).toString();
+    expect(written.join("")).toBe(`${command}00000007a=b0005c0000END`);
+    expect(result).toEqual({
+      unpackFailure: undefined,
+      refs: new Map([[MAIN, undefined]]),
+      substitutes: new Map([[MAIN, [{ refName: "refs/heads/x", newOid: NEW }, { forcedUpdate: true }]]]),
+    });
+  });
+
+  it.each([
+    ["atomic", { atomic: true }],
+    ["push-options", { pushOptions: ["x"] }],
+    ["delete-refs", { updates: [{ name: MAIN, oldOid: OLD, newOid: "0".repeat(40) }] }],
+  ])("asks for %s only where it is there", async (name, wish) => {
+    async function* input(): AsyncGenerator<Uint8Array> {
+      yield advertised();
+    }
+    const { send } = await openPush({ input: input(), write: () => undefined }, "sha1");
+    const request = { updates: [], shallow: [], agent: "x", pack: undefined, onProgress: () => undefined };
+    await expect(send({ ...request, ...wish })).rejects.toThrow(`the other side does not have ${name}`);
+  });
+
   it("reads a report however it is cut, and what is printed before and behind it", async () => {
     const lines = report("unpack ok", `ok ${MAIN}`, "option forced-update", "ng refs/tags/x hook declined");
     await fc.assert(

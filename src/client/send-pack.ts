@@ -5,20 +5,23 @@
  *
  *     <oid> SP <name> NUL <capabilities> …  0000                        they: their refs
  *     shallow SP <oid> …                                                we: the boundary of a shallow history
- *     <old> SP <new> SP <name> NUL <capabilities> …  0000  PACK…        we
+ *     <old> SP <new> SP <name> NUL <capabilities> …  0000               we; the null id as <new> removes the ref
+ *     <push option> …  0000                                             we, where there are any
+ *     PACK…                                                             we, unless refs are removed and nothing else
  *     side-band: 1 the report, 2 text for the person, 3 a last message  they, until 0000 or the end of the stream
  */
 import type { ByteSource } from "../base/byte-streams.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.js";
 import type { ObjectFormat } from "../object/object-format.js";
-import type { ObjectId } from "../object/object-id.js";
+import { isNullObjectId, type ObjectId } from "../object/object-id.js";
+import type { Capabilities } from "../protocol/wire/capabilities.js";
 import { type Packet, PktLineReader, encodePktLine, FLUSH } from "../protocol/wire/pkt-line.js";
 import { parseRefAdvertisement, type RefAdvertisement } from "../protocol/wire/ref-advertisement.js";
 import type { ReportStatus } from "../protocol/wire/report-status.js";
-import { sanitizeText } from "../protocol/wire/sanitize.js";
 import { formatShallowLine } from "../protocol/wire/shallow-line.js";
 import { parseSideBand } from "../protocol/wire/side-band.js";
+import { saidBy } from "./discovery.js";
 import { RemoteGitFailure } from "./remote-git-failure.js";
 import { createReportReader } from "./report-reader.js";
 
@@ -27,13 +30,15 @@ export interface SendPackConnection {
   readonly input: ByteSource;
   /** Waits while the other side reads nothing. @throws base/aborted when it has gone */
   readonly write: (bytes: Uint8Array) => MaybePromise<void>;
+  /** Everything was written. Where the other side waits for the end of it. */
+  readonly end?: () => void;
 }
 
 export interface RemoteUpdate {
   readonly name: string;
   /** What the other side has there; the null id: nothing. */
   readonly oldOid: ObjectId;
-  /** Not the null id: refs are not removed here. */
+  /** The null id: the ref is to be removed. */
   readonly newOid: ObjectId;
 }
 
@@ -42,8 +47,12 @@ export interface SendPackRequest {
   /** Commits whose parents this side does not have. */
   readonly shallow: Iterable<ObjectId>;
   readonly agent: string;
-  /** Closed when the other side reads no more. */
-  readonly pack: ByteSource;
+  /** Closed when the other side reads no more. undefined: refs are removed, and nothing else. */
+  readonly pack: ByteSource | undefined;
+  /** All refs or none. @default false */
+  readonly atomic?: boolean;
+  /** Lines for the other side's hooks. @default none */
+  readonly pushOptions?: readonly string[];
   /** Text for the person, as it comes; while the promise is pending nothing more is read. */
   readonly onProgress: (bytes: Uint8Array) => MaybePromise<void>;
 }
@@ -62,7 +71,7 @@ export interface OpenPush {
 const ADVERTISEMENT_BYTES_MAX = 16 * 1024 * 1024;
 /** Gathered before it is handed on. */
 const TEXT_BYTES_MAX = 64 * 1024;
-/** Without these its report cannot be had. */
+/** Without these its report cannot be had; of the first, the second version will do as well. */
 const NEEDED = ["report-status", "side-band-64k"];
 
 /** @throws RemoteGitFailure */
@@ -77,12 +86,14 @@ export async function openPush(
   const advertisement = await understood(() => readAdvertisement(reader, objectFormat));
   const { capabilities } = advertisement;
   for (const name of NEEDED)
-    if (!capabilities.has(name)) throw new RemoteGitFailure(`the other side does not have ${name}`);
+    if (!capabilities.has(name) && !capabilities.has(`${name}-v2`))
+      throw new RemoteGitFailure(`the other side does not have ${name}`);
   let writing: Promise<void> = Promise.resolve();
   return {
     advertisement,
     takesThinPacks: !capabilities.has("no-thin"),
     async send(request) {
+      checkWishes(request, capabilities);
       const sending = { request, advertisement, objectFormat, hasEnded: false };
       // Both ways at once: a side that writes without reading could wait for us as we for it.
       writing = writeRequest(connection, sending);
@@ -101,11 +112,24 @@ async function readAdvertisement(reader: PktLineReader, format: ObjectFormat): P
       return parseRefAdvertisement(payloads, format);
     }
     if (packet.kind !== "data")
-      throw new RemoteGitFailure("the other side went away before it had told its refs");
+      throw new RemoteGitFailure("the other side went away before it had told its refs", { kind: "gone" });
     if (payloads.length === 0 && packet.payload.toString("latin1", 0, 4) === "ERR ")
-      throw new RemoteGitFailure(`the other side said: ${said(packet.payload.subarray(4))}`);
+      throw saidBy(packet.payload.subarray(4));
     payloads.push(packet.payload);
   }
+}
+
+/** @throws RemoteGitFailure: the other side cannot do it */
+function checkWishes({ updates, atomic, pushOptions = [] }: SendPackRequest, theirs: Capabilities): void {
+  const wish = (isWished: boolean, name: string): void => {
+    if (isWished && !theirs.has(name)) throw new RemoteGitFailure(`the other side does not have ${name}`);
+  };
+  wish(atomic === true, "atomic");
+  wish(pushOptions.length > 0, "push-options");
+  wish(
+    updates.some(({ newOid }) => isNullObjectId(newOid)),
+    "delete-refs",
+  );
 }
 
 /** Before its ids are looked at, which have another length then. */
@@ -143,24 +167,37 @@ async function reportOf(
   }
 }
 
-async function writeRequest({ write }: SendPackConnection, sending: Sending): Promise<void> {
-  const { request, advertisement, objectFormat } = sending;
+async function writeRequest({ write, end }: SendPackConnection, sending: Sending): Promise<void> {
+  const { request } = sending;
   const lines: Buffer[] = [];
   for (const oid of request.shallow) lines.push(encodePktLine(formatShallowLine({ kind: "shallow", oid })));
-  const capabilities = [...NEEDED];
-  if (advertisement.capabilities.has("ofs-delta")) capabilities.push("ofs-delta");
-  if (advertisement.capabilities.has("object-format")) capabilities.push(`object-format=${objectFormat}`);
-  if (advertisement.capabilities.has("agent")) capabilities.push(`agent=${request.agent}`);
+  const capabilities = capabilitiesFor(sending);
   request.updates.forEach(({ name, oldOid, newOid }, i) => {
     const tail = i === 0 ? `\0 ${capabilities.join(" ")}` : "";
     lines.push(encodePktLine(`${oldOid} ${newOid} ${name}${tail}`));
   });
-  await write(Buffer.concat([...lines, FLUSH]));
-  for await (const chunk of request.pack) {
+  lines.push(FLUSH);
+  const { pushOptions = [] } = request;
+  if (pushOptions.length > 0) lines.push(...pushOptions.map((option) => encodePktLine(option)), FLUSH);
+  await write(Buffer.concat(lines));
+  for await (const chunk of request.pack ?? []) {
     if (sending.hasEnded) return;
     const written = write(chunk);
     if (isPromise(written)) await written;
   }
+  end?.();
+}
+
+function capabilitiesFor({ request, advertisement, objectFormat }: Sending): readonly string[] {
+  const theirs = advertisement.capabilities;
+  const [report = "", ...needed] = NEEDED;
+  const ours = [theirs.has(`${report}-v2`) ? `${report}-v2` : report, ...needed];
+  if (theirs.has("ofs-delta")) ours.push("ofs-delta");
+  if (request.atomic === true) ours.push("atomic");
+  if ((request.pushOptions ?? []).length > 0) ours.push("push-options");
+  if (theirs.has("object-format")) ours.push(`object-format=${objectFormat}`);
+  if (theirs.has("agent")) ours.push(`agent=${request.agent}`);
+  return ours;
 }
 
 /** Up to the end of what they send: what they print behind their report is for the person as well. */
@@ -198,7 +235,9 @@ async function readReport(
     if (packet.kind !== "data") {
       await handOn();
       if (report !== undefined) return report;
-      throw new RemoteGitFailure("the other side broke off before it had said what became of the push");
+      throw new RemoteGitFailure("the other side broke off before it had said what became of the push", {
+        kind: "gone",
+      });
     }
     const { band, data } = parseSideBand(packet.payload);
     if (band === 2) {
@@ -207,7 +246,7 @@ async function readReport(
       if (textBytes >= TEXT_BYTES_MAX) await handOn();
     } else if (band === 3) {
       await handOn();
-      throw new RemoteGitFailure(`the other side said: ${said(data)}`);
+      throw saidBy(data);
     } else report ??= reports.add(data);
   }
 }
@@ -218,7 +257,8 @@ async function understood<T>(read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     if (!(error instanceof GitwharfError) || error.kind !== "peer") throw error;
-    throw new RemoteGitFailure(wordsFor(error.code), { cause: error });
+    const kind = error.code === "base/truncated" ? "gone" : "broken";
+    throw new RemoteGitFailure(wordsFor(error.code), { kind, cause: error });
   }
 }
 
@@ -227,8 +267,4 @@ function wordsFor(code: GitwharfError["code"]): string {
   if (code === "base/limit-exceeded")
     return `the other side tells more than ${ADVERTISEMENT_BYTES_MAX} bytes of refs`;
   return "the other side does not speak git's protocol";
-}
-
-function said(bytes: Buffer): string {
-  return sanitizeText(bytes.toString("utf8", 0, 1000)).trim();
 }
