@@ -11,7 +11,7 @@ import { nullObjectId, isObjectId, type ObjectId } from "../../object/object-id.
 import type { ObjectFormat } from "../../object/object-format.js";
 import { type Capabilities, parseCapabilities } from "./capabilities.js";
 import { formatPktText, packetText } from "./pkt-line.js";
-import { quoteLine } from "./request-line.js";
+import { objectIdInLine, quoteLine } from "./request-line.js";
 
 export interface AdvertisedRef {
   readonly name: string;
@@ -55,7 +55,7 @@ export function parseRefAdvertisement(payloads: readonly Buffer[], format: Objec
     if (i === 0 && nul >= 0) capabilities = parseCapabilities(text.slice(nul + 1));
     const line = nul < 0 ? text : text.slice(0, nul);
     if (line.startsWith("shallow ")) {
-      shallow.push(line.slice("shallow ".length));
+      shallow.push(objectIdInLine(line, "shallow ".length, format));
       return;
     }
     const space = line.indexOf(" ");
