@@ -11,7 +11,12 @@ export {
   rebuildObjectStorage,
 } from "./server/object-storage.js";
 export type { DeepVerifyOptions } from "./server/verify-stored.js";
-export type { ImportOptions, ImportSummary } from "./server/import-repository.js";
+export {
+  type ImportOptions,
+  importRepository,
+  type ImportSummary,
+} from "./server/import-repository.js";
+export type { UrlImportOptions } from "./server/import-from-url.js";
 export type { DeletedRepository, ObjectStore } from "./storage/object-store/object-store.js";
 export type { ExportOptions, ExportSummary } from "./storage/object-store/export-state.js";
 export type { Generation, PointInTime } from "./storage/object-store/past-states.js";

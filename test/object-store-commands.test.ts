@@ -212,7 +212,8 @@ describe("gitwharf history, verify, fork, rename, restore, deleted, undelete, ex
     await wrong(2, "cannot be a repository name", "fork", "app", "../out");
     await wrong(2, "Allowed choices are object-store, s3", "history", "app", "--storage", "disk");
     await wrong(2, "--storage s3 needs --bucket", "history", "app", "--storage", "s3");
-    await wrong(2, "cannot be imported yet", "import", "https://example.com/x.git", "x");
+    await wrong(2, "has another scheme than https and http", "import", "ssh://example.com/x.git", "x");
+    await wrong(2, "go with a URL", "import", "out.git", "x", "--all-refs");
     await wrong(1, "there is neither a repository nor a bundle", "import", "absent", "x");
     const elsewhere = await runGitwharf(["history", "app", "-d", join(client.directory, "app")]);
     expect(elsewhere).toMatchObject({

@@ -17,21 +17,28 @@ import {
 
 export interface ObjectStorageFlags extends StorageFlags, DatabaseFlags {}
 
-export function withStorageOptions(command: Command): Command {
+/** @param options.alsoDisk the command knows plain directories, too */
+export function withStorageOptions(
+  command: Command,
+  { alsoDisk = false }: { readonly alsoDisk?: boolean } = {},
+): Command {
   return withDatabaseOptions(command)
     .addOption(
       new Option(
         "--storage <kind>",
         "where the repositories are, as for serve  [default: object-store]",
-      ).choices(STORAGES.filter((name) => name !== "disk")),
+      ).choices(STORAGES.filter((name) => alsoDisk || name !== "disk")),
     )
     .option("--bucket <location>", "s3://NAME/PREFIX, or a directory  [default: bucket in the directory]")
     .option("--s3-endpoint <url>", "of a store that is not AWS  [default: AWS_ENDPOINT_URL_S3]");
 }
 
 /** Of commands that change something. */
-export function withChangingStorageOptions(command: Command): Command {
-  return withAuditOption(withStorageOptions(command));
+export function withChangingStorageOptions(
+  command: Command,
+  options: { readonly alsoDisk?: boolean } = {},
+): Command {
+  return withAuditOption(withStorageOptions(command, options));
 }
 
 /**

@@ -2,7 +2,7 @@
 import { access, constants, mkdir, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { defaultDatabase } from "./access-database.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
@@ -15,6 +15,7 @@ import {
 } from "./deploy-configuration.js";
 import { formatLogEntry, type LogForm } from "./log-form.js";
 import { openrukoFromEnvironment } from "./openruko-environment.js";
+import { parseLimit } from "./parse-limit.js";
 import type { ServedDeployment } from "./serve-deployment.js";
 import {
   openServedStorage,
@@ -508,13 +509,6 @@ function trustedUserHeaderOf(flags: ServeFlags): GitServerOptions["trustedUserHe
     throw new GitwharfError("server/bad-configuration", "--trust-user-header needs --trusted-proxy");
   }
   return { header: flags.trustUserHeader, proxies: flags.trustedProxy };
-}
-
-function parseLimit(text: string, before: Record<string, number> = {}): Record<string, number> {
-  const match = /^([A-Za-z]+)=([0-9]+|Infinity)$/.exec(text);
-  if (match?.[1] === undefined)
-    throw new InvalidArgumentError("write NAME=NUMBER, for instance packSizeBytesMax=1000000");
-  return { ...before, [match[1]]: Number(match[2]) };
 }
 
 /** @throws server/bad-configuration */

@@ -1,27 +1,27 @@
 /**
- * Taking a whole repository in: from one on disk or from a bundle, as if everything had been pushed at once. Every object is
- * hashed, all that refs lead to has to be there, and the repository stands in its place whole or not at all.
- *
- * Not done here: reading from a URL, which takes a Git client.
+ * Taking a whole repository in: from one on disk, a bundle or another server, as if everything had been pushed at once. Every
+ * object is hashed, all that refs lead to has to be there, and the repository stands in its place whole or not at all.
  */
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
-import type { ByteSource } from "../base/byte-streams.js";
 import { GitwharfError } from "../base/errors.js";
 import { DEFAULT_LIMITS, type Limits, NO_PACK_LIMITS } from "../base/limits.js";
+import { isUrl } from "../client/remote-url.js";
 import { checkConnectivity } from "../engine/connectivity.js";
 import { type IngestResult, ingestPack } from "../engine/ingest/ingest-pack.js";
 import { planPack } from "../engine/pack-plan.js";
 import { streamPack } from "../engine/pack-stream.js";
-import type { ObjectFormat } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
+import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import type { Quarantine } from "../storage/contracts/quarantine.js";
-import type { Ref, RefUpdate } from "../storage/contracts/ref-store.js";
+import type { RefUpdate } from "../storage/contracts/ref-store.js";
 import type { Repository, RepositoryStore } from "../storage/contracts/repository.js";
 import { openDiskRepositoryAt } from "../storage/disk/disk-repository-store.js";
 import { openBundle } from "./bundle-file.js";
+import type { UrlImportOptions } from "./import-from-url.js";
+import { branchAt, BRANCHES, DETACHED, type ImportedPack, type ImportSource } from "./import-source.js";
 
-export interface ImportOptions {
+export interface ImportOptions extends UrlImportOptions {
   readonly signal?: AbortSignal | undefined;
   /** Texts for a terminal, as git has them; lines that are overwritten end in CR. */
   readonly onProgress?: ((text: string) => void) | undefined;
@@ -37,27 +37,13 @@ export interface ImportSummary {
   readonly omitted: readonly string[];
 }
 
-interface Source {
-  readonly objectFormat: ObjectFormat;
-  /** `main`; undefined: HEAD names no branch. */
-  readonly defaultBranch: string | undefined;
-  readonly refs: readonly Ref[];
-  readonly shallow: ReadonlySet<ObjectId>;
-  readonly omitted: readonly string[];
-  /** All that refs lead to; undefined: there are none. */
-  readonly pack: (() => Promise<ByteSource>) | undefined;
-  close(): Promise<void>;
-}
-
 /** What an operator has on disk is taken as it is. */
-const IMPORT_LIMITS: Limits = { ...NO_PACK_LIMITS, deltaDepthMax: DEFAULT_LIMITS.deltaDepthMax };
-const BRANCHES = "refs/heads/";
-const DETACHED = "HEAD, which names no branch: it is main here";
+const LIMITS: Limits = { ...NO_PACK_LIMITS, deltaDepthMax: DEFAULT_LIMITS.deltaDepthMax };
 
 /**
- * @param from a directory with a repository (bare or not), or a bundle
+ * @param from a directory with a repository (bare or not), a bundle, or a URL (https or http)
  * @throws storage/exists, storage/not-found, storage/bad-name, storage/bad-ref, protocol/bad-request, protocol/unsupported,
- *   pack/…, object/…, storage/io, base/aborted
+ *   pack/…, object/…, client/…, storage/io, base/aborted, base/limit-exceeded, server/bad-configuration
  */
 export async function importRepository(
   store: RepositoryStore,
@@ -70,7 +56,7 @@ export async function importRepository(
     const { objectFormat, defaultBranch = "main", refs, omitted } = source;
     const prepared = await store.prepare(name, { objectFormat, defaultBranch });
     try {
-      const ingest = await takeIn(prepared.repository, source, from, options);
+      const ingest = await takeIn(prepared.repository, source, options);
       await prepared.place();
       const { name: repository } = prepared.repository;
       return { repository, refs: refs.length, objects: ingest?.objectCount ?? 0, omitted };
@@ -84,17 +70,21 @@ export async function importRepository(
 
 async function takeIn(
   repository: Repository,
-  source: Source,
-  from: string,
+  source: ImportSource,
   options: ImportOptions,
 ): Promise<IngestResult | undefined> {
   const { pack } = source;
   if (pack === undefined) return undefined;
   const quarantine = await repository.openQuarantine();
   try {
-    const ingest = await ingestAll(repository, { ...source, bytes: await pack(), quarantine }, options);
+    const came = await pack();
+    const ingest = await ingestAll(repository, { ...source, ...came, quarantine }, options).catch(
+      (error: unknown) => {
+        throw source.failureOf?.(error) ?? error;
+      },
+    );
     await quarantine.publish();
-    await makeRefs(repository, source, from, options.signal);
+    await makeRefs(repository, source, options.signal);
     return ingest;
   } finally {
     await quarantine.discard();
@@ -103,10 +93,10 @@ async function takeIn(
 
 async function ingestAll(
   repository: Repository,
-  source: Source & { readonly bytes: ByteSource; readonly quarantine: Quarantine },
+  source: ImportSource & ImportedPack & { readonly quarantine: Quarantine },
   { signal, onProgress, collisionDetection = true }: ImportOptions,
 ): Promise<IngestResult> {
-  const { quarantine, bytes, shallow, refs, objectFormat } = source;
+  const { quarantine, bytes, refs, objectFormat, limits } = source;
   const snapshot = await repository.snapshot();
   try {
     const ingest = await ingestPack({
@@ -114,12 +104,13 @@ async function ingestAll(
       objects: snapshot.objects,
       source: bytes,
       objectFormat,
-      limits: IMPORT_LIMITS,
+      limits,
       collisionDetection,
       maxInputSizeBytes: Infinity,
       signal,
-      onProgress,
+      onProgress: source.onProgress ?? onProgress,
     });
+    const shallow = await present(quarantine.objects, source.shallow);
     quarantine.addShallow([...shallow]);
     const answer = await checkConnectivity({
       objects: quarantine.objects,
@@ -131,21 +122,28 @@ async function ingestAll(
       newShallow: shallow,
       signal,
     });
-    if (!answer.ok)
-      throw new GitwharfError(
-        "object/corrupt",
-        `object ${answer.missing.oid} is missing from what is imported`,
+    if (!answer.ok) {
+      const { oid } = answer.missing;
+      throw (
+        source.missing?.(oid) ??
+        new GitwharfError("object/corrupt", `object ${oid} is missing from what is imported`)
       );
+    }
     return ingest;
   } finally {
     snapshot.release();
   }
 }
 
+async function present(objects: ObjectReader, oids: Iterable<ObjectId>): Promise<ReadonlySet<ObjectId>> {
+  const found = new Set<ObjectId>();
+  for (const oid of oids) if (await objects.has(oid)) found.add(oid);
+  return found;
+}
+
 async function makeRefs(
   repository: Repository,
-  { refs }: Source,
-  from: string,
+  { refs, label }: ImportSource,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const updates = refs.map(
@@ -162,7 +160,7 @@ async function makeRefs(
     atomic: true,
     committer: {
       name: "import",
-      email: basename(resolve(from)),
+      email: label,
       timeSeconds: Math.floor(Date.now() / 1000),
     },
     ...(signal === undefined ? {} : { signal }),
@@ -173,12 +171,11 @@ async function makeRefs(
     throw new GitwharfError("storage/bad-ref", `the ref ${failed.name} cannot be imported: ${failed.reason}`);
 }
 
-async function openSource(from: string, options: ImportOptions): Promise<Source> {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(from))
-    throw new GitwharfError(
-      "server/bad-configuration",
-      `${from} is a URL, which cannot be imported yet: \`git clone --mirror\` it and import the directory`,
-    );
+async function openSource(from: string, options: ImportOptions): Promise<ImportSource> {
+  if (isUrl(from)) {
+    const { openUrlSource } = await import("./import-from-url.js");
+    return openUrlSource(from, options);
+  }
   let isFile: boolean;
   try {
     isFile = (await stat(from)).isFile();
@@ -190,7 +187,7 @@ async function openSource(from: string, options: ImportOptions): Promise<Source>
   return isFile ? openBundleSource(from) : openDiskSource(from, options);
 }
 
-async function openDiskSource(path: string, { signal, onProgress }: ImportOptions): Promise<Source> {
+async function openDiskSource(path: string, { signal, onProgress }: ImportOptions): Promise<ImportSource> {
   const repository = await openDiskRepositoryAt(path);
   try {
     const snapshot = await repository.snapshot();
@@ -201,16 +198,19 @@ async function openDiskSource(path: string, { signal, onProgress }: ImportOption
       objectFormat: repository.objectFormat,
       defaultBranch: isBranch ? head.symbolicTarget?.slice(BRANCHES.length) : undefined,
       refs: refs.all,
-      shallow,
       omitted: [...refs.broken, ...(isBranch ? [] : [DETACHED])],
       pack:
         tips.length === 0
           ? undefined
-          : async () =>
-              streamPack(
+          : async () => ({
+              bytes: streamPack(
                 await planPack({ snapshot, wants: tips, haves: [], ofsDelta: true, signal, onProgress }),
                 { signal },
               ),
+              shallow,
+            }),
+      limits: LIMITS,
+      label: basename(resolve(path)),
       async close() {
         snapshot.release();
         await repository.close();
@@ -222,7 +222,7 @@ async function openDiskSource(path: string, { signal, onProgress }: ImportOption
   }
 }
 
-async function openBundleSource(path: string): Promise<Source> {
+async function openBundleSource(path: string): Promise<ImportSource> {
   const bundle = await openBundle(path);
   const { objectFormat, refs, prerequisites, filter, pack } = bundle;
   try {
@@ -235,31 +235,23 @@ async function openBundleSource(path: string): Promise<Source> {
       throw new GitwharfError("protocol/unsupported", `the bundle ${path} leaves objects out (${filter})`);
     const head = refs.find(({ name }) => name === "HEAD")?.oid;
     const kept = refs.filter(({ name }) => name.startsWith("refs/"));
-    const defaultBranch = branchOf(head, kept);
+    const defaultBranch = branchAt(head, kept);
     const others = refs.filter(({ name }) => !name.startsWith("refs/") && name !== "HEAD");
     return {
       objectFormat,
       defaultBranch,
       refs: [...new Map(kept.map((ref) => [ref.name, ref])).values()],
-      shallow: new Set(),
       omitted: [
         ...others.map(({ name }) => name),
         ...(head !== undefined && defaultBranch === undefined ? [DETACHED] : []),
       ],
-      pack: kept.length === 0 ? undefined : async () => pack,
+      pack: kept.length === 0 ? undefined : async () => ({ bytes: pack, shallow: [] }),
+      limits: LIMITS,
+      label: basename(resolve(path)),
       close: bundle.close,
     };
   } catch (error) {
     await bundle.close();
     throw error;
   }
-}
-
-/** A bundle does not say which branch HEAD names, only where it leads. */
-function branchOf(head: ObjectId | undefined, refs: readonly Ref[]): string | undefined {
-  const branches = refs.filter(
-    ({ name, oid }) => name.startsWith(BRANCHES) && (head === undefined || oid === head),
-  );
-  const names = branches.map(({ name }) => name.slice(BRANCHES.length));
-  return ["main", "master"].find((name) => names.includes(name)) ?? names[0];
 }
