@@ -10,6 +10,13 @@ import { DEFAULT_LIMITS } from "../src/base/limits.js";
 import { parseSshCertificate } from "../src/access/ssh-certificate.js";
 import { parseSshPublicKey } from "../src/access/ssh-public-key.js";
 import { parseSshRevocations } from "../src/access/ssh-revocation.js";
+import { readDiscovery } from "../src/client/discovery.js";
+import { fetchPack } from "../src/client/fetch-pack.js";
+import type { HaveSource } from "../src/client/have-source.js";
+import type { HttpTransport } from "../src/client/http-transport.js";
+import { namingRemote } from "../src/client/remote-git-failure.js";
+import { readLsRefs, refsIn } from "../src/client/remote-refs.js";
+import { createReportReader } from "../src/client/report-reader.js";
 import { closeWorkerPool } from "../src/base/worker-pool.js";
 import { readYaml } from "../src/deploy/build/read-yaml.js";
 import { parseSparsePatterns } from "../src/engine/fetch/sparse-patterns.js";
@@ -113,7 +120,71 @@ function checked(type: ObjectType, data: Buffer): void {
   });
 }
 
+const remotely = <T>(work: () => Promise<T>): Promise<T> => namingRemote(() => "https://example.com", work);
+
+/** Twenty commits, which are told in two requests. */
+function twentyHaves(): HaveSource {
+  const ids = Array.from({ length: 20 }, (_, i) => i.toString(16).padStart(40, "0"));
+  return { next: async (count) => ids.splice(0, count), acknowledge: () => undefined };
+}
+
+/** Answers to every request with these bytes. */
+function transportOf(bytes: Buffer, random: Random): HttpTransport {
+  const answer = async () => Object.assign(inPieces(bytes, random), { close: () => undefined });
+  const openPost = (): Promise<never> => Promise.reject(new Error("nothing is pushed"));
+  return {
+    shown: "https://example.com",
+    discover: answer,
+    post: answer,
+    openPost,
+    close: () => undefined,
+  };
+}
+
 const CODECS: Readonly<Record<string, Codec>> = {
+  "remote-advertisement": {
+    feed: (bytes, random) =>
+      remotely(async () => {
+        const about = { service: "git-upload-pack", bytesMax: 100_000 } as const;
+        const discovery = await readDiscovery(inPieces(bytes, random), about);
+        if (discovery.protocol === 0) refsIn(discovery, []);
+      }),
+  },
+  "remote-refs": {
+    feed: (bytes, random) =>
+      remotely(() =>
+        readLsRefs(inPieces(bytes, random), { objectFormat: SHA1, prefixes: [], bytesMax: 100_000 }),
+      ),
+  },
+  "remote-pack": {
+    feed: (bytes, random) =>
+      remotely(async () => {
+        const context = {
+          transport: transportOf(bytes, random),
+          objectFormat: SHA1,
+          agent: "fuzz",
+          answerBytesMax: 100_000,
+        } as const;
+        const names = ["multi_ack_detailed", "no-done", "side-band-64k"];
+        const capabilities = new Map(names.map((name) => [name, ""]));
+        const advertisement = { capabilities, refs: [], shallow: [] };
+        const answer = await fetchPack(
+          context,
+          bytes.includes("packfile")
+            ? { protocol: 2, objectFormat: SHA1, capabilities: new Map([["fetch", "shallow filter"]]) }
+            : { protocol: 0, objectFormat: SHA1, advertisement, symbolicTargets: new Map() },
+          { wants: ["1".repeat(40)], haves: random(8) === 0 ? undefined : twentyHaves() },
+        );
+        for await (const chunk of answer.pack) if (chunk.length === 0) throw new Error("an empty piece");
+      }),
+  },
+  report: {
+    feed: (bytes, random) =>
+      remotely(async () => {
+        const reader = createReportReader();
+        for await (const piece of inPieces(bytes, random)) reader.add(piece);
+      }),
+  },
   "pkt-line": {
     async feed(bytes, random) {
       const reader = lines(bytes, random);
