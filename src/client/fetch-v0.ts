@@ -12,7 +12,7 @@ import type { ObjectFormat } from "../object/object-format.js";
 import type { ObjectId } from "../object/object-id.js";
 import { parseAcknowledgment } from "../protocol/wire/acknowledgment.js";
 import type { Capabilities } from "../protocol/wire/capabilities.js";
-import { deepens } from "../protocol/wire/fetch-request.js";
+import { deepens, type FetchRequest } from "../protocol/wire/fetch-request.js";
 import { encodePktLine, FLUSH, packetText, PktLineReader } from "../protocol/wire/pkt-line.js";
 import { parseShallowLine } from "../protocol/wire/shallow-line.js";
 import { formatUploadRequest } from "../protocol/wire/upload-request.js";
@@ -42,7 +42,7 @@ export async function fetchV0(
     },
     transport.shown,
   );
-  const ours = capabilitiesFor(theirs, context, request);
+  const ours = capabilitiesFor(theirs, context, fetch);
   const head = Buffer.concat([...linesOf(formatUploadRequest({ fetch, capabilities: ours })), FLUSH]);
   const told = new ToldHaves(request.haves);
   const isDetailed = ours.has("multi_ack_detailed");
@@ -93,7 +93,7 @@ interface Exchange {
 function capabilitiesFor(
   theirs: Capabilities,
   { agent }: FetchContext,
-  { thinPack = true, haves, includeTag = false, filter }: PackRequest,
+  { thinPack, includeTag, filterSpec }: FetchRequest,
 ): Capabilities {
   const ours = new Map<string, string>();
   const take = (name: string, value = ""): boolean => {
@@ -104,12 +104,12 @@ function capabilitiesFor(
   if (take("multi_ack_detailed")) take("no-done");
   else take("multi_ack");
   if (!take("side-band-64k")) take("side-band");
-  if (thinPack && haves !== undefined) take("thin-pack");
+  if (thinPack) take("thin-pack");
   if (includeTag) take("include-tag");
   take("ofs-delta");
   take("deepen-since");
   take("deepen-not");
-  if (filter !== undefined) take("filter");
+  if (filterSpec !== undefined) take("filter");
   take("agent", agent);
   return ours;
 }

@@ -96,7 +96,9 @@ export function openExchange(options: HttpExchangeOptions): HttpExchange {
       resolve(incoming);
     });
     request.on("error", (error: Error) => {
-      isStale = request.reusedSocket && response === undefined && Reflect.get(error, "code") === "ECONNRESET";
+      const code: unknown = Reflect.get(error, "code");
+      isStale =
+        request.reusedSocket && response === undefined && (code === "ECONNRESET" || code === "EPIPE");
       failure ??= failureOf(error);
       reject(failure instanceof Error ? failure : new Error("the request failed"));
     });
@@ -168,6 +170,8 @@ function readBody(
   { idleTimeoutMs, answerBytesMax, signal }: HttpExchangeOptions,
 ): HttpBody {
   const stream = unpacked(incoming);
+  // Those who read are told by the iterator; it may break before anybody does.
+  stream.on("error", () => undefined);
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, undefined>;
   let bytes = 0;
   let hasEnded = false;

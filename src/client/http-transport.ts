@@ -167,8 +167,8 @@ class Transport implements HttpTransport {
       throw notCallable(this.#base, "redirects to what is neither https nor http");
     if (from.protocol === "https:" && to.protocol === "http:")
       throw notCallable(this.#base, `redirects to http (${shownOrigin(to)}), where anybody could listen`);
-    // A page for people, where somebody would have to sign in.
-    if (!to.href.endsWith(tail))
+    // A page for people, where somebody would have to sign in; or a query that would swallow what is put behind it.
+    if (!to.href.endsWith(tail) || to.href.slice(0, -tail.length).includes("?"))
       throw new RemoteGitFailure(
         `the other side redirects to ${shownOrigin(to)}${sanitizeText(to.pathname.slice(0, 200))}, which is no Git repository: look the address up there`,
       );

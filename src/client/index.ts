@@ -19,13 +19,21 @@ export type {
   RemoteRepository,
 } from "./remote-repository.js";
 export type { FetchRequest, FetchResult } from "./fetch-into.js";
+export type { FetchWishes, ReceiveRequest, ReceiveResult } from "./receive-into.js";
 export type { HaveSource } from "./have-source.js";
 export { createHaveSource } from "./have-source.js";
 export type { RemoteCredentials } from "./http-transport.js";
 export type { BasicCredentials } from "./remote-url.js";
 export type { PackAnswer } from "./pack-answer.js";
 export type { PackRequest, ShallowWish } from "./pack-request.js";
-export type { PushedUpdate, PushReport, PushRequest, PushUpdate } from "./push-to.js";
+export type {
+  ListedPush,
+  PushedUpdate,
+  PushReport,
+  PushRequest,
+  PushSource,
+  PushUpdate,
+} from "./push-to.js";
 export type { RemoteHead, RemoteRef, RemoteRefs } from "./remote-refs.js";
 export type { ReportedSubstitute } from "../protocol/wire/report-status.js";
 export { GitwharfError, isGitwharfError } from "../base/errors.js";

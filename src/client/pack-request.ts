@@ -26,7 +26,10 @@ export interface PackRequest extends ShallowWish {
   readonly filter?: string | undefined;
   /** Annotated tags of what comes. @default false */
   readonly includeTag?: boolean | undefined;
-  /** Deltas may stand on what is here. @default true where there are haves */
+  /**
+   * Deltas may stand on what is here. @default true where there are haves and no filter: who has left something out may lack
+   * what the server takes to be here
+   */
   readonly thinPack?: boolean | undefined;
 }
 
@@ -70,7 +73,7 @@ export function fetchRequestOf(request: PackRequest, features: ServerFeatures, s
   if (depth !== undefined) fetch.depth = wholeNumber(depth, 1);
   if (since !== undefined) fetch.since = wholeNumber(since, 0);
   if (filter !== undefined) fetch.filterSpec = oneLine(filter);
-  fetch.thinPack = haves !== undefined && (request.thinPack ?? true);
+  fetch.thinPack = haves !== undefined && (request.thinPack ?? filter === undefined);
   fetch.ofsDelta = true;
   fetch.includeTag = request.includeTag ?? false;
   return fetch;

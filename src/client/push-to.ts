@@ -7,6 +7,7 @@ import { GitwharfError } from "../base/errors.js";
 import { isPromise } from "../base/maybe-promise.js";
 import { isAncestor } from "../engine/ancestry.js";
 import { planPack } from "../engine/pack-plan.js";
+import { planObjects } from "../engine/plan-objects.js";
 import { streamPack } from "../engine/pack-stream.js";
 import { createPlanCache } from "../engine/plan-cache.js";
 import { isNullObjectId, isObjectId, nullObjectId, type ObjectId } from "../object/object-id.js";
@@ -30,12 +31,27 @@ export interface PushUpdate {
   readonly force?: boolean;
 }
 
+/** What a push reads: a snapshot, or the objects of a quarantine beside the rest of a snapshot of its repository. */
+export type PushSource = Pick<Snapshot, "head" | "objects" | "refs" | "shallow">;
+
+/** A pack that the caller has thought out. */
+export interface ListedPush {
+  readonly oids: Iterable<ObjectId>;
+  /** Objects that are here and that the server has, besides those that it tells: thin deltas may stand on them. @default none */
+  readonly bases?: Iterable<ObjectId> | undefined;
+}
+
 export interface PushRequest {
   /** Where the objects are; not released before the push has ended. */
-  readonly from: Snapshot;
+  readonly from: PushSource;
   readonly updates: readonly PushUpdate[];
   /** All or none. @default false */
   readonly atomic?: boolean | undefined;
+  /**
+   * These objects are sent, whatever the updates lead to: where a part of them alone is here, as after a fetch with a filter, and
+   * the caller knows that the server has the rest. @default what the server lacks, all of which is to be here
+   */
+  readonly listed?: ListedPush | undefined;
   /** For the server's hooks: one line each. */
   readonly pushOptions?: readonly string[] | undefined;
   /** Deltas may stand on what the server has. @default true, where it takes that */
@@ -194,6 +210,8 @@ async function decideUpdates(
     const current = byName.get(name);
     const refuse = (reason: string): void =>
       void decided.push({ result: { name, ok: false, by: "client", reason } });
+    if (newOid !== null && !(await objects.has(newOid)))
+      throw bad(`object ${newOid} is not here: ${name} cannot be pushed`);
     if (expected !== undefined && (expected ?? undefined) !== current) refuse("stale info");
     else if (newOid === null && current === undefined) refuse("remote ref does not exist");
     else if (newOid === null && !capabilities.has("delete-refs"))
@@ -240,23 +258,34 @@ function unsent(decided: readonly Decided[]): readonly PushedUpdate[] {
 /** What the server lacks, as far as it has told what it has. */
 async function* packFor(
   push: OpenPush,
-  { from, thinPack = true, onProgress }: PushRequest,
+  { from, listed, thinPack = true, onProgress }: PushRequest,
   { news, signal }: { readonly news: readonly ObjectId[]; readonly signal: AbortSignal },
 ): AsyncGenerator<Uint8Array, void, void> {
   const { advertisement, takesThinPacks } = push;
   const haves = await known(from, new Set(advertisement.refs.map(({ oid }) => oid)));
-  const plan = await planPack({
-    snapshot: from,
-    wants: news,
-    haves,
-    clientShallow: advertisement.shallow,
-    thinPack: thinPack && takesThinPacks && haves.length > 0,
-    ofsDelta: advertisement.capabilities.has("ofs-delta"),
-    signal,
-    onProgress,
-    // It is asked for once.
-    cache: createPlanCache(),
-  });
+  const isThin = thinPack && takesThinPacks;
+  const ofsDelta = advertisement.capabilities.has("ofs-delta");
+  const plan =
+    listed === undefined
+      ? await planPack({
+          snapshot: from,
+          wants: news,
+          haves,
+          clientShallow: advertisement.shallow,
+          thinPack: isThin && haves.length > 0,
+          ofsDelta,
+          signal,
+          onProgress,
+          // It is asked for once.
+          cache: createPlanCache(),
+        })
+      : await planObjects({
+          objects: from.objects,
+          oids: listed.oids,
+          bases: isThin ? [...haves, ...(listed.bases ?? [])] : [],
+          ofsDelta,
+          signal,
+        });
   try {
     yield* streamPack(plan, { signal });
   } finally {

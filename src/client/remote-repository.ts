@@ -3,6 +3,7 @@
  * what the server can do is asked once, its refs each time.
  */
 import { GitwharfError } from "../base/errors.js";
+import type { ObjectFormat } from "../object/object-format.js";
 import { type Discovery, readDiscovery } from "./discovery.js";
 import { type FetchRequest, type FetchResult, fetchInto } from "./fetch-into.js";
 import { fetchPack } from "./fetch-pack.js";
@@ -10,6 +11,13 @@ import { createHttpTransport, type HttpTransport, type HttpTransportOptions } fr
 import type { PackAnswer } from "./pack-answer.js";
 import type { PackRequest } from "./pack-request.js";
 import { type PushReport, type PushRequest, pushTo } from "./push-to.js";
+import {
+  type FetchWishes,
+  type ReceiveContext,
+  receiveInto,
+  type ReceiveRequest,
+  type ReceiveResult,
+} from "./receive-into.js";
 import { namingRemote } from "./remote-git-failure.js";
 import { formatLsRefsRequest, readLsRefs, type RemoteRefs, refsIn } from "./remote-refs.js";
 
@@ -44,6 +52,8 @@ export interface RemoteRepository {
   listRefs(options?: ListRefsOptions): Promise<RemoteRefs>;
   /** Into a repository of ours: checked, then published, then its refs move. @throws pack/…, object/…, storage/io as well */
   fetch(request: FetchRequest): Promise<FetchResult>;
+  /** Into a quarantine of the caller's: checked, and neither published nor discarded. @throws pack/…, object/…, storage/io as well */
+  receive(request: ReceiveRequest): Promise<ReceiveResult>;
   /** The pack alone, not looked at; `close` it in any case. Its bytes throw what methods do. */
   fetchPack(request: FetchPackRequest): Promise<PackAnswer>;
   /** Objects of ours, and refs there. A refusal is a value. @throws object/corrupt, storage/io as well */
@@ -121,23 +131,35 @@ class Remote implements RemoteRepository {
 
   fetch(request: FetchRequest): Promise<FetchResult> {
     return this.#named(async () => {
-      const discovery = await this.#discover();
-      const { objectFormat } = request.into;
-      if (discovery.objectFormat !== objectFormat)
-        throw new GitwharfError(
-          "protocol/unsupported",
-          `${this.url}: its objects are of ${discovery.objectFormat}, those of '${request.into.name}' of ${objectFormat}`,
-        );
-      return fetchInto(
-        {
-          shown: this.url,
-          theirs: (this.#listed?.refs ?? []).map(({ oid, peeled }) => peeled ?? oid),
-          ask: (asked) => this.fetchPack({ ...asked, onRemoteText: request.onRemoteText }),
-          signal: this.#options.signal,
-        },
-        request,
-      );
+      const context = await this.#receiveContext(request.into.objectFormat, request);
+      const theirs = (this.#listed?.refs ?? []).map(({ oid, peeled }) => peeled ?? oid);
+      return fetchInto({ ...context, theirs }, request);
     });
+  }
+
+  receive(request: ReceiveRequest): Promise<ReceiveResult> {
+    return this.#named(async () => {
+      const { objectFormat } = request.quarantine.objects;
+      return receiveInto(await this.#receiveContext(objectFormat, request), request);
+    });
+  }
+
+  /** @throws protocol/unsupported when its objects have ids of another kind */
+  async #receiveContext(
+    ours: ObjectFormat,
+    { onRemoteText }: Pick<FetchWishes, "onRemoteText">,
+  ): Promise<ReceiveContext> {
+    const { objectFormat } = await this.#discover();
+    if (objectFormat !== ours)
+      throw new GitwharfError(
+        "protocol/unsupported",
+        `${this.url}: its objects are of ${objectFormat}, ours of ${ours}`,
+      );
+    return {
+      shown: this.url,
+      ask: (asked) => this.fetchPack({ ...asked, onRemoteText }),
+      signal: this.#options.signal,
+    };
   }
 
   push(request: PushRequest): Promise<PushReport> {

@@ -31,7 +31,7 @@ export interface PackPlanOptions {
   /** Under which pushes are remembered. @default only those are known that were recorded with their packs */
   readonly repositoryId?: string | undefined;
   /** Must not be released before the plan is. */
-  readonly snapshot: Snapshot;
+  readonly snapshot: Pick<Snapshot, "head" | "objects" | "refs" | "shallow">;
   /** Checked by the caller: everything reachable from them is sent. */
   readonly wants: readonly ObjectId[];
   /** What the client has and this side knows (`Negotiation.commons`). */
@@ -206,7 +206,8 @@ async function makePlan(
 
 const PLAN_WORKER = new URL("./fetch/pack-plan-worker.js", import.meta.url);
 
-async function computeSomewhere(
+/** On this thread as far as it is little, and in a worker otherwise. */
+export async function computeSomewhere(
   objects: ObjectReader,
   request: PlanRequest,
   signal: AbortSignal | undefined,

@@ -4,7 +4,7 @@
  */
 import type { ByteSource } from "../base/byte-streams.js";
 import { DEFAULT_LIMITS, type Limits } from "../base/limits.js";
-import { incomplete, withSender } from "../client/fetch-into.js";
+import { incomplete, withSender } from "../client/receive-into.js";
 import type { RemoteRefs } from "../client/remote-refs.js";
 import { openRemote, type RemoteOptions } from "../client/remote-repository.js";
 import { parseRemoteUrl } from "../client/remote-url.js";

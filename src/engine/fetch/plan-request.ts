@@ -10,6 +10,7 @@ import { countObjects, type ObjectSelection, type TagToInclude } from "../object
 import { compileFilter } from "./filter-evaluation.js";
 import { hashList } from "./hash-list.js";
 import { ObjectSpace } from "./object-space.js";
+import { OrdinalSet } from "./ordinal-set.js";
 import type { PlanData } from "./plan-data.js";
 import { layOutPack } from "./plan-layout.js";
 import { packIdentity, type ReachableSet } from "./reachable-set.js";
@@ -29,6 +30,14 @@ export interface PlanRequest {
   readonly elsewhere?: readonly string[] | undefined;
   /** Do not change what is planned, only what it costs. */
   readonly seeds: readonly ReachableSet[];
+  /** Nothing is walked: these are sent. There are no wants, haves and tags then. */
+  readonly listed?: ListedObjects | undefined;
+}
+
+export interface ListedObjects {
+  readonly oids: readonly ObjectId[];
+  /** What the other side has: thin deltas may stand on it. */
+  readonly bases: readonly ObjectId[];
 }
 
 export interface ComputedPlan {
@@ -43,17 +52,11 @@ export async function computePlan(
   request: PlanRequest,
   budget: WorkBudget,
 ): Promise<ComputedPlan> {
-  const gate = await compileFilter(request.filter, objects, request.sparseBlobs);
-  const selection = await countObjects({
-    space: new ObjectSpace(objects),
-    wants: request.wants,
-    haves: request.haves,
-    cutAt: new Set(request.cutAt),
-    gate,
-    tagsToInclude: request.tags,
-    seeds: request.seeds,
-    budget,
-  });
+  const space = new ObjectSpace(objects);
+  const selection =
+    request.listed === undefined
+      ? await countRequested(space, request, budget)
+      : await selectListed(space, request.listed, budget);
   const elsewhere = leaveOut(selection, request);
   const plan = await layOutPack(selection, {
     thinPack: request.thinPack,
@@ -62,6 +65,43 @@ export async function computePlan(
   });
   const { closure } = selection;
   return { plan: elsewhere.length === 0 ? plan : { ...plan, elsewhere }, closure };
+}
+
+async function countRequested(
+  space: ObjectSpace,
+  request: PlanRequest,
+  budget: WorkBudget,
+): Promise<ObjectSelection> {
+  const gate = await compileFilter(request.filter, space.objects, request.sparseBlobs);
+  return countObjects({
+    space,
+    wants: request.wants,
+    haves: request.haves,
+    cutAt: new Set(request.cutAt),
+    gate,
+    tagsToInclude: request.tags,
+    seeds: request.seeds,
+    budget,
+  });
+}
+
+async function selectListed(
+  space: ObjectSpace,
+  { oids, bases }: ListedObjects,
+  budget: WorkBudget,
+): Promise<ObjectSelection> {
+  const chosen = new OrdinalSet(space.packedCount);
+  const uninteresting = new OrdinalSet(space.packedCount);
+  for (const oid of oids) {
+    if (budget.spend(0.2)) await budget.pause();
+    chosen.add(space.ordinalOf(oid));
+  }
+  for (const oid of bases) {
+    if (budget.spend(0.2)) await budget.pause();
+    const ordinal = space.ordinalOf(oid);
+    if (!chosen.has(ordinal)) uninteresting.add(ordinal);
+  }
+  return { space, chosen, uninteresting, previous: new Map(), nameHashes: new Map() };
 }
 
 /**
@@ -109,6 +149,8 @@ export async function planDigest(
   await set("cut", request.cutAt);
   await list("sparse", request.sparseBlobs);
   await set("elsewhere", request.elsewhere ?? []);
+  await set("listed", request.listed?.oids ?? []);
+  await set("bases", request.listed?.bases ?? []);
   const filter = request.filter === undefined ? "" : formatFilter(request.filter);
   const rest = [objects.objectFormat, filter, `${request.thinPack} ${request.ofsDelta}`, about.tagsDigest];
   await list("rest", rest);

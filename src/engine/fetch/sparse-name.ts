@@ -14,13 +14,15 @@ import { peelTag } from "../peel.js";
 import { createCommitReader } from "./commit-reader.js";
 import { TreeCursor } from "./tree-cursor.js";
 
+type Named = Pick<Snapshot, "head" | "objects" | "refs">;
+
 /**
  * In the order in which the filters stand.
  * @param isVisibleRef a hidden ref is no name: an answer would tell that it is there
  * @throws protocol/bad-request when one cannot be resolved
  */
 export async function resolveSparseBlobs(
-  snapshot: Snapshot,
+  snapshot: Named,
   filter: ObjectFilter | undefined,
   isVisibleRef: (ref: Ref) => boolean = () => true,
 ): Promise<readonly ObjectId[]> {
@@ -34,7 +36,7 @@ export async function resolveSparseBlobs(
 }
 
 async function resolve(
-  snapshot: Snapshot,
+  snapshot: Named,
   name: string,
   isVisibleRef: (ref: Ref) => boolean,
 ): Promise<ObjectId> {
@@ -55,7 +57,7 @@ async function resolve(
 }
 
 function findRevision(
-  { refs, head, objects }: Snapshot,
+  { refs, head, objects }: Named,
   name: string,
   isVisibleRef: (ref: Ref) => boolean,
 ): ObjectId | undefined {
@@ -68,7 +70,7 @@ function findRevision(
   return undefined;
 }
 
-async function findEntry({ objects }: Snapshot, tree: ObjectId, name: string): Promise<ObjectId | undefined> {
+async function findEntry({ objects }: Named, tree: ObjectId, name: string): Promise<ObjectId | undefined> {
   const object = await objects.read(tree);
   if (object === undefined || object.type !== "tree") return undefined;
   const cursor = new TreeCursor(object.data, hashBytes(objects.objectFormat));
