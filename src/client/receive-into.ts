@@ -48,7 +48,7 @@ export interface ReceiveRequest extends FetchWishes, Pick<PackRequest, "haves" |
 export interface ReceiveResult {
   /** That came. */
   readonly objectCount: number;
-  /** Commits whose parents are not here from now on; the quarantine knows of them. */
+  /** Commits whose parents are not here from now on; the quarantine knows of them, and of the next. */
   readonly shallow: readonly ObjectId[];
   /** Commits of `snapshot.shallow` whose parents have come. */
   readonly unshallow: readonly ObjectId[];
@@ -79,6 +79,7 @@ export async function receiveInto(context: ReceiveContext, request: ReceiveReque
     const shallow = await boundaryOf(request, answer.shallow);
     const unshallow = [...new Set(answer.unshallow)].filter((oid) => snapshot.shallow.has(oid));
     quarantine.addShallow(shallow);
+    quarantine.removeShallow(unshallow);
     await checkComplete(context, request, { ingest, shallow, unshallow });
     return { objectCount: ingest.objectCount, shallow, unshallow };
   } finally {

@@ -241,6 +241,7 @@ function sinkOnly(work: CollectionWork, as: CollectedAs, objects: ObjectReader):
     packs: [],
     createPack: () => work.createPack(as),
     addShallow: () => undefined,
+    removeShallow: () => undefined,
     publish: async () => undefined,
     discard: async () => undefined,
   };

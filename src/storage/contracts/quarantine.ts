@@ -22,6 +22,8 @@ export interface Quarantine {
   createPack(): Promise<PackSink>;
   /** Commits to add to the repository's `shallow` list on publish (shallow push). */
   addShallow(oids: readonly ObjectId[]): void;
+  /** Commits to take off that list on publish: their parents are here, or come with the quarantine. */
+  removeShallow(oids: readonly ObjectId[]): void;
   /** Of a pack that was finished here: for a backend that can keep it with the pack. Before `publish`. */
   recordPush?(pack: Pack, record: RecordedPush): void;
   /**

@@ -11,6 +11,7 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { PackSink, Quarantine } from "../contracts/quarantine.js";
 import { OverlayReader } from "../overlay-reader.js";
+import { isNoChange, type ShallowChange, ShallowEdits } from "../shallow-change.js";
 import { DiskPackSink, type FinishedPack } from "./disk-pack-sink.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import type { ObjectsView } from "./objects-view.js";
@@ -29,7 +30,7 @@ export interface DiskQuarantineOptions {
   readonly shared: SharedRepository;
   /** @throws storage/not-found when the repository has gone or is another one now */
   readonly mustExist: () => Promise<void>;
-  readonly appendShallow: (oids: readonly ObjectId[]) => Promise<void>;
+  readonly changeShallow: (change: ShallowChange) => Promise<void>;
   /** Tells the directories in use from those that a crash left behind. */
   readonly onDirectory: (path: string, inUse: boolean) => void;
 }
@@ -40,7 +41,7 @@ export class DiskQuarantine implements Quarantine {
   readonly #sinks = new Set<PackSink>();
   readonly #finished: FinishedPack[] = [];
   readonly #published: PublishedPack[] = [];
-  readonly #shallow: ObjectId[] = [];
+  readonly #shallow = new ShallowEdits();
   #directory: string | undefined;
   #making: Promise<string> | undefined;
   #state: "open" | "published" | "discarded" = "open";
@@ -84,13 +85,18 @@ export class DiskQuarantine implements Quarantine {
 
   addShallow(oids: readonly ObjectId[]): void {
     this.#mustBeOpen();
-    for (const oid of oids) this.#shallow.push(oid);
+    this.#shallow.add(oids);
+  }
+
+  removeShallow(oids: readonly ObjectId[]): void {
+    this.#mustBeOpen();
+    this.#shallow.remove(oids);
   }
 
   async publish(): Promise<void> {
     this.#mustBeOpen();
     this.#state = "published";
-    const { objectsDirectory, sync, shared, packs, mustExist, appendShallow } = this.#options;
+    const { objectsDirectory, sync, shared, packs, mustExist, changeShallow } = this.#options;
     await Promise.all([mustExist(), ...this.#finished.map(({ synced }) => synced)]);
     const published = await publishPacks({
       finished: this.#finished,
@@ -105,7 +111,7 @@ export class DiskQuarantine implements Quarantine {
     // Of a push without objects it has not gone with them.
     await this.#making?.catch(() => undefined);
     await this.#removeDirectory();
-    if (this.#shallow.length > 0) await appendShallow(this.#shallow);
+    if (!isNoChange(this.#shallow)) await changeShallow(this.#shallow);
     for (const { name, file, isNew } of published) {
       if (!isNew) continue;
       file.retain();

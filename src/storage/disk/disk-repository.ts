@@ -37,7 +37,7 @@ import type { RepositoryFormat } from "./repository-format.js";
 import { RepositoryObjects } from "./repository-objects.js";
 import { RepositorySnapshots } from "./repository-snapshots.js";
 import { openServedFile } from "../served-file.js";
-import { appendShallow, parseShallow, SHALLOW_BYTES_MAX } from "./shallow-file.js";
+import { changeShallowFile, parseShallow, SHALLOW_BYTES_MAX } from "./shallow-file.js";
 import { removeLeftovers } from "./leftovers.js";
 import { readCheckedOutBranches } from "./work-trees.js";
 
@@ -237,7 +237,7 @@ export class DiskRepository implements Repository {
       sync,
       shared: settings.core.sharedRepository,
       mustExist: () => this.#mustExist(),
-      appendShallow: (oids) => appendShallow(commonDirectory, oids, { objectFormat, sync }),
+      changeShallow: (change) => changeShallowFile(commonDirectory, change, { objectFormat, sync }),
       onDirectory: (path, inUse) => {
         if (inUse) this.#quarantines.add(path);
         else this.#quarantines.delete(path);

@@ -34,6 +34,8 @@ export class RepositorySnapshots {
   /** The refs' version when objects were last looked at *after* the refs. */
   #pairedRefs: string | undefined;
   #isShallow = false;
+  /** Of the shallow list when objects were last looked at after it. */
+  #shallowGeneration: number | undefined;
 
   constructor(options: RepositorySnapshotsOptions) {
     this.#options = options;
@@ -79,8 +81,11 @@ export class RepositorySnapshots {
       throw error;
     }
     const shallowGeneration = file.generation;
-    if (shallow.size > 0 === this.#isShallow) return { view, shallow, shallowGeneration };
-    // A commit-graph knows parents that a shallow repository must not see.
+    const isSame = (this.#shallowGeneration ?? shallowGeneration) === shallowGeneration;
+    this.#shallowGeneration = shallowGeneration;
+    if (isSame && shallow.size > 0 === this.#isShallow) return { view, shallow, shallowGeneration };
+    // A commit-graph knows parents that a shallow repository must not see; and the parents of a commit that has gone from the
+    // list have come before it went.
     view.release();
     this.#isShallow = shallow.size > 0;
     return { view: await objects.takeView({ commitGraph: !this.#isShallow }), shallow, shallowGeneration };

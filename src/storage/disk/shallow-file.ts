@@ -2,11 +2,14 @@
  * `shallow`: the commits whose parents the repository does not have, one id a line.
  * Specification: gitrepository-layout, technical/shallow.
  */
+import { rm } from "node:fs/promises";
 import type { ObjectFormat } from "../../object/object-format.js";
 import { isObjectId, type ObjectId } from "../../object/object-id.js";
 import { GitwharfError } from "../../base/errors.js";
+import { changeShallow, type ShallowChange } from "../shallow-change.js";
 import { readSmallFile } from "./cached-file.js";
 import { syncDirectory } from "./descriptor.js";
+import { ioError } from "./file-errors.js";
 import { takeLock } from "./refs/lock-file.js";
 
 export const SHALLOW_BYTES_MAX = 256 * 1024 * 1024;
@@ -38,21 +41,33 @@ function formatShallow(oids: Iterable<ObjectId>): Buffer {
   );
 }
 
-/** Adds commits under git's own lock. Durable when it returns. @throws storage/locked, storage/io */
-export async function appendShallow(
+/**
+ * Under git's own lock; without a commit there is no file, as git has it. Durable when it returns.
+ * @throws storage/locked, storage/io
+ */
+export async function changeShallowFile(
   directory: string,
-  added: readonly ObjectId[],
+  change: ShallowChange,
   options: { readonly objectFormat: ObjectFormat; readonly sync: boolean },
 ): Promise<void> {
   const path = `${directory}/shallow`;
   const lock = await takeLock(path, { timeoutMs: LOCK_TIMEOUT_MS });
   try {
     const present = parseShallow(await readSmallFile(path, SHALLOW_BYTES_MAX), options.objectFormat);
-    const all = new Set([...present, ...added]);
-    if (all.size === present.size) return;
-    await lock.commit(formatShallow(all), options);
+    const after = changeShallow(present, change);
+    if (after.size === present.size && [...after].every((oid) => present.has(oid))) return;
+    if (after.size > 0) await lock.commit(formatShallow(after), options);
+    else await remove(path);
     if (options.sync) await syncDirectory(directory);
   } finally {
     lock.release();
+  }
+}
+
+async function remove(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+  } catch (cause) {
+    throw ioError("removing", path, cause);
   }
 }

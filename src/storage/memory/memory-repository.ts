@@ -13,6 +13,7 @@ import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { createObjectDatabase, type ObjectDatabase } from "../composed-objects.js";
 import { OverlayReader } from "../overlay-reader.js";
 import { openServedFile } from "../served-file.js";
+import { changeShallow, isNoChange, type ShallowChange, ShallowEdits } from "../shallow-change.js";
 import { MemoryPackSink } from "./memory-pack-sink.js";
 import { createMemoryRefStore } from "./memory-ref-store.js";
 
@@ -84,11 +85,11 @@ export class MemoryRepository implements Repository {
     this.#deleted = true;
   }
 
-  #publish(packs: readonly Pack[], shallow: readonly ObjectId[]): void {
+  #publish(packs: readonly Pack[], shallow: ShallowChange): void {
     this.#mustExist();
     const known = new Set(this.#objects.packs.map(({ name }) => name));
     const fresh = packs.filter(({ name }) => !known.has(name));
-    if (shallow.length > 0) this.#shallow = new Set([...this.#shallow, ...shallow]);
+    this.#shallow = changeShallow(this.#shallow, shallow);
     if (fresh.length > 0) {
       this.#objects = createObjectDatabase({
         objectFormat: this.objectFormat,
@@ -96,7 +97,7 @@ export class MemoryRepository implements Repository {
         previousLookup: this.#objects.lookup,
       });
     }
-    if (fresh.length > 0 || shallow.length > 0) this.#generation++;
+    if (fresh.length > 0 || !isNoChange(shallow)) this.#generation++;
   }
 
   #mustExist(): void {
@@ -106,12 +107,12 @@ export class MemoryRepository implements Repository {
 
 class MemoryQuarantine implements Quarantine {
   readonly objects: OverlayReader;
-  readonly #publish: (packs: readonly Pack[], shallow: readonly ObjectId[]) => void;
+  readonly #publish: (packs: readonly Pack[], shallow: ShallowChange) => void;
   readonly #sinks = new Set<PackSink>();
-  readonly #shallow: ObjectId[] = [];
+  readonly #shallow = new ShallowEdits();
   #state: "open" | "published" | "discarded" = "open";
 
-  constructor(base: ObjectDatabase, publish: (packs: readonly Pack[], shallow: readonly ObjectId[]) => void) {
+  constructor(base: ObjectDatabase, publish: (packs: readonly Pack[], shallow: ShallowChange) => void) {
     this.objects = new OverlayReader(base);
     this.#publish = publish;
   }
@@ -129,7 +130,12 @@ class MemoryQuarantine implements Quarantine {
 
   addShallow(oids: readonly ObjectId[]): void {
     this.#mustBeOpen();
-    for (const oid of oids) this.#shallow.push(oid);
+    this.#shallow.add(oids);
+  }
+
+  removeShallow(oids: readonly ObjectId[]): void {
+    this.#mustBeOpen();
+    this.#shallow.remove(oids);
   }
 
   async publish(): Promise<void> {

@@ -7,6 +7,7 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { RefSnapshot } from "../contracts/ref-store.js";
 import { createRefSnapshot } from "../refs/ref-snapshot.js";
 import { changeRefState, type RefState, type RefValue } from "../refs/ref-state.js";
+import { changeShallow, NO_SHALLOW_CHANGE, type ShallowChange } from "../shallow-change.js";
 import { addSplices, removeSplices, withSplices } from "./pack-splices.js";
 import type { NewPackLeaf, OpenLeaf, Splice } from "./stored-pack.js";
 import { checkNode, type FreshNodes, type NodeId, nodeIdOf, type NodeReader } from "./tree/node.js";
@@ -35,7 +36,7 @@ export interface StateChange {
   readonly addedSplices?: ReadonlyMap<string, readonly Splice[]>;
   /** Keys. */
   readonly removedPacks?: ReadonlySet<string>;
-  readonly addedShallow?: readonly ObjectId[];
+  readonly shallow?: ShallowChange;
 }
 
 /** Of a repository that was just made. */
@@ -83,7 +84,8 @@ export async function changeState(
   change: StateChange,
 ): Promise<{ readonly state: RepositoryState; readonly fresh: FreshNodes }> {
   const { root } = state;
-  const { refs = new Map(), addedPacks = [], removedPacks = new Set(), addedShallow = [] } = change;
+  const { refs = new Map(), addedPacks = [], removedPacks = new Set() } = change;
+  const { shallow = NO_SHALLOW_CHANGE } = change;
   const head = refs.get("HEAD");
   let sequence = state.packs[0]?.sequence ?? 0;
   const added = addedPacks.map((leaf): PackLeaf => ({ ...leaf, sequence: ++sequence }));
@@ -101,10 +103,14 @@ export async function changeState(
     root.chunksRoot,
     state.packs.filter(({ key }) => removedPacks.has(key)),
   );
-  const shallowEdits = [...new Set(addedShallow)].map((oid) => ({
+  const shallowEdit = (value: Buffer | undefined) => (oid: ObjectId) => ({
     key: Buffer.from(oid, "hex"),
-    value: Buffer.alloc(0),
-  }));
+    value,
+  });
+  const shallowEdits = [
+    ...[...shallow.added].map(shallowEdit(Buffer.alloc(0))),
+    ...[...shallow.removed].filter((oid) => state.shallow.has(oid)).map(shallowEdit(undefined)),
+  ];
   const [refsTree, packsTree, chunksTree, shallowTree] = await Promise.all([
     editTree(nodes, root.refsRoot, refEdits(refs)),
     editTree(nodes, root.packsRoot, packEdits),
@@ -137,7 +143,7 @@ export async function changeState(
     state: stateOf(nodes, id, next, {
       refs: changeRefState(state.refs, refs),
       packs: [...added.toReversed(), ...state.packs.filter((leaf) => !removedPacks.has(leaf.key))],
-      shallow: addedShallow.length === 0 ? state.shallow : new Set([...state.shallow, ...addedShallow]),
+      shallow: changeShallow(state.shallow, shallow),
     }),
   };
 }

@@ -1,15 +1,15 @@
 /** What a handle has published and not committed: durable in the bucket, seen through this handle alone. */
-import type { ObjectId } from "../../object/object-id.js";
+import { joinShallow, type ShallowChange } from "../shallow-change.js";
 import type { LentPack } from "./pack-shelf.js";
 import type { StateChange } from "./repository-state.js";
 import type { Draft } from "./stored-core.js";
 import type { StoredPack } from "./stored-pack.js";
 
 export interface StagedUpload {
-  /** Of the intents; none: nothing was uploaded, only shallow commits are to be added. */
+  /** Of the intents; none: nothing was uploaded, only the list of shallow commits is to be changed. */
   readonly uploadIds: readonly string[];
   readonly packs: readonly { readonly stored: StoredPack; readonly lent: LentPack }[];
-  readonly shallow: readonly ObjectId[];
+  readonly shallow: ShallowChange;
 }
 
 /** What is staged at a moment, for as long as somebody reads it. */
@@ -18,7 +18,7 @@ export interface StagedView {
   readonly version: string;
   /** Most recently published first; the caller releases them. */
   readonly packs: readonly LentPack[];
-  readonly shallow: readonly ObjectId[];
+  readonly shallow: ShallowChange;
 }
 
 export class StagedPacks {
@@ -42,7 +42,7 @@ export class StagedPacks {
     return {
       version: uploads.map(({ uploadIds }) => `+${uploadIds.join("+")}`).join(""),
       packs: uploads.flatMap(({ packs }) => packs.map(({ lent }) => lent.retain())).reverse(),
-      shallow: uploads.flatMap(({ shallow }) => shallow),
+      shallow: joinShallow(uploads.map(({ shallow }) => shallow)),
     };
   }
 
@@ -52,7 +52,7 @@ export class StagedPacks {
     uploads: readonly StagedUpload[] = [...this.#uploads],
   ): Draft {
     return {
-      change: { ...change, addedShallow: uploads.flatMap(({ shallow }) => shallow) },
+      change: { ...change, shallow: joinShallow(uploads.map(({ shallow }) => shallow)) },
       packs: uploads.flatMap(({ packs }) => packs.map(({ stored }) => stored)),
       uploads: uploads.flatMap(({ uploadIds }) => uploadIds),
       onCommitted: () => uploads.forEach((upload) => this.remove(upload)),

@@ -16,6 +16,7 @@ import { DiskPackSink, type FinishedPack } from "../disk/disk-pack-sink.js";
 import { ioError } from "../disk/file-errors.js";
 import type { MakeRoom } from "../disk/make-room.js";
 import { OverlayReader } from "../overlay-reader.js";
+import { type ShallowChange, ShallowEdits } from "../shallow-change.js";
 import type { EarlyUpload } from "./early-upload.js";
 import type { ObjectsView } from "./objects-view.js";
 import type { SpooledPack } from "./pack-upload.js";
@@ -30,7 +31,7 @@ export interface StoredQuarantineOptions {
   /** To the bucket, and into the handle. @param records by trailer. @throws storage/io, storage/not-found */
   readonly publish: (
     packs: readonly SpooledPack[],
-    shallow: readonly ObjectId[],
+    shallow: ShallowChange,
     early: readonly EarlyUpload[],
     records: ReadonlyMap<string, RecordedPush>,
   ) => Promise<PublishedPacks>;
@@ -50,7 +51,7 @@ export class StoredQuarantine implements Quarantine {
   readonly #sinks = new Set<PackSink>();
   readonly #finished: FinishedPack[] = [];
   readonly #early = new Map<FinishedPack, EarlyUpload>();
-  readonly #shallow: ObjectId[] = [];
+  readonly #shallow = new ShallowEdits();
   readonly #records = new Map<string, RecordedPush>();
   #making: Promise<string> | undefined;
   #directory: string | undefined;
@@ -91,7 +92,12 @@ export class StoredQuarantine implements Quarantine {
 
   addShallow(oids: readonly ObjectId[]): void {
     this.#mustBeOpen();
-    for (const oid of oids) this.#shallow.push(oid);
+    this.#shallow.add(oids);
+  }
+
+  removeShallow(oids: readonly ObjectId[]): void {
+    this.#mustBeOpen();
+    this.#shallow.remove(oids);
   }
 
   recordPush(pack: Pack, record: RecordedPush): void {

@@ -22,6 +22,7 @@ import { formatResults, type Refusal, REFUSALS, type Refusals, settleAtomic } fr
 import { type RefState, type RefValue, sameRefValue, valueIn } from "../refs/ref-state.js";
 import { decide } from "../refs/transaction-hook.js";
 import { checkUpdates } from "../refs/update-checks.js";
+import { changeShallow, NO_SHALLOW_CHANGE } from "../shallow-change.js";
 import { findLost } from "./find-lost.js";
 import { aboutTransaction, formatAbout } from "./generation-about.js";
 import type { RepositoryState } from "./repository-state.js";
@@ -182,8 +183,8 @@ export class StoredRefs implements RefStore {
     // is kept that stands elsewhere.
     const complete: ReadonlySet<PackSource> = new Set(isFork ? ["gc"] : ["gc", "gc-rest"]);
     const collected = new Set(state.packs.flatMap(({ key, source }) => (complete.has(source) ? [key] : [])));
-    const { addedShallow = [] } = this.#options.staged.draft().change;
-    const shallow = new Set([...state.shallow, ...addedShallow]);
+    const { shallow: change = NO_SHALLOW_CHANGE } = this.#options.staged.draft().change;
+    const shallow = changeShallow(state.shallow, change);
     return this.#options.withObjects(state, async (objects) => {
       const packs = objects.packs.filter(({ key }) => collected.has(key));
       const isComplete = (oid: ObjectId): boolean => packs.some(({ index }) => index.find(oid) >= 0);

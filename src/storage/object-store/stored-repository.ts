@@ -1,7 +1,6 @@
 /** A handle on a repository whose state is one root: opened by one request, over what all handles share. */
 import { isGitwharfError } from "../../base/errors.js";
 import type { ObjectFormat } from "../../object/object-format.js";
-import type { ObjectId } from "../../object/object-id.js";
 import type { RecordedPush } from "../../pack/recorded-push.js";
 import { createObjectDatabase } from "../composed-objects.js";
 import type { ObjectReader } from "../contracts/object-reader.js";
@@ -18,6 +17,7 @@ import type {
 } from "../contracts/repository.js";
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import { openServedFile } from "../served-file.js";
+import { changeShallow, isNoChange, type ShallowChange } from "../shallow-change.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
 import { beginEarlyUpload, type EarlyUpload } from "./early-upload.js";
@@ -131,7 +131,7 @@ export class StoredRepository implements Repository {
       head: state.snapshot.head,
       refs: state.snapshot,
       objects: view instanceof LateObjects ? view : this.#withStaged(view, staged),
-      shallow: staged.shallow.length === 0 ? state.shallow : new Set([...state.shallow, ...staged.shallow]),
+      shallow: changeShallow(state.shallow, staged.shallow),
       alternateTips: [],
       release: () => {
         if (isReleased) return;
@@ -190,12 +190,12 @@ export class StoredRepository implements Repository {
 
   async #publish(
     packs: readonly SpooledPack[],
-    shallow: readonly ObjectId[],
+    shallow: ShallowChange,
     early: readonly EarlyUpload[],
     records: ReadonlyMap<string, RecordedPush>,
   ): Promise<PublishedPacks> {
     await this.#options.core.current();
-    if (packs.length === 0 && early.length === 0 && shallow.length === 0)
+    if (packs.length === 0 && early.length === 0 && isNoChange(shallow))
       return { settle: async () => undefined };
     const uploads = [
       ...early.map((each) => each.finish()),
@@ -223,7 +223,7 @@ export class StoredRepository implements Repository {
   async #stage(
     uploadIds: readonly string[],
     packs: readonly StoredPack[],
-    shallow: readonly ObjectId[],
+    shallow: ShallowChange,
   ): Promise<StagedUpload> {
     const leaves = packs.map(unnamedLeaf);
     const lent = await this.#options.shelf.openAll(leaves, this.objectFormat);

@@ -170,6 +170,36 @@ export function repositorySuite(
           after.release();
         }));
 
+      it("takes shallow commits off on publishing, not before", () =>
+        withRepository(async (repository) => {
+          const parent = sampleObject(format, "blob", Buffer.from("x")).oid;
+          const one = sampleCommit(format, "one", [parent]).commit.oid;
+          const two = sampleCommit(format, "two", [parent]).commit.oid;
+          const change = async (work: (quarantine: Quarantine) => void): Promise<readonly string[]> => {
+            const quarantine = await repository.openQuarantine();
+            work(quarantine);
+            const before = await repository.snapshot();
+            await quarantine.publish();
+            await quarantine.discard();
+            const after = await repository.snapshot();
+            assert.notEqual(after.version, before.version);
+            before.release();
+            after.release();
+            return [...after.shallow].toSorted();
+          };
+          const both = [one, two].toSorted();
+          assert.deepEqual(await change((quarantine) => quarantine.addShallow([one, two])), both);
+          assert.deepEqual(await change((quarantine) => quarantine.removeShallow([one])), [two]);
+          // What was said last counts.
+          const left = await change((quarantine) => {
+            quarantine.addShallow([one]);
+            quarantine.removeShallow([one, two]);
+            quarantine.addShallow([one]);
+          });
+          assert.deepEqual(left, [one]);
+          assert.deepEqual(await change((quarantine) => quarantine.removeShallow([one])), []);
+        }));
+
       it("goes with a repository that is deleted meanwhile", () =>
         withRepository(async (repository, { store }) => {
           const quarantine = await repository.openQuarantine();
