@@ -27,7 +27,6 @@ export type { BasicCredentials } from "./remote-url.js";
 export type { PackAnswer } from "./pack-answer.js";
 export type { PackRequest, ShallowWish } from "./pack-request.js";
 export type {
-  ListedPush,
   PushedUpdate,
   PushReport,
   PushRequest,
@@ -35,5 +34,6 @@ export type {
   PushUpdate,
 } from "./push-to.js";
 export type { RemoteHead, RemoteRef, RemoteRefs } from "./remote-refs.js";
+export type { ListedPack } from "../engine/plan-objects.js";
 export type { ReportedSubstitute } from "../protocol/wire/report-status.js";
 export { GitwharfError, isGitwharfError } from "../base/errors.js";

@@ -7,7 +7,7 @@ import { GitwharfError } from "../base/errors.js";
 import { isPromise } from "../base/maybe-promise.js";
 import { isAncestor } from "../engine/ancestry.js";
 import { planPack } from "../engine/pack-plan.js";
-import { planObjects } from "../engine/plan-objects.js";
+import { type ListedPack, planObjects } from "../engine/plan-objects.js";
 import { streamPack } from "../engine/pack-stream.js";
 import { createPlanCache } from "../engine/plan-cache.js";
 import { isNullObjectId, isObjectId, nullObjectId, type ObjectId } from "../object/object-id.js";
@@ -34,13 +34,6 @@ export interface PushUpdate {
 /** What a push reads: a snapshot, or the objects of a quarantine beside the rest of a snapshot of its repository. */
 export type PushSource = Pick<Snapshot, "head" | "objects" | "refs" | "shallow">;
 
-/** A pack that the caller has thought out. */
-export interface ListedPush {
-  readonly oids: Iterable<ObjectId>;
-  /** Objects that are here and that the server has, besides those that it tells: thin deltas may stand on them. @default none */
-  readonly bases?: Iterable<ObjectId> | undefined;
-}
-
 export interface PushRequest {
   /** Where the objects are; not released before the push has ended. */
   readonly from: PushSource;
@@ -51,7 +44,7 @@ export interface PushRequest {
    * These objects are sent, whatever the updates lead to: where a part of them alone is here, as after a fetch with a filter, and
    * the caller knows that the server has the rest. @default what the server lacks, all of which is to be here
    */
-  readonly listed?: ListedPush | undefined;
+  readonly listed?: ListedPack | undefined;
   /** For the server's hooks: one line each. */
   readonly pushOptions?: readonly string[] | undefined;
   /** Deltas may stand on what the server has. @default true, where it takes that */
@@ -93,7 +86,8 @@ export interface PushContext {
 }
 
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
-const UPDATES_MAX = 100_000;
+/** What the report says of so many fits into what is read of one. */
+const UPDATES_MAX = 10_000;
 const PUSH_OPTIONS_MAX = 1000;
 const LINE_BYTES_MAX = 65_000;
 
@@ -282,7 +276,9 @@ async function* packFor(
       : await planObjects({
           objects: from.objects,
           oids: listed.oids,
-          bases: isThin ? [...haves, ...(listed.bases ?? [])] : [],
+          bases: [...haves, ...(listed.bases ?? [])],
+          previous: listed.previous,
+          thinPack: isThin,
           ofsDelta,
           signal,
         });

@@ -8,13 +8,20 @@ import type { ObjectId } from "../object/object-id.js";
 import type { ObjectReader } from "../storage/contracts/object-reader.js";
 import { bindPlan, computeSomewhere, findPacks, type PackPlan } from "./pack-plan.js";
 
-export interface ListedPackOptions {
-  /** Not closed before the plan is. */
-  readonly objects: ObjectReader;
+export interface ListedPack {
   /** Each goes once. */
   readonly oids: Iterable<ObjectId>;
-  /** Objects that are at hand here and that the other side has: what thin deltas may stand on. @default none */
+  /** Objects that the other side has, and that stored deltas may go on standing on. Those that are not here are passed over. */
   readonly bases?: Iterable<ObjectId> | undefined;
+  /** By one of `oids`, an object that the other side has and that it resembles: it is sent as a delta where that pays. */
+  readonly previous?: ReadonlyMap<ObjectId, ObjectId> | undefined;
+}
+
+export interface ListedPackOptions extends ListedPack {
+  /** Not closed before the plan is. */
+  readonly objects: ObjectReader;
+  /** Deltas may stand on `bases` and `previous`. @default false */
+  readonly thinPack?: boolean | undefined;
   /** @default false */
   readonly ofsDelta?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -22,12 +29,24 @@ export interface ListedPackOptions {
 
 /** @throws object/corrupt when one of them is not there, storage/io, base/aborted */
 export async function planObjects(options: ListedPackOptions): Promise<PackPlan> {
-  const { objects, bases = [], ofsDelta = false, signal } = options;
-  const oids = await thoseThere(objects, new Set(options.oids), signal);
-  const absent = oids.absent[0];
-  if (absent !== undefined)
-    throw new GitwharfError("object/corrupt", `object ${absent} is to be sent and is not there`);
-  const stands = await thoseThere(objects, new Set(bases), signal);
+  const { objects, thinPack = false, ofsDelta = false, signal } = options;
+  const oids = new Set(options.oids);
+  for (const oid of oids) {
+    throwIfAborted(signal);
+    if (!(await isThere(objects, oid)))
+      throw new GitwharfError("object/corrupt", `object ${oid} is to be sent and is not there`);
+  }
+  const bases = new Set<ObjectId>();
+  const previous = new Map<ObjectId, ObjectId>();
+  if (thinPack) {
+    for (const oid of options.bases ?? [])
+      if (!oids.has(oid) && (await isThere(objects, oid))) bases.add(oid);
+    for (const [oid, base] of options.previous ?? []) {
+      if (!oids.has(oid) || oids.has(base) || !(await isThere(objects, base))) continue;
+      bases.add(base);
+      previous.set(oid, base);
+    }
+  }
   const { plan } = await computeSomewhere(
     objects,
     {
@@ -36,11 +55,11 @@ export async function planObjects(options: ListedPackOptions): Promise<PackPlan>
       cutAt: [],
       filter: undefined,
       sparseBlobs: [],
-      thinPack: stands.there.length > 0,
+      thinPack: bases.size > 0,
       ofsDelta,
       tags: [],
       seeds: [],
-      listed: { oids: oids.there, bases: stands.there },
+      listed: { oids: [...oids], bases: [...bases], previous },
     },
     signal,
   );
@@ -49,18 +68,7 @@ export async function planObjects(options: ListedPackOptions): Promise<PackPlan>
   return bindPlan({ data: plan, trailer: plan.trailer }, packs, objects);
 }
 
-async function thoseThere(
-  objects: ObjectReader,
-  oids: ReadonlySet<ObjectId>,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly there: readonly ObjectId[]; readonly absent: readonly ObjectId[] }> {
-  const there: ObjectId[] = [];
-  const absent: ObjectId[] = [];
-  for (const oid of oids) {
-    const has = objects.has(oid);
-    const isThere = isPromise(has) ? await has : has;
-    (isThere ? there : absent).push(oid);
-    throwIfAborted(signal);
-  }
-  return { there, absent };
+async function isThere(objects: ObjectReader, oid: ObjectId): Promise<boolean> {
+  const has = objects.has(oid);
+  return isPromise(has) ? await has : has;
 }

@@ -30,7 +30,7 @@ export interface PlanRequest {
   readonly elsewhere?: readonly string[] | undefined;
   /** Do not change what is planned, only what it costs. */
   readonly seeds: readonly ReachableSet[];
-  /** Nothing is walked: these are sent. There are no wants, haves and tags then. */
+  /** Nothing is walked: these are sent. There are no wants, haves and tags then, and the plan is not kept. */
   readonly listed?: ListedObjects | undefined;
 }
 
@@ -38,6 +38,8 @@ export interface ListedObjects {
   readonly oids: readonly ObjectId[];
   /** What the other side has: thin deltas may stand on it. */
   readonly bases: readonly ObjectId[];
+  /** One of `oids` → one of `bases` that stood in its place. */
+  readonly previous: ReadonlyMap<ObjectId, ObjectId>;
 }
 
 export interface ComputedPlan {
@@ -87,7 +89,7 @@ async function countRequested(
 
 async function selectListed(
   space: ObjectSpace,
-  { oids, bases }: ListedObjects,
+  { oids, bases, previous }: ListedObjects,
   budget: WorkBudget,
 ): Promise<ObjectSelection> {
   const chosen = new OrdinalSet(space.packedCount);
@@ -101,7 +103,9 @@ async function selectListed(
     const ordinal = space.ordinalOf(oid);
     if (!chosen.has(ordinal)) uninteresting.add(ordinal);
   }
-  return { space, chosen, uninteresting, previous: new Map(), nameHashes: new Map() };
+  const before = new Map<number, number>();
+  for (const [oid, base] of previous) before.set(space.ordinalOf(oid), space.ordinalOf(base));
+  return { space, chosen, uninteresting, previous: before, nameHashes: new Map() };
 }
 
 /**
@@ -149,8 +153,6 @@ export async function planDigest(
   await set("cut", request.cutAt);
   await list("sparse", request.sparseBlobs);
   await set("elsewhere", request.elsewhere ?? []);
-  await set("listed", request.listed?.oids ?? []);
-  await set("bases", request.listed?.bases ?? []);
   const filter = request.filter === undefined ? "" : formatFilter(request.filter);
   const rest = [objects.objectFormat, filter, `${request.thinPack} ${request.ofsDelta}`, about.tagsDigest];
   await list("rest", rest);
