@@ -130,6 +130,7 @@ describe("gitwharf import URL", () => {
     [["https://example.com/x.git", "x", "--user", "ada"], "--user goes with --token-file"],
     [["https://example.com/x.git", "x", "--ca", "absent.pem"], "absent.pem cannot be read"],
     [["served/app.git", "x", "--all-refs"], "go with a URL"],
+    [["https://example.com/x.git", "x", "--limit", "packBytes=1"], "there is no limit 'packBytes'"],
   ])("refuses %j", async (args, expected) => {
     expect(await run(...args, ...onDisk)).toMatchObject({
       status: 2,

@@ -167,7 +167,8 @@ function checkHandlers(handlers: unknown): void {
   }
 }
 
-function checkLimits(limits: unknown): void {
+/** @throws server/bad-configuration */
+export function checkLimits(limits: unknown): void {
   if (typeof limits !== "object" || limits === null || Array.isArray(limits))
     throw wrong("limits is an object: { NAME: NUMBER }");
   for (const [name, value] of Object.entries(limits as Record<string, unknown>)) {

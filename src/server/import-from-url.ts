@@ -10,6 +10,7 @@ import { openRemote, type RemoteOptions } from "../client/remote-repository.js";
 import { parseRemoteUrl } from "../client/remote-url.js";
 import type { Ref } from "../storage/contracts/ref-store.js";
 import { branchAt, BRANCHES, DETACHED, type ImportSource } from "./import-source.js";
+import { checkLimits } from "./check-options.js";
 import { AGENT } from "./version.js";
 
 export interface UrlImportOptions {
@@ -48,6 +49,7 @@ export async function openUrlSource(
   },
 ): Promise<ImportSource> {
   const { signal, onRemoteText, onProgress } = options;
+  checkLimits(options.limits ?? {});
   const remote = openRemote(url, { agent: AGENT, ...options.remote, signal });
   try {
     const listed = await remote.listRefs({ prefixes: options.allRefs === true ? ["refs/"] : USUAL });
