@@ -2,7 +2,7 @@
  * Our own client against gitwharf and against git itself, in protocol v2 and v0: what it lists is what git lists, and what it
  * fetches passes git's checks.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -184,7 +184,24 @@ describe.each([
     await git.run("fsck", "--strict");
     const deeper = await fetchBranch(repository, "main", { depth: 5, oldOid: oid });
     expect(deeper.unshallow.toSorted()).toEqual(shallow.toSorted());
+    await judged.run("fetch", "-q", "--depth=5", urlOf("app"), "main");
+    expect(boundary(git.directory)).toEqual(boundary(judged.directory));
+    expect(await git.run("rev-list", "main")).toBe(await judged.run("rev-list", "FETCH_HEAD"));
     await git.run("fsck", "--strict");
+    // As `git fetch --unshallow`.
+    const whole = await fetchBranch(repository, "main", { depth: 0x7fff_ffff, oldOid: oid });
+    expect(whole.unshallow.toSorted()).toEqual(deeper.shallow.toSorted());
+    expect(existsSync(join(git.directory, "shallow"))).toBe(false);
+    expect(await git.run("rev-list", "main")).toBe(await app.run("rev-list", "main"));
+    await git.run("fsck", "--strict");
+  });
+
+  it("does not shorten a history that is here", async () => {
+    const { repository, git } = await makeCopy();
+    const { oid } = await fetchBranch(repository, "main");
+    const { shallow } = await fetchBranch(repository, "main", { depth: 1, oldOid: oid });
+    expect(shallow).toEqual([]);
+    expect(await git.run("rev-list", "main")).toBe(await app.run("rev-list", "main"));
   });
 
   it("fetches without blobs", async () => {

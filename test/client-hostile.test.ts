@@ -2,11 +2,16 @@
  * Our own client against servers that lie, stall or never end: each comes to an error of the client that names the server
  * and no password, and leaves the repository as it was.
  */
+import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { openRemote, type FetchRequest, type RemoteOptions } from "../src/client/index.js";
+import { DEFAULT_LIMITS } from "../src/base/limits.js";
+import { ingestPack } from "../src/engine/ingest/ingest-pack.js";
+import { hashObject } from "../src/object/object-id.js";
+import { formatEntry, formatPackHeader } from "../src/pack/pack-writer.js";
 import { encodePktLine, FLUSH } from "../src/protocol/wire/pkt-line.js";
 import type { Repository } from "../src/storage/contracts/repository.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
@@ -289,6 +294,11 @@ describe("redirects", () => {
     ["file:///etc/passwd", "client/not-callable", "neither https nor http"],
     ["/login?next=app.git", "client/bad-answer", "which is no Git repository"],
     ["http://[", "client/bad-answer", "redirects to nowhere"],
+    [
+      "http://127.0.0.1/admin?x=/info/refs?service=git-upload-pack",
+      "client/bad-answer",
+      "which is no Git repository",
+    ],
   ])("are not followed to %s", async (location, code, words) => {
     const server = await serve((_request, response) => {
       response.writeHead(302, { Location: location }).end();
@@ -340,8 +350,10 @@ describe("addresses that may not be called", () => {
 describe("a pack", () => {
   let workspace: GitClient;
   let tip: string;
+  let next: string;
   let whole: Buffer;
   let commitAlone: Buffer;
+  let nextAlone: Buffer;
 
   beforeAll(async () => {
     workspace = createWorkspace();
@@ -356,6 +368,9 @@ describe("a pack", () => {
     };
     whole = await pack(`${await workspace.run("rev-list", "--objects", "HEAD")}\n`, "whole");
     commitAlone = await pack(`${tip}\n`, "alone");
+    await workspace.run("commit", "-q", "--allow-empty", "-m", "second");
+    next = await workspace.run("rev-parse", "HEAD");
+    nextAlone = await pack(`${next}\n`, "next");
   });
   afterAll(() => removeDirectory(workspace));
 
@@ -447,6 +462,64 @@ describe("a pack", () => {
     expect(many.found).toMatchObject({ code: "base/limit-exceeded" });
   });
 
+  const boundary = (...told: readonly string[]): Buffer =>
+    Buffer.concat([lines("shallow-info\n", ...told.map((line) => `${line}\n`)), Buffer.from("0001")]);
+
+  /** One fetch after the other into one repository. */
+  async function fetchInOrder(
+    ...answers: readonly { readonly answer: Buffer; readonly oid: string; readonly depth?: number }[]
+  ): Promise<{ readonly found: unknown; readonly shallow: readonly string[] }> {
+    let step = 0;
+    const server = await serve(
+      v2Script({
+        fetch: (_request, response) =>
+          void response.writeHead(200, RESULT).end(answers[step]?.answer ?? FLUSH),
+      }),
+    );
+    const repository = await createMemoryRepositoryStore().create("copy");
+    let found: unknown;
+    for (; step < answers.length; step++) {
+      const { oid = "", depth } = answers[step] ?? {};
+      const remote = openRemote(`${server.url}/app.git`);
+      const name = `refs/heads/branch${step}`;
+      found = await remote
+        .fetch({ into: repository, wants: [oid], updates: [{ name, oldOid: null, newOid: oid }], depth })
+        .catch((error: unknown) => error);
+      remote.close();
+    }
+    const snapshot = await repository.snapshot();
+    snapshot.release();
+    return { found, shallow: [...snapshot.shallow] };
+  }
+
+  it("cuts off nothing that is here already", async () => {
+    const answer = Buffer.concat([boundary(`shallow ${tip}`), sent(nextAlone)]);
+    const { found, shallow } = await fetchInOrder({ answer: sent(whole), oid: tip }, { answer, oid: next });
+    expect(found).toMatchObject({ objectCount: 1, shallow: [], refs: [{ ok: true }] });
+    expect(shallow).toEqual([]);
+  });
+
+  it("does not end a boundary behind which nothing has come", async () => {
+    const nothing = Buffer.concat([boundary(`shallow ${next}`), sent(emptyPack())]);
+    const alone = await fetchInOrder({ answer: nothing, oid: next, depth: 1 });
+    expect(alone.found).toMatchObject({ code: "client/bad-answer" });
+    const trees = await workspace.tryWith(
+      { input: `${await workspace.run("rev-list", "--objects", "--no-walk", next)}\n` },
+      "pack-objects",
+      "-q",
+      "shallow",
+    );
+    const pack = readFileSync(join(workspace.directory, `shallow-${trees.stdout.trim()}.pack`));
+    const cut = Buffer.concat([boundary(`shallow ${next}`), sent(pack)]);
+    const lie = Buffer.concat([boundary(`unshallow ${next}`), sent(emptyPack())]);
+    const { found, shallow } = await fetchInOrder(
+      { answer: cut, oid: next, depth: 1 },
+      { answer: lie, oid: next, depth: 5 },
+    );
+    expect(found).toMatchObject(failed("client/bad-answer", `object ${tip} is missing`));
+    expect(shallow).toEqual([next]);
+  });
+
   it("is not waited for while the server talks and talks", async () => {
     const talk = Buffer.concat(Array(64).fill(band(2, "x".repeat(60_000))));
     const { found } = await fetchFrom(withoutEnd(RESULT, packfile(), talk));
@@ -469,6 +542,124 @@ describe("a pack", () => {
     snapshot.release();
   });
 });
+
+describe("a push", () => {
+  const head = { "Content-Type": "application/x-git-receive-pack-advertisement" };
+  const result = { "Content-Type": "application/x-git-receive-pack-result" };
+  const advertised = Buffer.concat([
+    lines("# service=git-receive-pack\n"),
+    FLUSH,
+    lines(`${"0".repeat(40)} capabilities^{}\0report-status side-band-64k ofs-delta\n`),
+    FLUSH,
+  ]);
+  const report = (...told: readonly string[]): Buffer =>
+    Buffer.concat([band(1, Buffer.concat([lines(...told), FLUSH])), FLUSH]);
+
+  async function pushTo(answer: Buffer | Script, options: RemoteOptions = {}): Promise<unknown> {
+    const server = await serve((request, response, body) => {
+      if (request.method === "GET") response.writeHead(200, head).end(advertised);
+      else if (typeof answer === "function") return answer(request, response, body);
+      else response.writeHead(200, result).end(answer);
+      return undefined;
+    });
+    const repository = await createMemoryRepositoryStore().create("source");
+    const quarantine = await repository.openQuarantine();
+    await ingestPack({
+      quarantine,
+      objects: quarantine.objects,
+      source: once(madePack()),
+      objectFormat: "sha1",
+      limits: DEFAULT_LIMITS,
+      collisionDetection: false,
+      maxInputSizeBytes: Infinity,
+    });
+    await quarantine.publish();
+    await quarantine.discard();
+    const snapshot = await repository.snapshot();
+    const remote = openRemote(`${withSecret(server.url)}/app.git`, options);
+    try {
+      const newOid = hashObject("sha1", "blob", Buffer.from("a blob\n"));
+      return await remote.push({ from: snapshot, updates: [{ name: "refs/tags/x", newOid }] });
+    } catch (error) {
+      expect((error as Error).message).not.toContain(SECRET);
+      return error;
+    } finally {
+      remote.close();
+      snapshot.release();
+    }
+  }
+
+  it.each<[string, Buffer, string]>([
+    [
+      "says nothing of it",
+      report("unpack ok\n", "ok refs/tags/y\n"),
+      "the server did not say what became of it",
+    ],
+    ["refuses it", report("unpack ok\n", "ng refs/tags/x not \x1bhere\n"), "not ?here"],
+    ["could not unpack it", report("unpack no room\n", "ng refs/tags/x failed\n"), "failed (no room)"],
+  ])("to a server that %s is refused", async (_what, answer, reason) => {
+    expect(await pushTo(answer)).toEqual({
+      updates: [{ name: "refs/tags/x", ok: false, by: "server", reason }],
+    });
+  });
+
+  it("comes to its report in whichever pieces", async () => {
+    const whole = Buffer.concat([lines("unpack ok\n", "ok refs/tags/x\n"), FLUSH]);
+    const pieces = [...whole].flatMap((byte) => [band(2, "."), band(1, Buffer.of(byte))]);
+    expect(await pushTo(Buffer.concat([...pieces, FLUSH]))).toMatchObject({ updates: [{ ok: true }] });
+  });
+
+  it.each<[string, Buffer | Script, string, string]>([
+    ["garbage", band(1, "hello"), "client/bad-answer", "does not speak git's protocol"],
+    ["another band", encodePktLine("\x07x"), "client/bad-answer", "does not speak git's protocol"],
+    ["nothing", FLUSH, "client/unreachable", "before it had said what became of the push"],
+    ["a last message", band(3, "out of \x1broom\n"), "client/refused", "said: out of ?room"],
+    [
+      "too long a report",
+      Buffer.concat(Array(20).fill(band(1, lines("x".repeat(60_000))))),
+      "client/bad-answer",
+      "is too long",
+    ],
+    [
+      "413",
+      (_request, response) => void response.writeHead(413).end(),
+      "client/refused",
+      "does not take as much",
+    ],
+    [
+      "a redirect",
+      (_request, response) => void response.writeHead(307, { Location: "http://127.0.0.1:1/" }).end(),
+      "client/bad-answer",
+      "where nothing is followed",
+    ],
+    ["silence", () => undefined, "client/unreachable", "has given no answer"],
+    [
+      "an end",
+      (request) => void request.socket.destroy(),
+      "client/unreachable",
+      "the connection to the other side broke off",
+    ],
+  ])("that is answered with %s fails", async (_what, answer, code, words) => {
+    expect(await pushTo(answer, { idleTimeoutMs: 200 })).toMatchObject(failed(code, words));
+  });
+
+  it("is given up with its signal", async () => {
+    const leaving = new AbortController();
+    expect(await pushTo(() => leaving.abort(), { signal: leaving.signal })).toMatchObject({
+      code: "base/aborted",
+    });
+  });
+});
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes;
+}
+
+/** One blob. */
+function madePack(): Buffer {
+  const body = Buffer.concat([formatPackHeader(1), formatEntry("blob", Buffer.from("a blob\n"))]);
+  return Buffer.concat([body, createHash("sha1").update(body).digest()]);
+}
 
 function emptyPack(): Buffer {
   // PACK, version 2, no objects, and its SHA-1.
