@@ -3,12 +3,17 @@
  * and no password, and leaves the repository as it was.
  */
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { openRemote, type FetchRequest, type RemoteOptions } from "../src/client/index.js";
 import { DEFAULT_LIMITS } from "../src/base/limits.js";
+import { createHttpTransport } from "../src/client/http-transport.js";
 import { ingestPack } from "../src/engine/ingest/ingest-pack.js";
 import { hashObject } from "../src/object/object-id.js";
 import { formatEntry, formatPackHeader } from "../src/pack/pack-writer.js";
@@ -567,7 +572,7 @@ describe("a push", () => {
     await ingestPack({
       quarantine,
       objects: quarantine.objects,
-      source: once(madePack()),
+      source: oneChunk(madePack()),
       objectFormat: "sha1",
       limits: DEFAULT_LIMITS,
       collisionDetection: false,
@@ -651,7 +656,38 @@ describe("a push", () => {
   });
 });
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+it("a server that answers early is not taken for silent while there is something to be sent", async () => {
+  const server = createServer((request, response) => {
+    response.writeHead(200, { "Content-Type": "application/x-git-receive-pack-result" }).write("begun");
+    request.resume();
+    request.on("end", () => response.end("ended"));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const transport = createHttpTransport(`http://127.0.0.1:${port}/app.git`, { idleTimeoutMs: 20 });
+  try {
+    const call = { service: "git-receive-pack", protocol: 0, answerBytesMax: 100 } as const;
+    const post = await transport.openPost(call);
+    await post.write(Buffer.from("0000"));
+    const answer = (await post.answer())[Symbol.asyncIterator]();
+    const next = async (): Promise<string> => Buffer.from((await answer.next()).value ?? []).toString();
+    expect(await next()).toBe("begun");
+    const rest = next();
+    // Several times what silence is allowed.
+    await setTimeout(100);
+    await post.write(Buffer.from("0000"));
+    post.end();
+    expect(await rest).toBe("ended");
+    expect((await answer.next()).done).toBe(true);
+  } finally {
+    transport.close();
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
   yield bytes;
 }
 

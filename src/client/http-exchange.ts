@@ -97,8 +97,7 @@ export function openExchange(options: HttpExchangeOptions): HttpExchange {
     });
     request.on("error", (error: Error) => {
       const code: unknown = Reflect.get(error, "code");
-      isStale =
-        request.reusedSocket && response === undefined && (code === "ECONNRESET" || code === "EPIPE");
+      isStale = request.reusedSocket && response === undefined && (code === "ECONNRESET" || code === "EPIPE");
       failure ??= failureOf(error);
       reject(failure instanceof Error ? failure : new Error("the request failed"));
     });
@@ -142,7 +141,7 @@ export function openExchange(options: HttpExchangeOptions): HttpExchange {
         return {
           status: incoming.statusCode ?? 0,
           headers: incoming.headers,
-          body: readBody(incoming, options),
+          body: readBody(incoming, options, () => !request.writableFinished && !request.destroyed),
         };
       } finally {
         stop();
@@ -165,9 +164,11 @@ function watchConnecting(
   });
 }
 
+/** @param isSending as long as it says yes, their time is that of `write` */
 function readBody(
   incoming: IncomingMessage,
   { idleTimeoutMs, answerBytesMax, signal }: HttpExchangeOptions,
+  isSending: () => boolean,
 ): HttpBody {
   const stream = unpacked(incoming);
   // Those who read are told by the iterator; it may break before anybody does.
@@ -187,10 +188,16 @@ function readBody(
     if (stream !== incoming) stream.destroy();
   };
   const next = async (): Promise<IteratorResult<Uint8Array, undefined>> => {
-    const stop = startTimer(idleTimeoutMs, () => {
-      const words = `the other side has said nothing for ${idleTimeoutMs / 1000} seconds`;
-      stream.destroy(new RemoteGitFailure(words, { kind: "gone" }));
-    });
+    let stop = (): void => undefined;
+    const wait = (): void => {
+      const wasSending = isSending();
+      stop = startTimer(idleTimeoutMs, () => {
+        if (wasSending) return wait();
+        const words = `the other side has said nothing for ${idleTimeoutMs / 1000} seconds`;
+        stream.destroy(new RemoteGitFailure(words, { kind: "gone" }));
+      });
+    };
+    wait();
     try {
       if (signal?.aborted === true) throw abortedError(signal);
       const result = await chunks.next();
