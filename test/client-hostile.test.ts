@@ -420,6 +420,12 @@ describe("a pack", () => {
     ["a wrong hash", () => sent(changed(whole)), "pack/checksum-mismatch", "has sent is not taken"],
     ["missing objects", () => sent(commitAlone), "client/bad-answer", "is missing"],
     ["no object that was wanted", () => sent(emptyPack()), "client/bad-answer", "is missing"],
+    [
+      "more behind it",
+      () => packfile(band(1, whole), band(1, "x"), FLUSH),
+      "client/bad-answer",
+      "goes on where",
+    ],
     ["no pack", () => sent(Buffer.from("hello there, this is no pack")), "pack/bad-pack", "is not taken"],
     ["half of it", () => sent(whole.subarray(0, 40)), "base/truncated", "is not taken"],
     [
@@ -665,7 +671,7 @@ it("a server that answers early is not taken for silent while there is something
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const transport = createHttpTransport(`http://127.0.0.1:${port}/app.git`, { idleTimeoutMs: 20 });
+  const transport = createHttpTransport(`http://127.0.0.1:${port}/app.git`, { idleTimeoutMs: 150 });
   try {
     const call = { service: "git-receive-pack", protocol: 0, answerBytesMax: 100 } as const;
     const post = await transport.openPost(call);
@@ -674,8 +680,8 @@ it("a server that answers early is not taken for silent while there is something
     const next = async (): Promise<string> => Buffer.from((await answer.next()).value ?? []).toString();
     expect(await next()).toBe("begun");
     const rest = next();
-    // Several times what silence is allowed.
-    await setTimeout(100);
+    // More than silence is allowed.
+    await setTimeout(400);
     await post.write(Buffer.from("0000"));
     post.end();
     expect(await rest).toBe("ended");

@@ -70,7 +70,7 @@ export async function fetchV0(
       return {
         shallow: [...new Set([...advertisement.shallow, ...found.shallow])],
         unshallow: found.unshallow,
-        pack: packIn(reader, {
+        ...packIn(reader, {
           shown: transport.shown,
           hasSideBand: ours.has("side-band-64k") || ours.has("side-band"),
           onRemoteText: context.onRemoteText,

@@ -65,7 +65,7 @@ export async function fetchV2(
       isLeft = false;
       return {
         ...found,
-        pack: packIn(reader, {
+        ...packIn(reader, {
           shown: transport.shown,
           hasSideBand: true,
           onRemoteText: context.onRemoteText,

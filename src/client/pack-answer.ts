@@ -15,6 +15,8 @@ import { misunderstood, namedFailure, RemoteGitFailure } from "./remote-git-fail
 export interface PackAnswer {
   /** To be read once, or left: `close` in any case. @throws client/…, base/aborted */
   readonly pack: ByteSource;
+  /** For who has left it where the pack was whole: what the server says behind it. @throws client/…, base/aborted */
+  end(): Promise<void>;
   /** Commits that become the boundary of a shallow history. */
   readonly shallow: readonly ObjectId[];
   /** Commits that are no boundary any more. */
@@ -38,7 +40,23 @@ const TEXT_BYTES_MAX = 16 * 1024 * 1024;
 const FRAME_BYTES = 5;
 
 /** @throws client/refused, client/unreachable, client/bad-answer, base/aborted */
-export async function* packIn(
+export function packIn(reader: PktLineReader, options: PackSourceOptions): Pick<PackAnswer, "pack" | "end"> {
+  const bytes = packBytes(reader, options);
+  return {
+    // Who leaves it ends nothing: `close` does.
+    pack: { [Symbol.asyncIterator]: () => ({ next: () => bytes.next() }) },
+    async end() {
+      for (let next = await bytes.next(); next.done !== true; next = await bytes.next())
+        if (next.value.length > 0)
+          throw namedFailure(
+            options.shown,
+            new RemoteGitFailure("the other side goes on where its pack should end"),
+          );
+    },
+  };
+}
+
+async function* packBytes(
   reader: PktLineReader,
   options: PackSourceOptions,
 ): AsyncGenerator<Uint8Array, void, void> {

@@ -76,6 +76,7 @@ export async function receiveInto(context: ReceiveContext, request: ReceiveReque
   });
   try {
     const ingest = await receivePack(context, request, answer);
+    await answer.end();
     const shallow = await boundaryOf(request, answer.shallow);
     const unshallow = [...new Set(answer.unshallow)].filter((oid) => snapshot.shallow.has(oid));
     quarantine.addShallow(shallow);

@@ -72,7 +72,8 @@ export async function openUrlSource(
           : async () => {
               const answer = await remote.fetchPack({ wants, onRemoteText });
               leave = () => answer.close();
-              return { bytes: arrival.count(answer.pack), shallow: answer.shallow };
+              const { pack, shallow } = answer;
+              return { bytes: arrival.count(pack), shallow, end: () => answer.end() };
             },
       limits: { ...LIMITS, ...options.limits },
       label: new URL(parseRemoteUrl(url).base).host,

@@ -110,6 +110,7 @@ async function ingestAll(
       signal,
       onProgress: source.onProgress ?? onProgress,
     });
+    await source.end?.();
     const shallow = await present(quarantine.objects, source.shallow);
     quarantine.addShallow([...shallow]);
     const answer = await checkConnectivity({

@@ -30,6 +30,8 @@ export interface ImportedPack {
   readonly bytes: ByteSource;
   /** Commits whose parents do not come; there may be others among them, which do not come either. */
   readonly shallow: Iterable<ObjectId>;
+  /** Once the pack is whole: what is said behind it. */
+  readonly end?: () => Promise<void>;
 }
 
 export const BRANCHES = "refs/heads/";
