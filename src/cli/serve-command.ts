@@ -19,6 +19,8 @@ import { parseLimit } from "./parse-limit.js";
 import type { ServedDeployment } from "./serve-deployment.js";
 import {
   openServedStorage,
+  parseBytes,
+  parseLargeBlobs,
   parseTime,
   type ServedStorage,
   STORAGES,
@@ -140,6 +142,16 @@ export function serveCommand(): Command {
     .option("--s3-endpoint <url>", "of a store that is not AWS  [default: AWS_ENDPOINT_URL_S3]")
     .option("--no-witnesses", "do not write into the bucket what a lost database is made again from")
     .option("--as-of <time>", "the object store as it was then, to be read only: an ISO date", parseTime)
+    .option(
+      "--large-blobs <bytes>",
+      'keep blobs from this size on as chunks, which versions share, or "off"  [default: 1048576]',
+      parseLargeBlobs,
+    )
+    .option(
+      "--cache-bytes <bytes>",
+      "of copies of what is in the bucket, on the local disk  [default: 10737418240]",
+      parseBytes,
+    )
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
     .addOption(

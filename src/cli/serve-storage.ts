@@ -17,6 +17,9 @@ export interface StorageFlags {
   readonly witnesses?: boolean;
   /** Milliseconds since 1970. */
   readonly asOf?: number;
+  /** Bytes; Infinity: none are kept as chunks. */
+  readonly largeBlobs?: number;
+  readonly cacheBytes?: number;
 }
 
 /** What a configuration file says of it: the name, or options of `openObjectStorage`, those of S3 among them. */
@@ -54,8 +57,11 @@ export async function locateStorage(
   const named = flags.storage ?? (typeof fromFile === "string" ? fromFile : undefined);
   const kind = named ?? (fromFile === undefined ? "disk" : "s3");
   if (kind === "disk") {
-    if (flags.bucket !== undefined || flags.s3Endpoint !== undefined || flags.asOf !== undefined)
-      throw wrong("--bucket, --s3-endpoint and --as-of go with --storage s3, or --storage object-store");
+    const { bucket: location, s3Endpoint, asOf, largeBlobs, cacheBytes } = flags;
+    if ([location, s3Endpoint, asOf, largeBlobs, cacheBytes].some((flag) => flag !== undefined))
+      throw wrong(
+        "--bucket, --s3-endpoint, --large-blobs, --cache-bytes and --as-of go with --storage s3, or --storage object-store",
+      );
     return undefined;
   }
   if (typeof directory !== "string")
@@ -77,7 +83,14 @@ export async function locateStorage(
       ? bucket.directory
       : `s3://${[bucket.bucket, bucket.prefix].filter(Boolean).join("/")}`;
   return {
-    options: { ...given, bucket, database, ...(durability === undefined ? {} : { durability }) },
+    options: {
+      ...given,
+      bucket,
+      database,
+      ...(durability === undefined ? {} : { durability }),
+      ...(flags.largeBlobs === undefined ? {} : { largeBlobBytesMin: flags.largeBlobs }),
+      ...(flags.cacheBytes === undefined ? {} : { cacheBytesMax: flags.cacheBytes }),
+    },
     database,
     place,
   };
@@ -126,6 +139,17 @@ export function parseTime(text: string): number {
   if (!/^\d{4}-\d\d-\d\d/.test(text) || Number.isNaN(time))
     throw new InvalidArgumentError("write it as 2026-11-22 or 2026-11-22T10:00:00Z");
   return time;
+}
+
+/** Of an option. @throws InvalidArgumentError */
+export function parseBytes(text: string): number {
+  if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidArgumentError("it is a number of bytes");
+  return Number(text);
+}
+
+/** The same, or "off": Infinity. @throws InvalidArgumentError */
+export function parseLargeBlobs(text: string): number {
+  return text === "off" ? Number.POSITIVE_INFINITY : parseBytes(text);
 }
 
 /** What it removes and what fails is logged. */

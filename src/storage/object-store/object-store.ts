@@ -134,13 +134,14 @@ const GARBAGE_GRACE_MS = 24 * 60 * 60 * 1000;
 const LISTED_AT_ONCE = 1000;
 const STABLE_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** @throws storage/io */
+/** @throws server/bad-configuration, storage/io */
 export async function openObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
   const { bucket, metadata } = options;
   const { garbageGraceMs = GARBAGE_GRACE_MS } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
   if (options.janitor !== undefined && options.janitor !== false) checkJanitorOptions(options.janitor);
   const witnessing = options.witnesses ?? false;
+  checkNumbers(options);
   if (witnessing !== false) checkWitnessOptions(witnessing);
   const local = await openLocalDirectory(options.localDirectory);
   const { spoolDirectory } = local;
@@ -339,6 +340,15 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
 }
 
 async function* entriesOf(metadata: MetadataStore, from?: string): AsyncGenerator<RepositoryEntry> {
+/** A configuration file may say anything. @throws server/bad-configuration */
+function checkNumbers(options: ObjectStoreOptions): void {
+  for (const name of ["largeBlobBytesMin", "cacheBytesMax", "garbageGraceMs"] as const) {
+    const value: unknown = options[name];
+    if (value === undefined || (typeof value === "number" && value >= 0)) continue;
+    throw new GitwharfError("server/bad-configuration", `${name} of the object store is a number from 0 up`);
+  }
+}
+
   for (let after = from; ; ) {
     const page = await metadata.list({
       ...(after === undefined ? {} : { after }),
