@@ -2,13 +2,16 @@
 import { randomBytes } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { GitwharfError } from "../src/base/errors.js";
 import { createGitServer } from "../src/server/git-server.js";
 import { type ObjectStorage, openObjectStorage } from "../src/server/object-storage.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
+import { DEFAULT_REPOSITORY_SETTINGS } from "../src/storage/repository-settings-defaults.js";
 import { CEPH_START_MS } from "./support/ceph-bucket.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { type MadeCommit, makeCommit, pushCommit } from "./support/stored-history.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
 import { command, discover, postFetch } from "./support/raw-fetch.js";
 
@@ -126,6 +129,59 @@ describe.each([
     expect((await ask("https"))[0]).toBe("packfile");
     expect((await ask("ftp"))[0]).toBe("packfile");
   });
+});
+
+it.each([
+  [0.002, "packfile"],
+  [60, "packfile-uris"],
+])("with a sign of life due after %d s, a slow plan begins with %s", async (keepAliveSeconds, first) => {
+  const { uploadPack, ...others } = DEFAULT_REPOSITORY_SETTINGS;
+  const store = createMemoryRepositoryStore({
+    settings: () => ({ ...others, uploadPack: { ...uploadPack, keepAliveSeconds } }),
+  });
+  const repository = await store.create("app");
+  const plain = repository.snapshot.bind(repository);
+  const slow = async <T>(body: () => T): Promise<T> => {
+    await delay(1);
+    return body();
+  };
+  Object.assign(repository, {
+    addressOfPack: async () => "https://bucket.example.org/pack",
+    snapshot: async () => {
+      const snapshot = await plain();
+      const { objects } = snapshot;
+      const slowObjects = new Proxy(objects, {
+        get(target, name) {
+          if (name === "read") return (oid: string) => slow(() => target.read(oid));
+          if (name === "readHeader") return (oid: string) => slow(() => target.readHeader(oid));
+          const value: unknown = Reflect.get(target, name, target);
+          return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        },
+      });
+      return { ...snapshot, release: () => snapshot.release(), objects: slowObjects };
+    },
+  });
+  const server = createGitServer({
+    repositories: store,
+    packfileUris: { sizeBytesMin: 0 },
+    log: () => undefined,
+  });
+  try {
+    const url = `${(await server.listen({ http: "127.0.0.1:0" })).http.url}/app.git`;
+    // Not by a push: what was pushed as a whole would be sent as it is.
+    let tip: MadeCommit | undefined;
+    for (let i = 0; i < 60; i++) {
+      tip = makeCommit(`${keepAliveSeconds} ${i}`, tip === undefined ? [] : [tip.oid]);
+      await pushCommit(repository, tip, [{ name: "refs/heads/main", oldOid: undefined, newOid: tip.oid }]);
+    }
+    const want = `want ${tip?.oid}`;
+    const { packets } = await postFetch(url, 2, command("fetch", "packfile-uris https", want, "done"));
+    expect(packets[0]).toBe(first);
+    expect(packets).toContain("packfile");
+    expect(packets.length).toBeGreaterThan(3);
+  } finally {
+    await server.close({ graceMs: 0 });
+  }
 });
 
 it("tells on band 3, with sideband-all, that no address could be made out", async () => {

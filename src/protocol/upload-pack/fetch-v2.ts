@@ -25,7 +25,7 @@ import { formatShallowLine } from "../wire/shallow-line.js";
 import { createSideBandWriter, SIDE_BAND_64K_BYTES_MAX } from "../wire/side-band.js";
 import { allowedFilter } from "./allowed-filter.js";
 import { checkWants } from "./check-wants.js";
-import { withKeepAlive } from "./keep-alive.js";
+import { TIMER_MS_MAX, withKeepAlive } from "./keep-alive.js";
 import { PackPhaseFailure } from "./pack-phase-failure.js";
 import { ownShallow, resolveShallow } from "./resolve-shallow.js";
 import { formatPackAddresses, packAddresses } from "./packfile-uris.js";
@@ -91,11 +91,37 @@ async function prepareWithAddresses(about: FetchAbout): Promise<Answer> {
   const { pack } = answer;
   const addresses = pack === undefined ? undefined : await packAddresses(about);
   if (pack === undefined || addresses === undefined || addresses.size === 0) return answer;
-  const plan = await planFetch({ ...about, ...pack }, context.signal, [...addresses.keys()]);
+  const plan = await planInTime({ ...about, ...pack }, [...addresses.keys()]);
+  if (plan === undefined) return answer;
   const lines = formatPackAddresses(plan.data.elsewhere ?? [], addresses);
   if (lines.length === 0) return { ...answer, pack: { ...pack, plan } };
   const section = ["packfile-uris\n", ...lines].map((text) => lineFor(request, text));
   return { lines: [...answer.lines, ...section, DELIM], pack: { ...pack, plan } };
+}
+
+/**
+ * Without `sideband-all` nothing can be said to the client meanwhile. So that no connection is taken for dead, one that would have to
+ * wait for longer than until a sign of life is due gets all of the pack from here, with such signs.
+ * @returns undefined: it would take too long
+ */
+async function planInTime(
+  options: Parameters<typeof planFetch>[0],
+  elsewhere: readonly string[],
+): Promise<PackPlan | undefined> {
+  const { context, request } = options;
+  const { signal } = context;
+  const seconds = context.settings.uploadPack.keepAliveSeconds;
+  if (request.sidebandAll || seconds <= 0) return planFetch(options, signal, elsewhere);
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), Math.min(seconds * 1000, TIMER_MS_MAX));
+  try {
+    return await planFetch(options, AbortSignal.any([signal, patience.signal]), elsewhere);
+  } catch (error) {
+    if (signal.aborted || !patience.signal.aborted) throw error;
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function lineFor({ sidebandAll }: FetchRequest, text: string): Buffer {

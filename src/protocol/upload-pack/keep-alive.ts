@@ -30,6 +30,6 @@ export async function withKeepAlive<T>(
 }
 
 /** A longer timer would fire at once. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+export const TIMER_MS_MAX: number = 2 ** 31 - 1;
 
 const TICK = Symbol("tick");
