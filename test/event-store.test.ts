@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { addEvents } from "../src/database/add-events.js";
 import { createDeliveryStore } from "../src/database/delivery-store.js";
 import { createEventStore, type EventStore } from "../src/database/event-store.js";
 import { sql } from "../src/database/kysely.js";
@@ -132,6 +133,54 @@ describe.each(ENGINES)("the event store on $name", ({ name, create }) => {
     await all;
     await look();
     expect(seen).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));
+  });
+
+  it("keeps those of many refs as few rows until they are told, in order, each once", async () => {
+    const drafts = Array.from({ length: 1100 }, (_, i) => ({
+      ref: {
+        refName: `refs/heads/${i}`,
+        oldOid: "0".repeat(40),
+        newOid: i.toString(16).padStart(40, "0"),
+        ...(i === 1 ? { forced: true } : {}),
+      },
+    }));
+    const shared = origin("a", "1");
+    await store.add(origin("a", "0"), refs("before"), false);
+    await database.run("transaction", () =>
+      addEvents(
+        database.db,
+        drafts.map((draft) => ({ ...draft, origin: shared })),
+      ),
+    );
+    await store.add(origin("a", "2"), refs("after"), true);
+    const names = drafts.map(({ ref }) => ref.refName);
+    expect(await order("a")).toEqual(["before", ...names, "after"]);
+    const rows = await database.db.selectFrom("events").select("id").execute();
+    expect(rows.length).toBeLessThan(10);
+    expect(await store.tell("a")).toBe(0);
+    await store.markMoved({ pushId: "0" });
+    expect(await store.listUnmoved("a", ["", ...names])).toEqual([]);
+    // Two tell them at once.
+    const both = createEventStore(other);
+    await Promise.all([tellAll(store, "a"), tellAll(both, "a")]);
+    expect(await store.firstUntold("a")).toBeUndefined();
+    const told = await store.list(0, 2000);
+    expect(told.map(({ refName }) => refName)).toEqual(["before", ...names, "after"]);
+    expect(told.map(({ cursor }) => cursor)).toEqual(told.map((_, i) => i + 1));
+    expect(told[2]).toMatchObject({ ...shared, ...drafts[1]?.ref, hasMoved: true, isFirst: false });
+    expect(told[3]).toMatchObject({ ...drafts[2]?.ref, forced: undefined });
+    expect(new Set(told.map(({ id }) => id)).size).toBe(told.length);
+    // What comes then, comes behind.
+    expect(await store.prune(Date.now() + 1000, 1102)).toBe(1101);
+    await store.add(origin("a", "3"), refs("one", "two"), true);
+    await store.add(origin("a", "4"), refs("three"), true);
+    await tellAll(store, "a");
+    expect(await cursors()).toEqual([
+      [1102, "after"],
+      [1103, "one"],
+      [1104, "two"],
+      [1105, "three"],
+    ]);
   });
 
   it("forgets old ones, and never goes back to their cursors", async () => {

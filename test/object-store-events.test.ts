@@ -73,7 +73,7 @@ describe.each([
     const database = await openDatabase(parseDatabaseLocation(location));
     try {
       const store = createEventStore(database);
-      return [...(await store.list(0, 1000)), ...(await store.listUntold())];
+      return [...(await store.list(0, 10_000)), ...(await store.listUntold())];
     } finally {
       await database.close();
     }
@@ -165,5 +165,19 @@ describe.each([
       { moves: ["refs/heads/main", "0".repeat(40), first], isTold: true },
       { moves: ["refs/heads/alias", first, second], isTold: true },
     ]);
+  });
+
+  it.skipIf(isSkipped)("tells of each of many refs that are pushed at once, in order", async () => {
+    const app = workspace.in("app");
+    const url = `${await serve((own) => own)}/many.git`;
+    await app.run("push", "-q", url, "HEAD:main");
+    const names = Array.from({ length: 1200 }, (_, i) => `refs/many/${String(i).padStart(4, "0")}`);
+    const input = names.map((name) => `create ${name} HEAD\n`).join("");
+    expect((await app.tryWith({ input }, "update-ref", "--stdin")).status).toBe(0);
+    await app.run("push", "-q", url, "refs/many/*:refs/many/*");
+    const found = (await events()).filter(({ repository: name }) => name === "many");
+    expect(found.map(({ refName }) => refName)).toEqual(["refs/heads/main", ...names]);
+    expect(found.every(({ cursor }, i) => cursor === (found[0]?.cursor ?? 0) + i)).toBe(true);
+    expect(new Set(found.slice(1).map(({ pushId }) => pushId)).size).toBe(1);
   });
 });

@@ -6,8 +6,11 @@
  * after the other: who has seen one will see no lesser one appear.
  */
 import { randomUUID } from "node:crypto";
+import { othersTurn } from "../base/others-turn.js";
+import { affect, first } from "./database-work.js";
 import { isConflict } from "./is-conflict.js";
 import type { Database } from "./open-database.js";
+import { isPacked, unpacked } from "./packed-events.js";
 import type { EventsTable } from "./schema.js";
 
 /** A ref that moves. */
@@ -91,12 +94,12 @@ export interface EventStore {
   prune(before: number, upTo: number): Promise<number>;
 }
 
-/** SQLite takes 32,766 values in a statement. */
-const ROWS_AT_ONCE = 500;
+/** SQLite takes 32,766 values in a statement, and the process does nothing else meanwhile. */
+const ROWS_AT_ONCE = 250;
 /** Others who write at the same time take the place that was looked up. */
 const ATTEMPTS_MAX = 50;
 
-export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): EventStore {
+export function createEventStore({ db, sql, run }: Pick<Database, "db" | "sql" | "run">): EventStore {
   const addSome = async (
     origin: EventOrigin,
     refs: readonly NewEvent[],
@@ -116,8 +119,10 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
   const untold = () => db.selectFrom("events").selectAll().where("cursor", "is", null);
   return {
     async add(origin, refs, hasMoved) {
-      for (let at = 0; at < refs.length; at += ROWS_AT_ONCE)
+      for (let at = 0; at < refs.length; at += ROWS_AT_ONCE) {
+        if (at > 0) await othersTurn();
         await addSome(origin, refs.slice(at, at + ROWS_AT_ONCE), hasMoved);
+      }
     },
     async markMoved(which) {
       const update = db.updateTable("events").set({ has_moved: 1 });
@@ -153,7 +158,8 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
     },
     async listUntold(repository) {
       const some = repository === undefined ? untold() : untold().where("repository", "=", repository);
-      return (await some.orderBy("repository").orderBy("position").execute()).map(eventOf);
+      const rows = await some.orderBy("repository").orderBy("position").execute();
+      return rows.flatMap((row) => (isPacked(row) ? packedEvents(row) : [eventOf(row)]));
     },
     async listRepositoriesUntold() {
       const rows = await db
@@ -171,7 +177,9 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
           .orderBy("position")
           .limit(ROWS_AT_ONCE)
           .execute();
-        const open = found.findIndex((row) => row.has_moved === 0);
+        const [head] = found;
+        if (head !== undefined && isPacked(head)) return tellPacked(head);
+        const open = found.findIndex((row) => row.has_moved !== 1);
         const next = open === -1 ? found : found.slice(0, open);
         if (next.length === 0) return 0;
         const last = await lastCursor();
@@ -216,6 +224,26 @@ export function createEventStore({ db, sql }: Pick<Database, "db" | "sql">): Eve
       return Number(numDeletedRows);
     },
   };
+
+  /** @returns how many; others may have been quicker, and then there is something else to be told, or was */
+  function tellPacked(row: EventsTable): Promise<number> {
+    return run("transaction", function* () {
+      const gone = db.deleteFrom("events").where("id", "=", row.id).where("cursor", "is", null);
+      if ((yield* affect(gone)) === 0) return 1;
+      const last = yield* first(
+        db.selectFrom("events").select((column) => column.fn.max<number | null>("cursor").as("cursor")),
+      );
+      const { origin, refs } = unpacked(row);
+      const rows = refs.map((ref, i) => {
+        const cursor = (last?.cursor ?? 0) + 1 + i;
+        // Its order is told: it needs a place that nobody else has, and that is not the last.
+        const place = { position: -cursor, hasMoved: true };
+        return { ...eventRow(origin, ref, place), cursor, created_at: row.created_at };
+      });
+      yield* affect(db.insertInto("events").values(rows));
+      return rows.length;
+    });
+  }
 
   async function lastCursor(): Promise<number> {
     const { cursor } = await db
@@ -271,11 +299,20 @@ export function eventOf(row: EventsTable): StoredEvent {
     oldOid: row.old_oid,
     newOid: row.new_oid,
     forced: row.forced === null ? undefined : row.forced === 1,
-    hasMoved: row.has_moved === 1,
+    hasMoved: row.has_moved !== 0,
     isFirst: row.is_first === 1,
     createdAt: row.created_at,
     cursor: row.cursor ?? undefined,
   };
+}
+
+/** As they will be, but for their ids. */
+function packedEvents(row: EventsTable): readonly StoredEvent[] {
+  const { origin, refs } = unpacked(row);
+  return refs.map((ref, i) => {
+    const made = eventRow(origin, ref, { position: row.position, hasMoved: true });
+    return eventOf({ ...made, id: `${row.id}/${i}`, created_at: row.created_at });
+  });
 }
 
 export function isTold(event: StoredEvent): event is ToldEvent {

@@ -77,7 +77,7 @@ export interface EventsTable {
   id: string;
   /** Name without `.git`. */
   repository: string;
-  /** They are given their cursors in this order; one that is free again may be given anew. */
+  /** They are given their cursors in this order; one that is free again may be given anew. Negative ones are of events that were packed. */
   position: number;
   /** Unique, and never less than that of one that was seen before; null: not told to anybody yet. */
   cursor: number | null;
@@ -92,7 +92,7 @@ export interface EventsTable {
   user_name: string;
   /** JSON: what else is known of the push. */
   about: string;
-  /** 0: it was to move when this was written. */
+  /** 0: it was to move when this was written. 2: events of several refs, which have (`packed-events.ts`). */
   has_moved: number;
   /** 1: its repository may have been made by this push, and then is nowhere until it is put in its place. */
   is_first: number;

@@ -3,6 +3,7 @@
  * did. What a server that was killed has left open is settled against the refs. Several processes may do so at once: each
  * step is one statement that comes to nothing when another was faster.
  */
+import { othersTurn } from "../base/others-turn.js";
 import type { EventStore, StoredEvent } from "../database/event-store.js";
 import type { Repository } from "../storage/contracts/repository.js";
 import type { EventLog } from "./event-log.js";
@@ -33,7 +34,11 @@ export function createEventPublisher(options: EventPublisherOptions): Repository
     let isNew = false;
     try {
       while (!signal.aborted) {
-        while ((await rows.tell(repository)) > 0) isNew = true;
+        while (!signal.aborted && (await rows.tell(repository)) > 0) {
+          isNew = true;
+          await othersTurn();
+        }
+        if (signal.aborted) return undefined;
         const next = await rows.firstUntold(repository);
         if (next === undefined) return undefined;
         if (next.hasMoved) continue;

@@ -4,6 +4,7 @@
  * against the refs later.
  */
 import { randomUUID } from "node:crypto";
+import { othersTurn } from "../base/others-turn.js";
 import type { EventAbout, EventOrigin, EventStore, NewEvent } from "../database/event-store.js";
 import type { Push, PushCommand, PushedRef, PushHandlers } from "../engine/push.js";
 import { isNullObjectId } from "../object/object-id.js";
@@ -52,6 +53,8 @@ interface Known {
 
 /** To tell one may take a walk through history. */
 const FORCED_MAX = 100;
+/** What is done for so many at once takes others' time. */
+const MANY = 1000;
 /** Each event has them, and a push may have many of both. */
 const OPTIONS_CHARACTERS_MAX = 4096;
 
@@ -78,9 +81,11 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       const rows = await store();
       await settleOlder(rows, push, { commands, isFirst });
       const refs = commands.map((command): NewEvent => newEventOf(command, known.forced));
+      if (commands.length > MANY) await othersTurn();
       const origin = originOf(push, id);
       if (isWritten) for (const ref of refs) outbox?.add(ref.refName, { origin, ref });
       else await rows.add({ ...origin, isFirst }, refs, false);
+      if (commands.length > MANY) await othersTurn();
     } catch (error) {
       log({ level: "error", message: "a push was refused: its events cannot be written down", error });
       await push.print("error: the server cannot write down what this push changes; try again later\n");
@@ -174,8 +179,10 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       async preReceive(push) {
         await strikeOutLost(push);
         const { forced } = knownOf(push);
+        // Of a hundred thousand branches that are new, to make up what can be asked of each takes seconds.
+        if (push.commands.length > MANY && !push.commands.some(isMove)) return;
         for (const update of push.updates.slice(0, FORCED_MAX)) {
-          if (isNullObjectId(update.oldOid) || isNullObjectId(update.newOid)) continue;
+          if (!isMove(update)) continue;
           const is = await isForced(update);
           if (is !== undefined) forced.set(keyOf(update), is);
         }
@@ -234,8 +241,12 @@ function keyOf({ name, oldOid, newOid }: PushCommand): string {
 
 function newEventOf(command: PushCommand, known: ReadonlyMap<string, boolean>): NewEvent {
   const { name, oldOid, newOid } = command;
-  const moves = !isNullObjectId(oldOid) && !isNullObjectId(newOid);
-  return { refName: name, oldOid, newOid, forced: moves ? known.get(keyOf(command)) : false };
+  return { refName: name, oldOid, newOid, forced: isMove(command) ? known.get(keyOf(command)) : false };
+}
+
+/** It was there before, and is there after. */
+function isMove({ oldOid, newOid }: PushCommand): boolean {
+  return !isNullObjectId(oldOid) && !isNullObjectId(newOid);
 }
 
 /** The first of them, as far as there is room. */
