@@ -6,11 +6,12 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Database, openDatabase } from "../src/database/open-database.js";
+import { createEventStore } from "../src/database/event-store.js";
+import { type Database, databaseName, openDatabase } from "../src/database/open-database.js";
 import { createGitServer } from "../src/server/git-server.js";
 import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
 import { planPack } from "../src/engine/pack-plan.js";
-import type { Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
+import type { Repository } from "../src/storage/contracts/repository.js";
 import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
 import {
   type CountedBucket,
@@ -18,7 +19,7 @@ import {
 } from "../src/storage/object-store/bucket/counted-bucket.js";
 import { createMemoryBucket } from "../src/storage/object-store/bucket/memory-bucket.js";
 import { createMetadataStore } from "../src/storage/object-store/metadata/create-metadata-store.js";
-import { openObjectStore } from "../src/storage/object-store/object-store.js";
+import { type ObjectStore, openObjectStore } from "../src/storage/object-store/object-store.js";
 import { createFaultyMetadata, type MetadataOperation } from "./support/faulty-metadata.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { createRoundsBucket } from "./support/request-rounds.js";
@@ -29,11 +30,13 @@ const SMALL_BLOCKS = { blockBytes: 64 * KiB, wholeBytesMax: 128 * KiB, aheadByte
 
 interface CountedServer {
   readonly url: string;
-  readonly store: RepositoryStore;
+  readonly store: ObjectStore;
   readonly bucket: CountedBucket;
   readonly rounds: () => readonly (readonly string[])[];
   /** Calls that change rows, in order. */
   writes(): readonly MetadataOperation[];
+  /** Of the object store's own connection, of several statements each. */
+  transactions(): number;
   /** From here on it counts from nothing. */
   reset(): void;
   /** Reading requests. */
@@ -44,12 +47,15 @@ const READS: ReadonlySet<MetadataOperation> = new Set(["find", "get", "list", "r
 
 let client: GitClient;
 let database: Database;
+let location: string;
 let memory: Bucket;
 let closing: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   client = createWorkspace();
-  database = await openDatabase({ engine: "sqlite", path: join(client.directory, "state", "db.sqlite") });
+  const path = join(client.directory, "state", "db.sqlite");
+  location = `sqlite:${path}`;
+  database = await openDatabase({ engine: "sqlite", path });
   memory = createMemoryBucket();
 });
 afterEach(async () => {
@@ -61,19 +67,34 @@ afterAll(async () => {
   removeDirectory(client);
 });
 
-/** With an empty cache. */
-async function startServer(options: { readonly inRounds?: boolean } = {}): Promise<CountedServer> {
+/** With an empty cache. @param options.isFull events are written, too, and witnesses, as soon as they are asked for */
+async function startServer(
+  options: { readonly inRounds?: boolean; readonly isFull?: boolean } = {},
+): Promise<CountedServer> {
   const rounds = createRoundsBucket(memory);
   const bucket = createCountedBucket(options.inRounds === true ? rounds : memory);
-  const metadata = createFaultyMetadata(createMetadataStore(database));
+  let transactions = 0;
+  const run: Database["run"] = (mode, work) => {
+    if (mode === "transaction") transactions++;
+    return database.run(mode, work);
+  };
+  const metadata = createFaultyMetadata(createMetadataStore({ ...database, run }));
   const store = await openObjectStore({
     bucket,
     metadata,
     localDirectory: join(client.directory, "local"),
     janitor: false,
     ...(options.inRounds === true ? { fetching: SMALL_BLOCKS } : {}),
+    ...(options.isFull === true
+      ? { outboxDatabase: databaseName(location), witnesses: { everyMs: 3_600_000 } }
+      : {}),
   });
-  const server = createGitServer({ repositories: store, autoCreate: "push", log: () => undefined });
+  const server = createGitServer({
+    repositories: store,
+    autoCreate: "push",
+    log: () => undefined,
+    ...(options.isFull === true ? { database: location, events: true } : {}),
+  });
   const { url } = (await server.listen({ http: "127.0.0.1:0" })).http;
   let seen = 0;
   closing.push(async () => {
@@ -89,7 +110,9 @@ async function startServer(options: { readonly inRounds?: boolean } = {}): Promi
     bucket,
     rounds: rounds.rounds,
     writes: () => metadata.calls.slice(seen).filter((operation) => !READS.has(operation)),
+    transactions: () => transactions,
     reset() {
+      transactions = 0;
       bucket.reset();
       rounds.reset();
       seen = metadata.calls.length;
@@ -325,6 +348,50 @@ describe("a push", () => {
     await tree.run(...whole, "push", "-q", `${cold.url}/blob.git`, "HEAD:refs/heads/main");
     expect(putsOf(cold)).toBe(1);
     expect(requestsOf(cold)).toBeLessThanOrEqual(8);
+  });
+});
+
+describe("with chunks, events and witnesses", () => {
+  it("a push puts three objects at most and commits once, a cold clone asks little, and nothing is listed", async () => {
+    const tree = await newTree("full");
+    // No delta takes the place of a version.
+    const whole = ["-c", "http.postBuffer=20000000", "-c", "core.bigFileThreshold=1m"];
+    const noise = randomBytes(2_000_000);
+    const server = await startServer({ isFull: true });
+    const push = (to: CountedServer) =>
+      tree.run(...whole, "push", "-q", `${to.url}/full.git`, "HEAD:main", "HEAD:topic");
+    await commitFile(tree, "text", "1\n");
+    await push(server);
+    const small = await startServer({ isFull: true });
+    await client.run("clone", "-q", "--bare", `${small.url}/full.git`, "full-small.git");
+    expect(requestsOf(small)).toBeLessThanOrEqual(6);
+    server.reset();
+    await commitFile(tree, "noise", noise);
+    await push(server);
+    expect(putsOf(server)).toBe(2);
+    expect(server.writes().filter((operation) => operation === "commit")).toHaveLength(1);
+    // Its events are in it.
+    expect(server.transactions()).toBe(1);
+    expect(await createEventStore(database).list(0, 10)).toHaveLength(4);
+
+    noise.writeUInt8(noise.readUInt8(1_000_000) ^ 1, 1_000_000);
+    await commitFile(tree, "noise", noise);
+    server.reset();
+    await push(server);
+    expect(putsOf(server)).toBeLessThanOrEqual(2);
+    // Chunks that are to be used again are held before they are looked at.
+    expect(server.writes().filter((operation) => operation === "holdContainers")).toHaveLength(1);
+    expect(server.transactions()).toBe(2);
+    server.reset();
+    expect(await server.store.writeWitnesses()).toMatchObject({ witnessesWritten: 1, failures: [] });
+    expect([putsOf(server), requestsOf(server)]).toEqual([1, 1]);
+
+    const cold = await startServer({ isFull: true });
+    await client.run("clone", "-q", "--bare", `${cold.url}/full.git`, "full.git");
+    // Three packs, and of two containers the pieces that two versions are made of.
+    expect(requestsOf(cold)).toBeLessThanOrEqual(15);
+    expect(cold.transactions()).toBe(0);
+    await client.in("full.git").run("fsck", "--strict");
   });
 });
 

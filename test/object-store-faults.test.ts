@@ -9,9 +9,10 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { GitwharfError } from "../src/base/errors.js";
-import { type Database, openDatabase } from "../src/database/open-database.js";
+import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
+import { makeBundle } from "../src/engine/bundles/make-bundle.js";
 import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
 import { foldPacks } from "../src/engine/maintenance/fold-packs.js";
 import type { Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
@@ -20,9 +21,11 @@ import { createMemoryBucket } from "../src/storage/object-store/bucket/memory-bu
 import { createMetadataStore } from "../src/storage/object-store/metadata/create-metadata-store.js";
 import type { MetadataStore } from "../src/storage/object-store/metadata/metadata-store.js";
 import { type ObjectStore, openObjectStore } from "../src/storage/object-store/object-store.js";
+import { CEPH_START_MS } from "./support/ceph-bucket.js";
 import { createFaultyBucket, type Fault, NEVER } from "./support/faulty-bucket.js";
 import { createFaultyMetadata } from "./support/faulty-metadata.js";
 import { checkKeys, clearUploads } from "./support/listed-keys.js";
+import { objectStorePlaces, SKIP_CEPH_AND_POSTGRES } from "./support/object-stores.js";
 import { type MadeCommit, makeCommit, pushCommit, readRefs, type Refs } from "./support/stored-history.js";
 
 /** By what follows the repository's own name; what is not here is not there. */
@@ -40,6 +43,8 @@ interface Operation {
   /** Made of pushes of FIRST. @default `before` */
   readonly made?: State;
   readonly before: State;
+  /** What it has written stays listed as an upload. */
+  readonly isKeptAsUpload?: boolean;
   /** It looks after all that is there: what other points have left is removed first. */
   readonly isAlone?: boolean;
   /** What was made becomes what is to be before. */
@@ -47,6 +52,8 @@ interface Operation {
   readonly after: State;
   /** Resolves when its client would be told that it has worked. */
   readonly run: (process: Process, name: string) => Promise<void>;
+  /** What else another process has to find. */
+  readonly check?: (process: Process, name: string, isAcknowledged: boolean) => Promise<void>;
 }
 
 const FIRST = makeCommit("first");
@@ -131,6 +138,21 @@ const OPERATIONS: readonly Operation[] = [
       } finally {
         await repository.close();
       }
+    },
+  },
+  {
+    title: "making a bundle",
+    isKeptAsUpload: true,
+    before: { "": { "refs/heads/main": FIRST.oid, "refs/tags/v1": FIRST.oid } },
+    after: { "": { "refs/heads/main": FIRST.oid, "refs/tags/v1": FIRST.oid } },
+    async run({ store }, name) {
+      expect(await bundle(store, name)).toBe(true);
+    },
+    async check({ store }, name, isAcknowledged) {
+      const found = await readBundle(store, name);
+      if (isAcknowledged) expect(found).toBeDefined();
+      // Offered whole, or not at all.
+      if (found !== undefined) expect(found.bytes).toHaveLength(found.sizeBytes);
     },
   },
   {
@@ -232,19 +254,42 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 describe.each(OPERATIONS)("$title", { timeout: 240_000 }, (operation) => {
   // A janitor that goes on after a call which has failed does less than one whose answer was lost.
   const faults = FAULTS.filter(({ at }) => operation.isAlone !== true || at !== "before");
-  it.each(faults)("with $title", async (fault) => {
-    const world = await openWorld();
-    let point = 1;
-    try {
-      while (point < POINTS_MAX && (await runWithFault(world, operation, { ...fault, point }))) point++;
-    } finally {
-      await world.dispose();
-    }
-    // At least one call was made, and the last run met no fault.
-    expect(point).toBeGreaterThan(1);
-    expect(point).toBeLessThan(POINTS_MAX);
-  });
+  it.each(faults)("with $title", async (fault) => runAtAllPoints(await openWorld(), operation, fault));
 });
+
+describe.skipIf(SKIP_CEPH_AND_POSTGRES)("on Ceph and PostgreSQL", () => {
+  const places = objectStorePlaces(inject("cephSocket"));
+  afterAll(() => places.stop());
+  const titles = ["a push of a small pack to two refs", "collecting garbage"];
+  it.each(OPERATIONS.filter(({ title }) => titles.includes(title)))(
+    "$title, with the process stopped after each call",
+    async (operation) => {
+      const place = await places.onCeph();
+      const database = await openDatabase(parseDatabaseLocation(place.database));
+      const bucket = await place.openBucket();
+      const world = await worldOf({ directory: place.directory, bucket, database });
+      for (const fault of FAULTS.filter(({ at }) => at === "stopped"))
+        await runAtAllPoints(world, operation, fault);
+    },
+    CEPH_START_MS,
+  );
+});
+
+async function runAtAllPoints(
+  world: World,
+  operation: Operation,
+  fault: (typeof FAULTS)[number],
+): Promise<void> {
+  let point = 1;
+  try {
+    while (point < POINTS_MAX && (await runWithFault(world, operation, { ...fault, point }))) point++;
+  } finally {
+    await world.dispose();
+  }
+  // At least one call was made, and the last run met no fault.
+  expect(point).toBeGreaterThan(1);
+  expect(point).toBeLessThan(POINTS_MAX);
+}
 
 it("lists a key to which bytes come when its push was given up", async () => {
   const world = await openWorld();
@@ -290,10 +335,12 @@ async function runWithFault(
   const found = await look();
   if (outcome === "acknowledged") expect(found, where).toEqual(after);
   else expect([before, after], where).toContainEqual(found);
+  await operation.check?.(other, name, outcome === "acknowledged");
   const keys = await checkKeys(world.bucket, world.metadata);
   expect(keys, where).toMatchObject({ unlisted: [], missing: [] });
   // A failure that passes leaves no bytes behind, but of a commit that may have happened.
-  if (fault.later === undefined && !where.endsWith("commit") && operation.isAlone !== true)
+  const isKept = operation.isKeptAsUpload === true || operation.isAlone === true;
+  if (fault.later === undefined && !where.endsWith("commit") && !isKept)
     expect(keys.uncommitted, where).toEqual([]);
   // Another process goes on, and so does this one when it was not stopped.
   for (const [i, { store }] of (outcome === "stopped" ? [other] : [process, other]).entries()) {
@@ -303,6 +350,8 @@ async function runWithFault(
   }
   if (operation.isAlone === true) expect((await other.store.clean(ALL_AT_ONCE)).failures, where).toEqual([]);
   else await clearUploads(world.bucket, world.metadata);
+  for (const ending of Object.keys(await look()))
+    expect((await other.store.verify(`${name}${ending}`)).findings, where).toEqual([]);
   expect(await checkKeys(world.bucket, world.metadata), where).toEqual(
     expect.objectContaining({ unlisted: [], missing: [], uncommitted: [] }),
   );
@@ -374,7 +423,18 @@ async function openWorld(): Promise<World> {
   const database: Database = await openDatabase({ engine: "sqlite", path: join(own, "state", "db.sqlite") });
   // No test cuts the power.
   await database.sql`pragma synchronous = off`.execute(database.db);
-  const bucket = createMemoryBucket();
+  return worldOf({ directory: own, bucket: createMemoryBucket(), database });
+}
+
+/** @param on disposed of with the world */
+async function worldOf(on: {
+  readonly directory: string;
+  readonly bucket: Bucket;
+  readonly database: Database;
+}): Promise<World> {
+  const { directory: own, database } = on;
+  // Of many stores: none of them closes it.
+  const bucket = { ...createFaultyBucket(on.bucket, () => undefined), close: async () => undefined };
   const metadata = createMetadataStore(database);
   const stores: RepositoryStore[] = [];
   const open: World["open"] = async (itsBucket, itsMetadata) => {
@@ -391,6 +451,7 @@ async function openWorld(): Promise<World> {
     open,
     async dispose() {
       for (const store of stores) await store.close();
+      await on.bucket.close();
       await database.close();
       await rm(own, { recursive: true, force: true });
     },
@@ -420,6 +481,33 @@ async function fold(store: RepositoryStore, name: string): Promise<void> {
   try {
     if (repository.packMaintenance === undefined) throw new Error("packs are not looked after");
     expect(await foldPacks(repository.packMaintenance)).toMatchObject({ kind: "folded", packCount: 3 });
+  } finally {
+    await repository.close();
+  }
+}
+
+async function bundle(store: RepositoryStore, name: string): Promise<boolean> {
+  const repository = await opened(store, name);
+  try {
+    const { signal } = new AbortController();
+    return await makeBundle(repository, { sizeBytesMin: 0, isVisible: () => true, signal });
+  } finally {
+    await repository.close();
+  }
+}
+
+async function readBundle(
+  store: RepositoryStore,
+  name: string,
+): Promise<{ readonly sizeBytes: number; readonly bytes: Buffer } | undefined> {
+  const repository = await opened(store, name);
+  try {
+    const found = await repository.bundles?.find();
+    if (found === undefined) return undefined;
+    const { sizeBytes } = found;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of found.read({ start: 0, end: sizeBytes })) chunks.push(chunk);
+    return { sizeBytes, bytes: Buffer.concat(chunks) };
   } finally {
     await repository.close();
   }

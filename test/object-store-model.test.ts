@@ -1,8 +1,9 @@
 /**
  * Several servers on one bucket and one database, whose calls are carried out one at a time, in an order drawn at random:
- * pushes, deletions, reads, packs folded and garbage collected, repositories made and deleted, servers that stop and begin anew. What they answered is held
+ * pushes, deletions, reads, packs folded and garbage collected, repositories made, forked and deleted, servers that stop and begin anew. What they answered is held
  * against what a map of refs would have answered in some order: an update is done once what it replaced was there, nothing
- * that was acknowledged is lost, nobody reads what was replaced before, and refs that are pushed together are seen together.
+ * that was acknowledged is lost, nobody reads what was replaced before, and refs that are pushed together are seen together. A fork
+ * begins with what its parent was at some moment of the forking, as if that had been read and pushed there at once.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,12 +15,12 @@ import { type Database, openDatabase } from "../src/database/open-database.js";
 import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
 import { foldPacks } from "../src/engine/maintenance/fold-packs.js";
 import type { ObjectId } from "../src/object/object-id.js";
-import type { Repository, RepositoryStore } from "../src/storage/contracts/repository.js";
+import type { Repository } from "../src/storage/contracts/repository.js";
 import type { Bucket } from "../src/storage/object-store/bucket/bucket.js";
 import { createMemoryBucket } from "../src/storage/object-store/bucket/memory-bucket.js";
 import { createMetadataStore } from "../src/storage/object-store/metadata/create-metadata-store.js";
 import type { MetadataStore } from "../src/storage/object-store/metadata/metadata-store.js";
-import { openObjectStore } from "../src/storage/object-store/object-store.js";
+import { type ObjectStore, openObjectStore } from "../src/storage/object-store/object-store.js";
 import { createFaultyBucket, type Fault, NEVER } from "./support/faulty-bucket.js";
 import { createFaultyMetadata } from "./support/faulty-metadata.js";
 import { checkKeys } from "./support/listed-keys.js";
@@ -62,11 +63,12 @@ type Step =
       readonly fresh: boolean;
     }
   | { readonly kind: "read"; readonly place: number }
-  | { readonly kind: "create" | "first push" | "delete"; readonly place: number }
+  | { readonly kind: "create" | "first push" | "delete" | "fork"; readonly place: number }
   | { readonly kind: "collect" | "fold"; readonly place: number }
   | { readonly kind: "restart"; readonly lane: number };
 
-const place = fc.nat({ max: 1 });
+/** From 2 on: a fork, where there is one. */
+const place = fc.nat({ max: 3 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 8,
@@ -92,6 +94,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ kind: fc.constantFrom("create" as const, "first push" as const), place }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("delete" as const), place }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("fork" as const), place }) },
   {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constantFrom("collect" as const, "fold" as const), place }),
@@ -134,6 +137,13 @@ interface Change {
   outcome: "done" | "refused" | "unknown";
 }
 
+/** By the clock of updates. */
+interface Fork {
+  readonly name: string;
+  readonly begin: number;
+  end: number;
+}
+
 let directory: string;
 let database: Database;
 let metadata: MetadataStore;
@@ -154,6 +164,7 @@ afterAll(async () => {
 describe("several servers on one object store", () => {
   it("answer as one that does one thing after the other", async () => {
     const outcomes = new Set<Update["outcome"]>();
+    let forks = 0;
     await fc.assert(
       fc.asyncProperty(
         script,
@@ -167,11 +178,13 @@ describe("several servers on one object store", () => {
             await world.close();
           }
           for (const { outcome } of world.updates) outcomes.add(outcome);
+          forks += world.forksFound;
         }),
       ),
       { numRuns: 60 },
     );
     expect(outcomes).toContain("done");
+    expect(forks).toBeGreaterThan(0);
   });
 
   it("let one of two racing pushes win: now this one, now that", async () => {
@@ -195,7 +208,7 @@ describe("several servers on one object store", () => {
 });
 
 interface Server {
-  readonly store: RepositoryStore;
+  readonly store: ObjectStore;
   /** Nothing that it has begun comes to an end. */
   stop(): void;
   readonly stopped: Promise<"stopped">;
@@ -209,7 +222,9 @@ class World {
   readonly #changes: Change[] = [];
   readonly #prefix = `world-${++worlds}`;
   readonly #servers: Server[] = [];
-  readonly #stores: RepositoryStore[] = [];
+  readonly #stores: ObjectStore[] = [];
+  readonly #forks: Fork[] = [];
+  forksFound = 0;
   readonly #turnstile: Turnstile;
   /** By lane and repository: what its client has seen last. */
   readonly #seen = new Map<string, Refs>();
@@ -258,15 +273,23 @@ class World {
     for (const { stop } of this.#servers) stop();
     const plain = await this.#openPlain();
     const finals = new Map<string, Refs>();
-    for (const name of [0, 1].map((at) => this.#nameOf(at))) {
-      const live = await plain.open(name);
-      if (live !== undefined) finals.set(live.id, await readRefs(live));
-      await live?.close();
+    const made = [0, 1].map((at): Pick<Fork, "name"> => ({ name: this.#nameOf(at) }));
+    for (const about of [...made, ...this.#forks]) {
+      const { name } = about;
       const deleted = await this.#undelete(plain, name);
-      for (const [id, refs] of deleted) finals.set(id, refs);
-      const total = deleted.size + (live === undefined ? 0 : 1);
+      const live = await plain.open(name);
+      const found = [...deleted, ...(live === undefined ? [] : [name])];
+      await live?.close();
+      for (const one of found) {
+        const repository = await this.#opened(plain, one);
+        finals.set(repository.id, await readRefs(repository));
+        await repository.close();
+        if ("begin" in about) await this.#addForked(plain, one, about as Fork);
+        expect((await plain.verify(one)).findings).toEqual([]);
+      }
+      const total = found.length;
       this.#expectCount("create", name, total);
-      this.#expectCount("delete", name, deleted.size);
+      this.#expectCount("delete", name, deleted.length);
     }
     const ids = new Set([...this.updates, ...this.#reads].map(({ repository }) => repository));
     for (const id of ids) {
@@ -285,7 +308,8 @@ class World {
   }
 
   #nameOf(at: number): string {
-    return `${this.#prefix}-${at}`;
+    const forks = this.#forks;
+    return (at < 2 ? undefined : forks[at % forks.length]?.name) ?? `${this.#prefix}-${at % 2}`;
   }
 
   /** Its calls go through the turnstile. */
@@ -315,7 +339,7 @@ class World {
     };
   }
 
-  async #openPlain(): Promise<RepositoryStore> {
+  async #openPlain(): Promise<ObjectStore> {
     const localDirectory = join(directory, "local");
     const store = await openObjectStore({ bucket, metadata, localDirectory, janitor: false });
     this.#stores.push(store);
@@ -340,19 +364,17 @@ class World {
     }
   }
 
-  async #runStep(
-    lane: number,
-    store: RepositoryStore,
-    each: Exclude<Step, { kind: "restart" }>,
-  ): Promise<void> {
+  async #runStep(lane: number, store: ObjectStore, each: Exclude<Step, { kind: "restart" }>): Promise<void> {
     const name = this.#nameOf(each.place);
     switch (each.kind) {
       case "create":
-        return this.#change("create", name, async () => (await store.create(name)).close());
+        return this.#create(store, this.#nameOf(each.place % 2));
       case "delete":
         return this.#change("delete", name, () => store.delete(name));
       case "first push":
-        return this.#firstPush(store, name);
+        return this.#firstPush(store, this.#nameOf(each.place % 2));
+      case "fork":
+        return this.#fork(store, name);
       case "collect":
       case "fold":
         return this.#maintain(store, name, each.kind);
@@ -378,8 +400,44 @@ class World {
     }
   }
 
+  async #create(store: ObjectStore, name: string): Promise<void> {
+    return this.#change("create", name, async () => (await store.create(name)).close());
+  }
+
+  /** Of a name that nobody else has. */
+  async #fork(store: ObjectStore, parent: string): Promise<void> {
+    const name = `${this.#prefix}-fork-${this.#forks.length}`;
+    const fork: Fork = { name, begin: ++this.#time, end: Infinity };
+    this.#forks.push(fork);
+    await this.#change("create", name, async () => {
+      await (await store.fork(parent, name)).close();
+      fork.end = ++this.#time;
+    });
+  }
+
+  /** What it began with. */
+  async #addForked(store: ObjectStore, name: string, { begin, end }: Fork): Promise<void> {
+    this.forksFound++;
+    const parent = (await metadata.find(name))?.forkedFrom;
+    const generation = (await store.history(name, { limit: 1000 })).at(-1)?.generation ?? 0;
+    const past = await store.openAt(name, { generation });
+    const refs = await readRefs(past);
+    await past.close();
+    this.#reads.push({ repository: `object-store-${parent}`, refs, begin, end });
+    for (const [ref, after] of Object.entries(refs))
+      this.updates.push({
+        repository: past.id,
+        refs: [ref],
+        before: null,
+        after,
+        begin,
+        end,
+        outcome: "done",
+      });
+  }
+
   /** Whatever it does, nobody is to see anything of it. */
-  async #maintain(store: RepositoryStore, name: string, kind: "collect" | "fold"): Promise<void> {
+  async #maintain(store: ObjectStore, name: string, kind: "collect" | "fold"): Promise<void> {
     const repository = await store.open(name);
     if (repository === undefined) return;
     const { packMaintenance } = repository;
@@ -394,7 +452,7 @@ class World {
     }
   }
 
-  async #firstPush(store: RepositoryStore, name: string): Promise<void> {
+  async #firstPush(store: ObjectStore, name: string): Promise<void> {
     return this.#change("create", name, async () => {
       const prepared = await store.prepare(name);
       const update = this.#begin(prepared.repository, PAIR, null, this.#commitOn([]));
@@ -493,26 +551,20 @@ class World {
     expect(count).toBeLessThanOrEqual(done + unknown);
   }
 
-  /** What is kept of those that were deleted under this name. */
-  async #undelete(store: RepositoryStore, name: string): Promise<ReadonlyMap<string, Refs>> {
+  /** Those that were deleted under this name, by others. */
+  async #undelete(store: ObjectStore, name: string): Promise<readonly string[]> {
     const hidden = await metadata.listHidden({
       state: "deleted",
       beforeMs: Date.now() + 60_000,
       limit: 10_000,
     });
-    const found = new Map<string, Refs>();
-    for (const { id, formerName } of hidden) {
-      if (formerName !== name) continue;
-      const back = `${name}-back-${found.size}`;
-      await metadata.undelete(id, back);
-      const repository = await this.#opened(store, back);
-      found.set(repository.id, await readRefs(repository));
-      await repository.close();
-    }
+    const found: string[] = [];
+    for (const { id, formerName } of hidden)
+      if (formerName === name) found.push(await store.undelete(id, `${name}-back-${found.length}`));
     return found;
   }
 
-  async #opened(store: RepositoryStore, name: string): Promise<Repository> {
+  async #opened(store: ObjectStore, name: string): Promise<Repository> {
     const repository = await store.open(name);
     if (repository === undefined) throw new Error(`${name} is not there`);
     return repository;

@@ -389,31 +389,36 @@ it.each(["stopped", "before", "lost"] as const)(
   30_000,
 );
 
-it("rebuilds though it is stopped at any call before", async () => {
-  const { bucket, store } = await threeWitnesses();
-  await (await store.fork("app", "fork")).close();
-  await push(store, "other", FIRST, "refs/heads/main");
-  await store.writeWitnesses();
-  const { database, metadata } = await newDatabase();
-  let point = 1;
-  for (let isOver = false; !isOver; point++) {
-    expect(point).toBeLessThan(100);
-    // To make one takes longer than all the rest.
-    for (const table of ["repositories", "networks", "nodes", "packs", "witnesses", "leases"] as const)
-      await database.db.deleteFrom(table).execute();
-    const where = await runTo(point, "stopped", { bucket, metadata }, (stores) => rebuild(stores));
-    isOver = where === undefined;
-    if (isOver) break;
-    if (where !== "endRebuild") {
-      if (point > 1) expect(await metadata.rebuiltFrom(), where).toBe("memory");
-      expect(await rebuild({ bucket, metadata }), where).toMatchObject({ repositories: 3, findings: [] });
+it.each(["stopped", "before", "lost"] as const)(
+  "rebuilds though any call before was met by: %s",
+  async (fault) => {
+    const { bucket, store } = await threeWitnesses();
+    await (await store.fork("app", "fork")).close();
+    await push(store, "other", FIRST, "refs/heads/main");
+    await store.writeWitnesses();
+    const { database, metadata } = await newDatabase();
+    let point = 1;
+    for (let isOver = false; !isOver; point++) {
+      expect(point).toBeLessThan(100);
+      // To make one takes longer than all the rest.
+      for (const table of ["repositories", "networks", "nodes", "packs", "witnesses", "leases"] as const)
+        await database.db.deleteFrom(table).execute();
+      const where = await runTo(point, fault, { bucket, metadata }, (stores) => rebuild(stores));
+      isOver = where === undefined;
+      if (isOver) break;
+      if (where !== "endRebuild" || fault === "before") {
+        // Nobody is served from what is half there.
+        if (point > 2) expect(await metadata.rebuiltFrom(), where).toBe("memory");
+        expect(await rebuild({ bucket, metadata }), where).toMatchObject({ repositories: 3, findings: [] });
+      }
+      expect(await metadata.rebuiltFrom(), where).toBe(undefined);
+      const names = (await metadata.list({ limit: 10 })).map(({ name }) => name);
+      expect(names, where).toEqual(["app", "fork", "other"]);
     }
-    expect(await metadata.rebuiltFrom(), where).toBe(undefined);
-    const names = (await metadata.list({ limit: 10 })).map(({ name }) => name);
-    expect(names, where).toEqual(["app", "fork", "other"]);
-  }
-  expect(point).toBeGreaterThan(10);
-}, 30_000);
+    expect(point).toBeGreaterThan(10);
+  },
+  30_000,
+);
 
 it("rebuilds into an empty database only, and goes on from the same bucket only", async () => {
   const { bucket, metadata } = await threeWitnesses();
