@@ -19,7 +19,8 @@ export {
 export type { UrlImportOptions } from "./server/import-from-url.js";
 export type { DeletedRepository, ObjectStore } from "./storage/object-store/object-store.js";
 export type { ExportOptions, ExportSummary } from "./storage/object-store/export-state.js";
-export type { Generation, PointInTime } from "./storage/object-store/past-states.js";
+export type { Generation } from "./storage/object-store/past-states.js";
+export type { PointInTime } from "./storage/contracts/past-name.js";
 export type { GenerationAbout } from "./storage/object-store/generation-about.js";
 export type { RebuildFinding, RebuildReport } from "./storage/object-store/witnesses/rebuild.js";
 export type { Verification, VerifyFinding, VerifyOptions } from "./storage/object-store/verify-state.js";

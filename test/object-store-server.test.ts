@@ -191,4 +191,29 @@ describe("gitwharf serve --storage object-store", () => {
       rmSync(directory, { recursive: true, force: true });
     }
   });
+
+  it("keeps large blobs in their packs where it is told to, and serves what was", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
+    const client = createWorkspace();
+    const flags = ["--large-blobs", "off", "--cache-bytes", "1000000", "--past", "--log", "none"];
+    const server = await startServe(directory, "--storage", "object-store", ...flags);
+    try {
+      await client.run("init", "-q");
+      await writeFile(join(client.directory, "large"), randomBytes(1_500_000));
+      await client.run("add", ".");
+      await client.run("commit", "-q", "-m", "large");
+      const first = await client.run("rev-parse", "HEAD");
+      await client.run("push", "-q", `${server.url}/app.git`, "HEAD:main");
+      await client.run("commit", "-q", "--allow-empty", "-m", "next");
+      await client.run("push", "-q", `${server.url}/app.git`, "HEAD:main");
+      expect(await client.run("ls-remote", `${server.url}/app@{1}.git`, "main")).toContain(first);
+      const kinds = await readdir(join(directory, "bucket"));
+      expect(kinds).toContain("l");
+      expect(kinds).not.toContain("c");
+    } finally {
+      await server.end("SIGKILL");
+      removeDirectory(client);
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
 });

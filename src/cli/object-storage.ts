@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { GitwharfError } from "../base/errors.js";
 import type { ObjectStorage } from "../server/object-storage.js";
-import type { PointInTime } from "../storage/object-store/past-states.js";
+import type { PointInTime } from "../storage/contracts/past-name.js";
 import { type DatabaseFlags, withDatabaseOptions } from "./access-database.js";
 import { auditedChange, type AuditFlags, type Change, withAuditOption } from "./audited-change.js";
 import {

@@ -78,6 +78,7 @@ interface ServeFlags extends StorageFlags {
   readonly api?: boolean;
   readonly bundleUris?: boolean;
   readonly packfileUris?: boolean;
+  readonly past?: boolean;
   readonly limit?: Record<string, number>;
   readonly grace: string;
   readonly log: LogForm;
@@ -141,7 +142,6 @@ export function serveCommand(): Command {
     .option("--bucket <location>", "s3://NAME/PREFIX, or a directory  [default: bucket in the directory]")
     .option("--s3-endpoint <url>", "of a store that is not AWS  [default: AWS_ENDPOINT_URL_S3]")
     .option("--no-witnesses", "do not write into the bucket what a lost database is made again from")
-    .option("--as-of <time>", "the object store as it was then, to be read only: an ISO date", parseTime)
     .option(
       "--large-blobs <bytes>",
       'keep blobs from this size on as chunks, which versions share, or "off"  [default: 1048576]',
@@ -152,6 +152,7 @@ export function serveCommand(): Command {
       "of copies of what is in the bucket, on the local disk  [default: 10737418240]",
       parseBytes,
     )
+    .option("--as-of <time>", "the object store as it was then, to be read only: an ISO date", parseTime)
     .option("--default-branch <name>", "the branch HEAD names in new repositories  [default: main]")
     .addOption(new Option("--object-format <format>", "of new repositories").choices(["sha1", "sha256"]))
     .addOption(
@@ -206,6 +207,10 @@ export function serveCommand(): Command {
       "make bundles of repositories in the object store, and offer them to clients that ask",
     )
     .option("--packfile-uris", "let clients that ask get packs from the bucket (object store in S3)")
+    .option(
+      "--past",
+      "serve NAME@{GENERATION} and NAME@{TIME} to who may read NAME: what it was (object store; docs/object-store.md)",
+    )
     .option("--limit <name=value>", "change a limit of docs/limits.md; may be repeated", parseLimit)
     .option("--grace <seconds>", "how long requests may take to finish when the server stops", "10")
     .addOption(
@@ -243,6 +248,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ...(flags.packfileUris === true
       ? { packfileUris: typeof fromFile.packfileUris === "object" ? fromFile.packfileUris : true }
       : {}),
+    ...defined("past", flags.past),
     ...defined("defaultBranch", flags.defaultBranch),
     ...defined("objectFormat", flags.objectFormat),
     ...defined("refFormat", flags.refFormat),
@@ -599,6 +605,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     api: true,
     bundleUris: true,
     packfileUris: true,
+    past: true,
     log: true,
     http: true,
     ssh: true,

@@ -2,6 +2,7 @@
  * The one question that every service call asks, after parsing and before work. Answers come from `access/`.
  */
 import type { MaybePromise } from "../base/maybe-promise.js";
+import type { PointInTime } from "../storage/contracts/past-name.js";
 import type { Identity, PushCommand } from "./push.js";
 
 /** "create", "rename" and "delete" are about the repository itself; the last two are asked for by the API alone. */
@@ -17,6 +18,8 @@ export interface AuthorizationRequest {
   /** Repository name without `.git`. */
   readonly repository: string;
   readonly operation: Operation;
+  /** It is to be read as it was then (option `past`). */
+  readonly at?: PointInTime;
   /** push: the commands, once they are known (the discovery request asks without). */
   readonly commands?: readonly PushCommand[];
   /** What `resolveRepository` told of the name that was asked for. */

@@ -44,7 +44,7 @@ export function checkOptions(options: GitServerOptions): void {
     if (value !== undefined && !known.some((text) => text === value))
       throw wrong(`${option} '${shown(value)}' is not known; it may be ${known.join(" or ")}`);
   }
-  for (const option of ["repositoryHooks", "requirePreReceive", "collisionDetection"] as const) {
+  for (const option of ["repositoryHooks", "requirePreReceive", "collisionDetection", "past"] as const) {
     const value: unknown = options[option];
     if (value !== undefined && typeof value !== "boolean") throw wrong(`${option} is true or false`);
   }

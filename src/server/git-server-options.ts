@@ -127,6 +127,13 @@ export interface GitServerOptions {
    */
   readonly packfileUris?: boolean | BundleUriOptions;
   /**
+   * Serve what repositories were under names of their own, to be read: `NAME@{GENERATION}` and `NAME@{TIME}`, to whoever may read
+   * NAME (docs/object-store.md#what-was). `authorize` is told the point in time (`at`). Where `repositories` keep their past: the
+   * object store.
+   * @default false
+   */
+  readonly past?: boolean;
+  /**
    * Serve no repository, not even for reading, whose `hooks/pre-receive` is absent or not executable.
    * @default false
    */

@@ -29,6 +29,7 @@ import { createRepositoryHooks } from "../hooks/repository-hooks.js";
 import { requirePreReceive } from "../hooks/required-pre-receive.js";
 import { compileHiddenRefs } from "../protocol/hidden-refs.js";
 import { createCollisionDetector } from "../object/collision-detection.js";
+import { parsePastName } from "../storage/contracts/past-name.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
 import type { CreateRepositoryOptions, RepositoryStore } from "../storage/contracts/repository.js";
 import { createDiskRepositoryStore } from "../storage/disk/disk-repository-store.js";
@@ -101,6 +102,7 @@ const FREE_OBJECTS = 10_000;
 /** @throws server/bad-configuration */
 export function createGitServer(given: GitServerOptions): GitServer {
   checkOptions(given);
+  checkPast(given);
   const limits = limitsWith(given.limits);
   const log = given.log ?? logToStandardError;
   const gitorious = createGitorious(given, log);
@@ -175,6 +177,7 @@ export function createGitServer(given: GitServerOptions): GitServer {
   // Where it cannot run, the server must not start rather than refuse every push.
   if (collisionDetection) createCollisionDetector();
 
+  const parseName: ServiceHost["parseName"] = gitorious?.host.parseName ?? parseRepositoryName;
   const bundleUris = bundleUrisOf(options.bundleUris);
   const maintenance = createBackgroundMaintenance({
     store,
@@ -273,7 +276,10 @@ export function createGitServer(given: GitServerOptions): GitServer {
             (error) => log({ level: "error", message: "the resolver of repository names failed", error }),
             limits.decisionTimeoutMs,
           ),
-    parseName: gitorious?.host.parseName ?? parseRepositoryName,
+    parseName:
+      options.past === true
+        ? (text, transport) => parsePastName(text, (name) => parseName(name, transport))
+        : parseName,
     admitRepository: options.requirePreReceive === true ? requirePreReceive : undefined,
     answers: gitorious?.host.answers,
     autoCreate: options.autoCreate ?? "never",
@@ -394,6 +400,15 @@ export function createGitServer(given: GitServerOptions): GitServer {
       return closed;
     },
   };
+}
+
+/** @throws server/bad-configuration */
+function checkPast({ past, repositories }: GitServerOptions): void {
+  if (past !== true || (typeof repositories !== "string" && repositories.openAt !== undefined)) return;
+  throw new GitwharfError(
+    "server/bad-configuration",
+    "past serves what repositories were, and these keep nothing of it: it goes with the object store, without --as-of",
+  );
 }
 
 /** What is the server's own has limits of its own. */

@@ -7,10 +7,11 @@
 import { addressKey } from "../access/rates/address-key.js";
 import { type Activity, inStep, type ServiceLabel } from "../base/activity.js";
 import { GitwharfError, isGitwharfError } from "../base/errors.js";
-import type { AuthorizationRequest, Operation } from "../engine/authorization.js";
+import { type AuthorizationRequest, isReading, type Operation } from "../engine/authorization.js";
 import type { Identity, PushCommand } from "../engine/push.js";
 import type { IsHiddenRef } from "../protocol/hidden-refs.js";
 import type { PlacedRepository } from "../protocol/receive-pack/receive-pack-context.js";
+import { type PointInTime, splitPastName } from "../storage/contracts/past-name.js";
 import type { PreparedRepository, Repository } from "../storage/contracts/repository.js";
 import type { RepositorySettings } from "../storage/contracts/repository-settings.js";
 import type { ServiceHost } from "./service-host.js";
@@ -26,7 +27,7 @@ export interface ServiceCaller {
 export interface ServiceCallOptions {
   readonly host: ServiceHost;
   readonly caller: ServiceCaller;
-  /** Checked name without `.git`. */
+  /** Checked name without `.git`; `NAME@{…}` where the past is served. */
   readonly name: string;
   readonly operation: Extract<Operation, "fetch" | "push" | "archive">;
   /** A discovery request never creates a repository: it is shown an empty one. */
@@ -77,11 +78,12 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
   });
   await host.panic.admit(operation);
   await host.rates.admitService(caller, { push: operation === "push", discovery });
-  const { name, facts } = await resolveName(options);
-  if (name !== askedFor) caller.activity.note({ repository: name });
+  const { name, at, facts } = await resolveName(options);
+  if (at === undefined && name !== askedFor) caller.activity.note({ repository: name });
   await options.requireServed?.(name);
-  const resolved = { ...options, name, facts, askedFor };
+  const resolved = { ...options, name, at, facts, askedFor };
   await requireAuthorization(resolved);
+  requireReading(resolved);
   await host.audit?.admit(operation);
   const leave = await takePlace(options, name);
   const call = new Call(resolved, leave);
@@ -96,21 +98,34 @@ export async function beginServiceCall(options: ServiceCallOptions): Promise<Ser
 /**
  * The repository that this name stands for, for this caller.
  * @throws storage/not-found, and where the name stands for none as `requireAuthorization`: who may not read a
- *   repository does not learn whether it is there; access/unavailable
+ *   repository does not learn whether it is there; access/unavailable; storage/bad-name
  */
 export async function resolveName(
   options: Pick<ServiceCallOptions, "host" | "caller" | "name"> & { readonly operation: Operation },
-): Promise<{ readonly name: string; readonly facts: Facts }> {
-  const { host, name, operation, caller } = options;
-  if (host.resolveRepository === undefined) return { name, facts: undefined };
+): Promise<{ readonly name: string; readonly at: PointInTime | undefined; readonly facts: Facts }> {
+  const { host, operation, caller } = options;
+  const { name, at } = splitPastName(options.name);
+  if (host.resolveRepository === undefined) return { name, at, facts: undefined };
   const { identity, address, transport } = caller;
   const found = await host.resolveRepository(name, { identity, operation, address, transport });
-  if (found !== undefined) return { name: found.repository, facts: found.facts };
-  await requireAuthorization(options);
-  throw notFound(name);
+  if (found !== undefined) return { name: found.repository, at, facts: found.facts };
+  await requireAuthorization({ ...options, name, at, askedFor: options.name });
+  throw notFound(options.name);
+}
+
+/** @throws storage/read-only */
+export function requireReading(about: {
+  readonly operation: Operation;
+  readonly at: PointInTime | undefined;
+  readonly askedFor: string;
+}): void {
+  if (about.at === undefined || isReading(about.operation)) return;
+  throw new GitwharfError("storage/read-only", `'${about.askedFor}' is what was, and can be read only`);
 }
 
 interface ResolvedCallOptions extends ServiceCallOptions {
+  /** undefined: as it is now. */
+  readonly at: PointInTime | undefined;
   readonly facts: Facts;
   /** For messages: people know no other name. */
   readonly askedFor: string;
@@ -131,7 +146,7 @@ class Call {
 
   async begin(): Promise<ServiceCall> {
     const { host, name, facts } = this.#options;
-    const repository = (await host.store.open(name, { forRequest: true })) ?? (await this.#openMissing());
+    const repository = await this.#open();
     this.#opened.push(repository);
     await host.admitRepository?.(repository);
     const settings = await this.#settingsOf(repository);
@@ -140,6 +155,22 @@ class Call {
     const place = prepared === undefined ? undefined : () => this.#place(prepared);
     const isHiddenRef = await host.hiddenRefsOf(requestOf(this.#options));
     return { name, facts, repository, settings, isHiddenRef, place, release: () => this.release() };
+  }
+
+  async #open(): Promise<Repository> {
+    const { host, name, at, askedFor } = this.#options;
+    if (at === undefined)
+      return (await host.store.open(name, { forRequest: true })) ?? (await this.#openMissing());
+    try {
+      const past = await host.store.openAt?.(name, at);
+      if (past !== undefined) return past;
+    } catch (error) {
+      if (!isGitwharfError(error, "storage/not-found")) throw error;
+    }
+    throw new GitwharfError(
+      "storage/not-found",
+      `repository '${askedFor}' does not exist, or is kept no more`,
+    );
   }
 
   release(): Promise<void> {
@@ -214,6 +245,7 @@ export async function requireAuthorization(
   options: Pick<ServiceCallOptions, "host" | "caller" | "name"> & {
     readonly operation: Operation;
     readonly commands?: readonly PushCommand[];
+    readonly at?: PointInTime | undefined;
     readonly facts?: Facts;
     /** @default name */
     readonly askedFor?: string;
@@ -263,14 +295,16 @@ export function callerKey({ host, caller }: Pick<ServiceCallOptions, "host" | "c
 function requestOf({
   caller,
   name,
+  at,
   facts,
   operation,
 }: Pick<ServiceCallOptions, "caller" | "name"> & {
   readonly operation: Operation;
+  readonly at?: PointInTime | undefined;
   readonly facts?: Facts;
 }): AuthorizationRequest {
   const { identity, address, transport } = caller;
-  const known = facts === undefined ? {} : { facts };
+  const known = { ...(at === undefined ? {} : { at }), ...(facts === undefined ? {} : { facts }) };
   return { identity, repository: name, operation, ...known, address, transport };
 }
 

@@ -7,6 +7,7 @@ import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
 import type { ObjectReader } from "./object-reader.js";
 import type { PackMaintenance } from "./pack-maintenance.js";
+import type { PointInTime } from "./past-name.js";
 import type { RepositoryBundles } from "./repository-bundles.js";
 import type { Quarantine } from "./quarantine.js";
 import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
@@ -37,6 +38,11 @@ export interface RepositoryStore {
    * @throws storage/not-found, storage/exists
    */
   rename?(name: string, to: string): Promise<void>;
+  /**
+   * As it was, to be read: whoever writes to it is refused (storage/read-only). The caller closes it. Absent where nothing is
+   * kept of what was. @throws storage/not-found when there was nothing then, or it is kept no more
+   */
+  openAt?(name: string, at: PointInTime): Promise<Repository>;
   /** Names of those that may have to be looked after though nobody pushes to them. @default none */
   unattended?(): AsyncIterable<string>;
   /** For health checks: rejects when repositories cannot be read and written now. @default taken for well */

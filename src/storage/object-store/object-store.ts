@@ -10,6 +10,7 @@
 import { randomUUID } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { GitwharfError, isGitwharfError } from "../../base/errors.js";
+import type { PointInTime } from "../contracts/past-name.js";
 import { parseRepositoryName } from "../contracts/repository-name.js";
 import type {
   CreateRepositoryOptions,
@@ -33,7 +34,7 @@ import type { MetadataStore, RepositoryRecord } from "./metadata/metadata-store.
 import { NodeCache } from "./node-cache.js";
 import { PackShelf } from "./pack-shelf.js";
 import { createPastStore } from "./past-store.js";
-import type { Generation, PointInTime } from "./past-states.js";
+import type { Generation } from "./past-states.js";
 import { firstState } from "./repository-state.js";
 import { createStoreHistory, findLive } from "./store-history.js";
 import { StoredCore } from "./stored-core.js";
@@ -140,8 +141,8 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   const { garbageGraceMs = GARBAGE_GRACE_MS } = options;
   const settings = options.settings ?? (() => DEFAULT_REPOSITORY_SETTINGS);
   if (options.janitor !== undefined && options.janitor !== false) checkJanitorOptions(options.janitor);
-  const witnessing = options.witnesses ?? false;
   checkNumbers(options);
+  const witnessing = options.witnesses ?? false;
   if (witnessing !== false) checkWitnessOptions(witnessing);
   const local = await openLocalDirectory(options.localDirectory);
   const { spoolDirectory } = local;
@@ -339,7 +340,6 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
   return store;
 }
 
-async function* entriesOf(metadata: MetadataStore, from?: string): AsyncGenerator<RepositoryEntry> {
 /** A configuration file may say anything. @throws server/bad-configuration */
 function checkNumbers(options: ObjectStoreOptions): void {
   for (const name of ["largeBlobBytesMin", "cacheBytesMax", "garbageGraceMs"] as const) {
@@ -349,6 +349,7 @@ function checkNumbers(options: ObjectStoreOptions): void {
   }
 }
 
+async function* entriesOf(metadata: MetadataStore, from?: string): AsyncGenerator<RepositoryEntry> {
   for (let after = from; ; ) {
     const page = await metadata.list({
       ...(after === undefined ? {} : { after }),

@@ -1,5 +1,6 @@
 /** Finding what a repository was: by the number of a generation, or by the time at which it was current. */
 import { GitwharfError } from "../../base/errors.js";
+import type { PointInTime } from "../contracts/past-name.js";
 import { type GenerationAbout, parseAbout } from "./generation-about.js";
 import type {
   GenerationKind,
@@ -19,9 +20,6 @@ export interface Generation {
   readonly timeMs: number;
   readonly about: GenerationAbout;
 }
-
-/** `timeMs`: the one that was current then. */
-export type PointInTime = { readonly generation: number } | { readonly timeMs: number };
 
 export function generationOf({ generation, root, kind, timeMs, about }: GenerationRecord): Generation {
   return { generation, root, kind, timeMs, about: parseAbout(about) };

@@ -33,7 +33,7 @@ const LISTED_AT_ONCE = 1000;
 
 export function createStoreHistory(
   parts: StoreHistoryParts,
-): Omit<ObjectStore, Exclude<keyof RepositoryStore, "rename"> | "clean" | "writeWitnesses"> {
+): Omit<ObjectStore, Exclude<keyof RepositoryStore, "rename" | "openAt"> | "clean" | "writeWitnesses"> {
   const { bucket, metadata, nodes, shelf, settings, useCore, handle } = parts;
   return {
     async fork(parent, text) {

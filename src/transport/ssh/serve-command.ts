@@ -14,7 +14,7 @@ import { converse } from "../conversation.js";
 import { countInput, countOutput } from "../count-bytes.js";
 import { formatControlText } from "../http/plain-text.js";
 import { describeFailure, isForOperators } from "../describe-failure.js";
-import { requireAuthorization, resolveName } from "../service-call.js";
+import { requireAuthorization, requireReading, resolveName } from "../service-call.js";
 import type { ServiceExchange } from "../service-contexts.js";
 import { parseSshCommand, type SshCommand } from "./command-line.js";
 import type { LfsAuthenticate } from "./lfs-authenticate.js";
@@ -105,8 +105,10 @@ async function answerLfs(exchange: ServiceExchange, command: SshCommand, call: C
   const { name: askedFor, lfsOperation: operation = "download" } = command;
   caller.activity.note({ service: "lfs-authenticate", repository: askedFor });
   const about = { host, caller, operation: operation === "upload" ? ("push" as const) : ("fetch" as const) };
-  const { name, facts } = await resolveName({ ...about, name: askedFor });
-  await requireAuthorization({ ...about, name, facts, askedFor });
+  const { name, at, facts } = await resolveName({ ...about, name: askedFor });
+  await requireAuthorization({ ...about, name, at, facts, askedFor });
+  // Large files have no past: they are those of the repository.
+  requireReading({ ...about, at, askedFor });
   if (call.lfsAuthenticate === undefined) {
     throw new GitwharfError("protocol/service-disabled", "Git LFS is not served here");
   }
