@@ -237,37 +237,79 @@ describe("gitwharf on S3 and PostgreSQL", () => {
     await storage.close();
   });
 
+  let where: readonly string[] = [];
+  beforeAll(async () => {
+    if (storage.isSkipped) return;
+    const { bucket, database } = await storage.open(client.directory);
+    const { bucket: name, prefix, endpoint, credentials } = bucket as S3BucketOptions;
+    process.env["AWS_ACCESS_KEY_ID"] = credentials?.accessKeyId;
+    process.env["AWS_SECRET_ACCESS_KEY"] = credentials?.secretAccessKey;
+    where = [
+      ["--storage", "s3"],
+      ["--bucket", `s3://${name}/${prefix}`],
+      ["--s3-endpoint", endpoint ?? ""],
+      ["--database", database],
+    ].flat();
+  }, 300_000);
+  const start = async (directory: string): Promise<ServeProcess> => {
+    const server = await startServe(join(client.directory, directory), ...where, "--log", "none");
+    servers.push(server);
+    return server;
+  };
+  const run = async (...args: readonly string[]): Promise<string> => {
+    const { status, stdout, stderr } = await runGitwharf([...args, ...where], { cwd: client.directory });
+    expect({ args, status, stderr }).toEqual({ args, status: 0, stderr: "" });
+    return stdout;
+  };
+  const newTree = async (name: string): Promise<GitClient> => {
+    await client.run("init", "-q", name);
+    const tree = client.in(name);
+    await tree.run("commit", "-q", "--allow-empty", "-m", "first");
+    return tree;
+  };
+
   it.skipIf(storage.isSkipped)(
     "serves by two processes, and the commands find what they serve",
     async () => {
-      const { bucket, database } = await storage.open(client.directory);
-      const { bucket: name, prefix, endpoint, credentials } = bucket as S3BucketOptions;
-      process.env["AWS_ACCESS_KEY_ID"] = credentials?.accessKeyId;
-      process.env["AWS_SECRET_ACCESS_KEY"] = credentials?.secretAccessKey;
-      const where = [
-        ["--storage", "s3"],
-        ["--bucket", `s3://${name}/${prefix}`],
-        ["--s3-endpoint", endpoint ?? ""],
-        ["--database", database],
-      ].flat();
-      for (const directory of ["one", "two"])
-        servers.push(await startServe(join(client.directory, directory), ...where, "--log", "none"));
-      const [one, two] = servers;
-      await client.run("init", "-q", "tree");
-      const tree = client.in("tree");
-      await tree.run("commit", "-q", "--allow-empty", "-m", "first");
-      await tree.run("push", "-q", `${one?.url}/app.git`, "main");
-      const run = async (...args: readonly string[]): Promise<string> => {
-        const { status, stdout, stderr } = await runGitwharf([...args, ...where], { cwd: client.directory });
-        expect({ args, status, stderr }).toEqual({ args, status: 0, stderr: "" });
-        return stdout;
-      };
+      const [one, two] = [await start("one"), await start("two")];
+      const tree = await newTree("tree");
+      await tree.run("push", "-q", `${one.url}/app.git`, "main");
       expect(await run("fork", "app", "fork")).toBe("fork is a fork of app\n");
-      expect(await client.run("ls-remote", `${two?.url}/fork.git`)).toBe(
-        await client.run("ls-remote", `${one?.url}/app.git`),
+      expect(await client.run("ls-remote", `${two.url}/fork.git`)).toBe(
+        await client.run("ls-remote", `${one.url}/app.git`),
       );
       expect(await run("verify", "fork", "--deep")).toMatch(/^fork: ok: generation 1, /);
       expect((await run("history", "app")).trimEnd().split("\n")).toHaveLength(2);
+    },
+    300_000,
+  );
+
+  it.skipIf(storage.isSkipped)(
+    "has what any process has acknowledged that is killed, and goes on at once by the others",
+    async () => {
+      const other = await start("other");
+      const tree = await newTree("killed");
+      for (let round = 0; round < 2; round++) {
+        const victim = await start(`victim-${round}`);
+        let acknowledged = "";
+        for (let i = 0; i < 100; i++) {
+          await tree.run("commit", "-q", "--allow-empty", "-m", `round ${round}, ${i}`);
+          if (i === 2) setTimeout(() => victim.child.kill("SIGKILL"), 30 + 40 * round);
+          if ((await tree.try("push", "-q", `${victim.url}/killed.git`, "HEAD:main")).status !== 0) break;
+          acknowledged = await tree.run("rev-parse", "HEAD");
+        }
+        const tip = (await client.run("ls-remote", `${other.url}/killed.git`, "refs/heads/main")).slice(
+          0,
+          40,
+        );
+        // A push whose answer was lost may be there as well.
+        expect((await tree.try("merge-base", "--is-ancestor", acknowledged, tip)).status).toBe(0);
+        await tree.run("push", "-q", `${other.url}/killed.git`, "HEAD:main");
+        expect(await client.run("ls-remote", `${other.url}/killed.git`, "refs/heads/main")).toContain(
+          await tree.run("rev-parse", "HEAD"),
+        );
+      }
+      expect(await run("verify", "killed", "--deep")).toMatch(/^killed: ok: /);
     },
     300_000,
   );
