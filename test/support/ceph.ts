@@ -6,7 +6,7 @@
  * For a test file: `ceph-run.ts`, which starts one for the whole run when the first file wants it.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import {
   existsSync,
@@ -18,7 +18,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -42,6 +42,9 @@ export const SKIP_CEPH = process.env["GITWHARF_TEST_CEPH"] === "skip";
 const PACKAGES = "ceph-mon ceph-osd radosgw ceph-common";
 const PROGRAMS = ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "ceph", "setpriv"];
 const ACCESS = { accessKeyId: "testaccess", secretAccessKey: "testsecret0123456789" };
+const PORT_MIN = 20_000;
+const PORTS = 12_000;
+const PORT_TRIES = 100;
 const READY_TRIES = 600;
 const READY_EVERY_MS = 50;
 const STEP_MS = 60_000;
@@ -128,20 +131,32 @@ async function answering(port: number, gateway: ChildProcess): Promise<void> {
   throw new Error("radosgw does not answer");
 }
 
-/** Ports that were free a moment ago. */
+/**
+ * Ports that were free a moment ago, and that nobody gets who asks for any: below those that systems give out (32,768 and up,
+ * RFC 6335's from 49,152), for the programs take seconds to come to theirs.
+ */
 async function freePorts(): Promise<readonly [number, number, number]> {
-  const servers = [createServer(), createServer(), createServer()];
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
+  const ports = new Set<number>();
+  for (let tries = 0; ports.size < 3; tries++) {
+    if (tries === PORT_TRIES) throw new Error("no ports are free");
+    const port = PORT_MIN + randomInt(PORTS);
+    if (await isFree(port)) ports.add(port);
+  }
+  const [one = 0, two = 0, three = 0] = ports;
+  return [one, two, three];
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  server.listen(port, "127.0.0.1");
+  try {
     await once(server, "listening");
-    ports.push((server.address() as AddressInfo).port);
+  } catch {
+    return false;
   }
-  for (const server of servers) {
-    server.close();
-    await once(server, "close");
-  }
-  return [ports[0] ?? 0, ports[1] ?? 0, ports[2] ?? 0];
+  server.close();
+  await once(server, "close");
+  return true;
 }
 
 function isInstalled(program: string): boolean {
