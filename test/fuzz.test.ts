@@ -35,6 +35,7 @@ import { CommitGraph } from "../src/pack/commit-graph.js";
 import { applyDelta, deltaSizes } from "../src/pack/delta.js";
 import { parseLooseObject } from "../src/pack/loose-object.js";
 import { PackIndex } from "../src/pack/pack-index.js";
+import { formatPackMtimes, parsePackMtimes } from "../src/pack/pack-mtimes.js";
 import { PackOffsets } from "../src/pack/reverse-index.js";
 import { readPushRequest } from "../src/protocol/receive-pack/push-request.js";
 import { readArguments, readCommandRequest } from "../src/protocol/wire/command-request.js";
@@ -282,6 +283,13 @@ const CODECS: Readonly<Record<string, Codec>> = {
       const index = historyIndex();
       const bitmap = PackBitmap.parse(bytes, index);
       for (let p = 0; p < index.objectCount; p++) bitmap.bitmapOf(index.oidAt(p));
+    },
+  },
+  "pack-mtimes": {
+    feed(bytes) {
+      const index = historyIndex();
+      if (!formatPackMtimes(index, parsePackMtimes(bytes, index)).equals(bytes))
+        throw new Error("not canonical, and taken");
     },
   },
   "commit-graph": {

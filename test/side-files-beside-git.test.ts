@@ -76,7 +76,7 @@ describe("multi-pack-indexes, bitmaps and commit-graphs beside git", () => {
     const objects = await bare.run("rev-list", "--count", "--objects", "--all");
     expect(await maintain()).toMatch(
       new RegExp(
-        `^app: folded 3 packs into one of ${objects} objects\n` +
+        `^app: packed 1 refs\napp: no loose objects to pack\napp: folded 3 packs into one of ${objects} objects\n` +
           "app: the multi-pack-index stands well as it is, or there are no packs to make one of\n" +
           `app: wrote a bitmap of 9 commits, \\d+ bytes\napp: wrote a commit-graph of 9 commits, \\d+ bytes\n0$`,
       ),
@@ -97,7 +97,7 @@ describe("multi-pack-indexes, bitmaps and commit-graphs beside git", () => {
         "app: the commit-graph stands well as it is, or there is nothing to make one of\n0",
     );
     expect(await maintain("--task", "nonsense")).toContain(
-      "It is one of fold, multi-pack-index, bitmap, commit-graph.",
+      "It is one of pack-refs, loose-objects, gc, fold, multi-pack-index, bitmap, commit-graph.",
     );
     await expectWell();
   });

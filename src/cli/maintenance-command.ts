@@ -1,17 +1,23 @@
-/** `gitwharf maintenance run NAME`: what a server does for a repository in the background, and more, now and whatever its size. */
+/**
+ * `gitwharf maintenance run`: what a server does for a repository in the background, and more, now and whatever its size.
+ * `gitwharf maintenance status`: how a repository stands, what is due and why.
+ */
 import { Command, InvalidArgumentError } from "commander";
-import type { FoldOutcome } from "../engine/maintenance/fold-packs.js";
-import type { MultiPackIndexOutcome } from "../engine/maintenance/refresh-multi-pack-index.js";
-import type { SideFileOutcome } from "../engine/maintenance/refresh-side-files.js";
+import { UPKEEP_TASKS, type UpkeepTask } from "../engine/maintenance/upkeep-due.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
-import type { Repository } from "../storage/contracts/repository.js";
+import type { Repository, RepositoryStore } from "../storage/contracts/repository.js";
 import { type AnyStorageFlags, mustOpen, withAnyStorage, withAnyStorageOptions } from "./any-storage.js";
 
-const TASKS = ["fold", "multi-pack-index", "bitmap", "commit-graph"] as const;
-type Task = (typeof TASKS)[number];
+/** Of any storage. */
+const FOR_ALL: readonly UpkeepTask[] = ["fold", "multi-pack-index", "bitmap", "commit-graph"];
 
-interface Flags extends AnyStorageFlags {
-  readonly task?: readonly Task[];
+interface RunFlags extends AnyStorageFlags {
+  readonly task?: readonly UpkeepTask[];
+  readonly all?: boolean;
+}
+
+interface StatusFlags extends AnyStorageFlags {
+  readonly json?: boolean;
 }
 
 export function maintenanceCommand(): Command {
@@ -19,110 +25,90 @@ export function maintenanceCommand(): Command {
     .exitOverride()
     .showHelpAfterError("(gitwharf maintenance run --help explains)")
     .description(
-      "Fold the small packs of a repository into one, and make its multi-pack-index, its bitmaps and its commit-graph. Safe while it is served.",
+      "Fold the small packs of a repository into one, pack its loose objects and refs, and make its multi-pack-index, its " +
+        "bitmaps and its commit-graph; collect its garbage when that is due, or asked for. Safe while it is served.",
     )
-    .argument("<name>", "the repository's name")
-    .option("--task <task>", `only this one of ${TASKS.join(", ")}; may be given several times`, addTask)
-    .action(async (text: string, flags: Flags) => {
-      const name = parseRepositoryName(text);
+    .argument("[name]", "the repository's name")
+    .option("--all", "all repositories, and of each task only what is due")
+    .option(
+      "--task <task>",
+      `only this one of ${UPKEEP_TASKS.join(", ")}; may be given several times`,
+      addTask,
+    )
+    .action(async (text: string | undefined, flags: RunFlags, command: Command) => {
+      if ((text === undefined) === (flags.all !== true))
+        command.error("error: it takes the name of a repository, or --all", { exitCode: 2 });
       await withAnyStorage(flags, async (store) => {
-        const repository = await mustOpen(store, name, flags);
-        try {
-          const tasks = TASKS.filter((task) => flags.task?.includes(task) ?? true);
-          for (const task of tasks) console.log(`${name}: ${await carryOut(task, repository, tasks)}`);
-        } finally {
-          await repository.close();
+        for await (const name of namesOf(store, text)) {
+          const repository = await mustOpen(store, name, flags);
+          try {
+            await runTasks(repository, { onlyDue: flags.all === true, tasks: flags.task });
+          } finally {
+            await repository.close();
+          }
         }
       });
     });
-  return new Command("maintenance").description("Look after a repository.").addCommand(run);
+  const status = withAnyStorageOptions(new Command("status"))
+    .exitOverride()
+    .showHelpAfterError("(gitwharf maintenance status --help explains)")
+    .description("Tell how repositories stand, what was last done for them, and what is due and why.")
+    .argument("[name]", "the repository's name  [default: all]")
+    .option("--json", "a line of JSON for each")
+    .action(async (text: string | undefined, flags: StatusFlags) => {
+      const { describeStatus, statusOf } = await import("./maintenance-status.js");
+      await withAnyStorage(flags, async (store) => {
+        for await (const name of namesOf(store, text)) {
+          const repository = await mustOpen(store, name, flags);
+          try {
+            const found = await statusOf(repository);
+            console.log(flags.json === true ? JSON.stringify(found) : describeStatus(found));
+          } finally {
+            await repository.close();
+          }
+        }
+      });
+    });
+  return new Command("maintenance")
+    .description("Look after repositories.")
+    .addCommand(run)
+    .addCommand(status);
 }
 
-function addTask(text: string, before: readonly Task[] = []): readonly Task[] {
-  const task = TASKS.find((each) => each === text);
-  if (task === undefined) throw new InvalidArgumentError(`It is one of ${TASKS.join(", ")}.`);
+async function* namesOf(store: RepositoryStore, text: string | undefined): AsyncIterable<string> {
+  if (text === undefined) yield* store.list();
+  else yield parseRepositoryName(text);
+}
+
+function addTask(text: string, before: readonly UpkeepTask[] = []): readonly UpkeepTask[] {
+  const task = UPKEEP_TASKS.find((each) => each === text);
+  if (task === undefined) throw new InvalidArgumentError(`It is one of ${UPKEEP_TASKS.join(", ")}.`);
   return [...before, task];
 }
 
-/** @returns what is printed */
-async function carryOut(task: Task, repository: Repository, tasks: readonly Task[]): Promise<string> {
-  const { refreshBitmap, refreshCommitGraph } = await import("../engine/maintenance/refresh-side-files.js");
-  const { refreshMultiPackIndex } = await import("../engine/maintenance/refresh-multi-pack-index.js");
-  switch (task) {
-    case "fold":
-      return describeFold(await fold(repository, tasks.includes("multi-pack-index")));
-    case "multi-pack-index":
-      return describeMultiPackIndex(await refreshMultiPackIndex(repository));
-    case "bitmap":
-      return describe("bitmap", await refreshBitmap(repository));
-    case "commit-graph":
-      return describe("commit-graph", await refreshCommitGraph(repository));
-  }
-}
-
-/** @param indexes whether a multi-pack-index is made afterwards */
-async function fold(repository: Repository, indexes: boolean): Promise<FoldOutcome> {
-  const { foldPacks } = await import("../engine/maintenance/fold-packs.js");
-  const { bitmapTipsOf } = await import("../engine/maintenance/refresh-side-files.js");
-  const { packMaintenance } = repository;
-  if (packMaintenance === undefined) return { kind: "nothing to do" };
-  const { multiPackIndex } = (await repository.settings()).sideFiles;
-  const outcome = await foldPacks(packMaintenance, {
-    bitmapOf: await bitmapTipsOf(repository),
-    listed: indexes && multiPackIndex,
-  });
-  if (outcome.kind !== "folded" || outcome.damage.length === 0) return outcome;
-  for (const { message } of outcome.damage) console.error(`gitwharf: ${message}`);
-  process.exitCode = 1;
-  return outcome;
-}
-
-function describeFold(outcome: FoldOutcome): string {
-  switch (outcome.kind) {
-    case "folded":
-      return `folded ${outcome.packCount} packs into one of ${outcome.objectCount} objects`;
-    case "nothing to do":
-      return "nothing to fold";
-    case "left to others":
-      return "another process is at work on the packs (gc.pid), or they are not to be touched; nothing was folded";
-  }
-}
-
-function describeMultiPackIndex(outcome: MultiPackIndexOutcome): string {
-  switch (outcome.kind) {
-    case "written": {
-      const { bitmap, objectCount, packCount, sizeBytes } = outcome;
-      const bitmaps =
-        bitmap.kind === "made"
-          ? `bitmaps of ${bitmap.commitCount} commits, ${bitmap.sizeBytes} bytes`
-          : `no bitmaps: ${bitmap.why}`;
-      return `wrote a multi-pack-index of ${packCount} packs with ${objectCount} objects, ${sizeBytes} bytes; ${bitmaps}`;
+async function runTasks(
+  repository: Repository,
+  options: { readonly onlyDue: boolean; readonly tasks: readonly UpkeepTask[] | undefined },
+): Promise<void> {
+  const { runUpkeepTask } = await import("../engine/maintenance/run-upkeep.js");
+  const { statusOf } = await import("./maintenance-status.js");
+  const { name } = repository;
+  for (const task of UPKEEP_TASKS) {
+    if (options.tasks?.includes(task) === false) continue;
+    const isAsked = options.tasks !== undefined;
+    // The rest costs little where there is nothing to do.
+    if (options.onlyDue || (task === "gc" && !isAsked)) {
+      const { due } = await statusOf(repository);
+      if (!due.some((each) => each.task === task)) continue;
     }
-    case "removed":
-      return "removed a multi-pack-index whose packs have gone";
-    case "nothing to do":
-      return "the multi-pack-index stands well as it is, or there are no packs to make one of";
-    case "left to others":
-      return "another process is at work (gc.pid, or a lock); no multi-pack-index was written";
-    case "impossible":
-      return `no multi-pack-index was written: ${outcome.why}`;
+    const isForFiles = repository.upkeep !== undefined || FOR_ALL.includes(task);
+    if (!isForFiles && !isAsked) continue;
+    const indexes = options.tasks?.includes("multi-pack-index") ?? !options.onlyDue;
+    const { text, damage } = await runUpkeepTask(task, repository, { indexes });
+    console.log(`${name}: ${text}`);
+    for (const { message } of damage) {
+      console.error(`gitwharf: ${message}`);
+      process.exitCode = 1;
+    }
   }
-}
-
-function describe(what: string, outcome: SideFileOutcome): string {
-  switch (outcome.kind) {
-    case "written":
-      return `wrote a ${what} of ${outcome.commitCount} commits${describeLayers(outcome.layersBelow)}, ${outcome.sizeBytes} bytes`;
-    case "nothing to do":
-      return `the ${what} stands well as it is, or there is nothing to make one of`;
-    case "left to others":
-      return `another process is at work (gc.pid, or a lock); no ${what} was written`;
-    case "impossible":
-      return `no ${what} was written: ${outcome.why}`;
-  }
-}
-
-function describeLayers(below = 0): string {
-  if (below === 0) return "";
-  return ` upon ${below} ${below === 1 ? "layer" : "layers"}`;
 }

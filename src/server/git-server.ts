@@ -198,6 +198,15 @@ export function createGitServer(given: GitServerOptions): GitServer {
         level: "info",
         message: `collected the garbage of '${name}': ${reachable} objects are reachable, ${dropped} others have gone`,
       }),
+    onUpkeep: ({ name, task, text }) => {
+      log({ level: "info", message: `${task} of '${name}': ${text}` });
+      if (task !== "gc" && task !== "loose-objects") return;
+      gitoriousHandlers
+        ?.refreshServerInfo(name)
+        .catch((error: unknown) =>
+          log({ level: "error", message: `info/refs of '${name}' cannot be written`, error }),
+        );
+    },
     onFailure: (name, error) =>
       log({ level: "error", message: `looking after the packs of '${name}' failed`, error }),
     makeBundle:

@@ -41,5 +41,6 @@ export const DEFAULT_REPOSITORY_SETTINGS: RepositorySettings = {
   core: { bare: true, logAllRefUpdates: "false", sharedRepository: "umask" },
   bundle: { version: undefined, mode: undefined, heuristic: undefined, entries: [] },
   gc: { auto: 6700, autoPackLimit: 50 },
+  upkeep: { graceMs: 14 * 24 * 60 * 60 * 1000, packRefs: true },
   sideFiles: { commitGraph: true, bitmap: true, multiPackIndex: true },
 };

@@ -1,14 +1,17 @@
 /**
- * What a server does for its repositories by itself: after a push, folds packs when there are too many, and where nobody else does
- * it collects garbage when enough was pushed; makes bundles where it is to. Never on the way of a request, one repository at a
- * time, and a failure is told to the log only.
+ * What a server does for its repositories by itself: after a push, folds packs when there are too many, collects garbage when enough
+ * was pushed, and looks after all else that is due where git works on the same files (`upkeep-due.ts`); makes bundles where it is
+ * to. Never on the way of a request, one repository at a time, and a failure is told to the log only.
  */
 import { isGitwharfError } from "../../base/errors.js";
+import type { PackMaintenance } from "../../storage/contracts/pack-maintenance.js";
 import type { Repository, RepositoryStore } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 import { collectGarbage } from "./collect-garbage.js";
 import { isCollectionDue } from "./collection-due.js";
 import { foldPacks } from "./fold-packs.js";
+import { runUpkeepTask } from "./run-upkeep.js";
+import { dueTasks, type UpkeepTask, UPKEEP_TASKS } from "./upkeep-due.js";
 
 export interface BackgroundMaintenance {
   /** Somebody has pushed: looks after the repository soon. Never throws, never waits. */
@@ -34,6 +37,14 @@ export interface BackgroundMaintenanceOptions {
     readonly reachable: number;
     readonly dropped: number;
   }) => void;
+  /** Something else was done. @param about.text one line */
+  readonly onUpkeep?: (about: {
+    readonly name: string;
+    readonly task: UpkeepTask;
+    readonly text: string;
+  }) => void;
+  /** How a repository stands is looked at no more often. @default a minute */
+  readonly surveyEveryMs?: number;
   readonly onFailure: (name: string, error: unknown) => void;
   /** @default none are made */
   readonly makeBundle?:
@@ -45,6 +56,8 @@ export interface BackgroundMaintenanceOptions {
 const PAUSE_MS = 10 * 60 * 1000;
 const PAUSED_MAX = 1000;
 const EVERY_MS = 60 * 60 * 1000;
+const SURVEY_EVERY_MS = 60 * 1000;
+const SURVEYED_MAX = 1000;
 
 export function createBackgroundMaintenance(options: BackgroundMaintenanceOptions): BackgroundMaintenance {
   const waiting = new Set<string>();
@@ -53,13 +66,11 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
   const closing = new AbortController();
   let running: Promise<void> | undefined;
 
+  /** When how they stand was looked at last, on the same clock. */
+  const surveyed = new Map<string, number>();
+
   const pause = (name: string): void => {
-    paused.delete(name);
-    paused.set(name, performance.now() + PAUSE_MS);
-    for (const oldest of paused.keys()) {
-      if (paused.size <= PAUSED_MAX) break;
-      paused.delete(oldest);
-    }
+    remember(paused, name, performance.now() + PAUSE_MS, PAUSED_MAX);
   };
 
   const lookAfterPacks = async (
@@ -78,11 +89,46 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
       if (outcome.kind === "collected") options.onCollected?.({ name, ...outcome });
       return;
     }
-    if ((await packs.countFoldable()) <= limit) return;
+    if ((await packs.countFoldable()) > limit) await fold(name, packs);
+  };
+
+  const fold = async (name: string, packs: PackMaintenance): Promise<void> => {
     const outcome = await foldPacks(packs, { signal: closing.signal });
     if (outcome.kind !== "folded") return;
     for (const error of outcome.damage) options.onFailure(name, error);
     options.onFolded?.({ name, ...outcome });
+  };
+
+  /** Where git works on the same files. */
+  const lookAfterFiles = async (
+    name: string,
+    repository: Repository,
+    settings: RepositorySettings,
+  ): Promise<void> => {
+    const { upkeep, packMaintenance: packs } = repository;
+    if (upkeep === undefined || packs === undefined) return;
+    if (packLimitOf(settings) === Number.POSITIVE_INFINITY) return;
+    const look = async (): Promise<ReadonlySet<UpkeepTask>> => {
+      const survey = await upkeep.survey();
+      return new Set(dueTasks(survey, settings, await packs.countFoldable()).map(({ task }) => task));
+    };
+    const now = performance.now();
+    const isRecent = now - (surveyed.get(name) ?? -Infinity) < (options.surveyEveryMs ?? SURVEY_EVERY_MS);
+    if (isRecent && (await packs.countFoldable()) <= settings.gc.autoPackLimit) return;
+    remember(surveyed, name, now, SURVEYED_MAX);
+    let due = await look();
+    for (const task of UPKEEP_TASKS) {
+      if (!due.has(task)) continue;
+      if (task === "fold") {
+        await fold(name, packs);
+        continue;
+      }
+      const { kind, text, damage } = await runUpkeepTask(task, repository, { signal: closing.signal });
+      for (const error of damage) options.onFailure(name, error);
+      if (kind !== "done") continue;
+      options.onUpkeep?.({ name, task, text });
+      due = await look();
+    }
   };
 
   const lookAfter = async (name: string): Promise<void> => {
@@ -91,7 +137,8 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
       repository = await options.store.open(name);
       if (repository === undefined) return;
       const settings = await options.settingsOf(repository);
-      await lookAfterPacks(name, repository, settings);
+      if (repository.upkeep === undefined) await lookAfterPacks(name, repository, settings);
+      else await lookAfterFiles(name, repository, settings);
       await options.makeBundle?.(repository, settings, closing.signal);
     } catch (error) {
       if (closing.signal.aborted) return;
@@ -161,6 +208,15 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
       await running;
     },
   };
+}
+
+function remember(times: Map<string, number>, name: string, time: number, countMax: number): void {
+  times.delete(name);
+  times.set(name, time);
+  for (const oldest of times.keys()) {
+    if (times.size <= countMax) break;
+    times.delete(oldest);
+  }
 }
 
 /** More packs than this are folded. */

@@ -53,11 +53,13 @@ export interface PackSink {
    * Names the pack after its trailer, stores the index beside it, and adds it to the quarantine.
    * @param files.index idx v2 bytes; the sink takes ownership
    * @param files.trailer the pack's own checksum in hex
+   * @param files.mtimes what makes it a pack of unreachable objects (`pack/pack-mtimes.ts`), where packs can be that
    */
   finish(files: {
     readonly trailer: string;
     readonly index: SharedArrayBuffer;
     readonly reverseIndex?: Uint8Array;
+    readonly mtimes?: Uint8Array;
   }): Promise<Pack>;
   /** Drops it. Idempotent. */
   abort(): Promise<void>;

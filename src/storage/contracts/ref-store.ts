@@ -95,6 +95,21 @@ export interface RefOutbox {
   add(refName: string, draft: EventDraft): void;
 }
 
+/** In how many places refs are kept. */
+export interface RefCounts {
+  /** In files of their own. */
+  readonly loose: number;
+  readonly packed: number;
+  /** Of reftables. */
+  readonly tables?: number;
+}
+
+export type PackRefsOutcome =
+  /** So many refs, or tables. */
+  | { readonly kind: "packed"; readonly count: number }
+  | { readonly kind: "nothing to do" }
+  | { readonly kind: "left to others" };
+
 export interface RefStore {
   /** undefined: nothing can be written together with refs. */
   readonly outbox?: RefOutbox | undefined;
@@ -104,5 +119,9 @@ export interface RefStore {
   transact(transaction: RefTransaction): Promise<readonly RefUpdateResult[]>;
   /** Oldest first; empty when no log is kept. */
   readReflog(name: string): Promise<readonly ReflogEntry[]>;
+  /** Puts refs together that stand in files or tables of their own. Absent where none do. @throws storage/io, storage/bad-ref, base/aborted */
+  pack?(options: { readonly signal?: AbortSignal | undefined }): Promise<PackRefsOutcome>;
+  /** Absent as `pack` is. @throws storage/io, storage/bad-ref */
+  counts?(): Promise<RefCounts>;
   close(): Promise<void>;
 }

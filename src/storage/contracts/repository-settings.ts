@@ -77,6 +77,12 @@ export interface RepositorySettings {
   };
   /** Packs above `autoPackLimit` are folded after a push; 0 in either: never. */
   readonly gc: { readonly auto: number; readonly autoPackLimit: number };
+  readonly upkeep: {
+    /** gc.pruneExpire: so long objects wait to which nothing leads; Infinity: never. @default two weeks */
+    readonly graceMs: number;
+    /** gc.packRefs; `notbare` is false in bare repositories. */
+    readonly packRefs: boolean;
+  };
   /** gc.writeCommitGraph; repack.writeBitmaps, by default where there is no work tree; core.multiPackIndex. */
   readonly sideFiles: {
     readonly commitGraph: boolean;

@@ -14,6 +14,7 @@ import type { Head, RefSnapshot, RefStore } from "./ref-store.js";
 import type { RepositorySettings } from "./repository-settings.js";
 import type { MultiPackIndexStore } from "./multi-pack-index-store.js";
 import type { SideFileStore } from "./side-file-store.js";
+import type { Upkeep } from "./upkeep.js";
 
 export interface RepositoryStore {
   /**
@@ -116,6 +117,8 @@ export interface Repository {
   readonly sideFiles?: SideFileStore;
   /** Absent where packs are found in another way. */
   readonly multiPackIndex?: MultiPackIndexStore;
+  /** Absent where others have no part in the files. */
+  readonly upkeep?: Upkeep;
   /** Absent where none can be kept. */
   readonly bundles?: RepositoryBundles;
   /**

@@ -32,7 +32,7 @@ export interface FinishedPack {
   /** `pack-<trailer>` */
   readonly name: string;
   readonly file: PackFile;
-  /** `.pack`, `.rev`, `.idx`: those that were written, in the order in which they are published. */
+  /** `.pack`, `.mtimes`, `.rev`, `.idx`: those that were written, in the order in which they are published. */
   readonly endings: readonly string[];
   /** Resolves when all content is on the disk. */
   readonly synced: Promise<void>;
@@ -112,6 +112,7 @@ export class DiskPackSink implements PackSink {
     readonly trailer: string;
     readonly index: SharedArrayBuffer;
     readonly reverseIndex?: Uint8Array;
+    readonly mtimes?: Uint8Array;
   }): Promise<Pack> {
     this.#changing();
     this.#state = "finished";
@@ -121,6 +122,8 @@ export class DiskPackSink implements PackSink {
     const fd = this.#fd;
     const side: [string, Uint8Array][] = [[".idx", Buffer.from(files.index)]];
     if (files.reverseIndex !== undefined) side.unshift([".rev", files.reverseIndex]);
+    // Before the index, from which on the pack counts: nobody takes it for one of objects that are needed.
+    if (files.mtimes !== undefined) side.unshift([".mtimes", files.mtimes]);
     const path = `${directory}/${name}`;
     const syncs: Promise<void>[] = [];
     const written = side.map(([ending, bytes]) => this.#writeFile(`${path}${ending}`, bytes, syncs));

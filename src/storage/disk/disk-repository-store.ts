@@ -15,10 +15,12 @@ import type {
   Repository,
   RepositoryStore,
 } from "../contracts/repository.js";
+import { findBorrower } from "./borrowers.js";
 import { deleteRepositoryAt } from "./delete-repository.js";
 import { type DiskRepository, openDiskRepository } from "./disk-repository.js";
 import { findGitDirectory, type GitDirectory, isInside } from "./git-directory.js";
 import { listRepositories } from "./list-repositories.js";
+import { listExpiring } from "./list-expiring.js";
 import { ObjectDirectoryPool } from "./object-directory.js";
 import { OpenRepositories } from "./open-repositories.js";
 import { type PreparedDirectory, prepareRepositoryAt } from "./prepare-repository.js";
@@ -50,7 +52,14 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
   const mayBorrowFrom = (path: string): boolean =>
     allowed === undefined || [root, ...allowed].some((directory) => isInside(path, directory));
   const openAt = (name: string, location: GitDirectory): Promise<DiskRepository> =>
-    openDiskRepository({ name, location, durability, pool, mayBorrowFrom });
+    openDiskRepository({
+      name,
+      location,
+      durability,
+      pool,
+      mayBorrowFrom,
+      findBorrower: (objectsDirectory) => findBorrower(root, objectsDirectory),
+    });
   const openings = new OpenRepositories(openAt);
   const prepareDirectory = (name: string, creation: CreateRepositoryOptions): Promise<PreparedDirectory> =>
     prepareRepositoryAt(root, name, {
@@ -114,6 +123,7 @@ export function createDiskRepositoryStore(options: DiskRepositoryStoreOptions): 
     async *entries({ after }) {
       for await (const name of listRepositories(root, after)) yield { name };
     },
+    unattended: () => listExpiring(root),
     probe: createDirectoryProbe(root),
     close: () => openings.close(),
   };

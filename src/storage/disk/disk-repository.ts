@@ -20,6 +20,7 @@ import type { Repository, RepositoryFile, Snapshot, WorkTreeUse } from "../contr
 import type { RepositorySettings } from "../contracts/repository-settings.js";
 import type { MultiPackIndexStore } from "../contracts/multi-pack-index-store.js";
 import type { SideFileStore } from "../contracts/side-file-store.js";
+import type { Upkeep } from "../contracts/upkeep.js";
 import { peelTag } from "../peel-tag.js";
 import { AlternateTips } from "./alternate-tips.js";
 import { CachedFile } from "./cached-file.js";
@@ -27,6 +28,7 @@ import { createDiskPackMaintenance } from "./disk-pack-maintenance.js";
 import { DiskQuarantine } from "./disk-quarantine.js";
 import { createDiskMultiPackIndex } from "./disk-multi-pack-index.js";
 import { createDiskSideFiles } from "./disk-side-files.js";
+import { createDiskUpkeep } from "./disk-upkeep.js";
 import { identityOf, readStamp } from "./file-stamp.js";
 import type { GitDirectory } from "./git-directory.js";
 import type { ObjectDirectoryPool } from "./object-directory.js";
@@ -47,6 +49,8 @@ export interface OpenDiskRepositoryOptions {
   readonly durability: "sync" | "none";
   readonly pool: ObjectDirectoryPool;
   readonly mayBorrowFrom: (path: string) => boolean;
+  /** The name of a repository that borrows objects from such a directory. @default nobody knows */
+  readonly findBorrower?: ((objectsDirectory: string) => Promise<string | undefined>) | undefined;
 }
 
 interface Parts {
@@ -83,6 +87,7 @@ export class DiskRepository implements Repository {
   readonly packMaintenance: PackMaintenance;
   readonly sideFiles: SideFileStore;
   readonly multiPackIndex: MultiPackIndexStore;
+  readonly upkeep: Upkeep;
   readonly #options: OpenDiskRepositoryOptions;
   readonly #parts: Parts;
   readonly #snapshots: RepositorySnapshots;
@@ -138,6 +143,20 @@ export class DiskRepository implements Repository {
     };
     this.sideFiles = createDiskSideFiles(beside);
     this.multiPackIndex = createDiskMultiPackIndex(beside);
+    const { findBorrower } = options;
+    this.upkeep = createDiskUpkeep({
+      commonDirectory,
+      refFormat,
+      objects: parts.objects.own,
+      refs: this.refs,
+      sync: this.#sync,
+      shared: async () => (await this.settings()).core.sharedRepository,
+      isPrecious: async () => (await parts.config.format()).preciousObjects,
+      graceMs: async () => (await this.settings()).upkeep.graceMs,
+      snapshot: () => this.snapshot(),
+      openQuarantine: () => this.#openQuarantine(),
+      findBorrower: findBorrower === undefined ? undefined : () => findBorrower(this.#objectsDirectory),
+    });
     this.#sweeping = removeLeftovers(this.#objectsDirectory, { inUse: this.#quarantines }).catch(
       () => undefined,
     );
@@ -257,7 +276,9 @@ export class DiskRepository implements Repository {
   #peel(oid: ObjectId): MaybePromise<ObjectId | undefined> {
     const view = this.#parts.objects.current;
     if (view?.reader.locate(oid) === undefined)
-      return this.#snapshots.takeObjects().then((taken) => peelIn(taken.view, oid));
+      return this.#snapshots
+        .takeObjectsBeside(Promise.resolve())
+        .then(([, { view: now }]) => peelIn(now, oid));
     view.retain();
     return peelIn(view, oid);
   }

@@ -48,6 +48,13 @@ export async function lockMaintenance(
   };
 }
 
+/** Who is at work, as the file says; undefined: nobody. @throws storage/io */
+export async function maintenanceHolder(commonDirectory: string): Promise<string | undefined> {
+  const path = `${commonDirectory}/gc.pid`;
+  if (heldHere.has(path)) return ownText();
+  return (await isHeldByAnother(path)) ? (await readPidFile(path))?.trim() : undefined;
+}
+
 async function take(path: string, shared: SharedRepository): Promise<boolean> {
   const lock = (await makeLock(path)) ?? ((await removeStaleLock(path)) ? await makeLock(path) : undefined);
   if (lock === undefined) return false;

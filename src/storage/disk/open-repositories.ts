@@ -203,6 +203,10 @@ class SharedRepository implements Repository {
     return this.#inner.multiPackIndex;
   }
 
+  get upkeep(): DiskRepository["upkeep"] {
+    return this.#inner.upkeep;
+  }
+
   get packMaintenance(): DiskRepository["packMaintenance"] {
     return this.#inner.packMaintenance;
   }

@@ -27,7 +27,7 @@ export class PackDirectory {
   readonly path: string;
   /** Opens what is new and lets go of what has gone. Those who ask at the same time share the work. @throws storage/io */
   readonly refresh: () => Promise<void>;
-  readonly #objectFormat: ObjectFormat;
+  readonly objectFormat: ObjectFormat;
   readonly #listing: DirectoryListing;
   readonly #multiPackIndex: MultiPackIndexFile;
   readonly #entries = new Map<string, Entry>();
@@ -42,7 +42,7 @@ export class PackDirectory {
 
   constructor(path: string, objectFormat: ObjectFormat) {
     this.path = path;
-    this.#objectFormat = objectFormat;
+    this.objectFormat = objectFormat;
     this.#listing = new DirectoryListing(path);
     this.#multiPackIndex = new MultiPackIndexFile(`${path}/${MULTI_PACK_INDEX}`, objectFormat);
     this.refresh = oneAtATime(() => this.#refresh());
@@ -164,7 +164,7 @@ export class PackDirectory {
   async #openOne(stem: string, hasBitmap: boolean, resident: boolean): Promise<PackFile | "gone" | "broken"> {
     try {
       const path = `${this.path}/${stem}`;
-      return (await openPackFile({ path, objectFormat: this.#objectFormat, hasBitmap, resident })) ?? "gone";
+      return (await openPackFile({ path, objectFormat: this.objectFormat, hasBitmap, resident })) ?? "gone";
     } catch (error) {
       // As git does: a pack that cannot be used is passed by, and what only it holds is missing.
       if (!isGitwharfError(error, "pack/bad-index", "storage/unsupported")) throw error;

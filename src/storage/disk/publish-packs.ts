@@ -6,7 +6,8 @@
  * find nobody who needs the objects, or, before 2.41, would see the pack without its index and delete it.
  *
  * A name is the pack's checksum; a file that stands under it already is never replaced: when its bytes are
- * the same it is kept (and made young, so that no garbage collection takes it), otherwise ours gets another name.
+ * the same it is kept (and made young, so that no garbage collection takes it; one of unreachable objects is none any more),
+ * otherwise ours gets another name.
  */
 import { randomBytes } from "node:crypto";
 import { link, mkdir, rename, unlink, utimes, writeFile } from "node:fs/promises";
@@ -104,6 +105,8 @@ async function publishOne(pack: FinishedPack, options: PublishPacksOptions): Pro
     }
     const now = new Date();
     if (!isNew) await utimes(stem + first, now, now).catch(() => undefined);
+    // Somebody needs its objects again.
+    if (!isNew && !pack.endings.includes(".mtimes")) await unlink(`${stem}.mtimes`).catch(() => undefined);
     return { name, file: pack.file, isNew, keepPath };
   }
 }

@@ -54,6 +54,26 @@ describe("removing packs", () => {
     );
   });
 
+  it("puts back what somebody keeps by now, who was killed or is at work", async () => {
+    const name = make("a", ".keep", ".rev");
+    writeFileSync(join(directory, `tmp_gone_${name}.pack`), "a");
+    writeFileSync(join(directory, `tmp_gone_${name}.idx`), "a");
+    note([name], 0);
+    await finishRemovals(directory, { olderThanMs: 0 });
+    expect(left()).toEqual([".idx", ".keep", ".pack", ".rev"].map((ending) => name + ending));
+  });
+
+  it("removes what was moved aside, and leaves what has come anew", async () => {
+    const gone = make("a", ".rev", ".mtimes");
+    const anew = make("b", ".pack", ".idx");
+    for (const name of [gone, anew])
+      for (const ending of [".pack", ".idx"]) writeFileSync(join(directory, `tmp_gone_${name}${ending}`), "");
+    note([gone, anew], 0);
+    await finishRemovals(directory, { olderThanMs: 0 });
+    expect(left()).toEqual([`${anew}.idx`, `${anew}.pack`]);
+    expect(readFileSync(join(directory, `${anew}.pack`), "utf8")).toBe("b");
+  });
+
   it("does not mind that the repository has gone", async () => {
     await removePacks(join(directory, "gone"), [nameOf("a")]);
     await finishRemovals(join(directory, "gone"), { olderThanMs: 0 });

@@ -1,6 +1,9 @@
 /**
- * Removing packs whose objects all stand in another one. The index goes first: without it a pack does not count, and
- * no reader finds an index whose pack has gone.
+ * Removing packs whose objects all stand in another one, or are needed by nobody. The index goes first: without it a pack does not
+ * count, and no reader finds an index whose pack has gone.
+ *
+ * Somebody may be pushing the very same pack just now: he makes a `.keep`, sees that pack and index stand there, and is content. So
+ * both are first moved aside, then a `.keep` is looked for, and where there is one they come back.
  *
  * Who is killed in between leaves packs without an index, which nobody would ever remove. So what is about to go is
  * written down first, in a file that git's `prune` takes for a temporary one, and the next to come goes on
@@ -9,7 +12,7 @@
  *     tmp_fold_XXXXXXXX: one name a line, `pack-<hex>`
  */
 import { randomBytes } from "node:crypto";
-import { readdir, unlink, writeFile } from "node:fs/promises";
+import { readdir, rename, unlink, writeFile } from "node:fs/promises";
 import { readSmallFile } from "./cached-file.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
@@ -18,8 +21,9 @@ import { leaveMultiPackIndex } from "./write-multi-pack-index.js";
 const NOTE_PREFIX = "tmp_fold_";
 const NOTE_BYTES_MAX = 16 * 1024 * 1024;
 const PACK_NAME = /^pack-[0-9a-f]{40,64}$/;
-/** After the index, in this order. */
-const ENDINGS = [".bitmap", ".rev", ".pack"];
+/** In this order. */
+const ASIDE = [".idx", ".pack"];
+const ENDINGS = [".bitmap", ".rev", ".mtimes", ".pack"];
 
 /**
  * @param directory `objects/pack`
@@ -34,8 +38,8 @@ export async function removePacks(directory: string, names: readonly string[]): 
     for (const name of names) {
       const stem = `${directory}/${name}`;
       if ((await readStamp(`${stem}.keep`)) !== undefined) continue;
-      await unlinkIfThere(`${stem}.idx`);
-      for (const ending of ENDINGS) await unlinkIfThere(stem + ending);
+      for (const ending of ASIDE) await renameIfThere(stem + ending, asideOf(directory, name, ending));
+      await settle(directory, name);
     }
   } catch (cause) {
     // The whole repository was removed meanwhile.
@@ -72,13 +76,35 @@ async function finishOne(directory: string, note: string): Promise<void> {
   const text = (await readSmallFile(note, NOTE_BYTES_MAX))?.toString("latin1") ?? "";
   for (const name of text.split("\n")) {
     if (!PACK_NAME.test(name)) continue;
-    const stem = `${directory}/${name}`;
-    // One that has its index still, or again, counts: it is not ours to remove any more.
-    if ((await readStamp(`${stem}.idx`)) !== undefined) continue;
-    if ((await readStamp(`${stem}.keep`)) !== undefined) continue;
-    for (const ending of ENDINGS) await unlinkIfThere(stem + ending);
+    await settle(directory, name);
   }
   await unlinkIfThere(note);
+}
+
+/** Ends what was begun: puts pack and index back where the pack is kept by now, removes all of it otherwise. */
+async function settle(directory: string, name: string): Promise<void> {
+  const stem = `${directory}/${name}`;
+  if ((await readStamp(`${stem}.keep`)) !== undefined) {
+    for (const ending of ASIDE.toReversed())
+      if ((await readStamp(stem + ending)) === undefined)
+        await renameIfThere(asideOf(directory, name, ending), stem + ending);
+  } else if ((await readStamp(`${stem}.idx`)) === undefined) {
+    // One that has its index still, or again, counts: it is not ours to remove any more.
+    for (const ending of ENDINGS) await unlinkIfThere(stem + ending);
+  }
+  for (const ending of ASIDE) await unlinkIfThere(asideOf(directory, name, ending));
+}
+
+function asideOf(directory: string, name: string, ending: string): string {
+  return `${directory}/tmp_gone_${name}${ending}`;
+}
+
+async function renameIfThere(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (cause) {
+    if (!isAbsent(cause)) throw cause;
+  }
 }
 
 async function unlinkIfThere(path: string): Promise<void> {

@@ -31,6 +31,27 @@ describe("settingsFromConfig", () => {
     expect(() => settings("[receive]\n\tdenyCurrentBranch = perhaps\n").receive).toThrow(/denycurrentbranch/);
   });
 
+  it.each<[string, number]>([
+    ["2.weeks.ago", 14 * 24 * 60 * 60 * 1000],
+    ["1 hour ago", 60 * 60 * 1000],
+    ["90.Seconds.ago", 90_000],
+    ["now", 0],
+    ["never", Infinity],
+  ])("reads gc.pruneExpire = %s", (value, graceMs) => {
+    expect(settings(`[gc]\n\tpruneExpire = ${value}\n`).upkeep.graceMs).toBe(graceMs);
+  });
+
+  it("refuses a gc.pruneExpire that is not understood, since objects would go by it", () => {
+    for (const value of ["yesterday", "2020-01-01", "weeks", "2.weeks", "-1.days.ago", "0x1.days.ago"])
+      expect(() => settings(`[gc]\n\tpruneExpire = ${value}\n`).upkeep, value).toThrow(/pruneExpire/);
+  });
+
+  it("knows where refs are packed", () => {
+    expect(settings("[gc]\n\tpackRefs = false\n").upkeep.packRefs).toBe(false);
+    expect(settings("[gc]\n\tpackRefs = notbare\n").upkeep.packRefs).toBe(false);
+    expect(settings("[gc]\n\tpackRefs = notbare\n", false).upkeep.packRefs).toBe(true);
+  });
+
   it("prefers receive.fsckObjects to transfer.fsckObjects", () => {
     expect(settings("").receive.fsckObjects).toBe(true);
     expect(settings("[transfer]\n\tfsckObjects = false\n").receive.fsckObjects).toBe(false);

@@ -18,7 +18,7 @@ export interface SettingsSource {
 
 /**
  * @throws storage/bad-config with the key that is wrong; reading `receive`, `uploadPack`, `uploadPackFilter`, `lsRefs`,
- *   `gc`, `sideFiles`, `uploadArchive.allowUnreachable` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
+ *   `gc`, `upkeep`, `sideFiles`, `uploadArchive.allowUnreachable` or `transfer.advertiseObjectInfo` of what is returned throws the same, and for `receive` storage/io
  */
 export function settingsFromConfig(source: SettingsSource): RepositorySettings {
   const { config } = source;
@@ -73,6 +73,15 @@ export function settingsFromConfig(source: SettingsSource): RepositorySettings {
     get gc() {
       return gc();
     },
+    get upkeep() {
+      return {
+        graceMs: graceMs(config.text("gc.pruneexpire")),
+        packRefs:
+          config.text("gc.packrefs")?.toLowerCase() === "notbare"
+            ? !bare
+            : (config.boolean("gc.packrefs") ?? DEFAULTS.upkeep.packRefs),
+      };
+    },
     get sideFiles() {
       return {
         commitGraph: config.boolean("gc.writecommitgraph") ?? DEFAULTS.sideFiles.commitGraph,
@@ -113,6 +122,31 @@ function gcSettings(config: GitConfig): RepositorySettings["gc"] {
     auto: config.integer("gc.auto") ?? DEFAULTS.gc.auto,
     autoPackLimit: config.integer("gc.autopacklimit") ?? DEFAULTS.gc.autoPackLimit,
   };
+}
+
+const SECOND_MS = 1000;
+const DAY_MS = 24 * 60 * 60 * SECOND_MS;
+const UNITS_MS: Readonly<Record<string, number>> = {
+  second: SECOND_MS,
+  minute: 60 * SECOND_MS,
+  hour: 60 * 60 * SECOND_MS,
+  day: DAY_MS,
+  week: 7 * DAY_MS,
+  month: 30 * DAY_MS,
+  year: 365 * DAY_MS,
+};
+
+/** `2.weeks.ago`, `now`, `never`. Dates that git takes besides are refused: who errs here loses objects. @throws storage/bad-config */
+function graceMs(text: string | undefined): number {
+  const word = text?.toLowerCase();
+  if (word === undefined) return DEFAULTS.upkeep.graceMs;
+  if (word === "never" || word === "false") return Number.POSITIVE_INFINITY;
+  if (word === "now" || word === "all") return 0;
+  const match = /^(\d{1,6})[. ]?(second|minute|hour|day|week|month|year)s?[. ]ago$/.exec(word);
+  const unit = UNITS_MS[match?.[2] ?? ""];
+  if (match === null || unit === undefined)
+    throw badSetting(`gc.pruneExpire is '${word.slice(0, 200)}', which is not N.days.ago, now or never`);
+  return Number(match[1]) * unit;
 }
 
 function receiveSettings({ config, fsckSkipList }: SettingsSource): RepositorySettings["receive"] {

@@ -40,20 +40,30 @@ export async function writeBitmapFile(
   bytes: Uint8Array,
   options: SideFileOptions,
 ): Promise<boolean> {
+  return writeBesidePack(stem, ".bitmap", bytes, options);
+}
+
+/** The same for a file of another ending. */
+export async function writeBesidePack(
+  stem: string,
+  ending: ".bitmap" | ".mtimes",
+  bytes: Uint8Array,
+  options: SideFileOptions,
+): Promise<boolean> {
   const directory = dirname(stem);
-  const temporary = `${directory}/tmp_bitmap_${randomBytes(8).toString("hex")}`;
+  const temporary = `${directory}/tmp_${ending.slice(1)}_${randomBytes(8).toString("hex")}`;
   try {
     await writeWhole(temporary, "wx", bytes, options);
     if (!(await isPackThere(stem))) return false;
-    await rename(temporary, `${stem}.bitmap`);
+    await rename(temporary, stem + ending);
     if (options.sync) await syncDirectory(directory);
-    // Removed while we were at it, the pack leaves nothing for the bitmap to belong to.
+    // Removed while we were at it, the pack leaves nothing for the file to belong to.
     if (await isPackThere(stem)) return true;
-    await unlink(`${stem}.bitmap`).catch(() => undefined);
+    await unlink(stem + ending).catch(() => undefined);
     return false;
   } catch (cause) {
     if (isAbsent(cause)) return false;
-    throw ioError("writing", `${stem}.bitmap`, cause);
+    throw ioError("writing", stem + ending, cause);
   } finally {
     await unlink(temporary).catch(() => undefined);
   }

@@ -11,6 +11,8 @@ import type { MaybePromise } from "../../../base/maybe-promise.js";
 import type { ObjectFormat } from "../../../object/object-format.js";
 import type { ObjectId } from "../../../object/object-id.js";
 import type {
+  PackRefsOutcome,
+  RefCounts,
   ReflogEntry,
   RefSnapshot,
   RefStore,
@@ -34,6 +36,7 @@ import { FilesTransaction } from "./files-transaction.js";
 import { readLooseRef } from "./loose-ref.js";
 import { LooseRefs } from "./loose-refs.js";
 import { PACK_FROM } from "./packed-only.js";
+import { packRefs } from "./pack-refs.js";
 import type { PackedRefs } from "./packed-refs.js";
 import { PackedRefsFile } from "./packed-refs-file.js";
 import { readReflogFile } from "./reflog-file.js";
@@ -125,8 +128,17 @@ class FilesRefStore implements RefStore, FilesRefs {
     return formatResults(transaction, refusals);
   }
 
+  async pack({ signal }: { readonly signal?: AbortSignal | undefined }): Promise<PackRefsOutcome> {
+    return packRefs(this, { shared: (await this.#options.sharedRepository?.()) ?? "umask", signal });
+  }
+
   readReflog(name: string): Promise<readonly ReflogEntry[]> {
     return readReflogFile(pathOfReflog(this.paths, name), this.objectFormat);
+  }
+
+  async counts(): Promise<RefCounts> {
+    await this.#lookShared();
+    return { loose: [...this.loose.entries()].length, packed: this.packed.current.refs.length };
   }
 
   close(): Promise<void> {

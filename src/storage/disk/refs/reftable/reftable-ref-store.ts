@@ -7,6 +7,8 @@
 import { randomBytes } from "node:crypto";
 import { GitwharfError, throwIfAborted } from "../../../../base/errors.js";
 import type {
+  PackRefsOutcome,
+  RefCounts,
   ReflogEntry,
   RefSnapshot,
   RefStore,
@@ -104,8 +106,39 @@ class ReftableRefStore implements RefStore {
     return part === undefined ? [] : toReflog(readStackLogs(part.stack, name), this.#options.objectFormat);
   }
 
+  /** What is done after each transaction, waited for. */
+  async pack(): Promise<PackRefsOutcome> {
+    const { objectFormat, durability, refLockTimeoutMs = 100 } = this.#options;
+    await this.#compacting;
+    const before = this.#tableCount();
+    const shared = (await this.#options.sharedRepository?.()) ?? "umask";
+    this.#compactLater({
+      objectFormat,
+      sync: durability !== "none",
+      shared,
+      lockTimeoutMs: refLockTimeoutMs,
+    });
+    await this.#compacting;
+    const count = before - this.#tableCount();
+    return count > 0 ? { kind: "packed", count } : { kind: "nothing to do" };
+  }
+
+  async counts(): Promise<RefCounts> {
+    const { all } = await this.snapshot();
+    return { loose: 0, packed: all.length, tables: this.#tableCount() };
+  }
+
   async close(): Promise<void> {
     await this.#compacting;
+  }
+
+  #tableCount(): number {
+    let count = 0;
+    for (const { stack } of this.#parts) {
+      stack.refresh();
+      count += stack.tables.length;
+    }
+    return count;
   }
 
   /** @throws storage/io, storage/bad-ref */
