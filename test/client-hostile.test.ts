@@ -440,7 +440,7 @@ describe("a pack", () => {
     ],
     [
       "a last message",
-      () => packfile(band(3, "out of \x1bmemory\n")),
+      () => packfile(band(3, "out of \x1bmemory\n\0")),
       "client/refused",
       "said: out of ?memory",
     ],
@@ -461,6 +461,7 @@ describe("a pack", () => {
     expect(found).toMatchObject(failed(code, words));
     expect(found).toMatchObject({ message: expect.stringContaining(server.url) });
     expect((found as Error).message).not.toContain(SECRET);
+    expect((found as Error).message).not.toMatch(/\?$/);
     const snapshot = await repository.snapshot();
     expect({ refs: snapshot.refs.all, packs: snapshot.objects.packs }).toEqual({ refs: [], packs: [] });
     snapshot.release();

@@ -106,7 +106,8 @@ export function throwIfError(payload: Buffer): void {
 
 /** Its last words. */
 export function saidBy(bytes: Buffer): RemoteGitFailure {
-  const text = sanitizeText(bytes.toString("utf8", 0, 1000)).trim();
+  // git puts a NUL behind some of them.
+  const text = sanitizeText(bytes.toString("utf8", 0, 1000).replace(/\0+$/, "")).trim();
   return new RemoteGitFailure(`the other side said: ${text}`, { kind: "refused" });
 }
 
