@@ -213,8 +213,8 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])(
       await expect(store.importFrom(client.directory, "broken")).rejects.toMatchObject({
         code: "storage/not-found",
       });
-      await expect(store.importFrom(`${url}/app.git`, "broken")).rejects.toMatchObject({
-        code: "server/bad-configuration",
+      await expect(store.importFrom(`${url}/absent.git`, "broken")).rejects.toMatchObject({
+        code: "client/refused",
       });
       expect(await store.open("broken")).toBeUndefined();
     });
