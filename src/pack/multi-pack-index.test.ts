@@ -8,7 +8,9 @@ import { isGitwharfError } from "../base/errors.js";
 import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { hashBytesOf } from "../object/object-id.js";
 import { MultiPackIndex } from "./multi-pack-index.js";
+import { formatMultiPackIndex } from "./multi-pack-index-writer.js";
 import { PackIndex } from "./pack-index.js";
+import { formatPackIndex } from "./pack-index-writer.js";
 
 const PACKS = 7;
 
@@ -209,3 +211,59 @@ describe.each(["sha1", "sha256"] as const)("a multi-pack-index of git's, %s", (f
     expect(refusals).toBeGreaterThan(50);
   });
 });
+
+describe("a large multi-pack-index", () => {
+  const count = 40_000;
+  const made = (): SharedArrayBuffer => {
+    const oids = Buffer.alloc(count * 20);
+    for (let i = 0; i < count; i++) oids.writeUInt32BE((i * 107_000) >>> 0, i * 20);
+    const offsets = Array.from({ length: count }, (_, i) => i * 8);
+    const { bytes } = formatPackIndex({
+      objectFormat: "sha1",
+      oids,
+      offsets,
+      crc32s: new Uint32Array(count),
+      packTrailer: "00".repeat(20),
+    });
+    const index = PackIndex.parse(bytes, "sha1");
+    return formatMultiPackIndex({
+      objectFormat: "sha1",
+      packs: [{ name: "pack-0", index, modifiedSeconds: 0 }],
+    });
+  };
+
+  it("is checked in steps, others having their turn in between", async () => {
+    let turns = 0;
+    const count = (): void => {
+      turns++;
+      waiting = setImmediate(count);
+    };
+    let waiting = setImmediate(count);
+    try {
+      const index = await MultiPackIndex.parseInTurns(made(), "sha1");
+      expect(turns).toBeGreaterThanOrEqual(2);
+      expect(index.find(index.oidAt(39_999))).toBe(39_999);
+    } finally {
+      clearImmediate(waiting);
+    }
+  });
+
+  it.each([1, 16_383, 16_384, 16_385, 32_768, 39_999])(
+    "is refused when row %d is out of order",
+    async (row) => {
+      const bytes = made();
+      const file = Buffer.from(bytes);
+      const ids = chunkStart(file, "OIDL");
+      // As the one before it: in order, and twice.
+      file.copy(file, ids + row * 20, ids + (row - 1) * 20, ids + row * 20);
+      await expect(MultiPackIndex.parseInTurns(bytes, "sha1")).rejects.toMatchObject({
+        code: "pack/bad-index",
+      });
+      expect(() => MultiPackIndex.parse(bytes, "sha1")).toThrow("not in order");
+    },
+  );
+});
+
+function chunkStart(file: Buffer, name: string): number {
+  return Number(file.readBigUInt64BE(file.indexOf(name, 12, "latin1") + 4));
+}

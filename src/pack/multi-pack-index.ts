@@ -18,6 +18,7 @@
  *     …       h         hash of all the above
  */
 import { GitwharfError } from "../base/errors.js";
+import { othersTurn } from "../base/others-turn.js";
 import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { hashBytesOf, type ObjectId } from "../object/object-id.js";
 import { FANOUT_BYTES, readFanout, SortedIds } from "./sorted-ids.js";
@@ -25,6 +26,8 @@ import { FANOUT_BYTES, readFanout, SortedIds } from "./sorted-ids.js";
 const HEAD_BYTES = 12;
 const CHUNK_ROW_BYTES = 12;
 const LARGE = 0x80000000;
+/** Some hundred microseconds. */
+const ROWS_A_TURN = 16_384;
 /** `pack-<hex>.idx`: nothing that leads out of the directory. */
 const PACK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.(?:idx|pack)$/;
 
@@ -42,6 +45,7 @@ export class MultiPackIndex {
   /** By the packs' numbers, without ending: `pack-<hex>`. */
   readonly packNames: readonly string[];
   readonly #buffer: Buffer;
+  readonly #fanout: Uint32Array;
   readonly #ids: SortedIds;
   readonly #oids: Chunk;
   readonly #offsets: Chunk;
@@ -49,7 +53,7 @@ export class MultiPackIndex {
   readonly #bits: Chunk | undefined;
   readonly #hashBytes: number;
 
-  private constructor(bytes: SharedArrayBuffer, format: ObjectFormat, isChecked: boolean) {
+  private constructor(bytes: SharedArrayBuffer, format: ObjectFormat) {
     const buffer = Buffer.from(bytes);
     const h = hashBytes(format);
     this.bytes = bytes;
@@ -80,8 +84,8 @@ export class MultiPackIndex {
     }
     const bits = chunks.get("RIDX");
     this.#bits = bits !== undefined && sizeOf(bits) === this.objectCount * 4 ? bits : undefined;
+    this.#fanout = fanout;
     this.#ids = new SortedIds({ bytes: buffer, fanout, start: this.#oids.start, stride: h, hashBytes: h });
-    if (!isChecked) this.#checkRows(fanout);
   }
 
   /**
@@ -89,12 +93,24 @@ export class MultiPackIndex {
    * @throws pack/bad-index
    */
   static parse(bytes: SharedArrayBuffer, format: ObjectFormat): MultiPackIndex {
-    return new MultiPackIndex(bytes, format, false);
+    const index = new MultiPackIndex(bytes, format);
+    index.#checkRows(0, index.objectCount);
+    return index;
+  }
+
+  /** The same in steps between which others have their turn: it takes tens of milliseconds a million objects. */
+  static async parseInTurns(bytes: SharedArrayBuffer, format: ObjectFormat): Promise<MultiPackIndex> {
+    const index = new MultiPackIndex(bytes, format);
+    for (let from = 0; from < index.objectCount; from += ROWS_A_TURN) {
+      if (from > 0) await othersTurn();
+      index.#checkRows(from, Math.min(index.objectCount, from + ROWS_A_TURN));
+    }
+    return index;
   }
 
   /** Opens once more what `parse` took, in another thread, without looking at every row. @throws pack/bad-index */
   static reopen(bytes: SharedArrayBuffer, format: ObjectFormat): MultiPackIndex {
-    return new MultiPackIndex(bytes, format, true);
+    return new MultiPackIndex(bytes, format);
   }
 
   /** Position of an object, −1 when it is in none of the packs. */
@@ -155,15 +171,16 @@ export class MultiPackIndex {
     );
   }
 
-  #checkRows(fanout: Uint32Array): void {
+  #checkRows(from: number, to: number): void {
     const b = this.#buffer;
     const h = this.#hashBytes;
+    const fanout = this.#fanout;
     const packCount = this.packNames.length;
     const largeCount = this.#largeOffsets === undefined ? 2 ** 31 : sizeOf(this.#largeOffsets) / 8;
-    let id = this.#oids.start;
-    let row = this.#offsets.start;
-    let last = -1;
-    for (let position = 0; position < this.objectCount; position++, id += h, row += 8) {
+    let id = this.#oids.start + from * h;
+    let row = this.#offsets.start + from * 8;
+    let last = from === 0 ? -1 : b.readUInt32BE(id - h);
+    for (let position = from; position < to; position++, id += h, row += 8) {
       const first = b[id] as number;
       if (position < (fanout[first] as number) || position >= (fanout[first + 1] as number)) {
         throw bad("its fan-out does not fit its ids");

@@ -54,7 +54,7 @@ export class MultiPackIndexFile {
     this.#current = undefined;
     this.#broken = undefined;
     try {
-      this.#current = MultiPackIndex.parse(await readShared(this.path), this.#objectFormat);
+      this.#current = await MultiPackIndex.parseInTurns(await readShared(this.path), this.#objectFormat);
     } catch (cause) {
       if (isAbsent(cause)) {
         this.forget();
