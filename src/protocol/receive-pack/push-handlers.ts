@@ -198,7 +198,13 @@ export async function runPostReceive(state: PushState): Promise<void> {
       handlers,
       signal,
       ask: async ({ push, refOf }) => {
-        await handlers.postReceive?.(push, done.map(refOf));
+        const refs: ChangedRef[] = [];
+        const budget = new WorkBudget();
+        for (const moved of done) {
+          if (budget.spend(1)) await budget.pause();
+          refs.push(refOf(moved));
+        }
+        await handlers.postReceive?.(push, refs);
         return undefined;
       },
       whenItThrows: "the post-receive handler failed",

@@ -2,6 +2,7 @@
  * What a root says, read into memory: refs, packs, shallow commits. A state never changes; the next one is made from it by
  * reading only what is different between their trees, or by a change of our own.
  */
+import { othersTurn } from "../../base/others-turn.js";
 import type { ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { RefSnapshot } from "../contracts/ref-store.js";
@@ -17,6 +18,8 @@ import { readChangedRefState, readRefState, refEdits } from "./tree/ref-values.j
 import { formatRootNode, parseRootNode, type RootNode } from "./tree/root-node.js";
 
 const ROOTS_AT_ONCE = 128;
+/** What is done with more of them at once takes others' time. */
+const REFS_IN_A_TURN = 1000;
 
 export interface RepositoryState {
   readonly rootId: NodeId;
@@ -111,12 +114,19 @@ export async function changeState(
     ...[...shallow.added].map(shallowEdit(Buffer.alloc(0))),
     ...[...shallow.removed].filter((oid) => state.shallow.has(oid)).map(shallowEdit(undefined)),
   ];
+  const isLong = refs.size > REFS_IN_A_TURN;
+  if (isLong) await othersTurn();
+  const edits = refEdits(refs);
+  if (isLong) await othersTurn();
   const [refsTree, packsTree, chunksTree, shallowTree] = await Promise.all([
-    editTree(nodes, root.refsRoot, refEdits(refs)),
+    editTree(nodes, root.refsRoot, edits),
     editTree(nodes, root.packsRoot, packEdits),
     editTree(nodes, root.chunksRoot, [...oldSplices, ...newSplices.edits]),
     editTree(nodes, root.shallowRoot, shallowEdits),
   ]);
+  if (isLong) await othersTurn();
+  const changed = changeRefState(state.refs, refs);
+  if (isLong) await othersTurn();
   const next: RootNode = {
     ...root,
     generation: root.generation + 1,
@@ -141,7 +151,7 @@ export async function changeState(
   return {
     fresh,
     state: stateOf(nodes, id, next, {
-      refs: changeRefState(state.refs, refs),
+      refs: changed,
       packs: [...added.toReversed(), ...state.packs.filter((leaf) => !removedPacks.has(leaf.key))],
       shallow: changeShallow(state.shallow, shallow),
     }),

@@ -4,6 +4,7 @@
  * committed, what does not is refused.
  */
 import { GitwharfError, throwIfAborted } from "../../base/errors.js";
+import { othersTurn } from "../../base/others-turn.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { EventDraft } from "../../database/add-events.js";
 import type { ObjectReader } from "../contracts/object-reader.js";
@@ -50,6 +51,8 @@ const PRUNED: Refusal = {
   reason: "the repository was restored or pruned meanwhile; push again",
 };
 
+/** What is done with more of them at once takes others' time. */
+const UPDATES_IN_A_TURN = 1000;
 /** Each time more has gone since the last look. */
 const LOOKS_MAX = 10;
 
@@ -103,6 +106,7 @@ export class StoredRefs implements RefStore {
     const { state } = await this.#options.core.current();
     let { refs } = state;
     const { planned, refusals } = planUpdates(transaction.updates, (name) => valueIn(refs, name));
+    if (planned.length > UPDATES_IN_A_TURN) await othersTurn();
     const peeled = await this.#peelAll(planned, state);
     for (const part of splitTransaction(transaction, planned)) {
       checkUpdates(part, refusals, refs);
