@@ -55,9 +55,11 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("large
   let closing: (() => Promise<void>)[] = [];
 
   /** A server of its own, with nothing in its cache. */
-  const startServer = async (): Promise<{ store: ObjectStorage; url: string }> => {
+  const startServer = async (
+    more: Pick<ObjectStorageOptions, "largeBlobBytesMin"> = {},
+  ): Promise<{ store: ObjectStorage; url: string }> => {
     const localDirectory = join(client.directory, `local-${closing.length}`);
-    const opened = await openObjectStorage({ ...options, localDirectory, janitor: false });
+    const opened = await openObjectStorage({ ...options, ...more, localDirectory, janitor: false });
     const server = createGitServer({ repositories: opened, autoCreate: "push", log: () => undefined });
     closing.push(async () => {
       await server.close({ graceMs: 0 });
@@ -281,6 +283,72 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("large
       await change(() => whole);
       expect(await findings()).toEqual([]);
       expect((await store.verify("fork", { deep: true })).findings).toEqual([]);
+    },
+    60_000,
+  );
+
+  it.skipIf(isOther)(
+    "are written once more by who pushes what the bucket has lost of them",
+    async () => {
+      const large = noise(2 * MiB, 7);
+      await commit({ large });
+      await push("app");
+      const [key = ""] = await containers();
+      /** From elsewhere, so that the blob is sent though the repository has it; to a server that has read nothing. */
+      const pushAgain = async (name: string, largeBlobBytesMin?: number): Promise<void> => {
+        const { url: cold } = await startServer(largeBlobBytesMin === undefined ? {} : { largeBlobBytesMin });
+        await client.run("init", "-q", name);
+        const again = client.in(name);
+        await writeFile(join(again.directory, "large"), large);
+        await again.run("add", ".");
+        await again.run("commit", "-q", "-m", name);
+        await again.run(
+          "-c",
+          "core.compression=0",
+          "push",
+          "-q",
+          `${cold}/app.git`,
+          `HEAD:refs/heads/${name}`,
+        );
+      };
+      /** The blob stands in the packs of all these pushes: looked into is that of one. */
+      const expectReadable = async (name: string): Promise<void> => {
+        const cold = await startServer();
+        const repository = await cold.store.open("app");
+        const snapshot = await repository?.snapshot();
+        const tip = await client.in(name).run("rev-parse", "HEAD");
+        const pack = snapshot?.objects.packs.find(({ index }) => index.find(tip) >= 0);
+        if (pack === undefined) throw new Error(`the pack of ${name} is not there`);
+        const input = await pack.bytes.read(0, pack.bytes.sizeBytes);
+        snapshot?.release();
+        await repository?.close();
+        await client.run("init", "-q", "--bare", `read-${name}.git`);
+        const judge = client.in(`read-${name}.git`);
+        const indexed = await judge.tryWith({ input }, "index-pack", "--strict", "--stdin");
+        expect(indexed.stderr).toBe("");
+        const blob = await tree.run("hash-object", "large");
+        expect(await judge.run("rev-list", "--objects", "--no-object-names", tip)).toContain(blob);
+      };
+      await pushAgain("known");
+      expect(await containers()).toEqual([key]);
+      // What is pushed is compared with a copy that is as it was.
+      await pushAgain("whole", Number.POSITIVE_INFINITY);
+      await withBucket(options, async (bucket) => {
+        const bytes = await bucket.get(key);
+        await bucket.delete([key]);
+        await bucket.put(key, [flipped(bytes, 700_000)]);
+      });
+      await pushAgain("damaged");
+      expect(await containers()).toHaveLength(2);
+      await expectReadable("damaged");
+      // What was written for it is found from now on.
+      const before = await bytesIn("c/");
+      await pushAgain("mended");
+      expect(await bytesIn("c/")).toBe(before);
+      await withBucket(options, (bucket) => bucket.delete([key]));
+      await pushAgain("missing");
+      await expectReadable("missing");
+      expect(await containers()).toHaveLength(2);
     },
     60_000,
   );

@@ -5,7 +5,8 @@
  *
  *     find large blobs ──► recipe of each: known, or cut ──► containers sent ──► pack laid out and written ──► index
  *
- * A blob that some pack of the repository has as chunks is not looked into again. Memory: a window of a blob, and some MiB.
+ * A blob that some pack of the repository has as chunks is not looked into again, unless these are not what they were: then it is cut
+ * like a new one, and what is missing of it is written once more. Memory: a window of a blob, and some MiB.
  */
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, mkdir, mkdtemp, open, rm } from "node:fs/promises";
@@ -69,6 +70,11 @@ interface KeptBlob {
   readonly recipe: Recipe;
   /** undefined: its bytes are the spliced ones already. */
   readonly replacement: Replacement | undefined;
+}
+
+/** An entry that was written to the file of entries. */
+interface WrittenEntry extends Omit<Replacement, "offset"> {
+  readonly recipe: Recipe;
 }
 
 /** @returns undefined when there is nothing to do. @throws storage/io, storage/corrupt, object/corrupt */
@@ -203,15 +209,12 @@ class Chunking {
         }
         // Who collects garbage has described the pack as it is.
         if (DESCRIBED.has(source)) continue;
-        const start = chunks.begin();
-        const recipe = same === undefined ? await this.#cut(blob, chunks) : await copyKnown(same, chunks);
+        const entry =
+          (same === undefined ? undefined : await copyKnown(same, chunks)) ?? (await this.#cut(blob, chunks));
         // Chunks that nobody names then are the janitor's.
-        if (recipe === undefined) continue;
-        kept.push({
-          blob,
-          recipe,
-          replacement: { offset: blob.offset, start, end: chunks.fileBytes, crc32: chunks.crc32 },
-        });
+        if (entry === undefined) continue;
+        const { recipe, ...written } = entry;
+        kept.push({ blob, recipe, replacement: { offset: blob.offset, ...written } });
       }
       return kept;
     } finally {
@@ -220,8 +223,9 @@ class Chunking {
   }
 
   /** @returns undefined when it has too many chunks */
-  async #cut(blob: LargeBlob, chunks: NetworkChunks): Promise<Recipe | undefined> {
+  async #cut(blob: LargeBlob, chunks: NetworkChunks): Promise<WrittenEntry | undefined> {
     const { pack } = this.#spooled;
+    const start = chunks.begin();
     const builder = new RecipeBuilder(chunks, WORK_IN_WORKERS);
     await chunks.write(spliceHead(blob.sizeBytes));
     const { headerLength } = await pack.readEntryHeader(blob.offset);
@@ -238,7 +242,7 @@ class Chunking {
     if (recipe.sizeBytes !== blob.sizeBytes)
       throw corrupt("a pushed pack", `its entry at ${blob.offset} has ${recipe.sizeBytes} bytes`);
     await chunks.write(spliceTail(recipe.chunks));
-    return formatRecipe(recipe) === undefined ? undefined : recipe;
+    return formatRecipe(recipe) === undefined ? undefined : writtenEntry(recipe, start, chunks);
   }
 
   async #write({ offsets, crc32s, pieces }: PackLayout, file: FileHandle): Promise<SpooledPack> {
@@ -314,11 +318,34 @@ function isAsKept(pack: Pack, blob: LargeBlob, same: KnownBlob): boolean {
   );
 }
 
-async function copyKnown({ pack, start, recipe }: KnownBlob, chunks: NetworkChunks): Promise<Recipe> {
+/** @returns undefined when it cannot be read, or is not what it was: it must not be named a second time */
+async function copyKnown(known: KnownBlob, chunks: NetworkChunks): Promise<WrittenEntry | undefined> {
+  const { pack, position, recipe } = known;
+  const start = chunks.begin();
   await chunks.write(spliceHead(recipe.sizeBytes));
-  for await (const bytes of slices(pack, start, start + recipe.storedBytes)) await chunks.write(bytes);
+  const kept = slices(pack, known.start, known.start + recipe.storedBytes);
+  for (;;) {
+    const next = await readable(kept.next());
+    if (next === undefined) return undefined;
+    if (next.done === true) break;
+    await chunks.write(next.value);
+  }
   await chunks.write(spliceTail(recipe.chunks));
-  return recipe;
+  return chunks.crc32 === pack.index.crc32At(position) ? writtenEntry(recipe, start, chunks) : undefined;
+}
+
+/** undefined: the store cannot read it. Whether that is the bucket as a whole is seen by who asks it next. */
+async function readable<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (isGitwharfError(error, "storage/corrupt", "storage/not-found", "storage/io")) return undefined;
+    throw error;
+  }
+}
+
+function writtenEntry(recipe: Recipe, start: number, { fileBytes, crc32 }: NetworkChunks): WrittenEntry {
+  return { recipe, start, end: fileBytes, crc32 };
 }
 
 async function* slices(pack: Pack, start: number, end: number): AsyncGenerator<Buffer, void, void> {

@@ -47,20 +47,28 @@ export function* holdContainers(
   return count;
 }
 
-/** Of a chunk that is found already the first place stays. */
+/**
+ * The last place counts: who writes a chunk that is found already could not read it there, or did so at the same time as another.
+ */
 export function* addChunks(
   { db }: MetadataDatabase,
   networkId: string,
   chunks: readonly RecipeChunk[],
 ): DatabaseWork<void> {
-  const rows = chunks.map((chunk): ChunksTable => rowOf(chunk, networkId));
-  rows.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const byId = new Map(chunks.map((chunk): [string, ChunksTable] => [chunk.id, rowOf(chunk, networkId)]));
+  const rows = [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   for (const some of slices(rows, ROWS_AT_ONCE))
     yield* affect(
       db
         .insertInto("chunks")
         .values(some)
-        .onConflict((conflict) => conflict.doNothing()),
+        .onConflict((conflict) =>
+          conflict.columns(["network_id", "id"]).doUpdateSet(({ ref }) => ({
+            container_id: ref("excluded.container_id"),
+            position: ref("excluded.position"),
+            stored_bytes: ref("excluded.stored_bytes"),
+          })),
+        ),
     );
 }
 

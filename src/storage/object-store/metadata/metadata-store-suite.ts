@@ -644,6 +644,42 @@ export function metadataStoreSuite({ describe, it }: SuiteRunner, backend: Metad
     );
 
     it(
+      "finds a chunk where it was written last, until that goes",
+      withStores(async (store) => {
+        const { networkId } = await make(store, "app");
+        const [old, young] = [newPack(), newPack()].map((pack) => ({ ...pack, kind: "chunks" as const }));
+        assert.ok(old !== undefined && young !== undefined);
+        const at = (containerKey: string, offset: number, storedBytes: number) => ({
+          id: "ab".repeat(32),
+          containerKey,
+          offset,
+          storedBytes,
+          sizeBytes: 90_000,
+          adler32: 7,
+        });
+        // In two packs of one upload it may have been written twice.
+        const twice = [at(old.id, 0, 70_000), at(old.id, 70_000, 70_000)];
+        await store.commit(newCommit(await current(store, "app"), { packs: [old], chunks: twice }));
+        const found = async () => [...(await store.findChunks(networkId, ["ab".repeat(32)])).values()];
+        assert.deepEqual(await found(), [twice[1]]);
+        const anew = at(young.id, 5, 60_000);
+        await store.commit(newCommit(await current(store, "app"), { packs: [young], chunks: [anew] }));
+        assert.deepEqual(await found(), [anew]);
+        const listed = await store.listPacks(networkId, { limit: 10 });
+        await store.dropPacks(
+          networkId,
+          listed.filter(({ id }) => id === old.id),
+        );
+        assert.deepEqual(await found(), [anew]);
+        await store.dropPacks(
+          networkId,
+          listed.filter(({ id }) => id === young.id),
+        );
+        assert.deepEqual(await found(), []);
+      }),
+    );
+
+    it(
       "has the keys that an upload was given last, until it is taken",
       withStores(async (store) => {
         const made = await make(store, "app");
