@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { collectGarbage } from "../src/engine/maintenance/collect-garbage.js";
 import { foldPacks } from "../src/engine/maintenance/fold-packs.js";
+import { formatPackHeader, PACK_HEADER_BYTES } from "../src/pack/pack-writer.js";
 import { createGitServer } from "../src/server/git-server.js";
 import {
   type ObjectStorage,
@@ -283,6 +284,55 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("large
       await change(() => whole);
       expect(await findings()).toEqual([]);
       expect((await store.verify("fork", { deep: true })).findings).toEqual([]);
+    },
+    60_000,
+  );
+
+  it.skipIf(isOther)(
+    "go as they are kept to who fetches just the push that brought them",
+    async () => {
+      const large = noise(2 * MiB, 8);
+      await commit({ large });
+      await push("app");
+      const copies = ["warm", "cold"] as const;
+      for (const copy of copies) await client.run("clone", "-q", "--mirror", `${url}/app.git`, copy);
+      // A delta upon what the repository has, and something new that is large.
+      await commit({ large: flipped(large, 1_000_000), other: noise(MiB + 99, 9) });
+      await push("app");
+      const repository = await store.open("app");
+      const snapshot = await repository?.snapshot();
+      const pack = snapshot?.objects.packs[0];
+      const record = pack?.recordedPush;
+      if (pack === undefined || record === undefined) throw new Error("what the push has shown is not kept");
+      expect(record).toMatchObject({
+        sentCount: 4,
+        sentDeltas: expect.toSatisfy((count: number) => count >= 1),
+      });
+      expect(pack.objectCount).toBe(5);
+      const entries = await pack.bytes.read(PACK_HEADER_BYTES, record.sentEnd - PACK_HEADER_BYTES);
+      snapshot?.release();
+      await repository?.close();
+      const cold = await startServer();
+      for (const [copy, server] of [
+        ["warm", url],
+        ["cold", cold.url],
+      ] as const) {
+        const trace = join(client.directory, `${copy}.pack`);
+        const fetched = await client
+          .in(copy)
+          .tryWith(
+            { env: { GIT_TRACE_PACKFILE: trace } },
+            "fetch",
+            "-q",
+            `${server}/app.git`,
+            "+refs/heads/*:refs/heads/*",
+          );
+        expect(fetched.stderr).toBe("");
+        await client.in(copy).run("fsck", "--strict", "--full");
+        const sent = Buffer.concat([formatPackHeader(record.sentCount), entries]);
+        expect((await readFile(trace)).subarray(0, -20).equals(sent)).toBe(true);
+      }
+      await expectWell("app", {});
     },
     60_000,
   );

@@ -32,7 +32,7 @@ import type { MetadataStore } from "./metadata/metadata-store.js";
 import { NetworkChunks, WORK_IN_WORKERS } from "./network-chunks.js";
 import type { SpooledPack } from "./pack-upload.js";
 import type { StoredCore } from "./stored-core.js";
-import type { ChunkedPack, Splice } from "./stored-pack.js";
+import type { ChunkedPack, FormerPack, Splice } from "./stored-pack.js";
 import { corrupt } from "./tree/canonical-bytes.js";
 import type { PackSource } from "./tree/pack-leaves.js";
 
@@ -125,7 +125,7 @@ class Chunking {
     try {
       const kept = await this.#keepAll(blobs, chunks);
       if (kept.length === 0) return await this.#leave(containers, chunks);
-      const { spooled, splices } = await this.#splice(kept, file);
+      const { spooled, splices, former } = await this.#splice(kept, file);
       const own = new Set(containers.keys);
       const needed = new Set(
         splices.flatMap(({ recipe }) => recipe.chunks.map(({ containerKey }) => containerKey)),
@@ -135,6 +135,7 @@ class Chunking {
         containers: await containers.finish(),
         chunks: chunks.placed,
         held: [...needed].filter((key) => !own.has(key)),
+        former,
       };
       return { spooled, chunked, dispose: () => this.dispose() };
     } catch (error) {
@@ -172,7 +173,11 @@ class Chunking {
   async #splice(
     kept: readonly KeptBlob[],
     file: FileHandle,
-  ): Promise<{ readonly spooled: SpooledPack; readonly splices: readonly Splice[] }> {
+  ): Promise<{
+    readonly spooled: SpooledPack;
+    readonly splices: readonly Splice[];
+    readonly former?: FormerPack;
+  }> {
     const { pack } = this.#spooled;
     const replacements = kept.flatMap(({ replacement }) => replacement ?? []);
     if (replacements.length === 0)
@@ -190,6 +195,7 @@ class Chunking {
     return {
       spooled: await this.#write(layout, file),
       splices: kept.map(({ blob, recipe }) => spliceOf(layout.offsets[blob.position] as number, recipe)),
+      former: { trailer: pack.index.packTrailer, moves: layout.moves },
     };
   }
 

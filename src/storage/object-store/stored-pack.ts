@@ -1,5 +1,6 @@
 /** A pack that is durable in the bucket, and what has to be written down of it when a root comes to name it. */
 import type { MaybePromise } from "../../base/maybe-promise.js";
+import type { Move } from "./chunks/chunk-task.js";
 import type { Recipe, RecipeChunk } from "./chunks/recipe.js";
 import type { NewPack } from "./metadata/metadata-store.js";
 import type { PackLeaf } from "./tree/pack-leaves.js";
@@ -29,6 +30,14 @@ export interface ChunkedPack {
   readonly chunks: readonly RecipeChunk[];
   /** Ids of the other containers that it needs. */
   readonly held: readonly string[];
+  /** undefined: its bytes are those that it came with. */
+  readonly former?: FormerPack | undefined;
+}
+
+/** A pack before some of its entries became others: the same objects in the same order. */
+export interface FormerPack {
+  readonly trailer: string;
+  readonly moves: readonly Move[];
 }
 
 /** A splice of a pack that a root names: its recipe is read when its bytes are. */

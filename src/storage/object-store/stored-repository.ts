@@ -20,6 +20,7 @@ import { openServedFile } from "../served-file.js";
 import { changeShallow, isNoChange, type ShallowChange } from "../shallow-change.js";
 import type { Bucket } from "./bucket/bucket.js";
 import type { ObjectCache } from "./cache/object-cache.js";
+import { movedTo } from "./chunks/lay-out-pack.js";
 import { beginEarlyUpload, type EarlyUpload } from "./early-upload.js";
 import { LateObjects } from "./late-objects.js";
 import { keepUploads } from "./keep-upload.js";
@@ -253,8 +254,14 @@ export class StoredRepository implements Repository {
   }
 }
 
-/** Of a pack that became another one, for its chunks, there is none. */
+/** Of a pack that became another one, for its chunks, what was shown is as true: it has the same objects in the same order. */
 function withRecord(stored: StoredPack, records: ReadonlyMap<string, RecordedPush>): StoredPack {
-  const recordedPush = records.get(stored.leaf.trailer);
-  return recordedPush === undefined ? stored : { ...stored, leaf: { ...stored.leaf, recordedPush } };
+  const { leaf, chunked } = stored;
+  const { trailer, moves } = chunked?.former ?? { trailer: leaf.trailer, moves: [] };
+  const record = records.get(trailer);
+  if (record === undefined) return stored;
+  return {
+    ...stored,
+    leaf: { ...leaf, recordedPush: { ...record, sentEnd: movedTo(moves, record.sentEnd) } },
+  };
 }

@@ -73,6 +73,14 @@ export interface PackLayout {
   readonly crc32s: Uint32Array;
   /** What the new pack is made of, in order, without its trailer. */
   readonly pieces: readonly LayoutPiece[];
+  /** Each counts from its place on to that of the next one. */
+  readonly moves: readonly Move[];
+}
+
+/** An entry that stood at an offset, or the end of all, stands at another one. */
+export interface Move {
+  readonly from: number;
+  readonly to: number;
 }
 
 export type LayoutPiece =

@@ -25,6 +25,7 @@ import type {
   LayoutPiece,
   LayOutTask,
   LongEntry,
+  Move,
   PackLayout,
   Replacement,
 } from "./chunk-task.js";
@@ -75,10 +76,18 @@ export function layOutPack({
   };
   let at = PACK_HEADER_BYTES;
   let hasMoved = false;
+  const moves: Move[] = [];
+  let shift = 0;
+  const noteMove = (from: number): void => {
+    if (at - from === shift) return;
+    shift = at - from;
+    moves.push({ from, to: at });
+  };
   for (let rank = 0; rank < n; rank++) {
     const offset = old.offsetAtRank(rank);
     const end = old.endOffsetOfRank(rank);
     const position = old.positionAtRank(rank);
+    noteMove(offset);
     byRank[rank] = at;
     offsets[position] = at;
     crc32s[position] = index.crc32At(position) ?? 0;
@@ -110,8 +119,16 @@ export function layOutPack({
     at += header.length - headerLength;
     crc32s[position] = crcOf(pack, runStart, end, crc32(header));
   }
-  endRun(pack.sizeBytes - hashBytes(objectFormat));
-  return { offsets, crc32s, pieces };
+  const end = pack.sizeBytes - hashBytes(objectFormat);
+  noteMove(end);
+  endRun(end);
+  return { offsets, crc32s, pieces, moves };
+}
+
+/** Where an entry stands now, or where all of them end. @param offset where that was */
+export function movedTo(moves: readonly Move[], offset: number): number {
+  const move = moves.findLast(({ from }) => from <= offset);
+  return move === undefined ? offset : offset + move.to - move.from;
 }
 
 /** Ids stand in the order in which they stood. */
