@@ -289,6 +289,43 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("large
   );
 
   it.skipIf(isOther)(
+    "become chunks where garbage is collected, and the bitmap goes with their pack",
+    async () => {
+      const files: Record<string, Buffer> = { large: noise(2 * MiB, 10), text: lines(2 * MiB) };
+      // As many objects as bitmaps are made of.
+      for (let i = 0; i < 1000; i++) files[`small-${i}`] = Buffer.from(`${i}\n`);
+      await commit(files);
+      const before = await startServer({ largeBlobBytesMin: Number.POSITIVE_INFINITY });
+      await tree.run("push", "-q", `${before.url}/app.git`, "HEAD:refs/heads/main");
+      expect(await containers()).toEqual([]);
+      await commit({ later: Buffer.from("later\n") });
+      await push("app");
+      expect(await store.collectGarbage("app")).toMatchObject({ kind: "collected", packsAfter: 1 });
+      expect(await containers()).toHaveLength(1);
+      const cold = await startServer();
+      const repository = await cold.store.open("app");
+      const snapshot = await repository?.snapshot();
+      const pack = snapshot?.objects.packs[0];
+      const bitmap = pack?.beside?.bitmap;
+      if (pack === undefined || bitmap === undefined) throw new Error("there is no bitmap");
+      expect(snapshot?.objects.commitGraph).toBeDefined();
+      // Git takes it for that of the pack.
+      await client.run("init", "-q", "--bare", "judge.git");
+      const judge = client.in("judge.git");
+      const path = join(judge.directory, "objects", "pack", `pack-${pack.index.packTrailer}`);
+      await writeFile(`${path}.pack`, await pack.bytes.read(0, pack.bytes.sizeBytes));
+      await writeFile(`${path}.idx`, new Uint8Array(pack.index.bytes));
+      await writeFile(`${path}.bitmap`, new Uint8Array(bitmap));
+      snapshot?.release();
+      await repository?.close();
+      await judge.run("rev-list", "--test-bitmap", await tree.run("rev-parse", "HEAD"));
+      await judge.run("fsck", "--full");
+      await expectWell("app", files);
+    },
+    60_000,
+  );
+
+  it.skipIf(isOther)(
     "go as they are kept to who fetches just the push that brought them",
     async () => {
       const large = noise(2 * MiB, 8);

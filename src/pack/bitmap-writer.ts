@@ -8,7 +8,7 @@
  * some of it uncompressed: memory does not grow with objects times commits.
  */
 import { invariant } from "../base/errors.js";
-import { hashBytes } from "../object/object-format.js";
+import { hashBytes, type ObjectFormat } from "../object/object-format.js";
 import { hashBytesOf } from "../object/object-id.js";
 import type { BitmappedIndex } from "./bitmap.js";
 import type { Bitset } from "./bitset.js";
@@ -20,6 +20,7 @@ const LOOKUP_TABLE = 16;
 const ENTRY_HEAD_BYTES = 6;
 const TABLE_ROW_BYTES = 16;
 const NO_ROW = 0xffffffff;
+const TRAILER_AT = 12;
 /** An entry can be the difference from one of so many before it. */
 const REACH_MAX = 160;
 /** Of those the last few are tried, and what the caller names. */
@@ -35,6 +36,21 @@ export interface BitmapTypes {
   readonly tree: Bitset;
   readonly blob: Bitset;
   readonly tag: Bitset;
+}
+
+/** The same for another pack with the same objects in the same order. */
+export function renameBitmap(
+  bitmap: Uint8Array,
+  objectFormat: ObjectFormat,
+  packTrailer: string,
+): Uint8Array<SharedArrayBuffer> {
+  const bytes = new Uint8Array(new SharedArrayBuffer(bitmap.length));
+  bytes.set(bitmap);
+  const out = Buffer.from(bytes.buffer);
+  out.write(packTrailer, TRAILER_AT, "hex");
+  const end = out.length - hashBytes(objectFormat);
+  out.write(hashBytesOf(objectFormat, out.subarray(0, end)), end, "hex");
+  return bytes;
 }
 
 interface Written {
@@ -101,7 +117,7 @@ export class BitmapWriter {
     const h = hashBytes(this.#index.objectFormat);
     const typeBitmaps = [types.commit, types.tree, types.blob, types.tag].map((bits) => formatEwah(bits));
     const count = this.#entries.length;
-    let sizeBytes = 12 + h + count * TABLE_ROW_BYTES + n * 4 + h;
+    let sizeBytes = TRAILER_AT + h + count * TABLE_ROW_BYTES + n * 4 + h;
     for (const bitmap of typeBitmaps) sizeBytes += bitmap.length;
     for (const { ewah } of this.#entries) sizeBytes += ENTRY_HEAD_BYTES + ewah.length;
     const bytes = new Uint8Array(new SharedArrayBuffer(sizeBytes));
@@ -110,8 +126,8 @@ export class BitmapWriter {
     out.writeUInt16BE(1, 4);
     out.writeUInt16BE(FULL_CLOSURE | NAME_HASH_CACHE | LOOKUP_TABLE, 6);
     out.writeUInt32BE(count, 8);
-    out.write(this.#index.bitmapKey, 12, "hex");
-    let at = 12 + h;
+    out.write(this.#index.bitmapKey, TRAILER_AT, "hex");
+    let at = TRAILER_AT + h;
     for (const bitmap of typeBitmaps) {
       out.set(bitmap, at);
       at += bitmap.length;

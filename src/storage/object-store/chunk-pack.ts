@@ -1,7 +1,7 @@
 /**
  * Keeping the large blobs of a finished pack as chunks. Their entries become others, spliced from kept chunks, the pack another one
  * with the same objects in the same order: a plain pack again, with its own index and trailer, that is written here as a whole (the
- * cache takes it) and sent without the chunks.
+ * cache takes it) and sent without the chunks. What was made for the old one, a bitmap or a commit-graph, goes with the new one.
  *
  *     find large blobs ──► recipe of each: known, or cut ──► containers sent ──► pack laid out and written ──► index
  *
@@ -60,9 +60,6 @@ export interface ChunkedSpool {
 
 const READ_BYTES = 1024 * 1024;
 const INFLATED_AT_ONCE = 256 * 1024;
-
-/** With packs of these sources comes what says where their entries stand. */
-const DESCRIBED: ReadonlySet<PackSource> = new Set(["gc", "gc-rest", "gc-unreachable"]);
 
 /** What becomes of the entry of a large blob. */
 interface KeptBlob {
@@ -213,8 +210,6 @@ class Chunking {
           kept.push({ blob, recipe: same.recipe, replacement: undefined });
           continue;
         }
-        // Who collects garbage has described the pack as it is.
-        if (DESCRIBED.has(source)) continue;
         const entry =
           (same === undefined ? undefined : await copyKnown(same, chunks)) ?? (await this.#cut(blob, chunks));
         // Chunks that nobody names then are the janitor's.
@@ -252,7 +247,7 @@ class Chunking {
   }
 
   async #write({ offsets, crc32s, pieces }: PackLayout, file: FileHandle): Promise<SpooledPack> {
-    const { pack, reverseIndexPath } = this.#spooled;
+    const { pack, reverseIndexPath, madeParts = [] } = this.#spooled;
     const { objectFormat } = pack;
     const sink = new DiskPackSink({
       directory: async () => `${this.#directory}/pack`,
@@ -276,13 +271,14 @@ class Chunking {
         else for await (const bytes of fileSlices(file, piece.start, piece.end)) await append(bytes);
       }
       const trailer = await endWith(sink, hash);
-      const { index, reverseIndex } = await runInWorker<IndexTask, IndexAnswer>(CHUNK_WORKER, {
+      const { index, reverseIndex, bitmap } = await runInWorker<IndexTask, IndexAnswer>(CHUNK_WORKER, {
         do: "index",
         objectFormat,
         index: pack.index.bytes,
         layout: { offsets, crc32s },
         trailer,
         packBytes: sink.sizeBytes,
+        bitmap: madeParts.find(({ name }) => name === "bitmap")?.bytes,
       });
       const made = await sink.finish({
         trailer,
@@ -294,6 +290,10 @@ class Chunking {
         pack: made,
         path: `${path}.pack`,
         reverseIndexPath: reverseIndexPath === undefined ? undefined : `${path}.rev`,
+        // A commit-graph says nothing of the pack.
+        madeParts: madeParts.map((part) =>
+          part.name === "bitmap" && bitmap !== undefined ? { ...part, bytes: bitmap } : part,
+        ),
       };
     } catch (error) {
       await sink.abort();

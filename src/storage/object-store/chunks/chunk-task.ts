@@ -95,11 +95,14 @@ export interface IndexTask {
   readonly layout: Pick<PackLayout, "offsets" | "crc32s">;
   readonly trailer: string;
   readonly packBytes: number;
+  /** Of the pack before, where it has one. */
+  readonly bitmap: Uint8Array | undefined;
 }
 
 export interface IndexAnswer {
   readonly index: SharedArrayBuffer;
   readonly reverseIndex: Uint8Array;
+  readonly bitmap: Uint8Array | undefined;
 }
 
 export type ChunkTask = CutTask | StoreTask | CheckTask | FindTask | LayOutTask | IndexTask;

@@ -13,6 +13,7 @@ import {
   OFS_DELTA,
   parseEntryHeader,
 } from "../../../pack/entry-header.js";
+import { renameBitmap } from "../../../pack/bitmap-writer.js";
 import { PackIndex } from "../../../pack/pack-index.js";
 import { formatPackIndex } from "../../../pack/pack-index-writer.js";
 import { PACK_HEADER_BYTES } from "../../../pack/pack-writer.js";
@@ -133,14 +134,18 @@ export function movedTo(moves: readonly Move[], offset: number): number {
 
 /** Ids stand in the order in which they stood. */
 export function indexPack(task: Omit<IndexTask, "do">): IndexAnswer {
-  const { objectFormat, layout, trailer, packBytes } = task;
+  const { objectFormat, layout, trailer, packBytes, bitmap } = task;
   const h = hashBytes(objectFormat);
   const before = PackIndex.parse(task.index, objectFormat);
   const oids = new Uint8Array(before.objectCount * h);
   for (let position = 0; position < before.objectCount; position++)
     before.copyOid(position, oids, position * h);
   const { bytes } = formatPackIndex({ objectFormat, oids, ...layout, packTrailer: trailer });
-  return { index: bytes, reverseIndex: formatReverseIndex(PackIndex.parse(bytes, objectFormat), packBytes) };
+  return {
+    index: bytes,
+    reverseIndex: formatReverseIndex(PackIndex.parse(bytes, objectFormat), packBytes),
+    bitmap: bitmap === undefined ? undefined : renameBitmap(bitmap, objectFormat, trailer),
+  };
 }
 
 function crcOf(pack: ByteRange, start: number, end: number, seed: number): number {
