@@ -1,4 +1,5 @@
 /** A lost database made again from what the bucket tells: pushes, forks, names, what was deleted, the history. With the real git. */
+import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
@@ -10,6 +11,7 @@ import {
   rebuildObjectStorage,
 } from "../src/server/object-storage.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
+import { withBucket } from "./support/bucket-behind.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
 
 describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("rebuilding: $name", (kind) => {
@@ -134,5 +136,53 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("rebui
     expect(await store.writeWitnesses()).toMatchObject({ witnessesWritten: 4, failures: [] });
     expect(await store.clean({ graceMs: 0 })).toMatchObject({ failures: [], packsDropped: 0 });
     expect(await store.verify("other/app", { deep: true })).toMatchObject({ findings: [] });
+    await stop();
+  });
+
+  it.skipIf(isSkipped)("finds chunks of large blobs again, and looks into them when it is to", async () => {
+    const containers = async (): Promise<ReadonlyMap<string, number>> => {
+      const found = new Map<string, number>();
+      await withBucket(options, async (bucket) => {
+        for await (const { key, sizeBytes } of bucket.list("c/")) found.set(key, sizeBytes);
+      });
+      return found;
+    };
+    let { store, url } = await serve();
+    await client.run("init", "-q", "large");
+    const tree = client.in("large");
+    const large = randomBytes(3 * 1024 * 1024);
+    await writeFile(join(tree.directory, "large"), large);
+    await commit(tree, "whole");
+    await tree.run("push", "-q", `${url}/large.git`, "HEAD:main");
+    expect(await store.writeWitnesses()).toMatchObject({ failures: [] });
+    const [[key, sizeBytes] = ["", 0], ...others] = await containers();
+    expect(others).toEqual([]);
+    await stop();
+
+    options = { ...options, database: (await kind.open(join(client.directory, "third"))).database };
+    expect((await rebuildObjectStorage({ ...options, deep: true })).findings).toEqual([]);
+    ({ store, url } = await serve());
+    large[1_500_000] = (large[1_500_000] as number) ^ 1;
+    await writeFile(join(tree.directory, "large"), large);
+    await commit(tree, "changed");
+    // No delta: the blob is another one, and has most chunks in common with what was there.
+    await tree.run("-c", "core.bigFileThreshold=1m", "push", "-q", `${url}/large.git`, "HEAD:main");
+    const added = [...(await containers())].filter(([other]) => other !== key);
+    expect(added).toHaveLength(1);
+    expect(added[0]?.[1]).toBeLessThan(sizeBytes / 2);
+    expect(await store.verify("large", { deep: true })).toMatchObject({ findings: [] });
+    expect(await store.writeWitnesses()).toMatchObject({ failures: [] });
+    await stop();
+
+    await withBucket(options, async (bucket) => {
+      const bytes = Buffer.from(await bucket.get(key));
+      bytes[1000] = (bytes[1000] as number) ^ 1;
+      await bucket.delete([key]);
+      await bucket.put(key, [bytes]);
+    });
+    options = { ...options, database: (await kind.open(join(client.directory, "fourth"))).database };
+    const { findings } = await rebuildObjectStorage({ ...options, deep: true });
+    expect(findings).toMatchObject([{ kind: "loss", repository: "large" }]);
+    expect(findings[0]?.message).toContain(key);
   });
 });

@@ -52,7 +52,7 @@ export function servedStorages(cephSocket: string): TestStorages {
 async function empty(location: string): Promise<void> {
   const { db, sql, close } = await openDatabase(parseDatabaseLocation(location));
   try {
-    await sql`truncate networks, repositories, generations, nodes, packs, uploads, witnesses, leases`.execute(
+    await sql`truncate networks, repositories, generations, nodes, packs, chunks, uploads, witnesses, leases`.execute(
       db,
     );
   } finally {

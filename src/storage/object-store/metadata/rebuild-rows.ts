@@ -5,6 +5,7 @@
 import { GitwharfError } from "../../../base/errors.js";
 import { affect, all, first, Undone } from "../../../database/database-work.js";
 import type { RepositoriesTable } from "../../../database/schema.js";
+import { addChunks } from "./chunk-rows.js";
 import type { MetadataDatabase } from "./metadata-database.js";
 import { rowOfPack, slices } from "./metadata-rows.js";
 import { writeNodes } from "./node-rows.js";
@@ -12,13 +13,20 @@ import type { RebuiltNetwork, WitnessStore } from "./witness-store.js";
 
 const LEASE_NAME = "rebuild";
 const ROWS_AT_ONCE = 500;
-const TABLES = ["networks", "repositories", "nodes", "packs", "uploads", "witnesses"] as const;
+const CHUNKS_AT_ONCE = 5000;
+const TABLES = ["networks", "repositories", "nodes", "packs", "chunks", "uploads", "witnesses"] as const;
 
 export function rebuildRows(
   database: MetadataDatabase,
 ): Pick<
   WitnessStore,
-  "rebuiltFrom" | "beginRebuild" | "writeRebuiltNodes" | "hasNetwork" | "addRebuiltNetwork" | "endRebuild"
+  | "rebuiltFrom"
+  | "beginRebuild"
+  | "writeRebuiltNodes"
+  | "writeRebuiltChunks"
+  | "hasNetwork"
+  | "addRebuiltNetwork"
+  | "endRebuild"
 > {
   const { db, run } = database;
   const begun = () => first(db.selectFrom("leases").select("note").where("name", "=", LEASE_NAME));
@@ -47,6 +55,10 @@ export function rebuildRows(
     },
     writeRebuiltNodes: (networkId, nodes) =>
       run("transaction", () => writeNodes(database, { id: networkId, sweep: 0 }, nodes)),
+    async writeRebuiltChunks(networkId, chunks) {
+      for (const some of slices(chunks, CHUNKS_AT_ONCE))
+        await run("transaction", () => addChunks(database, networkId, some));
+    },
     hasNetwork: async (networkId) => (await run("read", () => networkRow(networkId))) !== undefined,
     async addRebuiltNetwork(network) {
       const now = database.now();
@@ -88,6 +100,15 @@ export function rebuildRows(
         }
         for (const some of slices(network.packs, ROWS_AT_ONCE))
           yield* affect(db.insertInto("packs").values(some.map((pack) => rowOfPack(pack, network.id, now))));
+        // Written by a rebuild that was begun before, when there was more in the bucket.
+        yield* affect(
+          db
+            .deleteFrom("chunks")
+            .where("network_id", "=", network.id)
+            .where("container_id", "not in", (inner) =>
+              inner.selectFrom("packs").select("id").where("network_id", "=", network.id),
+            ),
+        );
         return undefined;
       });
     },

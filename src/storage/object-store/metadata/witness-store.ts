@@ -2,6 +2,7 @@
  * Which changes of repositories are witnessed in the bucket, and by which objects: `witnesses/` writes them, a rebuild reads
  * them when there are no rows any more. A witness decides nothing while there are rows.
  */
+import type { RecipeChunk } from "../chunks/recipe.js";
 import type { GenerationRecord, NewPack, RepositoryRecord } from "./metadata-store.js";
 
 export interface WitnessRecord {
@@ -82,6 +83,8 @@ export interface WitnessStore {
   beginRebuild(bucketName: string): Promise<void>;
   /** Any number of nodes of a network that is not there yet; those that are there already do no harm. */
   writeRebuiltNodes(networkId: string, nodes: ReadonlyMap<string, Uint8Array>): Promise<void>;
+  /** The same of chunks; those of containers that do not come with the network are forgotten. */
+  writeRebuiltChunks(networkId: string, chunks: readonly RecipeChunk[]): Promise<void>;
   hasNetwork(networkId: string): Promise<boolean>;
   /** All of it or nothing, and not twice. */
   addRebuiltNetwork(network: RebuiltNetwork): Promise<void>;
