@@ -4,6 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { closeWorkerPool } from "../../base/worker-pool.js";
+import { formatEntry } from "../../pack/pack-writer.js";
 import { hashBytes, type ObjectFormat } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import { parseTree } from "../../object/tree.js";
@@ -12,11 +13,14 @@ import { createDiskRepositoryStore } from "../../storage/disk/disk-repository-st
 import { createMemoryRepositoryStore } from "../../storage/memory/memory-repository-store.js";
 import type { IngestResult } from "./ingest-pack.js";
 import {
+  blobId,
   createHistory,
   git,
   gitText,
   indexWithGit,
+  makeDelta,
   makeDirectory,
+  makePack,
   packRevisions,
   readObjects,
   takeIn,
@@ -78,6 +82,27 @@ describe.each(["sha1", "sha256"] as const)("%s", (objectFormat) => {
     Array.from({ length: pack?.objectCount ?? 0 }, (_, i) => pack?.index.oidAt(i) ?? "");
 
   describe.each(["disk", "memory"] as const)("%s", (backend) => {
+    it("a thin pack, completed with a large base as the repository has it", async () => {
+      const repository = await create(backend);
+      const way = { inlineBytesMax: 0 };
+      const base = Buffer.from(Array.from({ length: 20_000 }, (_, i) => `line ${i % 977}\n`).join(""));
+      const oid = blobId(objectFormat, base);
+      const entry = formatEntry("blob", base, 6);
+      await takeIn(repository, makePack(objectFormat, [{ raw: entry }]), way);
+      const delta = makeDelta(base.length, [[0, base.length], "more"]);
+      const result = await takeIn(repository, makePack(objectFormat, [{ base: oid, delta }]), way);
+      expect(result.links.added).toEqual([oid]);
+      expect((await packBytes(result)).includes(entry)).toBe(true);
+      // What is a delta there is no entry by itself.
+      const more = Buffer.concat([base, Buffer.from("more")]);
+      const again = makeDelta(more.length, [[0, more.length], "again"]);
+      const thin = makePack(objectFormat, [{ base: blobId(objectFormat, more), delta: again }]);
+      const next = await takeIn(repository, thin, way);
+      expect(next.links.added).toEqual([blobId(objectFormat, more)]);
+      const { index } = indexOf(await packBytes(next));
+      expect(Buffer.from(next.pack?.index.bytes ?? new SharedArrayBuffer(0))).toEqual(index);
+    });
+
     describe.each(WAYS)("%s", (_, way) => {
       it.each([
         ["offset deltas", ["--delta-base-offset"]],
