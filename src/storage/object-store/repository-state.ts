@@ -13,7 +13,7 @@ import { addSplices, removeSplices, withSplices } from "./pack-splices.js";
 import type { NewPackLeaf, OpenLeaf, Splice } from "./stored-pack.js";
 import { checkNode, type FreshNodes, type NodeId, nodeIdOf, type NodeReader } from "./tree/node.js";
 import { formatPackLeaf, type PackLeaf, packKey, packSequenceOf, parsePackLeaf } from "./tree/pack-leaves.js";
-import { editTree, scanTree } from "./tree/prolly-tree.js";
+import { editTree, scanTree, walkNodes } from "./tree/prolly-tree.js";
 import { readChangedRefState, readRefState, refEdits } from "./tree/ref-values.js";
 import { formatRootNode, parseRootNode, type RootNode } from "./tree/root-node.js";
 
@@ -192,15 +192,25 @@ export async function packKeysOf(
   rootIds: readonly NodeId[],
 ): Promise<ReadonlySet<string>> {
   const keys = new Set<string>();
-  const seen = new Set<NodeId | undefined>();
+  const seen = new Set<NodeId>();
   for (let at = 0; at < rootIds.length; at += ROOTS_AT_ONCE) {
     const ids = rootIds.slice(at, at + ROOTS_AT_ONCE);
     const read = await nodes.read(ids);
     for (const [i, id] of ids.entries()) {
-      const root = parseRootNode(checkNode(id, read[i]));
-      if (seen.has(root.packsRoot)) continue;
-      seen.add(root.packsRoot);
-      for (const { key } of await readPacks(nodes, root)) keys.add(key);
+      const { packsRoot, objectFormat } = parseRootNode(checkNode(id, read[i]));
+      await othersTurn();
+      // Generations share nearly all of their trees.
+      await walkNodes(nodes, packsRoot, {
+        readsLeaves: true,
+        seen: (node) => seen.has(node),
+        visit: (node, level, content) => {
+          seen.add(node);
+          if (level > 0) return;
+          content?.keys.forEach((place, n) => {
+            keys.add(parsePackLeaf(packSequenceOf(place), content.values[n] as Buffer, objectFormat).key);
+          });
+        },
+      });
     }
   }
   return keys;
