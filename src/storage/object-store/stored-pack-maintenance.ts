@@ -33,7 +33,7 @@ import type { UploadPlace } from "./upload-packs.js";
 const LEVEL_MAX = 63;
 
 export function createStoredPackMaintenance(options: StoredPackMaintenanceOptions): PackMaintenance {
-  const { core, shelf, spoolDirectory } = options;
+  const { core, shelf, spoolDirectory, cache } = options;
   return {
     garbage: createStoredCollection(options),
     async countFoldable() {
@@ -55,7 +55,8 @@ export function createStoredPackMaintenance(options: StoredPackMaintenanceOption
         return new StoredPackReplacement({
           place: options,
           held: new Map(packs.map(({ pack }, i) => [pack, leaves[i] as PackLeaf])),
-          makeQuarantine: (publish) => new StoredQuarantine({ view, spoolDirectory, publish }),
+          makeQuarantine: (publish) =>
+            new StoredQuarantine({ view, spoolDirectory, makeRoom: () => cache.makeRoom(), publish }),
           giveUp,
         });
       } catch (error) {
