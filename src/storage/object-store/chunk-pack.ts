@@ -166,6 +166,12 @@ class Chunking {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
+  /** What takes seconds for a pack with millions of objects keeps no request waiting, unless it is one's own. */
+  get #where(): { readonly isBackground: boolean } {
+    const { source } = this.#options;
+    return { isBackground: source !== "push" && source !== "import" };
+  }
+
   /** The pack as it is to be sent, and where in it the chunks stand. */
   async #splice(
     kept: readonly KeptBlob[],
@@ -182,13 +188,14 @@ class Chunking {
         spooled: this.#spooled,
         splices: kept.map(({ blob, recipe }) => spliceOf(blob.offset, recipe)),
       };
-    const layout = await runInWorker<LayOutTask, PackLayout>(CHUNK_WORKER, {
+    const task: LayOutTask = {
       do: "lay out",
       objectFormat: pack.objectFormat,
       index: pack.index.bytes,
       pack: pack.bytes.describe(),
       replacements,
-    });
+    };
+    const layout = await runInWorker<LayOutTask, PackLayout>(CHUNK_WORKER, task, this.#where);
     return {
       spooled: await this.#write(layout, file),
       splices: kept.map(({ blob, recipe }) => spliceOf(layout.offsets[blob.position] as number, recipe)),
@@ -271,7 +278,7 @@ class Chunking {
         else for await (const bytes of fileSlices(file, piece.start, piece.end)) await append(bytes);
       }
       const trailer = await endWith(sink, hash);
-      const { index, reverseIndex, bitmap } = await runInWorker<IndexTask, IndexAnswer>(CHUNK_WORKER, {
+      const task: IndexTask = {
         do: "index",
         objectFormat,
         index: pack.index.bytes,
@@ -279,7 +286,9 @@ class Chunking {
         trailer,
         packBytes: sink.sizeBytes,
         bitmap: madeParts.find(({ name }) => name === "bitmap")?.bytes,
-      });
+      };
+      const answer = await runInWorker<IndexTask, IndexAnswer>(CHUNK_WORKER, task, this.#where);
+      const { index, reverseIndex, bitmap } = answer;
       const made = await sink.finish({
         trailer,
         index,
