@@ -69,6 +69,12 @@ interface KeptBlob {
   readonly replacement: Replacement | undefined;
 }
 
+interface SplicedSpool {
+  readonly spooled: SpooledPack;
+  readonly splices: readonly Splice[];
+  readonly former?: FormerPack;
+}
+
 /** An entry that was written to the file of entries. */
 interface WrittenEntry extends Omit<Replacement, "offset"> {
   readonly recipe: Recipe;
@@ -123,6 +129,7 @@ class Chunking {
       const kept = await this.#keepAll(blobs, chunks);
       if (kept.length === 0) return await this.#leave(containers, chunks);
       const { spooled, splices, former } = await this.#splice(kept, file);
+      if (splices.length === 0) return await this.#leave(containers, chunks);
       const own = new Set(containers.keys);
       const needed = new Set(
         splices.flatMap(({ recipe }) => recipe.chunks.map(({ containerKey }) => containerKey)),
@@ -172,22 +179,17 @@ class Chunking {
     return { isBackground: source !== "push" && source !== "import" };
   }
 
-  /** The pack as it is to be sent, and where in it the chunks stand. */
-  async #splice(
-    kept: readonly KeptBlob[],
-    file: FileHandle,
-  ): Promise<{
-    readonly spooled: SpooledPack;
-    readonly splices: readonly Splice[];
-    readonly former?: FormerPack;
-  }> {
+  /** The pack as it is to be sent, and where in it the chunks stand: none when it would be of too many pieces otherwise. */
+  async #splice(kept: readonly KeptBlob[], file: FileHandle): Promise<SplicedSpool> {
     const { pack } = this.#spooled;
     const replacements = kept.flatMap(({ replacement }) => replacement ?? []);
-    if (replacements.length === 0)
-      return {
-        spooled: this.#spooled,
-        splices: kept.map(({ blob, recipe }) => spliceOf(blob.offset, recipe)),
-      };
+    const asItIs: SplicedSpool = {
+      spooled: this.#spooled,
+      splices: kept.flatMap(({ blob, recipe, replacement }) =>
+        replacement === undefined ? [spliceOf(blob.offset, recipe)] : [],
+      ),
+    };
+    if (replacements.length === 0) return asItIs;
     const task: LayOutTask = {
       do: "lay out",
       objectFormat: pack.objectFormat,
@@ -195,7 +197,8 @@ class Chunking {
       pack: pack.bytes.describe(),
       replacements,
     };
-    const layout = await runInWorker<LayOutTask, PackLayout>(CHUNK_WORKER, task, this.#where);
+    const layout = await runInWorker<LayOutTask, PackLayout | undefined>(CHUNK_WORKER, task, this.#where);
+    if (layout === undefined) return asItIs;
     return {
       spooled: await this.#write(layout, file),
       splices: kept.map(({ blob, recipe }) => spliceOf(layout.offsets[blob.position] as number, recipe)),

@@ -32,6 +32,8 @@ import type {
 } from "./chunk-task.js";
 
 const CRC_BYTES = 1024 * 1024;
+/** Git writes deltas near their bases. Each that spans an entry which became another one is two more pieces. */
+const NEW_HEADERS_MAX = 100_000;
 
 /** In the order of their offsets. */
 export function findLongEntries({
@@ -53,13 +55,11 @@ export function longEntries(offsets: PackOffsets, entryBytesMin: number): readon
   return found;
 }
 
-/** @throws storage/corrupt, storage/io */
-export function layOutPack({
-  index: bytes,
-  objectFormat,
-  pack: descriptor,
-  replacements,
-}: Omit<LayOutTask, "do">): PackLayout {
+/** @returns undefined when it would be of too many pieces. @throws storage/corrupt, storage/io */
+export function layOutPack(
+  { index: bytes, objectFormat, pack: descriptor, replacements }: Omit<LayOutTask, "do">,
+  newHeadersMax: number = NEW_HEADERS_MAX,
+): PackLayout | undefined {
   const pack = openByteRange(descriptor, { blocking: true });
   const index = PackIndex.parse(bytes, objectFormat);
   const old = PackOffsets.of(index, pack.sizeBytes);
@@ -77,6 +77,7 @@ export function layOutPack({
   };
   let at = PACK_HEADER_BYTES;
   let hasMoved = false;
+  let newHeaders = 0;
   const moves: Move[] = [];
   let shift = 0;
   const noteMove = (from: number): void => {
@@ -113,6 +114,7 @@ export function layOutPack({
       throw corrupt("a pushed pack", `the base of its entry at ${offset} is none of its entries`);
     const moved = (byRank[rank] as number) - (byRank[base] as number);
     if (moved === distance) continue;
+    if (++newHeaders > newHeadersMax) return undefined;
     const header = formatEntryHeader(OFS_DELTA, head.sizeBytes, moved);
     endRun(offset);
     pieces.push({ from: "bytes", bytes: Uint8Array.from(header) });
