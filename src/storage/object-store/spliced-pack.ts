@@ -7,7 +7,7 @@
  */
 import type { Bucket, BucketRange, BucketRequestOptions } from "./bucket/bucket.js";
 import type { ObjectSource } from "./cache/partial-object.js";
-import { storedSegments } from "./chunks/splice-entry.js";
+import { type ContainerSegment, storedSegments } from "./chunks/splice-entry.js";
 import { corrupt } from "./tree/canonical-bytes.js";
 import type { OpenSplice } from "./stored-pack.js";
 
@@ -36,10 +36,15 @@ interface Hole {
   readonly splice: OpenSplice;
 }
 
+/** Blobs of which it is kept where their chunks stand: who reads one comes again for each of its parts. */
+const RECENT_MAX = 8;
+
 export class SplicedPack implements ObjectSource {
   readonly name: string;
   readonly #options: SplicedPackOptions;
   readonly #holes: readonly Hole[];
+  /** Used longest ago first. */
+  readonly #recent = new Map<Hole, readonly ContainerSegment[]>();
 
   /** @throws storage/corrupt when the splices are not those of the pack */
   constructor(options: SplicedPackOptions) {
@@ -90,7 +95,7 @@ export class SplicedPack implements ObjectSource {
     options: BucketRequestOptions,
   ): AsyncGenerator<Buffer, void, void> {
     let at = hole.start;
-    for (const segment of storedSegments(await hole.splice.recipe())) {
+    for (const segment of await this.#segmentsOf(hole)) {
       const next = at + segment.end - segment.start;
       if (next > start && at < end) {
         const from = segment.start + Math.max(start - at, 0);
@@ -100,6 +105,17 @@ export class SplicedPack implements ObjectSource {
       at = next;
       if (at >= end) return;
     }
+  }
+
+  async #segmentsOf(hole: Hole): Promise<readonly ContainerSegment[]> {
+    const segments = this.#recent.get(hole) ?? storedSegments(await hole.splice.recipe());
+    this.#recent.delete(hole);
+    this.#recent.set(hole, segments);
+    for (const oldest of this.#recent.keys()) {
+      if (this.#recent.size <= RECENT_MAX) break;
+      this.#recent.delete(oldest);
+    }
+    return segments;
   }
 
   /** The first hole that ends behind a place. */
