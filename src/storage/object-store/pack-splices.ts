@@ -1,5 +1,6 @@
 /** Which bytes of packs are chunks: in the tree that a root names, and read from there. */
 import { isPromise } from "../../base/maybe-promise.js";
+import { othersTurn } from "../../base/others-turn.js";
 import { formatRecipe, readRecipe, recipeHead } from "./chunks/recipe.js";
 import { invariant } from "../../base/errors.js";
 import type { OpenLeaf, OpenSplice, Splice, StoredPack } from "./stored-pack.js";
@@ -7,6 +8,9 @@ import type { NodeId, NodeReader } from "./tree/node.js";
 import { type PackLeaf, packKey } from "./tree/pack-leaves.js";
 import { scanTree, type TreeEdit } from "./tree/prolly-tree.js";
 import { spliceKey, splicePlace } from "./tree/splice-keys.js";
+
+/** Written down at once: some milliseconds. A collected pack may have a hundred thousand. */
+const CHUNKS_A_TURN = 4096;
 
 /** A leaf with the way to its splices, where it has any. */
 export function withSplices(nodes: NodeReader, chunksRoot: NodeId | undefined, leaf: OpenLeaf): OpenLeaf {
@@ -41,13 +45,19 @@ export async function readSplices(
 }
 
 /** Of packs that a root is to name. @returns the edits of the tree of chunks, and nodes that are needed beside its own */
-export function addSplices(
+export async function addSplices(
   added: Iterable<{ readonly sequence: number; readonly splices: readonly Splice[] }>,
-): { readonly edits: readonly TreeEdit[]; readonly nodes: ReadonlyMap<NodeId, Buffer> } {
+): Promise<{ readonly edits: readonly TreeEdit[]; readonly nodes: ReadonlyMap<NodeId, Buffer> }> {
   const edits: TreeEdit[] = [];
   const nodes = new Map<NodeId, Buffer>();
+  let chunks = 0;
   for (const { sequence, splices } of added)
     for (const { start, recipe } of splices) {
+      chunks += recipe.chunks.length;
+      if (chunks > CHUNKS_A_TURN) {
+        await othersTurn();
+        chunks = 0;
+      }
       const formatted = formatRecipe(recipe);
       invariant(formatted !== undefined, "a recipe was kept that has too many chunks");
       edits.push({ key: spliceKey(sequence, start), value: formatted.value });

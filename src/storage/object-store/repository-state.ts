@@ -98,7 +98,7 @@ export async function changeState(
       .map(({ sequence }) => ({ key: packKey(sequence), value: undefined })),
     ...added.map((leaf) => ({ key: packKey(leaf.sequence), value: formatPackLeaf(leaf) })),
   ];
-  const newSplices = addSplices(
+  const newSplices = await addSplices(
     added.map(({ sequence, key }) => ({ sequence, splices: change.addedSplices?.get(key) ?? [] })),
   );
   const oldSplices = await removeSplices(
