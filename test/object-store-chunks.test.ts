@@ -347,6 +347,10 @@ describe.each([embeddedStorages(), servedStorages(inject("cephSocket"))])("large
       });
       expect(pack.objectCount).toBe(5);
       const entries = await pack.bytes.read(PACK_HEADER_BYTES, record.sentEnd - PACK_HEADER_BYTES);
+      // Chunks would not be written again, so that they are no reason to collect what was just pushed.
+      const survey = await repository?.packMaintenance?.garbage?.survey();
+      expect(survey?.newBytes).toBeLessThan(MiB / 4);
+      expect(survey).toMatchObject({ newPacks: 2, bytes: survey?.newBytes });
       snapshot?.release();
       await repository?.close();
       const cold = await startServer();

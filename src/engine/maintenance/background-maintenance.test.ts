@@ -1,6 +1,10 @@
 /** When a server folds by itself, and when it leaves a repository alone. */
 import { describe, expect, it } from "vitest";
-import type { PackMaintenance } from "../../storage/contracts/pack-maintenance.js";
+import type {
+  GarbageCollection,
+  PackMaintenance,
+  PackSurvey,
+} from "../../storage/contracts/pack-maintenance.js";
 import type { Repository } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 import { createMemoryRepositoryStore } from "../../storage/memory/memory-repository-store.js";
@@ -11,6 +15,8 @@ interface Watched {
   readonly maintenance: BackgroundMaintenance;
   /** Names of repositories, as their packs were asked for. */
   readonly begun: string[];
+  /** The same of whose garbage was to be collected. */
+  readonly collected: string[];
   readonly failures: string[];
   readonly opened: () => number;
 }
@@ -19,8 +25,13 @@ function watch(options: {
   readonly packCount: number;
   readonly settings?: Partial<RepositorySettings>;
   readonly begin?: (name: string) => ReturnType<PackMaintenance["begin"]>;
+  /** Where garbage can be collected. */
+  readonly survey?: () => Partial<PackSurvey>;
+  readonly onCollection?: () => void;
+  readonly quietMs?: number;
 }): Watched {
   const begun: string[] = [];
+  const collected: string[] = [];
   const failures: string[] = [];
   let open = 0;
   const store = createMemoryRepositoryStore();
@@ -29,7 +40,24 @@ function watch(options: {
       async open(name) {
         const inner = (await store.open(name)) ?? (await store.create(name));
         open++;
+        const { survey } = options;
+        const garbage: GarbageCollection = {
+          graceMs: 1000,
+          survey: async () => ({
+            newPacks: 1,
+            newBytes: 0,
+            bytes: 1,
+            unreachableForMs: undefined,
+            ...survey?.(),
+          }),
+          async begin() {
+            collected.push(name);
+            options.onCollection?.();
+            return undefined;
+          },
+        };
         const packMaintenance: PackMaintenance = {
+          ...(survey === undefined ? {} : { garbage }),
           countFoldable: async () => options.packCount,
           async begin() {
             begun.push(name);
@@ -40,10 +68,11 @@ function watch(options: {
         return Object.assign(Object.create(inner) as Repository, { packMaintenance, close });
       },
     },
+    ...(options.quietMs === undefined ? {} : { quietMs: options.quietMs }),
     settingsOf: async () => ({ ...DEFAULT_REPOSITORY_SETTINGS, ...options.settings }),
     onFailure: (name) => failures.push(name),
   });
-  return { maintenance, begun, failures, opened: () => open };
+  return { maintenance, begun, collected, failures, opened: () => open };
 }
 
 describe("maintenance in the background", () => {
@@ -132,6 +161,30 @@ describe("maintenance in the background", () => {
     await maintenance.settled();
     expect(begun).toEqual(["app"]);
     expect(failures).toEqual([]);
+  });
+
+  it("collects the garbage of what was pushed when nobody pushes any more, and of many packs at once", async () => {
+    const much = { newBytes: 16 * 1024 * 1024, bytes: 16 * 1024 * 1024 };
+    const early = watch({ packCount: 1, survey: () => much });
+    for (let i = 0; i < 3; i++) {
+      early.maintenance.afterPush("app");
+      await early.maintenance.settled();
+    }
+    expect([early.collected, early.begun, early.opened()]).toEqual([[], [], 0]);
+    await early.maintenance.close();
+    let reached = (): void => undefined;
+    const collection = new Promise<void>((resolve) => (reached = resolve));
+    const later = watch({ packCount: 1, survey: () => much, quietMs: 1, onCollection: () => reached() });
+    later.maintenance.afterPush("app");
+    await collection;
+    await later.maintenance.close();
+    expect([later.collected, later.failures, later.opened()]).toEqual([["app"], [], 0]);
+    for (const survey of [{ ...much, newPacks: 51 }, { unreachableForMs: 1000 }]) {
+      const { maintenance, collected, begun } = watch({ packCount: 51, survey: () => survey });
+      maintenance.afterPush("app");
+      await maintenance.settled();
+      expect([collected, begun]).toEqual([["app"], []]);
+    }
   });
 
   it("asks now and then for those that nobody pushes to", async () => {

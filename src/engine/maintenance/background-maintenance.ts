@@ -8,7 +8,7 @@ import type { PackMaintenance } from "../../storage/contracts/pack-maintenance.j
 import type { Repository, RepositoryStore } from "../../storage/contracts/repository.js";
 import type { RepositorySettings } from "../../storage/contracts/repository-settings.js";
 import { collectGarbage } from "./collect-garbage.js";
-import { isCollectionDue } from "./collection-due.js";
+import { collectionDue } from "./collection-due.js";
 import { foldPacks } from "./fold-packs.js";
 import { runUpkeepTask } from "./run-upkeep.js";
 import { dueTasks, type UpkeepTask, UPKEEP_TASKS } from "./upkeep-due.js";
@@ -16,7 +16,7 @@ import { dueTasks, type UpkeepTask, UPKEEP_TASKS } from "./upkeep-due.js";
 export interface BackgroundMaintenance {
   /** Somebody has pushed: looks after the repository soon. Never throws, never waits. */
   afterPush(name: string): void;
-  /** Resolves when nothing is left to do. */
+  /** Resolves when nothing is left to do but what waits until nobody pushes. */
   settled(): Promise<void>;
   /** Begins nothing any more, ends what runs at its next step and waits for that. Idempotent. */
   close(): Promise<void>;
@@ -26,6 +26,8 @@ export interface BackgroundMaintenanceOptions {
   readonly store: Pick<RepositoryStore, "open" | "unattended">;
   /** About so often those are looked after that nobody pushes to, if the store knows of any. @default 1 hour */
   readonly everyMs?: number;
+  /** What can wait until it is quiet is collected when nobody has pushed here for so long. @default 1 minute */
+  readonly quietMs?: number;
   readonly settingsOf: (repository: Repository) => Promise<RepositorySettings>;
   readonly onFolded?: (about: {
     readonly name: string;
@@ -58,11 +60,17 @@ const PAUSED_MAX = 1000;
 const EVERY_MS = 60 * 60 * 1000;
 const SURVEY_EVERY_MS = 60 * 1000;
 const SURVEYED_MAX = 1000;
+const QUIET_MS = 60 * 1000;
+/** Repositories that are waited for at once. Where there are more, the next push to them looks again. */
+const PUT_OFF_MAX = 1000;
 
 export function createBackgroundMaintenance(options: BackgroundMaintenanceOptions): BackgroundMaintenance {
-  const waiting = new Set<string>();
+  /** And whether nobody has pushed to them for a while. */
+  const waiting = new Map<string, boolean>();
   /** Until when, on the clock of `performance.now()`. */
   const paused = new Map<string, number>();
+  const putOff = new Map<string, NodeJS.Timeout>();
+  const { store, everyMs = EVERY_MS, quietMs = QUIET_MS } = options;
   const closing = new AbortController();
   let running: Promise<void> | undefined;
 
@@ -73,8 +81,21 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
     remember(paused, name, performance.now() + PAUSE_MS, PAUSED_MAX);
   };
 
+  const lookWhenQuiet = (name: string): void => {
+    clearTimeout(putOff.get(name));
+    putOff.delete(name);
+    if (closing.signal.aborted || putOff.size >= PUT_OFF_MAX) return;
+    const quiet = setTimeout(() => {
+      putOff.delete(name);
+      lookAfterSoon(name, true);
+    }, quietMs);
+    quiet.unref();
+    putOff.set(name, quiet);
+  };
+
   const lookAfterPacks = async (
     name: string,
+    isQuiet: boolean,
     repository: Repository,
     settings: RepositorySettings,
   ): Promise<void> => {
@@ -83,8 +104,10 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
     const limit = packLimitOf(settings);
     if (limit === Number.POSITIVE_INFINITY) return;
     const { garbage } = packs;
-    const due = { packLimit: limit, graceMs: garbage?.graceMs ?? 0 };
-    if (garbage !== undefined && isCollectionDue(await garbage.survey(), due)) {
+    const limits = { packLimit: limit, graceMs: garbage?.graceMs ?? 0 };
+    const due = garbage === undefined ? "not yet" : collectionDue(await garbage.survey(), limits);
+    if (due === "when quiet" && !isQuiet) lookWhenQuiet(name);
+    else if (garbage !== undefined && due !== "not yet") {
       const outcome = await collectGarbage(garbage, { signal: closing.signal });
       if (outcome.kind === "collected") options.onCollected?.({ name, ...outcome });
       return;
@@ -131,13 +154,13 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
     }
   };
 
-  const lookAfter = async (name: string): Promise<void> => {
+  const lookAfter = async (name: string, isQuiet: boolean): Promise<void> => {
     let repository: Repository | undefined;
     try {
       repository = await options.store.open(name);
       if (repository === undefined) return;
       const settings = await options.settingsOf(repository);
-      if (repository.upkeep === undefined) await lookAfterPacks(name, repository, settings);
+      if (repository.upkeep === undefined) await lookAfterPacks(name, isQuiet, repository, settings);
       else await lookAfterFiles(name, repository, settings);
       await options.makeBundle?.(repository, settings, closing.signal);
     } catch (error) {
@@ -154,21 +177,20 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
   const run = async (): Promise<void> => {
     // The push's own request ends first.
     await new Promise((resolve) => setImmediate(resolve));
-    for (const name of waiting) {
+    for (const [name, isQuiet] of waiting) {
       waiting.delete(name);
       if (closing.signal.aborted) break;
-      await lookAfter(name);
+      await lookAfter(name, isQuiet);
     }
     running = undefined;
   };
 
-  const lookAfterSoon = (name: string): void => {
+  const lookAfterSoon = (name: string, isQuiet = false): void => {
     if (closing.signal.aborted || (paused.get(name) ?? 0) > performance.now()) return;
-    waiting.add(name);
+    waiting.set(name, isQuiet && waiting.get(name) !== false);
     running ??= run();
   };
 
-  const { store, everyMs = EVERY_MS } = options;
   let timer: NodeJS.Timeout | undefined;
   let asking: Promise<void> | undefined;
   const askForUnattended = async (): Promise<void> => {
@@ -196,13 +218,15 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
   if (store.unattended !== undefined) wait();
 
   return {
-    afterPush: lookAfterSoon,
+    afterPush: (name) => lookAfterSoon(name),
     async settled() {
       while (running !== undefined) await running;
     },
     async close() {
       closing.abort();
       clearTimeout(timer);
+      for (const quiet of putOff.values()) clearTimeout(quiet);
+      putOff.clear();
       await asking;
       waiting.clear();
       await running;

@@ -16,10 +16,14 @@ export interface DueOptions {
   readonly graceMs: number;
 }
 
-export function isCollectionDue(survey: PackSurvey, options: DueOptions): boolean {
+/** `when quiet`: once nobody has pushed for a while. What was pushed just now is often followed by more, or fetched as it was pushed. */
+export type CollectionDue = "now" | "when quiet" | "not yet";
+
+export function collectionDue(survey: PackSurvey, options: DueOptions): CollectionDue {
   const { newPacks, newBytes, bytes, unreachableForMs } = survey;
   const { packLimit, graceMs } = options;
-  if (unreachableForMs !== undefined && unreachableForMs >= graceMs) return true;
-  const isWorthIt = newPacks > packLimit || newBytes >= NEW_BYTES_MIN;
-  return isWorthIt && newBytes >= bytes * DRIFT_MIN;
+  if (unreachableForMs !== undefined && unreachableForMs >= graceMs) return "now";
+  if (newBytes < bytes * DRIFT_MIN) return "not yet";
+  if (newPacks > packLimit) return "now";
+  return newBytes >= NEW_BYTES_MIN ? "when quiet" : "not yet";
 }

@@ -59,8 +59,9 @@ export interface GarbageCollection {
 export interface PackSurvey {
   /** Packs that nobody has looked into, in which others have no part. */
   readonly newPacks: number;
+  /** Without what is kept beside the packs and is not written again with them. */
   readonly newBytes: number;
-  /** Of all packs. */
+  /** The same of all packs. */
   readonly bytes: number;
   /** So long ago it was found of those unreachable objects that are kept longest; undefined: there are none. */
   readonly unreachableForMs: number | undefined;

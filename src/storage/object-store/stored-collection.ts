@@ -69,8 +69,9 @@ export function createStoredCollection(options: StoredPackMaintenanceOptions): G
       const { record, state } = await core.current();
       const shared = await lastSharedPack(core, metadata, record);
       const held = record.forkedFrom === undefined || shared > 0 ? NONE : await heldByOthers(core);
+      // Chunks stay where they are.
       const bytesOf = (leaves: readonly PackLeaf[]): number =>
-        leaves.reduce((sum, { packBytes }) => sum + packBytes, 0);
+        leaves.reduce((sum, { packBytes, ownBytes = packBytes }) => sum + ownBytes, 0);
       const fresh = state.packs.filter(
         ({ key, source, sequence }) => !COLLECTED.has(source) && sequence > shared && !held.has(key),
       );
