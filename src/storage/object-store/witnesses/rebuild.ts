@@ -320,6 +320,7 @@ class Rebuild {
     };
     await Promise.all(Array.from({ length: Math.min(READS_AT_ONCE, items.length) }, work));
     if (failures.length > 0) throw failures[0];
+    throwIfAborted(signal);
   }
 
   #say(kind: RebuildFinding["kind"], repository: string, message: string): void {
