@@ -50,7 +50,7 @@ export function createControlGroup(name: string): ControlGroup {
     },
     processes,
     remove() {
-      for (let attempt = 0; attempt < 50 && processes().length > 0; attempt++) {
+      for (let attempt = 0; attempt < 500 && processes().length > 0; attempt++) {
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
       }
       rmdirSync(directory);

@@ -65,11 +65,16 @@ export function copyRepository(path: string, copy: string): void {
 }
 
 /** The thin pack that a push of `to` over `from` carries (`from` undefined: everything). */
-export function makePack(path: string, to: string, from: string | undefined): Buffer {
+export function makePack(
+  path: string,
+  to: string,
+  from: string | undefined,
+  settings: readonly string[] = [],
+): Buffer {
   const input = `${to}\n${from === undefined ? "" : `^${from}\n`}`;
   const done = spawnSync(
     "git",
-    ["-C", path, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"],
+    ["-C", path, ...settings, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"],
     {
       input,
       maxBuffer: 2 ** 31 - 1,

@@ -73,10 +73,18 @@ export async function startHttpBackend(options: ServerOptions): Promise<BenchSer
     stop() {
       nginx.kill("SIGTERM");
       fcgiwrap.kill("SIGTERM");
-      for (const pid of group.processes()) process.kill(pid, "SIGTERM");
+      for (const pid of group.processes()) endProcess(pid);
       group.remove();
     },
   };
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch {
+    // It ended since it was listed.
+  }
 }
 
 function nginxConfiguration(about: {

@@ -1,6 +1,6 @@
 /**
  * A PostgreSQL server of a test's own, from the programs that are installed: a data directory in the temporary one, a
- * Unix socket in it and no port, nothing synced. Needs `initdb` and `postgres`: in GITWHARF_TEST_POSTGRES_BIN, on the
+ * Unix socket in it and no port, nothing synced unless it is asked for. Needs `initdb` and `postgres`: in GITWHARF_TEST_POSTGRES_BIN, on the
  * PATH, or where Debian puts them, whose package is installed if it can be. PostgreSQL does not run as root: then as
  * `nobody`.
  */
@@ -25,7 +25,12 @@ export interface TestPostgres {
 /** GITWHARF_TEST_POSTGRES=skip leaves out what needs it. */
 export const SKIP_POSTGRES = process.env["GITWHARF_TEST_POSTGRES"] === "skip";
 
-export async function startPostgres(): Promise<TestPostgres> {
+/** @param durable what was committed survives a power cut, as with PostgreSQL's own settings; tests do without. */
+export async function startPostgres({
+  durable = false,
+}: {
+  readonly durable?: boolean;
+} = {}): Promise<TestPostgres> {
   await installDebianPackage("postgresql", () => findPrograms() !== undefined).catch((cause: unknown) => {
     throw new Error(
       "this test needs PostgreSQL's server programs (initdb, postgres): install them, name their directory in " +
@@ -48,9 +53,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   const settings = [
     "listen_addresses=",
     `unix_socket_directories=${directory}`,
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
+    ...(durable ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]),
     "shared_buffers=16MB",
     "max_connections=40",
   ];
