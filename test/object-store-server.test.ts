@@ -10,6 +10,7 @@ import { type ObjectStorageOptions, openObjectStorage } from "../src/server/obje
 import { CEPH_START_MS } from "./support/ceph-bucket.js";
 import { createWorkspace, type GitClient, removeDirectory } from "./support/git-client.js";
 import { embeddedStorages, servedStorages } from "./support/object-storages.js";
+import { runGitwharf } from "./support/run-gitwharf.js";
 import { startServe } from "./support/serve-process.js";
 
 const STORAGES = [embeddedStorages(), servedStorages(inject("cephSocket"))];
@@ -207,6 +208,15 @@ describe("gitwharf serve --storage object-store", () => {
       await client.run("commit", "-q", "--allow-empty", "-m", "next");
       await client.run("push", "-q", `${server.url}/app.git`, "HEAD:main");
       expect(await client.run("ls-remote", `${server.url}/app@{1}.git`, "main")).toContain(first);
+      const imported = ["import", join(client.directory, ".git"), "imported", "-d", directory];
+      const { stdout } = await runGitwharf([
+        ...imported,
+        "--storage",
+        "object-store",
+        "--large-blobs",
+        "off",
+      ]);
+      expect(stdout).toContain("imported imported: 1 refs");
       const kinds = await readdir(join(directory, "bucket"));
       expect(kinds).toContain("l");
       expect(kinds).not.toContain("c");

@@ -18,6 +18,7 @@ import {
 import { parseLimit } from "./parse-limit.js";
 import { printDone } from "./print-list.js";
 import { createRemoteLines } from "./remote-lines.js";
+import { parseLargeBlobs } from "./serve-storage.js";
 
 interface ImportFlags extends ObjectStorageFlags, AuditFlags {
   readonly collisionDetection: boolean;
@@ -38,6 +39,11 @@ export function importCommand(): Command {
       "a directory with a repository, a file that `git bundle create` has made, or a URL (https or http)",
     )
     .argument("<name>", "what it is to be called")
+    .option(
+      "--large-blobs <bytes>",
+      'keep blobs from this size on as chunks, as for serve, or "off"  [default: 1048576]',
+      parseLargeBlobs,
+    )
     .option("--no-collision-detection", "do not look for SHA-1 collision attacks (faster)")
     .option("--all-refs", "of a URL: all refs, not branches, tags and notes alone")
     .option("--user <name>", "of a URL: who signs in; with --token-file")
