@@ -115,9 +115,9 @@ class PackedAndLoose implements ObjectDatabase {
 
   async openMultiPackBitmap(): Promise<MultiPackBitmap | undefined> {
     for (const { index, packs, openBitmap } of this.#lookup.covered) {
-      if (packs.includes(undefined)) continue;
-      const bitmap = await openBitmap?.();
-      if (bitmap !== undefined) return { index, bitmap };
+      const open = packs.filter((pack) => pack !== undefined);
+      const bitmap = open.length < packs.length ? undefined : await openBitmap?.();
+      if (bitmap !== undefined) return { index, packs: open, bitmap };
     }
     return undefined;
   }

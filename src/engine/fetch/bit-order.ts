@@ -86,8 +86,15 @@ export class ManyPacksBitOrder implements BitOrder {
     this.#ordinals = columns.ordinals;
   }
 
-  /** undefined when it has no order of bits, that order is none, or one of its objects is in no pack of the space. */
-  static of(space: ObjectSpace, index: MultiPackIndex): ManyPacksBitOrder | undefined {
+  /**
+   * @param packs that the index names, by their numbers
+   * @returns undefined when it has no order of bits, that order is none, or it does not go with the packs of the space
+   */
+  static of(
+    space: ObjectSpace,
+    index: MultiPackIndex,
+    packs: readonly Pack[],
+  ): ManyPacksBitOrder | undefined {
     const key = [index.bitmapKey, ...space.packs.map(packIdentity)].join("\n");
     const known = orders.get(key);
     if (known !== undefined) return known;
@@ -97,26 +104,36 @@ export class ManyPacksBitOrder implements BitOrder {
     const bitsOfOrdinals = new Int32Array(space.packedCount).fill(-1);
     const ordinals = new Int32Array(n).fill(-1);
     const id = Buffer.alloc(hashBytes(index.objectFormat));
-    let left = n;
-    for (const [k, pack] of space.packs.entries()) {
-      const first = space.firsts[k] as number;
-      const count = pack.objectCount;
-      // Both lists are in order: of a large pack they are gone through side by side.
-      const isMerged = count * MERGED_FROM > n && index.packNames.includes(pack.name);
-      for (let position = 0, at = 0; position < count; position++) {
-        pack.index.copyOid(position, id, 0);
-        if (isMerged) while (at < n && !index.hasOidAt(at, id, 0)) at++;
-        else at = index.findBytes(id, 0);
-        if (isMerged && at === n) return undefined;
-        if (at < 0) continue;
-        const bit = bits[at] as number;
-        bitsOfOrdinals[first + position] = bit;
-        if ((ordinals[bit] as number) >= 0) continue;
-        ordinals[bit] = first + position;
-        left--;
-      }
+    const meet = (ordinal: number, bit: number): void => {
+      bitsOfOrdinals[ordinal] = bit;
+      const known = ordinals[bit] as number;
+      // The first pack that holds an object counts.
+      if (known < 0 || ordinal < known) ordinals[bit] = ordinal;
+    };
+    /** An object of pack k that is not listed in it, or not there. */
+    const meetOther = (k: number, position: number): void => {
+      (space.packs[k] as Pack).index.copyOid(position, id, 0);
+      const at = index.findBytes(id, 0);
+      if (at >= 0) meet((space.firsts[k] as number) + position, bits[at] as number);
+    };
+    const numbers = new Map(space.packs.map((pack, k) => [pack, k]));
+    const listed = packs.map((pack) => numbers.get(pack) ?? -1);
+    /** By pack of the space. Its objects are listed in the order in which they stand in its own index. */
+    const next = new Uint32Array(space.packs.length);
+    for (let at = 0; at < n; at++) {
+      const k = listed[index.packAt(at)] as number;
+      const pack = space.packs[k];
+      if (pack === undefined) return undefined;
+      const offset = index.offsetAt(at);
+      let position = next[k] as number;
+      for (; position < pack.objectCount && pack.index.offsetAt(position) !== offset; position++)
+        meetOther(k, position);
+      if (position === pack.objectCount) return undefined;
+      meet((space.firsts[k] as number) + position, bits[at] as number);
+      next[k] = position + 1;
     }
-    if (left > 0) return undefined;
+    for (const [k, pack] of space.packs.entries())
+      for (let position = next[k] as number; position < pack.objectCount; position++) meetOther(k, position);
     const order = new ManyPacksBitOrder(index, { bits, bitsOfOrdinals, ordinals });
     orders.set(key, order);
     return order;
@@ -149,8 +166,6 @@ export class ManyPacksBitOrder implements BitOrder {
   }
 }
 
-/** Looking an object up takes about as long as so many steps along both lists. */
-const MERGED_FROM = 16;
 const ORDERS_BYTES_MAX = 64 * 1024 * 1024;
 
 const orders = new LRUCache<string, ManyPacksBitOrder>({

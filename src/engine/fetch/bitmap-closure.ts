@@ -45,7 +45,7 @@ export async function openBitmap(space: ObjectSpace, budget: WorkBudget): Promis
   const bitmapped = await space.objects.openMultiPackBitmap?.();
   if (bitmapped !== undefined && bitmapped.index.objectCount >= MANY_PACKS_OBJECTS_MIN) {
     if (budget.spend(bitmapped.index.objectCount / ORDERED_OBJECTS_A_UNIT)) await budget.pause();
-    const order = ManyPacksBitOrder.of(space, bitmapped.index);
+    const order = ManyPacksBitOrder.of(space, bitmapped.index, bitmapped.packs);
     if (order !== undefined) return { bitmap: bitmapped.bitmap, order };
   }
   const pack = space.packs[0];

@@ -57,7 +57,9 @@ export async function buildMultiPackBitmap(
   budget: WorkBudget,
 ): Promise<PackBitmapOutcome> {
   return build(objects, tips, budget, (space) => {
-    const order = ManyPacksBitOrder.of(space, index);
+    const byName = new Map(objects.packs.map((pack) => [pack.name, pack]));
+    const packs = index.packNames.flatMap((name) => byName.get(name) ?? []);
+    const order = ManyPacksBitOrder.of(space, index, packs);
     if (order === undefined)
       throw new GitwharfError("base/invariant", "a multi-pack-index does not fit its packs");
     return linkPacks(space, order, budget);

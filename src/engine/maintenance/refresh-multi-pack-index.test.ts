@@ -143,7 +143,7 @@ describe("the multi-pack-index of a repository on disk", () => {
         const space = new ObjectSpace(reader);
         const opened = await reader.openMultiPackBitmap?.();
         if (opened === undefined) throw new Error("there are no bitmaps");
-        const order = ManyPacksBitOrder.of(space, opened.index);
+        const order = ManyPacksBitOrder.of(space, opened.index, opened.packs);
         if (order === undefined) throw new Error("there is no order");
         const commits = oids.filter((oid) => made.git("", "cat-file", "-t", oid) === "commit");
         const bitmap = { bitmap: opened.bitmap, order };

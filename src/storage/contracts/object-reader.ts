@@ -32,6 +32,8 @@ export interface PackLocation {
 /** The bitmaps of a multi-pack-index. */
 export interface MultiPackBitmap {
   readonly index: MultiPackIndex;
+  /** That it names, by their numbers. */
+  readonly packs: readonly Pack[];
   readonly bitmap: PackBitmap;
 }
 
