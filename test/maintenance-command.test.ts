@@ -130,7 +130,10 @@ describe("gitwharf maintenance", () => {
           await client.run("push", "-q", "-f", url, `HEAD:refs/heads/gone-${number}-${i}`);
           await client.run("push", "-q", url, `:refs/heads/gone-${number}-${i}`);
           await client.run("reset", "-q", "--hard", head);
-          if (i % 4 === 3) await workspace.run("clone", "-q", "--mirror", url, `mirror-${number}-${i}`);
+          if (i % 4 !== 3) continue;
+          const cloned = await workspace.try("clone", "-q", "--mirror", url, `mirror-${number}-${i}`);
+          // A branch of the other one may go between what is listed and what is asked for.
+          if (cloned.status !== 0) expect(cloned.stderr).toContain("not our ref");
         }
         return head;
       }),
