@@ -57,9 +57,11 @@ export interface HttpTransportOptions {
 
 export interface ServiceCall {
   readonly service: RemoteService;
-  /** 0 stands for 1, too: what is answered tells. */
-  readonly protocol: 0 | 2;
+  /** To ask for; what is answered in, the answer tells. */
+  readonly protocol: 0 | 1 | 2;
   readonly answerBytesMax: number;
+  /** Of this call, besides the transport's. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface OpenPost {
@@ -221,7 +223,7 @@ class Transport implements HttpTransport {
   }
 
   async #open(
-    { service, protocol, answerBytesMax }: ServiceCall,
+    { service, protocol, answerBytesMax, signal: own }: ServiceCall,
     about: {
       readonly method: "GET" | "POST";
       readonly url: URL;
@@ -251,7 +253,7 @@ class Transport implements HttpTransport {
       headers["Accept"] = `application/x-${service}-result`;
     }
     if (method === "GET") headers["Pragma"] = "no-cache";
-    if (protocol === 2) headers["Git-Protocol"] = "version=2";
+    if (protocol !== 0) headers["Git-Protocol"] = `version=${protocol}`;
     if (this.#authorization !== undefined) headers["Authorization"] = this.#authorization;
     return openExchange({
       url,
@@ -260,7 +262,7 @@ class Transport implements HttpTransport {
       lookup,
       agent: url.protocol === "https:" ? this.#secure : this.#plain,
       answerBytesMax,
-      signal,
+      signal: signal === undefined || own === undefined ? (own ?? signal) : AbortSignal.any([signal, own]),
       ...this.#times,
     });
   }

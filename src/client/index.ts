@@ -11,6 +11,8 @@
  *
  * Repositories of ours come from a store: `createDiskRepositoryStore` and the others of `gitwharf`.
  */
+export { openPassage } from "./passage.js";
+export type { Passage, PassageOptions, PassedAnswer, PassedQuestion } from "./passage.js";
 export { openRemote } from "./remote-repository.js";
 export type {
   FetchPackRequest,
