@@ -358,6 +358,8 @@ describe("with chunks, events and witnesses", () => {
     const whole = ["-c", "http.postBuffer=20000000", "-c", "core.bigFileThreshold=1m"];
     const noise = randomBytes(2_000_000);
     const server = await startServer({ isFull: true });
+    // Of the repositories of other tests.
+    await server.store.writeWitnesses();
     const push = (to: CountedServer) =>
       tree.run(...whole, "push", "-q", `${to.url}/full.git`, "HEAD:main", "HEAD:topic");
     await commitFile(tree, "text", "1\n");
