@@ -13,7 +13,11 @@ import { LAYERED_MULTI_PACK_INDEX } from "./multi-pack-index-file.js";
 import type { PackDirectory } from "./pack-directory.js";
 import type { PackFile } from "./pack-file.js";
 import type { SharedRepository } from "./shared-mode.js";
-import { removeMultiPackIndex, writeMultiPackIndex } from "./write-multi-pack-index.js";
+import {
+  removeMultiPackIndex,
+  removeOutdatedBitmaps,
+  writeMultiPackIndex,
+} from "./write-multi-pack-index.js";
 
 export interface DiskMultiPackIndexOptions {
   readonly commonDirectory: string;
@@ -36,6 +40,7 @@ export function createDiskMultiPackIndex(options: DiskMultiPackIndexOptions): Mu
       if (unlock === undefined) return undefined;
       try {
         await packs.refresh();
+        if (packs.names.size > 0) await removeOutdatedBitmaps(packs.path, packs.covered?.index.bitmapKey);
         return new DiskMultiPackIndexWork(options, { shared, unlock });
       } catch (error) {
         await unlock();

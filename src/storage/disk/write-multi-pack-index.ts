@@ -16,13 +16,12 @@ import { readStamp } from "./file-stamp.js";
 import { multiPackBitmapName } from "./multi-pack-bitmap-file.js";
 import { MULTI_PACK_INDEX } from "./multi-pack-index-file.js";
 import type { LockFile } from "./refs/lock-file.js";
-import { type SideFileOptions, takeLock, writeWhole } from "./write-side-file.js";
+import { isLocked, type SideFileOptions, takeLock, writeWhole } from "./write-side-file.js";
 
 const BESIDE = /^multi-pack-index-[0-9a-f]{40,64}\.(?:bitmap|rev)$/;
 /** Enough for the head and the list of chunks, of which there can be 255. */
 const HEAD_BYTES_MAX = 12 + 256 * 12;
 const NAMES_BYTES_MAX = 64 * 1024 * 1024;
-const STALE_MS = 12 * 60 * 60 * 1000;
 
 export interface MultiPackIndexFiles {
   readonly bytes: Uint8Array;
@@ -70,7 +69,7 @@ export async function writeMultiPackIndex(
 export async function removeMultiPackIndex(directory: string): Promise<boolean> {
   const path = `${directory}/${MULTI_PACK_INDEX}`;
   const lock = await lockIndex(path);
-  if (lock === undefined && (await isMultiPackIndexBeingWritten(directory))) return false;
+  if (lock === undefined) return false;
   try {
     // First: without it the others do not count.
     await unlinkIfThere(path);
@@ -80,7 +79,29 @@ export async function removeMultiPackIndex(directory: string): Promise<boolean> 
   } catch (cause) {
     throw ioError("removing", path, cause);
   } finally {
-    lock?.release();
+    lock.release();
+  }
+}
+
+/**
+ * Removes bitmaps of others, which who was killed has left.
+ * @param checksum of the one that stands there; undefined: none does
+ * @throws storage/io
+ */
+export async function removeOutdatedBitmaps(directory: string, checksum: string | undefined): Promise<void> {
+  const isOutdated = (name: string): boolean =>
+    BESIDE.test(name) && (checksum === undefined || !name.includes(checksum));
+  if (!(await readdir(directory)).some(isOutdated)) return;
+  const lock = await lockIndex(`${directory}/${MULTI_PACK_INDEX}`);
+  // Whoever has it may have made them just now.
+  if (lock === undefined) return;
+  try {
+    for (const name of await readdir(directory))
+      if (isOutdated(name)) await unlinkIfThere(`${directory}/${name}`);
+  } catch (cause) {
+    throw ioError("removing bitmaps in", directory, cause);
+  } finally {
+    lock.release();
   }
 }
 
@@ -99,10 +120,9 @@ export async function leaveMultiPackIndex(directory: string, packNames: readonly
   return removeMultiPackIndex(directory);
 }
 
-/** By another program, which may name any pack in it. A lock that is half a day old is nobody's. @throws storage/io */
-export async function isMultiPackIndexBeingWritten(directory: string): Promise<boolean> {
-  const stamp = await readStamp(`${directory}/${MULTI_PACK_INDEX}.lock`);
-  return stamp !== undefined && Date.now() - stamp.modifiedMs < STALE_MS;
+/** By another program, which may name any pack in it. @throws storage/io */
+export function isMultiPackIndexBeingWritten(directory: string): Promise<boolean> {
+  return isLocked(`${directory}/${MULTI_PACK_INDEX}`);
 }
 
 /** git writes one for minutes when it makes bitmaps: nobody waits for that. */

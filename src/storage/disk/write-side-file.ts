@@ -4,7 +4,8 @@
  *     objects/pack/tmp_bitmap_XXXXXXXX ──► pack-<hex>.bitmap
  *     objects/info/commit-graph.lock   ──► commit-graph; then the chain of layers goes, which it takes the place of
  *
- * What a killed process leaves git knows: `git prune` removes `tmp_…`, and a lock says itself that it is in the way.
+ * What a killed process leaves git knows: `git prune` removes `tmp_…`, and a lock says itself that it is in the way. We take over a
+ * lock that is half a day old.
  */
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, rename, unlink } from "node:fs/promises";
@@ -26,6 +27,7 @@ export interface SideFileOptions {
   readonly shared: SharedRepository;
 }
 
+const STALE_LOCK_MS = 12 * 60 * 60 * 1000;
 /** As git makes them. */
 const MODE = 0o444;
 export const LAYER = /^graph-[0-9a-f]{40,64}\.graph$/;
@@ -119,14 +121,23 @@ export async function makeDirectory(path: string, { shared }: SideFileOptions): 
   }
 }
 
-/** Once, in a directory that is there. undefined: somebody else has it. */
+/** In a directory that is there, and for who holds `gc.pid`. undefined: somebody else has it. */
 export async function takeLock(path: string): Promise<LockFile | undefined> {
-  try {
-    return new LockFile(path, await openDescriptor(`${path}.lock`, "wx", 0o666));
-  } catch (cause) {
-    if (errorCode(cause) === "EEXIST") return undefined;
-    throw cause;
+  for (let isAgain = false; ; isAgain = true) {
+    try {
+      return new LockFile(path, await openDescriptor(`${path}.lock`, "wx", 0o666));
+    } catch (cause) {
+      if (errorCode(cause) !== "EEXIST") throw cause;
+    }
+    if (isAgain || (await isLocked(path))) return undefined;
+    await unlink(`${path}.lock`).catch(() => undefined);
   }
+}
+
+/** A lock that is half a day old is nobody's: who made it was killed. @throws storage/io */
+export async function isLocked(path: string): Promise<boolean> {
+  const stamp = await readStamp(`${path}.lock`);
+  return stamp !== undefined && Date.now() - stamp.modifiedMs < STALE_LOCK_MS;
 }
 
 export async function writeWhole(
