@@ -41,29 +41,51 @@ function holdsTests(path) {
   }
 }
 
-const { default: LongestFirst } = await import(
-  new URL(`${compiled}/test/support/longest-first.js`, import.meta.url).href
-);
+const support = (name) => new URL(`${compiled}/test/support/${name}.js`, import.meta.url).href;
+const { default: LongestFirst } = await import(support("longest-first"));
+const { filesWithOwnProcess } = await import(support("own-process"));
+const alone = filesWithOwnProcess(compiled);
+
+const eachFile = {
+  pool: "forks",
+  // As they are shipped, and not read anew by Vite for each test file; but for those of which one test replaces a part, and what
+  // is to run each time.
+  server: {
+    deps: {
+      external: [
+        new RegExp(
+          `/${compiled}/(?!src/engine/ingest/|src/object/collision-detection|test/support/empty-caches).*(?<!\\.test)\\.js$`,
+        ),
+      ],
+    },
+  },
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  // What is polled for comes in its own time on a machine that is busy.
+  expect: { poll: { timeout: 20_000 } },
+};
 
 export default defineConfig({
   test: {
-    include: [`${compiled}/**/*.test.js`],
-    exclude: ["node_modules/**"],
-    pool: "forks",
-    // As they are shipped, and not read anew by Vite for each test file; but for those of which one test replaces a part.
-    server: {
-      deps: {
-        external: [
-          new RegExp(`/${compiled}/(?!src/engine/ingest/|src/object/collision-detection).*(?<!\\.test)\\.js$`),
-        ],
+    projects: [
+      { test: { ...eachFile, name: "alone", include: alone } },
+      {
+        test: {
+          ...eachFile,
+          name: "in-turn",
+          include: [`${compiled}/**/*.test.js`],
+          exclude: ["node_modules/**", ...alone],
+          isolate: false,
+          setupFiles: [`./${compiled}/test/support/empty-caches.js`],
+        },
       },
-    },
-    globalSetup: [`./${compiled}/test/support/host-keys.js`, `./${compiled}/test/support/ceph-run.js`],
+    ],
+    globalSetup: ["host-keys", "run-directory", "ceph-run"].map(
+      (name) => `./${compiled}/test/support/${name}.js`,
+    ),
     // Half of a test is waiting: for a time-out, a lease, a process that starts.
     maxWorkers: Math.ceil(availableParallelism() * 1.5) + 1,
     sequence: { sequencer: LongestFirst },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
     reporters: ["default", `./${compiled}/test/support/stalled-run.js`],
   },
 });

@@ -8,6 +8,7 @@
 import { invariant } from "../base/errors.js";
 import type { Limits } from "../base/limits.js";
 import { isPromise } from "../base/maybe-promise.js";
+import { cacheOfProcess } from "../base/process-caches.js";
 import { loadInWorker, runInWorker } from "../base/worker-pool.js";
 import type { ObjectId } from "../object/object-id.js";
 import type { Pack } from "../pack/pack.js";
@@ -77,7 +78,7 @@ export interface PackPlan {
   release(): void;
 }
 
-const sharedCache = createPlanCache();
+const sharedCache = cacheOfProcess(createPlanCache());
 
 /** Units of walking on the calling thread, about ten microseconds each. */
 const INLINE_UNITS_MAX = 4000;

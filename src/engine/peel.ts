@@ -2,6 +2,7 @@
  * Following annotated tags to what they name.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../base/process-caches.js";
 import { GitwharfError } from "../base/errors.js";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.js";
 import type { ObjectId, ObjectType } from "../object/object-id.js";
@@ -20,7 +21,7 @@ export interface Peeled {
 const CHAIN_MAX = 1000;
 
 /** What a tag object says depends on nothing but its id: shared by the thread. About 200 bytes an entry. */
-const links = new LRUCache<ObjectId, { readonly target: ObjectId }>({ max: 16_384 });
+const links = cacheOfProcess(new LRUCache<ObjectId, { readonly target: ObjectId }>({ max: 16_384 }));
 
 /**
  * undefined when the object, or one on the way, is absent.

@@ -3,6 +3,7 @@
  * blobs alike.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../base/process-caches.js";
 import { isPromise } from "../base/maybe-promise.js";
 import { runInWorker } from "../base/worker-pool.js";
 import type { ObjectId } from "../object/object-id.js";
@@ -18,10 +19,12 @@ import { BudgetExceeded, WorkBudget } from "./fetch/work-budget.js";
 import { peelTag } from "./peel.js";
 
 /** Sets by state of the repository; an eighth of a byte an object. */
-const sets = new LRUCache<string, ReachableSet>({
-  maxSize: 32 * 1024 * 1024,
-  sizeCalculation: reachableSetBytes,
-});
+const sets = cacheOfProcess(
+  new LRUCache<string, ReachableSet>({
+    maxSize: 32 * 1024 * 1024,
+    sizeCalculation: reachableSetBytes,
+  }),
+);
 const INLINE_UNITS_MAX = 1500;
 /** A longer walk is made once, for all that may be asked, rather than each time. */
 const WALK_UNITS_MAX = 4000;

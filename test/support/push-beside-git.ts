@@ -2,8 +2,9 @@
  * The same push to the same repository twice: behind our server and behind git's own `git http-backend`. What the
  * client prints for machines (`--porcelain`) and how it ends are to be the same.
  */
-import { cpSync } from "node:fs";
-import { afterAll } from "vitest";
+import { cpSync, mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { inject } from "vitest";
 import type { GitServerOptions } from "../../src/server/git-server-options.js";
 import { createTestServer, type TestServer } from "../../src/testing/test-server.js";
 import type { ServiceLogEntry } from "../../src/transport/service-host.js";
@@ -47,11 +48,8 @@ export interface PushBesideGitOptions {
   readonly server?: Partial<GitServerOptions>;
 }
 
-/** The repositories as each test finds them, made once for a test file. */
+/** The repositories as each test finds them, made once in a process. */
 const patterns = new Map<boolean, Promise<GitClient>>();
-afterAll(async () => {
-  for (const made of patterns.values()) removeDirectory(await made);
-});
 
 function pattern(bare: boolean): Promise<GitClient> {
   const made = patterns.get(bare) ?? makePattern(bare);
@@ -60,7 +58,7 @@ function pattern(bare: boolean): Promise<GitClient> {
 }
 
 async function makePattern(bare: boolean): Promise<GitClient> {
-  const workspace = createWorkspace();
+  const workspace = createGitClient(mkdtempSync(join(inject("runDirectory"), "push-")));
   await workspace.run("init", "-q", "app");
   const app = workspace.in("app");
   await app.run("commit", "-q", "--allow-empty", "-m", "one");

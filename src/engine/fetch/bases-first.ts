@@ -3,6 +3,7 @@
  * that were completed after a push have their last bases at the end.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../../base/process-caches.js";
 import { GitwharfError } from "../../base/errors.js";
 import { isPromise } from "../../base/maybe-promise.js";
 import { parseEntryHeader, REF_DELTA } from "../../pack/entry-header.js";
@@ -11,7 +12,7 @@ import { packIdentity } from "./reachable-set.js";
 import type { WorkBudget } from "./work-budget.js";
 
 /** Answers by pack. A pack never changes. */
-const known = new LRUCache<string, boolean>({ max: 4096 });
+const known = cacheOfProcess(new LRUCache<string, boolean>({ max: 4096 }));
 const WINDOW_BYTES = 1024 * 1024;
 const HEAD_BYTES_MAX = 64;
 

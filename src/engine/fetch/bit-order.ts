@@ -3,6 +3,7 @@
  * multi-pack-index the one at the place that its RIDX names.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../../base/process-caches.js";
 import { hashBytes } from "../../object/object-format.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { BitmappedIndex } from "../../pack/bitmap.js";
@@ -168,10 +169,12 @@ export class ManyPacksBitOrder implements BitOrder {
 
 const ORDERS_BYTES_MAX = 64 * 1024 * 1024;
 
-const orders = new LRUCache<string, ManyPacksBitOrder>({
-  maxSize: ORDERS_BYTES_MAX,
-  sizeCalculation: (order) => order.residentBytes,
-});
+const orders = cacheOfProcess(
+  new LRUCache<string, ManyPacksBitOrder>({
+    maxSize: ORDERS_BYTES_MAX,
+    sizeCalculation: (order) => order.residentBytes,
+  }),
+);
 
 /** The bit of each position; undefined unless each has one. */
 function readBits(index: MultiPackIndex): Uint32Array | undefined {

@@ -6,6 +6,7 @@
  * repository is looked up each time.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../../base/process-caches.js";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.js";
 import { parseCommitLinks } from "../../object/commit.js";
 import type { ObjectId } from "../../object/object-id.js";
@@ -26,7 +27,7 @@ export interface CommitReader {
 }
 
 /** About 300 bytes an entry. */
-const parsed = new LRUCache<ObjectId, CommitLinks>({ max: 65_536 });
+const parsed = cacheOfProcess(new LRUCache<ObjectId, CommitLinks>({ max: 65_536 }));
 const NO_PARENTS: readonly ObjectId[] = [];
 
 /**

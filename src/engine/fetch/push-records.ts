@@ -3,11 +3,12 @@
  * the pack. Forgotten when the process ends, and when there are many newer ones; then packs are planned as ever.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../../base/process-caches.js";
 import type { Pack } from "../../pack/pack.js";
 import type { RecordedPush } from "../../pack/recorded-push.js";
 
 const PUSHES_MAX = 4096;
-const known = new LRUCache<string, RecordedPush>({ max: PUSHES_MAX });
+const known = cacheOfProcess(new LRUCache<string, RecordedPush>({ max: PUSHES_MAX }));
 
 export function rememberPush(repositoryId: string, pack: Pack, record: RecordedPush): void {
   known.set(nameOf(repositoryId, pack), record);

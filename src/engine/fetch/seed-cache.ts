@@ -3,6 +3,7 @@
  * in bytes.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../../base/process-caches.js";
 import type { ObjectReader } from "../../storage/contracts/object-reader.js";
 import { packIdentity, type ReachableSet, reachableSetBytes } from "./reachable-set.js";
 
@@ -10,10 +11,12 @@ const BYTES_MAX = 64 * 1024 * 1024;
 /** Callers who may see different refs lead to different sets. */
 const SETS_A_REPOSITORY_MAX = 3;
 
-const seeds = new LRUCache<string, readonly ReachableSet[]>({
-  maxSize: BYTES_MAX,
-  sizeCalculation: (sets) => sets.reduce((sum, set) => sum + reachableSetBytes(set), 0),
-});
+const seeds = cacheOfProcess(
+  new LRUCache<string, readonly ReachableSet[]>({
+    maxSize: BYTES_MAX,
+    sizeCalculation: (sets) => sets.reduce((sum, set) => sum + reachableSetBytes(set), 0),
+  }),
+);
 
 /** Newest first. */
 export function findSeeds(objects: ObjectReader): readonly ReachableSet[] {

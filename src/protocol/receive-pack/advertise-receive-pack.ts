@@ -3,6 +3,7 @@
  * Specification: gitprotocol-pack "Reference Discovery", gitprotocol-capabilities.
  */
 import { LRUCache } from "lru-cache";
+import { cacheOfProcess } from "../../base/process-caches.js";
 import { nullObjectId } from "../../object/object-id.js";
 import { hiddenRefsKey } from "../hidden-refs.js";
 import { encodePktLine, FLUSH } from "../wire/pkt-line.js";
@@ -10,10 +11,12 @@ import { formatNonce } from "./certificate-nonce.js";
 import { hiddenRefsOf, type ReceivePackContext } from "./receive-pack-context.js";
 
 /** Everything behind the first line, whose capabilities may be new each time. */
-const rendered = new LRUCache<string, Buffer>({
-  maxSize: 32 * 1024 * 1024,
-  sizeCalculation: (b) => b.length + 256,
-});
+const rendered = cacheOfProcess(
+  new LRUCache<string, Buffer>({
+    maxSize: 32 * 1024 * 1024,
+    sizeCalculation: (b) => b.length + 256,
+  }),
+);
 
 /** The pkt-lines of the advertisement, to be written in order. */
 export async function advertiseReceivePack(context: ReceivePackContext): Promise<readonly Buffer[]> {
