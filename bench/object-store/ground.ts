@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Database } from "../../src/database/open-database.js";
 import { startCeph, type TestCeph } from "../../test/support/ceph.js";
-import { startPostgres, type TestPostgres } from "../../test/support/postgres.js";
+import { startPostgresServer, type TestPostgres } from "../../test/support/postgres-server.js";
 import type { BucketPlace } from "./measured-bucket.js";
 
 export type GroundKind = "directory" | "ceph";
@@ -54,7 +54,7 @@ async function openServers(work: string): Promise<Ground> {
   };
   try {
     await makeBucket(ceph);
-    postgres = await startPostgres({ durable: true });
+    postgres = await startPostgresServer({ durable: true });
   } catch (error) {
     await close();
     throw error;
