@@ -68,7 +68,7 @@ describe.each(["SQLite", "PostgreSQL"])("a server that is killed, with %s", (eng
       pauseSecondsMax: 1,
       timeoutMs: 500,
     };
-    writeFileSync(file, JSON.stringify({ database, webhooks: [webhook] }));
+    writeFileSync(file, JSON.stringify({ database, events: { takeOverSeconds: 1 }, webhooks: [webhook] }));
     server = await startServe(root, "--config", file);
     return server.url;
   }

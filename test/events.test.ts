@@ -211,7 +211,13 @@ describe("server.events", () => {
     expect((await fetch(`${operators}/events`)).status).toBe(404);
     expect(await server.metrics()).not.toContain("deliveries");
     expect(() => createGitServer({ repositories: directory, events: true })).toThrow(/set `database`/);
-    for (const events of [{ keepDays: 0 }, { days: 1 }, "yes"])
+    for (const events of [
+      { keepDays: 0 },
+      { takeOverSeconds: 0.5 },
+      { takeOverSeconds: 3601 },
+      { days: 1 },
+      "yes",
+    ])
       expect(() =>
         createGitServer({ repositories: directory, database: "sqlite:x", events: events as never }),
       ).toThrow(/events/);

@@ -59,6 +59,8 @@ export interface DeliveryQueueOptions {
   readonly onAttempt?: (outcome: DeliveryOutcome) => void;
   /** Between two looks for what other processes have left. @default 10,000 */
   readonly lookEveryMs?: number;
+  /** A lease lives on for so long after the longest attempt: what is done in between has its time. @default 5,000 */
+  readonly leaseMarginMs?: number;
 }
 
 export interface DeliveryQueue extends RepositoryWork {
@@ -69,14 +71,13 @@ export interface DeliveryQueue extends RepositoryWork {
 const FIRST_PAUSE_MS = 500;
 /** Another process is at it. */
 const BUSY_PAUSE_MS = 500;
-/** A lease lives on for so long after the longest attempt: what is done in between has its time. */
 const LEASE_MARGIN_MS = 5000;
 const WHY_LENGTH_MAX = 500;
 /** A server that closes waits no longer for an answer; what is broken off is told again. */
 const CLOSE_WITHIN_MS = 2000;
 
 export function createDeliveryQueue(options: DeliveryQueueOptions): DeliveryQueue {
-  const { store, log, target } = options;
+  const { store, log, target, leaseMarginMs = LEASE_MARGIN_MS } = options;
   const owner = randomUUID();
   const givingUp = new AbortController();
   let registered: Promise<void> | undefined;
@@ -91,9 +92,9 @@ export function createDeliveryQueue(options: DeliveryQueueOptions): DeliveryQueu
     const mine: Lease = { target: target.name, repository, owner };
     let leasedAtMs = 0;
     const holds = async (): Promise<boolean> => {
-      if (Date.now() - leasedAtMs < LEASE_MARGIN_MS / 2) return true;
+      if (Date.now() - leasedAtMs < leaseMarginMs / 2) return true;
       leasedAtMs = Date.now();
-      return rows.lease(mine, target.timeoutMs + LEASE_MARGIN_MS);
+      return rows.lease(mine, target.timeoutMs + leaseMarginMs);
     };
     if (!(await holds())) return BUSY_PAUSE_MS;
     try {

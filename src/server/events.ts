@@ -32,6 +32,12 @@ import { AGENT } from "./version.js";
 export interface EventsOptions {
   /** How long events that everybody has been told of are kept. @default 30 */
   readonly keepDays?: number;
+  /**
+   * How soon what a server that was killed has left is taken over, by another one that shares its database or by itself when it is
+   * back: all look for such as often, and who delivers is waited for half as long beyond the time that an attempt may take.
+   * @default 10
+   */
+  readonly takeOverSeconds?: number;
 }
 
 /** The tables of events. */
@@ -80,6 +86,10 @@ export interface ServerEvents {
 }
 
 const KEEP_DAYS = 30;
+const TAKE_OVER_SECONDS = 10;
+/** Between two statements of who has a lease, half of that may pass. */
+const TAKE_OVER_SECONDS_MIN = 1;
+const TAKE_OVER_SECONDS_MAX = 3600;
 const DAY_MS = 86_400_000;
 const PRUNE_EVERY_MS = 3_600_000;
 const DELIVERIES_MAX = 100;
@@ -102,7 +112,8 @@ export function createServerEvents(
 ): ServerEvents | undefined {
   const { outbox, repositories, log } = about;
   const webhooks = createWebhooks(options.webhooks, AGENT);
-  const keepDays = keepDaysOf(options.events);
+  const { keepDays, takeOverSeconds } = eventsOf(options.events);
+  const lookEveryMs = takeOverSeconds * 1000;
   const isAsked = options.events !== undefined && options.events !== false;
   if (options.events === false && webhooks.length > 0)
     throw bad("webhooks are told of events, which are off (events: false)");
@@ -120,6 +131,8 @@ export function createServerEvents(
       target,
       log,
       onAttempt: (outcome) => void attempts[outcome]++,
+      lookEveryMs,
+      leaseMarginMs: lookEveryMs / 2,
     });
   const active = [
     ...about.targets,
@@ -136,6 +149,7 @@ export function createServerEvents(
       for (const queue of queues.values()) void queue.run(repository);
     },
     log,
+    lookEveryMs,
   });
   let isReady = false;
   const ready = async (): Promise<void> => {
@@ -236,15 +250,22 @@ function off(): GitwharfError {
   return bad("events are off: set `events: true`");
 }
 
-function keepDaysOf(events: unknown): number {
-  if (events === undefined || typeof events === "boolean") return KEEP_DAYS;
+function eventsOf(events: unknown): Required<EventsOptions> {
+  if (events === undefined || typeof events === "boolean")
+    return { keepDays: KEEP_DAYS, takeOverSeconds: TAKE_OVER_SECONDS };
   if (typeof events !== "object" || events === null || Array.isArray(events))
-    throw bad("events is true, false, or { keepDays }");
-  const odd = Object.keys(events).find((key) => key !== "keepDays");
-  if (odd !== undefined) throw bad(`events has no '${odd}'; known is keepDays`);
+    throw bad("events is true, false, or { keepDays, takeOverSeconds }");
+  const odd = Object.keys(events).find((key) => key !== "keepDays" && key !== "takeOverSeconds");
+  if (odd !== undefined) throw bad(`events has no '${odd}'; known are keepDays and takeOverSeconds`);
   const keepDays: unknown = Reflect.get(events, "keepDays") ?? KEEP_DAYS;
   if (typeof keepDays !== "number" || !(keepDays > 0)) throw bad("events.keepDays is a number above 0");
-  return keepDays;
+  const takeOverSeconds: unknown = Reflect.get(events, "takeOverSeconds") ?? TAKE_OVER_SECONDS;
+  if (
+    typeof takeOverSeconds !== "number" ||
+    !(takeOverSeconds >= TAKE_OVER_SECONDS_MIN && takeOverSeconds <= TAKE_OVER_SECONDS_MAX)
+  )
+    throw bad(`events.takeOverSeconds is a number from ${TAKE_OVER_SECONDS_MIN} to ${TAKE_OVER_SECONDS_MAX}`);
+  return { keepDays, takeOverSeconds };
 }
 
 function bad(why: string): GitwharfError {
