@@ -13,10 +13,10 @@ afterEach(() => stage.close());
 describe("a pusher who stops reading", () => {
   it("slows the build, and gets everything once he reads on", async () => {
     await stage.start({ limits: { outputBytesMax: 64 * 2 ** 20 } });
-    const lines = 800_000;
-    await stage.commit({
-      "gitwharf.yml": `build: seq -f 'line %.0f of the output of this build' ${lines}\n`,
-    });
+    const lines = 80_000;
+    const lineBytes = 340;
+    const text = `line %.0f of the output of this build ${"x".repeat(lineBytes - 40)}`;
+    await stage.commit({ "gitwharf.yml": `build: seq -f '${text}' ${lines}\n` });
     const client = spawn("git", ["push", stage.url, "main"], {
       cwd: stage.app.directory,
       stdio: ["ignore", "ignore", "pipe"],
@@ -36,7 +36,7 @@ describe("a pusher who stops reading", () => {
       size = now;
     }
     expect(same).toBe(20);
-    expect(size).toBeLessThan((lines * 40) / 2);
+    expect(size).toBeLessThan((lines * lineBytes) / 2);
     let read = 0;
     for await (const chunk of client.stderr) read += String(chunk).match(/line \d+ of/g)?.length ?? 0;
     expect(read).toBeGreaterThan(lines * 0.99);

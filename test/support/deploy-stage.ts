@@ -133,10 +133,10 @@ export function filesInSlug(slug: string): readonly string[] {
   return execFileSync("tar", ["-tf", slug], { encoding: "utf8" }).trim().split("\n").toSorted();
 }
 
-/** Looked at again and again, for ten seconds at least. */
+/** Looked at again and again, for twenty seconds at least. */
 export async function until(what: () => Promise<boolean> | boolean): Promise<void> {
   for (let looks = 0; !(await what()); looks++) {
-    if (looks > 1000) throw new Error("it does not happen");
+    if (looks > 2000) throw new Error("it does not happen");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -228,7 +228,10 @@ export function writeRecords(socket: TLSSocket): (bytes: Buffer) => Promise<void
     ));
 }
 
-/** The end of what it reads is SIGTERM to git, a connection that is cut SIGKILL. */
+/**
+ * The end of what it reads is SIGTERM to git, a connection that is cut SIGKILL. A receive-pack that has written its last
+ * packet is told nothing: it ends by itself, a moment after whoever reads that packet may have ended the connection.
+ */
 export const runGit: Behaviour = (build, { action, repository }) => {
   const { socket } = build;
   const child = spawn("git", [action.slice("git-".length), repository], {
@@ -236,7 +239,10 @@ export const runGit: Behaviour = (build, { action, repository }) => {
   });
   build.child = child;
   const write = writeRecords(socket);
+  // The first ends the advertisement, the second the report.
+  let flushes = 0;
   child.stdout.on("data", (chunk: Buffer) => {
+    if (chunk.subarray(-4).toString("latin1") === "0000") flushes++;
     child.stdout.pause();
     void write(chunk).then(() => child.stdout.resume());
   });
@@ -245,7 +251,7 @@ export const runGit: Behaviour = (build, { action, repository }) => {
   socket.pipe(child.stdin, { end: false });
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
   socket.once("end", () => {
-    if (!isRunning()) return;
+    if (!isRunning() || (action === "git-receive-pack" && flushes > 1)) return;
     build.told = "end";
     child.kill("SIGTERM");
   });
