@@ -74,7 +74,7 @@ describe("gitwharf", () => {
     ...args: readonly string[]
   ): Promise<{ child: ReturnType<typeof start>; url: string; banner: string }> {
     const child = start("serve", "--http", "127.0.0.1:0", "--ssh", "off", ...args);
-    for (let waited = 0; waited < 10_000; waited += 20) {
+    for (let waited = 0; waited < 30_000; waited += 20) {
       const url = /on (http:\/\/\S+)/.exec(child.printed())?.[1];
       if (url !== undefined && child.printed().includes("Ctrl-C"))
         return { child, url, banner: child.printed() };
@@ -84,7 +84,7 @@ describe("gitwharf", () => {
   }
 
   async function untilPrinted(child: { readonly printed: () => string }, text: string): Promise<void> {
-    for (let waited = 0; waited < 10_000 && !child.printed().includes(text); waited += 20)
+    for (let waited = 0; waited < 30_000 && !child.printed().includes(text); waited += 20)
       await new Promise((resolve) => setTimeout(resolve, 20));
     expect(child.printed()).toContain(text);
   }
@@ -178,7 +178,7 @@ describe("gitwharf", () => {
     expect(await commonName()).toBe("first.localhost");
     await writeCertificate(workspace.directory, "second.localhost");
     child.kill("SIGHUP");
-    for (let asked = 0; asked < 100 && (await commonName()) === "first.localhost"; asked++)
+    for (let asked = 0; asked < 1000 && (await commonName()) === "first.localhost"; asked++)
       await new Promise((resolve) => setTimeout(resolve, 20));
     expect(await commonName()).toBe("second.localhost");
     writeFileSync(keyFile, "no key");

@@ -108,7 +108,7 @@ describe("a server that is killed", () => {
       utimesSync(join(objects, name), old, old);
     const server = await serve();
     await workspace.run("ls-remote", `${server.url}/app.git`);
-    for (let looks = 0; leftovers().length > 0 && looks < 500; looks++) await pause(10);
+    for (let looks = 0; leftovers().length > 0 && looks < 2000; looks++) await pause(10);
     expect(leftovers()).toEqual([]);
     await isWhole(acknowledged);
   });

@@ -286,7 +286,7 @@ describe("a raw git:// request", () => {
     const server = await begin({ limits: { idleTimeoutMs: 50 } });
     const request = await openRequest(url, pktLine("git-upload-pack /app\0host=x\0"));
     expect(await request.closed).toContain("no byte arrived for 0.05 seconds");
-    await vi.waitFor(() => expect(server.active).toBe(0));
+    await vi.waitFor(() => expect(server.active).toBe(0), { timeout: 20_000 });
   });
 
   it("whose client leaves is given up", async () => {
@@ -296,7 +296,7 @@ describe("a raw git:// request", () => {
     expect(server.active).toBe(1);
     request.socket.resetAndDestroy();
     await request.closed;
-    await vi.waitFor(() => expect(server.active).toBe(0));
+    await vi.waitFor(() => expect(server.active).toBe(0), { timeout: 20_000 });
   });
 
   it("is one of so many", async () => {

@@ -42,6 +42,8 @@ interface Served {
 const BLOB = "a blob whose size is known\n";
 const UNPACKED = /unpack ok\n/;
 const SERVED = /^200 /;
+/** What is waited for comes in its own time on a machine that is busy. */
+const PATIENTLY = { timeout: 20_000 };
 
 async function push(served: Served, body: Buffer | string): Promise<string> {
   const headers = { "Content-Type": RECEIVE_PACK_TYPE };
@@ -351,9 +353,9 @@ describe("limits over HTTP", () => {
         },
       });
       const first = push(served, body);
-      await vi.waitFor(() => expect(held).toBe(1));
+      await vi.waitFor(() => expect(held).toBe(1), PATIENTLY);
       const second = push(served, body);
-      if (fits) await vi.waitFor(() => expect(held).toBe(2));
+      if (fits) await vi.waitFor(() => expect(held).toBe(2), PATIENTLY);
       else expect(await second).toMatch(/^503 the server reads too many large requests/);
       // Who asks for little is served whatever the others do.
       expect(await ask(served, ["command=ls-refs"])).toMatch(SERVED);
@@ -398,7 +400,7 @@ describe("limits over HTTP", () => {
       socket.destroy();
       await closed;
     }
-    await vi.waitFor(async () => expect(await ask(served, ["command=ls-refs"])).toMatch(SERVED));
+    await vi.waitFor(async () => expect(await ask(served, ["command=ls-refs"])).toMatch(SERVED), PATIENTLY);
   });
 
   it("connectionsMax of none, and of any number", async () => {

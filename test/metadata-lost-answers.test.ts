@@ -55,7 +55,7 @@ describe.skipIf(SKIP_POSTGRES)("metadata in PostgreSQL", () => {
 
   /** Until somebody waits for a lock that another holds. */
   async function someoneWaits(): Promise<void> {
-    for (let look = 0; look < 500; look++) {
+    for (let look = 0; look < 2000; look++) {
       const { rows } = await admin.query(
         "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
       );

@@ -88,7 +88,7 @@ describe("policies and proc-receive", () => {
     expect(await push("owner", "refs/for/free")).toMatchObject({ status: 0 });
     expect(await refs()).toBe("refs/heads/free\nrefs/heads/kept");
     // The answer is out before the last handlers have ended.
-    for (let i = 0; i < 500 && warnings().length === 0; i++)
+    for (let i = 0; i < 2000 && warnings().length === 0; i++)
       await new Promise<void>((resolve) => setTimeout(resolve, 10));
     expect(warnings()).toEqual([
       "proc-receive moved refs/heads/kept for a push of refs/for/kept by ada, who may not do that: kept is kept",

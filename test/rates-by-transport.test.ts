@@ -378,7 +378,7 @@ describe("connectionsPerAddress", () => {
       // A place is free again once the server has seen the end of one.
       for (const socket of kept) socket.destroy();
       let refused: string | undefined = "";
-      for (let i = 0; i < 100 && refused !== undefined; i++)
+      for (let i = 0; i < 2000 && refused !== undefined; i++)
         refused = await ask(transport, "read").catch(() => "closed");
       expect(refused).toBeUndefined();
     },

@@ -159,7 +159,7 @@ describe("rates over HTTP", () => {
     }
     // The places are free again once the server has seen the ends.
     let answered = false;
-    for (let i = 0; i < 100 && !answered; i++)
+    for (let i = 0; i < 2000 && !answered; i++)
       answered = await send(http.url + DISCOVERY).then(
         ({ status }) => status === 401,
         () => false,

@@ -421,7 +421,7 @@ describe("an application that is away", () => {
     for (let i = 0; i < 2; i++) expect((await discover()).status).toBe(403);
     isAway = false;
     let status = 403;
-    for (let looks = 0; looks < 200 && status === 403; looks++) {
+    for (let looks = 0; looks < 2000 && status === 403; looks++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       ({ status } = await discover());
     }

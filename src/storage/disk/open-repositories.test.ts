@@ -153,8 +153,7 @@ describe("the open repositories of a store", () => {
     }
     expect(descriptors()).toBeGreaterThan(before);
     await store.close();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(descriptors()).toBe(before);
+    await expect.poll(descriptors).toBe(before);
   });
 
   it("keep what a snapshot holds after the repository was deleted, until it is released", async () => {
@@ -169,8 +168,7 @@ describe("the open repositories of a store", () => {
     expect(existsSync(join(directory, "app.git"))).toBe(false);
     expect((await snapshot.objects.read(oid))?.data.length).toBe(1_200_000);
     snapshot.release();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(descriptors()).toBe(before);
+    await expect.poll(descriptors).toBe(before);
     expect(() => pack?.bytes.read(0, 100)).toThrow(/released/);
   });
 
@@ -196,8 +194,7 @@ describe("the open repositories of a store", () => {
       if (i > 3) await sink.abort();
       await quarantine.discard();
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(descriptors()).toBe(before);
+    await expect.poll(descriptors).toBe(before);
     expect(readdirSync(join(directory, "app.git/objects")).filter((name) => name.startsWith("tmp_"))).toEqual(
       [],
     );
@@ -227,8 +224,7 @@ describe("the open repositories of a store", () => {
       rmSync(join(directory, "app.git/objects/pack", name));
     }
     await own.releaseVanished();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(descriptors()).toBe(before);
+    await expect.poll(descriptors).toBe(before);
     await own.close();
     await repository.close();
   });

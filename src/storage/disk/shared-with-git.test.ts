@@ -116,8 +116,7 @@ describe("packs that git moves", () => {
     first.release();
     expect(openPacks().filter((path) => path.endsWith("(deleted)"))).toHaveLength(1);
     second.release();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(openPacks().filter((path) => path.endsWith("(deleted)"))).toEqual([]);
+    await expect.poll(() => openPacks().filter((path) => path.endsWith("(deleted)"))).toEqual([]);
     third.release();
   });
 
