@@ -233,6 +233,30 @@ describe("sweeping", () => {
     for (const { oid } of bytes) expect(await allObjects()).toContain(oid);
   });
 
+  it("writes anew what was stored as a delta on what goes the other way", async () => {
+    await push("main");
+    const lines = Array.from({ length: 500 }, (_, i) => `line ${i} of a file that changes little`);
+    const write = async (branch: string, count: number): Promise<string> => {
+      writeFileSync(join(local.directory, "large"), lines.slice(0, count).join("\n"));
+      return push(branch);
+    };
+    const old = await write("old", 400);
+    await write("new", 500);
+    // git makes the older one a delta on the newer one, which is larger.
+    await bare.run("repack", "-adfq");
+    const before = await reachable(old);
+    expect(await bare.run("verify-pack", "-v", packPath(`${packs(".pack")[0]}.idx`))).toContain(
+      "chain length = 1",
+    );
+    await bare.run("update-ref", "-d", "refs/heads/new");
+    expect(await sweep()).toMatchObject({ kind: "swept", reachable: before.length, unreachable: 4 });
+    await bare.run("fsck", "--full", "--strict");
+    age(() => 20);
+    expect(await sweep()).toMatchObject({ dropped: 4 });
+    expect(await allObjects()).toEqual(before);
+    await bare.run("fsck", "--full", "--strict");
+  });
+
   it("makes one pack of the other kind where all of it is", async () => {
     await push("main");
     await sweep();

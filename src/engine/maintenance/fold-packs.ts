@@ -143,6 +143,27 @@ async function writeFold(
   }
 }
 
+/**
+ * Writes what a plan says that was made of some objects of packs alone: who calls sees to it that none is lost.
+ * @param packs by number of the plan
+ * @throws object/corrupt, storage/io, base/aborted
+ */
+export async function writeCopiedPack(
+  plan: FoldPlan,
+  packs: readonly Pack[],
+  options: { readonly createPack: () => Promise<PackSink>; readonly signal?: AbortSignal | undefined },
+): Promise<Pack> {
+  const sink = await options.createPack();
+  try {
+    const trailer = await copyAll(plan, packs, sink, options.signal);
+    const task: IndexFoldTask = { do: "index", plan, trailer, folded: [] };
+    return await sink.finish({ trailer, ...(await run<IndexFoldTask, IndexFoldAnswer>(task)) });
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+}
+
 /** Header, entries and trailer. @returns the trailer, hexadecimal */
 async function copyAll(
   plan: FoldPlan,

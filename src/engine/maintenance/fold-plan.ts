@@ -48,11 +48,23 @@ export interface FoldPlan {
   readonly crc32s: Uint32Array;
 }
 
-/** @param packs oldest first; their bytes must be readable at once @throws object/corrupt, storage/io */
-export function planFold(packs: readonly Pack[], objectFormat: ObjectFormat): FoldPlan {
+/** Whether an object is to be in the new pack, by pack and position in its index. The same for all copies of one. */
+export type FoldMembers = (packNumber: number, position: number) => boolean;
+
+/**
+ * @param packs oldest first; their bytes must be readable at once
+ * @param isMember @default all are
+ * @returns undefined when a delta's base is no member: then not all entries can be copied
+ * @throws object/corrupt, storage/io
+ */
+export function planFold(
+  packs: readonly Pack[],
+  objectFormat: ObjectFormat,
+  isMember?: FoldMembers,
+): FoldPlan | undefined {
   const draft = new Draft(packs, objectFormat);
-  draft.collect();
-  draft.readHeads();
+  draft.collect(isMember);
+  if (!draft.readHeads(isMember !== undefined)) return undefined;
   draft.settleChains();
   return draft.layOut();
 }
@@ -92,12 +104,14 @@ class Draft {
     this.#bases = new Int32Array(total).fill(NONE);
   }
 
-  collect(): void {
+  collect(isMember: FoldMembers | undefined): void {
     const id = Buffer.alloc(this.#hashBytes);
     for (const [k, pack] of this.#packs.entries()) {
       const { offsets, index } = pack;
       for (let rank = 0; rank < pack.objectCount; rank++) {
-        index.copyOid(offsets.positionAtRank(rank), id, 0);
+        const position = offsets.positionAtRank(rank);
+        if (isMember?.(k, position) === false) continue;
+        index.copyOid(position, id, 0);
         const row = this.#find(id);
         if (row < 0) this.#add(id, k, rank);
         else if (this.#wholeSources[row] === NONE && this.#headAt(k, rank).type < OFS_DELTA) {
@@ -108,7 +122,8 @@ class Draft {
     }
   }
 
-  readHeads(): void {
+  /** @param mayLack bases may be left out: then the answer is false */
+  readHeads(mayLack: boolean): boolean {
     const id = Buffer.alloc(this.#hashBytes);
     for (let row = 0; row < this.#count; row++) {
       const k = this.#sources[row] as number;
@@ -124,9 +139,11 @@ class Draft {
         index.copyOid(offsets.positionAtRank(rank), id, 0);
       }
       const base = this.#find(id);
+      if (base < 0 && mayLack) return false;
       if (base < 0) throw this.#corrupt(row, "the base of its delta is not in its pack");
       this.#bases[row] = base;
     }
+    return true;
   }
 
   /** Types of deltas, and an end to chains that are too long. */

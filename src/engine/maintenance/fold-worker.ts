@@ -35,7 +35,9 @@ function plan({ packs, objectFormat }: PlanFoldTask): FoldPlan {
         bytes: openByteRange(bytes, { blocking: true }),
       }),
   );
-  return planFold(opened, objectFormat);
+  const made = planFold(opened, objectFormat);
+  invariant(made !== undefined, "a fold leaves nothing out");
+  return made;
 }
 
 function makeIndex({ plan: made, trailer, folded }: IndexFoldTask): IndexFoldAnswer {

@@ -28,6 +28,8 @@ export interface UpkeepOptions {
   readonly indexes?: boolean;
 }
 
+/** In a smaller repository loose objects go straight to where they belong. */
+const COPIED_OBJECTS_MIN = 20_000;
 const BUSY = "another process is at work on the packs (gc.pid), or they are not to be touched;";
 
 /** @throws what the task throws */
@@ -96,6 +98,9 @@ async function sweep(repository: Repository, { signal }: UpkeepOptions): Promise
   const { upkeep } = repository;
   if (upkeep === undefined) return nothing("garbage is collected by 'gitwharf storage gc'");
   const { graceMs } = (await repository.settings()).upkeep;
+  // Entries of packs alone can be copied as they are.
+  const { packs } = await upkeep.survey();
+  if (packs.objects >= COPIED_OBJECTS_MIN) await packLooseObjects(upkeep, { signal });
   return describeSweep(await sweepGarbage(upkeep, { graceMs, signal }));
 }
 

@@ -25,6 +25,7 @@ import { TreeCursor } from "../fetch/tree-cursor.js";
 import { membership } from "../reachability.js";
 import type { PlannedPack, SweepPlan, SweepRequest } from "./sweep-plan.js";
 import type { SweepTask } from "./sweep-worker.js";
+import { writeCopiedPack } from "./fold-packs.js";
 import { writePlannedPack } from "./write-planned-pack.js";
 
 export type SweepOutcome =
@@ -122,10 +123,10 @@ class Sweep {
     },
   ): SweepOutcome {
     const isKept = done.replaced === "kept";
-    const unneeded = plan.unneeded?.plan.objectCount ?? 0;
+    const unneeded = plan.unneeded?.objectCount ?? 0;
     return {
       kind: "swept",
-      reachable: plan.needed?.plan.objectCount ?? 0,
+      reachable: plan.needed?.objectCount ?? 0,
       unreachable: unneeded + (isKept ? plan.droppedCount : 0),
       dropped: isKept ? 0 : plan.droppedCount,
       packsRemoved: done.removed.length,
@@ -151,18 +152,34 @@ class Sweep {
   /** One of the packs that stand there, or a new one. */
   async #place(planned: PlannedPack | undefined, mtimes?: Uint32Array): Promise<Pack | undefined> {
     if (planned === undefined) return undefined;
-    const same = this.#work.packs.find(({ pack }) => isWhole(planned, pack));
-    if (same !== undefined) return same.pack;
-    const pack = await writePlannedPack(planned.plan, {
-      objects: this.#work.snapshot.objects,
-      createPack: async () => {
-        const sink = await this.#work.createPack();
-        return mtimes === undefined ? sink : withMtimes(sink, mtimes, this.#work.snapshot);
-      },
-      signal: this.#options.signal,
-    });
+    const { made } = planned;
+    if (made.of === "pack") return this.#packOf(made.key);
+    const { signal } = this.#options;
+    const createPack = async (): Promise<PackSink> => {
+      const sink = await this.#work.createPack();
+      return mtimes === undefined ? sink : withMtimes(sink, mtimes, this.#work.snapshot);
+    };
+    const pack =
+      made.of === "entries"
+        ? await writeCopiedPack(
+            made.plan,
+            made.packKeys.map((key) => this.#packOf(key)),
+            { createPack, signal },
+          )
+        : await writePlannedPack(made.plan, {
+            objects: this.#work.snapshot.objects,
+            createPack,
+            signal,
+          });
     await mustHold(pack, planned.ids);
     return pack;
+  }
+
+  #packOf(key: string): Pack {
+    const found = this.#work.packs.find(({ pack }) => pack.key === key);
+    if (found === undefined)
+      throw new GitwharfError("base/invariant", "a sweep names a pack that is not open");
+    return found.pack;
   }
 
   async #placeUnneeded(
@@ -240,11 +257,6 @@ function tipsOf({ refs, head }: Pick<Snapshot, "refs" | "head">): ObjectId[] {
   const tips = new Set(refs.all.map(({ oid }) => oid));
   if (head.oid !== undefined) tips.add(head.oid);
   return [...tips];
-}
-
-/** The plan says nothing but: this pack. */
-function isWhole({ plan: { trailer, packKeys } }: PlannedPack, pack: Pack): boolean {
-  return trailer !== undefined && packKeys.length === 1 && packKeys[0] === pack.key;
 }
 
 function withMtimes(sink: PackSink, mtimes: Uint32Array, { objects }: Snapshot): PackSink {

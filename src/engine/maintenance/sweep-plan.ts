@@ -1,6 +1,7 @@
 /**
  * What becomes of a repository's objects in a sweep: which are in which of two new packs, what bytes these are made of, and which go.
- * Stored entries are copied as they are, as for a clone (`fetch/plan-layout.ts`); no deltas are looked for but among loose objects.
+ * Stored entries are copied as they are, as in a fold (`fold-plan.ts`) or, where a base does not come along or objects are loose, as for a
+ * clone (`fetch/plan-layout.ts`); no deltas are looked for but among loose objects.
  *
  *     needed     what refs, reflogs, work trees and the like lead to
  *     unneeded   all else, with the time when that was found; what was found too long ago goes, unless something that is younger,
@@ -14,12 +15,14 @@ import { parseCommitLinks } from "../../object/commit.js";
 import { hashBytes } from "../../object/object-format.js";
 import { hashObject, type ObjectId, objectIdAt } from "../../object/object-id.js";
 import { parseTagLinks } from "../../object/tag.js";
+import type { Pack } from "../../pack/pack.js";
 import { sortOids } from "../../pack/pack-index-writer.js";
 import type { GitObject, ObjectReader } from "../../storage/contracts/object-reader.js";
 import { collectClosure } from "../fetch/closure.js";
 import { ObjectSpace } from "../fetch/object-space.js";
 import { OrdinalSet } from "../fetch/ordinal-set.js";
 import type { PlanData } from "../fetch/plan-data.js";
+import { type FoldMembers, type FoldPlan, planFold } from "./fold-plan.js";
 import { layOutPack } from "../fetch/plan-layout.js";
 import { type ReachableSet, toReachableSet } from "../fetch/reachable-set.js";
 import { TreeCursor } from "../fetch/tree-cursor.js";
@@ -45,10 +48,18 @@ export interface SweepRequest {
 }
 
 export interface PlannedPack {
-  readonly plan: PlanData;
+  readonly objectCount: number;
   /** Raw ids in order. */
   readonly ids: Uint8Array;
+  readonly made: PlannedBytes;
 }
+
+export type PlannedBytes =
+  /** A pack that stands there is that, by its key. */
+  | { readonly of: "pack"; readonly key: string }
+  /** Stored entries alone. Packs by number of the plan. */
+  | { readonly of: "entries"; readonly plan: FoldPlan; readonly packKeys: readonly string[] }
+  | { readonly of: "anything"; readonly plan: PlanData };
 
 export interface SweepPlan {
   readonly needed: PlannedPack | undefined;
@@ -80,9 +91,10 @@ export async function planSweep(
   sorting.sort(loose.filter((ordinal) => !unreadable.has(ordinal)));
   if (sorting.dropped.size > 0) await sorting.rescue(walk);
   const { needed, unneeded, dropped } = sorting;
+  const maker = new PackMaker(space, request, budget);
   return {
-    needed: planned(await layOut(space, needed, budget)),
-    unneeded: withTimes(await layOut(space, unneeded, budget), sorting),
+    needed: planned(await maker.make(needed)),
+    unneeded: withTimes(await maker.make(unneeded), sorting),
     reached: toReachableSet(space, reached, []),
     dropped: toReachableSet(space, dropped, []),
     reachedCount: reached.size,
@@ -303,45 +315,96 @@ class TolerantWalk {
   }
 }
 
-/** undefined: there are none. */
-async function layOut(
-  space: ObjectSpace,
-  chosen: OrdinalSet,
-  budget: WorkBudget,
-): Promise<LaidOut | undefined> {
-  if (chosen.size === 0) return undefined;
-  const selection = {
-    space,
-    chosen,
-    uninteresting: new OrdinalSet(0),
-    previous: new Map(),
-    nameHashes: new Map(),
-  };
-  const plan = await layOutPack(selection, { thinPack: false, ofsDelta: true, budget });
-  const h = hashBytes(space.objectFormat);
-  const unsorted = Buffer.alloc(chosen.size * h);
-  const members: number[] = [];
-  chosen.forEach((ordinal) => {
-    unsorted.write(space.oidOf(ordinal), members.length * h, "hex");
-    members.push(ordinal);
-  });
-  const ids = new Uint8Array(unsorted.length);
-  const ordinals: number[] = [];
-  for (const from of sortOids(unsorted, members.length, h)) {
-    ids.set(unsorted.subarray(from * h, (from + 1) * h), ordinals.length * h);
-    ordinals.push(members[from] as number);
+class PackMaker {
+  readonly #space: ObjectSpace;
+  readonly #request: SweepRequest;
+  readonly #budget: WorkBudget;
+
+  constructor(space: ObjectSpace, request: SweepRequest, budget: WorkBudget) {
+    this.#space = space;
+    this.#request = request;
+    this.#budget = budget;
   }
-  return { plan, ids, ordinals };
+
+  /** undefined: there are none. */
+  async make(chosen: OrdinalSet): Promise<MadePack | undefined> {
+    if (chosen.size === 0) return undefined;
+    return { ...this.#sort(chosen), objectCount: chosen.size, made: await this.#bytesOf(chosen) };
+  }
+
+  async #bytesOf(chosen: OrdinalSet): Promise<PlannedBytes> {
+    const space = this.#space;
+    const packs = space.packs.filter(({ key }) => this.#request.packs.has(key));
+    const same = packs.find((pack) => pack.objectCount === chosen.size && this.#holdsOnly(pack, chosen));
+    if (same !== undefined) return { of: "pack", key: same.key };
+    const isLoose = chosen.countBetween(space.packedCount, space.size) > 0;
+    const copied = isLoose ? undefined : this.#copy(packs, chosen);
+    if (copied !== undefined) return copied;
+    const selection = {
+      space,
+      chosen,
+      uninteresting: new OrdinalSet(0),
+      previous: new Map(),
+      nameHashes: new Map(),
+    };
+    const options = { thinPack: false, ofsDelta: true, budget: this.#budget };
+    return { of: "anything", plan: await layOutPack(selection, options) };
+  }
+
+  /** undefined: a base is not among them. */
+  #copy(packs: readonly Pack[], chosen: OrdinalSet): PlannedBytes | undefined {
+    const members = packs.map((pack) => this.#positions(pack, chosen));
+    const isMember: FoldMembers = (k, position) => members[k]?.has(position) === true;
+    const plan = planFold(packs, this.#space.objectFormat, isMember);
+    // (An object may stand in a pack that does not go, and be loose as well.)
+    if (plan === undefined || plan.objectCount !== chosen.size) return undefined;
+    return { of: "entries", plan, packKeys: packs.map(({ key }) => key) };
+  }
+
+  #holdsOnly(pack: Pack, chosen: OrdinalSet): boolean {
+    return this.#positions(pack, chosen).size === pack.objectCount;
+  }
+
+  #positions({ index }: Pack, chosen: OrdinalSet): OrdinalSet {
+    const id = Buffer.alloc(hashBytes(this.#space.objectFormat));
+    const positions = new OrdinalSet(index.objectCount);
+    for (let position = 0; position < index.objectCount; position++) {
+      index.copyOid(position, id, 0);
+      if (chosen.has(this.#space.findPackedBytes(id, 0))) positions.add(position);
+    }
+    return positions;
+  }
+
+  #sort(chosen: OrdinalSet): Pick<MadePack, "ids" | "ordinals"> {
+    const space = this.#space;
+    const h = hashBytes(space.objectFormat);
+    const unsorted = Buffer.alloc(chosen.size * h);
+    const members: number[] = [];
+    chosen.forEach((ordinal) => {
+      unsorted.write(space.oidOf(ordinal), members.length * h, "hex");
+      members.push(ordinal);
+    });
+    const ids = new Uint8Array(unsorted.length);
+    const ordinals: number[] = [];
+    for (const from of sortOids(unsorted, members.length, h)) {
+      ids.set(unsorted.subarray(from * h, (from + 1) * h), ordinals.length * h);
+      ordinals.push(members[from] as number);
+    }
+    return { ids, ordinals };
+  }
 }
 
-type LaidOut = PlannedPack & { readonly ordinals: readonly number[] };
+type MadePack = PlannedPack & { readonly ordinals: readonly number[] };
 
-function planned(made: LaidOut | undefined): PlannedPack | undefined {
-  return made === undefined ? undefined : { plan: made.plan, ids: made.ids };
+function planned(pack: MadePack | undefined): PlannedPack | undefined {
+  if (pack === undefined) return undefined;
+  const { objectCount, ids, made } = pack;
+  return { objectCount, ids, made };
 }
 
-function withTimes(made: LaidOut | undefined, sorting: Sorting): SweepPlan["unneeded"] {
-  if (made === undefined) return undefined;
-  const mtimes = Uint32Array.from(made.ordinals, (ordinal) => sorting.timeOf(ordinal));
-  return { plan: made.plan, ids: made.ids, mtimes };
+function withTimes(pack: MadePack | undefined, sorting: Sorting): SweepPlan["unneeded"] {
+  if (pack === undefined) return undefined;
+  const { objectCount, ids, made } = pack;
+  const mtimes = Uint32Array.from(pack.ordinals, (ordinal) => sorting.timeOf(ordinal));
+  return { objectCount, ids, made, mtimes };
 }
