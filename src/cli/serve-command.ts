@@ -565,6 +565,7 @@ export async function readConfiguration(file: string): Promise<Configuration> {
 const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
   Object.keys({
     front: true,
+    beside: true,
     repositories: true,
     autoCreate: true,
     defaultBranch: true,

@@ -409,6 +409,44 @@ export const MIGRATIONS: readonly Migration[] = [
       await db.schema.createIndex("witnesses_network").on("witnesses").column("network_id").execute();
     },
   },
+  {
+    name: "012-contributions",
+    async up(db) {
+      await db.schema
+        .createTable("contributions")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("hash", "text", (column) => column.notNull().unique())
+        .addColumn("forge", "text", (column) => column.notNull())
+        .addColumn("host", "text", (column) => column.notNull())
+        .addColumn("owner", "text", (column) => column.notNull())
+        .addColumn("repo", "text", (column) => column.notNull())
+        .addColumn("upstream", "text", (column) => column.notNull())
+        .addColumn("branch", "text", (column) => column.notNull())
+        .addColumn("base", "text", (column) => column.notNull())
+        .addColumn("fork_owner", "text", (column) => column.notNull())
+        .addColumn("fork_repo", "text", (column) => column.notNull())
+        .addColumn("head_oid", "text", (column) => column.notNull())
+        .addColumn("state", "text", (column) => column.notNull())
+        .addColumn("pull_url", "text", (column) => column.notNull())
+        .addColumn("title", "text", (column) => column.notNull())
+        .addColumn("body", "text", (column) => column.notNull())
+        .addColumn("reason", "text", (column) => column.notNull())
+        .addColumn("lease_owner", "text", (column) => column.notNull())
+        .addColumn("is_own_account", "integer", (column) => column.notNull())
+        .addColumn("pull_number", "bigint")
+        .addColumn("attempts", "integer", (column) => column.notNull())
+        .addColumn("lease_expires_at", "bigint", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("updated_at", "bigint", (column) => column.notNull())
+        .addUniqueConstraint("contributions_branch", ["upstream", "branch"])
+        .execute();
+      await db.schema
+        .createIndex("contributions_state")
+        .on("contributions")
+        .columns(["state", "created_at"])
+        .execute();
+    },
+  },
 ];
 
 /** A row of `deliveries`, which were there before events. */

@@ -22,6 +22,7 @@ export interface Schema {
   readonly uploads: UploadsTable;
   readonly leases: LeasesTable;
   readonly witnesses: WitnessesTable;
+  readonly contributions: ContributionsTable;
 }
 
 export interface UsersTable {
@@ -333,4 +334,36 @@ export interface WitnessesTable {
   is_whole: number;
   size_bytes: number;
   created_at: number;
+}
+
+/** What the gateway has made into pull requests, or is about to. Nothing in it is of the person. */
+export interface ContributionsTable {
+  id: string;
+  /** Unique; 8 hexadecimal digits. */
+  hash: string;
+  forge: string;
+  host: string;
+  owner: string;
+  repo: string;
+  /** All four in one, in lower case; unique with the branch. */
+  upstream: string;
+  branch: string;
+  base: string;
+  /** Empty: of the person's own account, which is written down nowhere. */
+  fork_owner: string;
+  fork_repo: string;
+  is_own_account: number;
+  /** Of the rewritten commits. */
+  head_oid: string;
+  state: "received" | "pushed" | "opened" | "failed";
+  pull_number: number | null;
+  pull_url: string;
+  title: string;
+  body: string;
+  reason: string;
+  attempts: number;
+  lease_owner: string;
+  lease_expires_at: number;
+  created_at: number;
+  updated_at: number;
 }

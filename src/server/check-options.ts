@@ -55,6 +55,7 @@ export function checkOptions(options: GitServerOptions): void {
     "verifyPushCertificate",
     "verifyCommit",
     "front",
+    "beside",
     "furtherMetrics",
     "log",
   ] as const) {

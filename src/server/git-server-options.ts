@@ -24,8 +24,9 @@ import type { HttpHook } from "../hooks/http-hooks.js";
 import type { ScriptHooks } from "../hooks/script-hooks.js";
 import type { ObjectFormat } from "../object/object-format.js";
 import type { RefFormat, RepositoryStore } from "../storage/contracts/repository.js";
+import type { HttpHandler } from "../transport/http/handler.js";
 import type { FrontHost, HttpFront } from "../transport/http/http-front.js";
-import type { Authenticate, AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
+import type { Authenticate, AutoCreate, ServiceHost, ServiceLogEntry } from "../transport/service-host.js";
 import type { EventsOptions } from "./events.js";
 import type { GitDaemonOptions } from "./git-daemon-options.js";
 import type { SshServerOptions } from "./ssh-options.js";
@@ -145,6 +146,12 @@ export interface GitServerOptions {
    * @default none
    */
   readonly front?: (host: FrontHost) => HttpFront;
+  /**
+   * Answers some requests in place of Git and the API, in the same way: `gateway.handler`. @param next answers the others
+   * @param prefix under which all of them are
+   * @default none
+   */
+  readonly beside?: (host: ServiceHost, next: HttpHandler, prefix: string) => HttpHandler;
   /**
    * How long each handler of these may take; then the push is refused. Handlers may say so themselves: `timeoutMs`.
    * @default 600,000

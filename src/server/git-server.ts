@@ -321,8 +321,9 @@ export function createGitServer(given: GitServerOptions): GitServer {
   let closed: Promise<void> | undefined;
   const handlerUnder = (prefix: string): HttpHandler => {
     const git = createHttpHandler({ host, prefix });
-    const handle =
+    const own =
       api === undefined ? git : createApiHandler({ host, options: api, creation, readiness }, git, prefix);
+    const handle = options.beside?.(host, own, prefix) ?? own;
     return (request, response) => {
       // Nobody may ever call `listen`.
       events?.start();
