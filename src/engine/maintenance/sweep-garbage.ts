@@ -1,7 +1,7 @@
 /**
  * Parting with what nothing leads to, where others (git) work on the same repository: all that is needed becomes one pack, all else
  * another, in which each object bears the time when nothing was found to lead to it; when it has waited long enough there it goes.
- * Loose objects move into the one or the other. What goes where is found out in a worker. In memory: about 120 bytes an
+ * Loose objects move into the one or the other. What goes where is found out in a worker. In memory: about a kilobyte an
  * object, and some mebibytes.
  *
  * Differs from git: an object that is found to be unreachable waits from then on, whatever the time of its pack. So what a push that
