@@ -59,13 +59,13 @@ interface Operation {
 const FIRST = makeCommit("first");
 const SECOND = makeCommit("second", [FIRST.oid]);
 /** So large that it is sent in chunks, with a pack of the rest. */
-const NOISE = randomBytes(2_000_000);
+const NOISE = randomBytes(1_200_000);
 const LARGE = makeCommit("large", [FIRST.oid], NOISE);
 /** Most of its chunks are those of LARGE. */
 const LATER = makeCommit(
   "later",
   [LARGE.oid],
-  Buffer.concat([NOISE.subarray(0, 1_500_000), Buffer.from("later")]),
+  Buffer.concat([NOISE.subarray(0, 1_100_000), Buffer.from("later")]),
 );
 const NEXT = makeCommit("next");
 

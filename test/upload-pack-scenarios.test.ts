@@ -38,14 +38,17 @@ afterAll(async () => {
 
 /** Everything that a client has after fetching. */
 async function stateOf(client: GitClient): Promise<Record<string, string>> {
-  const walk = await client.try("rev-list", "--objects", "--all", "--missing=print", "--no-object-names");
+  const [walk, about, boundary, refs] = await Promise.all([
+    client.try("rev-list", "--objects", "--all", "--missing=print", "--no-object-names"),
+    client.try("rev-parse", "--is-shallow-repository", "HEAD"),
+    client.try("rev-list", "--all", "--max-parents=0"),
+    client.run("for-each-ref", "--format=%(refname) %(objectname) %(symref)"),
+  ]);
   // Without the commits between (object:type) there is nothing to walk.
   const objects =
     walk.status === 0 ? walk.stdout : await client.run("cat-file", "--batch-all-objects", "--batch-check");
-  const about = await client.try("rev-parse", "--is-shallow-repository", "HEAD");
-  const boundary = await client.try("rev-list", "--all", "--max-parents=0");
   return {
-    refs: await client.run("for-each-ref", "--format=%(refname) %(objectname) %(symref)"),
+    refs,
     objects: objects.split("\n").toSorted().join("\n"),
     about: about.stdout,
     boundary: boundary.stdout.split("\n").toSorted().join("\n"),
@@ -164,9 +167,16 @@ for (const connection of ["http", "git"] as const satisfies readonly Connection[
         const formats = IN_EVERY_VERSION.has(name) && connection === "http" ? ["sha1", "sha256"] : ["sha1"];
         it(name, async () => {
           for (const format of formats) {
-            await run(judge, judgeUrlOf(`${format}.git`), protocol);
-            await run(workspace, urlOf(`${format}.git`), protocol);
-            expect(await stateOf(workspace.in("copy"))).toEqual(await stateOf(judge.in("copy")));
+            const [theirs, ours] = await Promise.all(
+              [
+                [judge, judgeUrlOf(`${format}.git`)] as const,
+                [workspace, urlOf(`${format}.git`)] as const,
+              ].map(async ([client, url]) => {
+                await run(client, url, protocol);
+                return stateOf(client.in("copy"));
+              }),
+            );
+            expect(ours).toEqual(theirs);
             await workspace.in("copy").run("fsck", "--no-dangling");
             removeDirectory(workspace.in("copy"));
             removeDirectory(judge.in("copy"));
