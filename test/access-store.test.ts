@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { createAccessToken } from "../src/access/access-token.js";
 import { hashPassword } from "../src/access/password-hash.js";
 import { type AccessStore, createAccessStore } from "../src/database/access-store.js";
@@ -11,40 +11,15 @@ import { type Database, openDatabase, parseDatabaseLocation } from "../src/datab
 import { createGitServer } from "../src/server/git-server.js";
 import { createMemoryRepositoryStore } from "../src/storage/memory/memory-repository-store.js";
 import { send } from "./support/raw-http.js";
-import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
+import { databaseEngines } from "./support/database-engines.js";
 
-interface Engine {
-  readonly name: "sqlite" | "postgres";
-  /** Where a new database is. */
-  create(): Promise<string>;
-}
-
-let directory: string;
-let postgres: TestPostgres | undefined;
-let made = 0;
-
-const ENGINES: readonly Engine[] = [
-  { name: "sqlite", create: async () => `sqlite:${join(directory, `made/${++made}/access.sqlite`)}` },
-  { name: "postgres", create: async () => (await postgres?.createDatabase()) ?? "" },
-];
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
-  if (!SKIP_POSTGRES) postgres = await startPostgres();
-});
-afterAll(async () => {
-  await postgres?.stop();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-describe.each(ENGINES)("the access store on $name", ({ name, create }) => {
-  const skipped = name === "postgres" && SKIP_POSTGRES;
+describe.each(databaseEngines())("the access store on $name", ({ name, isSkipped, create }) => {
   let database: Database;
   let store: AccessStore;
   let location: string;
 
   beforeEach(async ({ skip }) => {
-    if (skipped) skip();
+    if (isSkipped) skip();
     location = await create();
     database = await openDatabase(parseDatabaseLocation(location));
     store = createAccessStore(database);
@@ -216,9 +191,14 @@ describe("a database's location", () => {
   });
 
   it("is a file that nobody else reads", async () => {
-    const path = join(directory, "private.sqlite");
-    await (await openDatabase({ engine: "sqlite", path })).close();
-    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
+    try {
+      const path = join(directory, "private.sqlite");
+      await (await openDatabase({ engine: "sqlite", path })).close();
+      expect(statSync(path).mode & 0o777).toBe(0o600);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 
   it.each([

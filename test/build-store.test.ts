@@ -1,44 +1,18 @@
 /** Apps, builds and releases: the same on SQLite and on PostgreSQL; a queue whose builders may die. */
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { type App, type AppStore, createAppStore } from "../src/database/app-store.js";
 import { type Build, type BuildStore, createBuildStore, type NewBuild } from "../src/database/build-store.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
 import { createReleaseStore, type NewRelease, type ReleaseStore } from "../src/database/release-store.js";
-import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
+import { databaseEngines } from "./support/database-engines.js";
 
-interface Engine {
-  readonly name: "sqlite" | "postgres";
-  create(): Promise<string>;
-}
-
-let directory: string;
-let postgres: TestPostgres | undefined;
-let made = 0;
-
-const ENGINES: readonly Engine[] = [
-  { name: "sqlite", create: async () => `sqlite:${join(directory, `${++made}.sqlite`)}` },
-  { name: "postgres", create: async () => (await postgres?.createDatabase()) ?? "" },
-];
 const LEASE_MS = 60_000;
 const A = "a".repeat(40);
 const B = "b".repeat(40);
 const C = "c".repeat(40);
 
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
-  if (!SKIP_POSTGRES) postgres = await startPostgres();
-});
-afterAll(async () => {
-  await postgres?.stop();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-describe.each(ENGINES)("on $name", ({ name, create }) => {
-  const skipped = name === "postgres" && SKIP_POSTGRES;
+describe.each(databaseEngines())("on $name", ({ isSkipped, create }) => {
   let database: Database;
   let apps: AppStore;
   let builds: BuildStore;
@@ -47,7 +21,7 @@ describe.each(ENGINES)("on $name", ({ name, create }) => {
   let location: string;
 
   beforeEach(async ({ skip }) => {
-    if (skipped) skip();
+    if (isSkipped) skip();
     location = await create();
     database = await openDatabase(parseDatabaseLocation(location));
     apps = createAppStore(database);

@@ -1,36 +1,15 @@
 /** How far targets have been told of events, as rows: the same on SQLite and on PostgreSQL. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { createDeliveryStore, type DeliveryStore, type Lease } from "../src/database/delivery-store.js";
 import { createEventStore, type EventStore, type ToldEvent } from "../src/database/event-store.js";
 import { openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
-import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
+import { databaseEngines } from "./support/database-engines.js";
 
-let directory: string;
-let postgres: TestPostgres | undefined;
-let made = 0;
-
-const ENGINES = [
-  { name: "sqlite", create: async () => `sqlite:${join(directory, `made/${++made}/access.sqlite`)}` },
-  { name: "postgres", create: async () => (await postgres?.createDatabase()) ?? "" },
-] as const;
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
-  if (!SKIP_POSTGRES) postgres = await startPostgres();
-});
-afterAll(async () => {
-  await postgres?.stop();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-describe.each(ENGINES)("the delivery store on $name", ({ name, create }) => {
+describe.each(databaseEngines())("the delivery store on $name", ({ isSkipped, create }) => {
   let store: DeliveryStore;
   let events: EventStore;
   beforeEach(async ({ skip }) => {
-    if (name === "postgres" && SKIP_POSTGRES) skip();
+    if (isSkipped) skip();
     const database = await openDatabase(parseDatabaseLocation(await create()));
     store = createDeliveryStore(database);
     events = createEventStore(database);

@@ -1,45 +1,25 @@
 /** Events as rows: the same on SQLite and on PostgreSQL. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { addEvents } from "../src/database/add-events.js";
 import { createDeliveryStore } from "../src/database/delivery-store.js";
 import { createEventStore, type EventStore } from "../src/database/event-store.js";
 import { sql } from "../src/database/kysely.js";
 import { MIGRATIONS, migrate } from "../src/database/migrations.js";
 import { type Database, openDatabase, parseDatabaseLocation } from "../src/database/open-database.js";
-import { SKIP_POSTGRES, startPostgres, type TestPostgres } from "./support/postgres.js";
-
-let directory: string;
-let postgres: TestPostgres | undefined;
-let made = 0;
-
-const ENGINES = [
-  { name: "sqlite", create: async () => `sqlite:${join(directory, `made/${++made}/access.sqlite`)}` },
-  { name: "postgres", create: async () => (await postgres?.createDatabase()) ?? "" },
-] as const;
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "gitwharf-test-"));
-  if (!SKIP_POSTGRES) postgres = await startPostgres();
-});
-afterAll(async () => {
-  await postgres?.stop();
-  rmSync(directory, { recursive: true, force: true });
-});
+import { databaseEngines } from "./support/database-engines.js";
 
 const about = { transport: "ssh", options: ["ci.skip"], facts: { repository_id: "7" } };
 const origin = (repository: string, pushId: string) => ({ repository, pushId, user: "ada", about });
 const refs = (...names: readonly string[]) =>
   names.map((refName) => ({ refName, oldOid: "0".repeat(40), newOid: "1".repeat(40) }));
 
-describe.each(ENGINES)("the event store on $name", ({ name, create }) => {
+describe.each(databaseEngines())("the event store on $name", ({ name, isSkipped, create }) => {
   let database: Database;
   let other: Database;
   let store: EventStore;
   beforeEach(async ({ skip }) => {
-    if (name === "postgres" && SKIP_POSTGRES) skip();
+    if (isSkipped) skip();
     const location = parseDatabaseLocation(await create());
     database = await openDatabase(location);
     other = await openDatabase(location);
