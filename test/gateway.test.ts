@@ -38,6 +38,9 @@ async function project(about: Partial<StandInRepository> = {}, by = running): Pr
     { owner: "ada", name, ...about },
     async (client) => {
       writeFileSync(join(client.directory, "README"), "An engine.\n".repeat(200));
+      // Checked where they are pushed, and not pushed again.
+      writeFileSync(join(client.directory, ".gitattributes"), "* text=auto\n");
+      writeFileSync(join(client.directory, ".gitmodules"), "");
       await client.run("add", ".");
       await client.run("commit", "-q", "-m", "begin");
       await client.run("tag", "-a", "-m", "first", "v1");

@@ -12,6 +12,7 @@ import type { RemoteRepository } from "../../client/remote-repository.js";
 import type { ListedPack } from "../../engine/plan-objects.js";
 import { type IngestResult, ingestPack } from "../../engine/ingest/ingest-pack.js";
 import { newObjectTest } from "../../engine/ingest/new-object-links.js";
+import type { FsckPolicy } from "../../object/fsck/fsck-message.js";
 import { hashBytesOf, type ObjectId } from "../../object/object-id.js";
 import { formatEntry, formatPackHeader } from "../../pack/pack-writer.js";
 import type { Quarantine } from "../../storage/contracts/quarantine.js";
@@ -59,6 +60,16 @@ export interface PreparedContribution {
 
 /** All rewritten commits together: messages are bounded by themselves, parents are not. */
 const COMMITS_BYTES_MAX = 16 * 1024 * 1024;
+
+/** As forges check. What a tree names that was not sent is the upstream's, checked or not when it came there. */
+const FSCK: FsckPolicy = {
+  severities: new Map([
+    ["gitmodulesmissing", "ignore"],
+    ["gitattributesmissing", "ignore"],
+  ]),
+  skipList: new Set(),
+  strict: false,
+};
 
 /** @throws Refused, client/…, base/aborted, object/corrupt, storage/io */
 export async function prepareContribution(request: PrepareRequest): Promise<PreparedContribution> {
@@ -153,7 +164,7 @@ async function receive(request: PrepareRequest): Promise<IngestResult> {
       objectFormat,
       limits: packLimits,
       collisionDetection: true,
-      fsck: { severities: new Map(), skipList: new Set(), strict: false },
+      fsck: FSCK,
       maxInputSizeBytes: limits.pushBytesMax,
       signal,
       onProgress,
