@@ -17,6 +17,7 @@ import { formatLogEntry, type LogForm } from "./log-form.js";
 import { openrukoFromEnvironment } from "./openruko-environment.js";
 import { parseLimit } from "./parse-limit.js";
 import type { ServedDeployment } from "./serve-deployment.js";
+import type { GatewayConfiguration, ServedGateway } from "./serve-gateway.js";
 import {
   openServedStorage,
   parseBytes,
@@ -38,6 +39,7 @@ import type { AutoCreate, ServiceLogEntry } from "../transport/service-host.js";
 type Configuration = Partial<GitServerOptions> &
   Partial<ListenOptions> & {
     readonly deploy?: boolean | DeployConfiguration;
+    readonly gateway?: GatewayConfiguration;
     readonly storage?: StorageConfiguration;
   };
 
@@ -225,7 +227,8 @@ export function serveCommand(): Command {
 
 async function serve(directory: string | undefined, flags: ServeFlags): Promise<void> {
   const configuration = flags.config === undefined ? {} : await readConfiguration(flags.config);
-  const { http, ssh, git, metrics, tls, proxyProtocol, deploy, storage, ...fromFile } = configuration;
+  const { http, ssh, git, metrics, tls, proxyProtocol, deploy, gateway, storage, ...fromFile } =
+    configuration;
   const deployConfiguration = deployOf(flags, deploy);
   const repositories = directory ?? fromFile.repositories ?? "./repositories";
   const autoCreate = autoCreateOf(flags) ?? fromFile.autoCreate ?? "push";
@@ -281,6 +284,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
   const stored = await openServedStorage(flags, storage, everything);
   everything = { ...everything, ...stored?.options };
   let deployment: ServedDeployment | undefined;
+  let contributions: ServedGateway | undefined;
   let server: GitServer | undefined;
   let listening: Listening;
   let deployed: readonly string[];
@@ -294,7 +298,15 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
             server: everything,
             log: options.log ?? ((entry) => log(flags.log, entry)),
           });
-    server = createGitServer({ ...everything, ...deployment?.options });
+    contributions =
+      gateway === undefined
+        ? undefined
+        : await (await import("./serve-gateway.js")).openServedGateway({
+            configuration: gateway,
+            server: everything,
+            log: options.log ?? ((entry) => log(flags.log, entry)),
+          });
+    server = createGitServer({ ...everything, ...deployment?.options, ...contributions?.options });
     listening = await listen(server, sshAddress, addresses);
     // Apps may take their time to come up; who wants it to stop does not wait for them.
     deployed = await Promise.race([
@@ -303,6 +315,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     ]);
   } catch (error) {
     await server?.close({ graceMs: 0 });
+    await contributions?.close();
     await deployment?.close();
     await stored?.close();
     throw error;
@@ -334,7 +347,7 @@ async function serve(directory: string | undefined, flags: ServeFlags): Promise<
     });
   });
   await asked;
-  await stop(server, { deployment, stored }, graceMs);
+  await stop(server, { contributions, deployment, stored }, graceMs);
 }
 
 /** The flags have the last word. */
@@ -416,7 +429,11 @@ async function makeDirectory(path: string): Promise<void> {
 
 async function stop(
   server: GitServer,
-  opened: { readonly deployment: ServedDeployment | undefined; readonly stored: ServedStorage | undefined },
+  opened: {
+    readonly contributions: ServedGateway | undefined;
+    readonly deployment: ServedDeployment | undefined;
+    readonly stored: ServedStorage | undefined;
+  },
   graceMs: number,
 ): Promise<void> {
   if (server.active > 0) {
@@ -426,6 +443,7 @@ async function stop(
   }
   await Promise.race([server.close({ graceMs }), stopSignal()]);
   await server.close({ graceMs: 0 });
+  await opened.contributions?.close();
   await opened.deployment?.close();
   await opened.stored?.close();
   process.exit();
@@ -614,6 +632,7 @@ const CONFIGURATION_KEYS: ReadonlySet<string> = new Set(
     metrics: true,
     furtherMetrics: true,
     deploy: true,
+    gateway: true,
     gitDaemon: true,
     sshServer: true,
     proxyProtocol: true,
