@@ -263,6 +263,37 @@ describe("a push that is refused", () => {
   });
 });
 
+describe("an account of the person's own", () => {
+  it("opens the pull request, and is written down nowhere", async () => {
+    const own = await startGatewayWithForge({ accounts: { "token-of-bot": "bot", "token-of-cleo": "cleo" } });
+    try {
+      const by = await own.start({ forges: [{ ...own.forge.forge.settings, tokens: ["token-of-bot"] }] });
+      const upstream = await own.forge.addRepository({ owner: "ada", name: "engine" });
+      const client = await own.cloneBy(by, "ada", "engine");
+      await client.run("commit", "-q", "--allow-empty", "-m", "Turn faster");
+      const withToken = (token: string, ...more: readonly string[]): Promise<GitResult> =>
+        client.try("push", "-f", "-o", `github-token=${token}`, ...more, "gost", "HEAD:main");
+      const first = await withToken("token-of-cleo");
+      expect(first).toMatchObject({ status: 0 });
+      expect(upstream.pulls).toMatchObject([{ author: "cleo" }]);
+      const update = ["-o", `pr-hash=${hashIn(first)}`];
+      expect(reported(await client.try("push", "-f", ...update, "gost", "HEAD:main"))[1]).toBe(
+        "token needed",
+      );
+      expect(await withToken("token-of-cleo", ...update)).toMatchObject({ status: 0 });
+      expect(reported(await withToken("token-of-nobody"))).toEqual([
+        "Failed to ask the forge: forge.example does not accept the token (401).",
+        "refused by the forge",
+      ]);
+      expect(upstream.pulls).toHaveLength(1);
+      for (const text of [own.databaseBytes().toString("latin1"), by.logged()])
+        for (const secret of ["cleo", "token-of"]) expect(text).not.toContain(secret);
+    } finally {
+      await own.close();
+    }
+  });
+});
+
 describe("a push whose pull request cannot be opened at once", () => {
   const OPEN = "POST /repos/{owner}/{repo}/pulls";
 
@@ -344,6 +375,23 @@ describe("what is passed on", () => {
     const commits = await theirs(upstream, client);
     expect(commits).toHaveLength(3);
     expect(commits[1]).toBe(known);
+  });
+
+  it("may be large, and come at the same moment as another", async () => {
+    const { upstream, client, commit } = await project();
+    await commit(
+      "large.bin",
+      Array.from({ length: 400_000 }, (_, i) => (i * 2_654_435_761) % 99_991).join(" "),
+    );
+    const [one, other] = await Promise.all(
+      ["HEAD:one", "HEAD:other"].map((ref) => client.try("push", "gost", ref)),
+    );
+    expect([one, other]).toMatchObject([{ status: 0 }, { status: 0 }]);
+    expect(new Set(upstream.pulls.map(({ branch }) => branch)).size).toBe(2);
+    expect(await theirs(upstream, client)).toHaveLength(2);
+    expect(await client.run("rev-parse", "refs/theirs:large.bin")).toBe(
+      await client.run("rev-parse", "HEAD:large.bin"),
+    );
   });
 
   it("brings a fork what it lacks of its upstream", async () => {
@@ -482,6 +530,11 @@ describe("an address", () => {
     expect((await at("/v1/gh/ada/engine/info/refs?service=git-upload-pack"))[0]).toBe(404);
     expect((await at("/v1/gt/other.example/ada/engine/info/refs?service=git-upload-pack"))[0]).toBe(404);
     expect((await at(`${base}/ada/engine/nothing`))[0]).toBe(404);
+    surroundings.forge.forge.failNext("GET /repos/{owner}/{repo}", { status: 503 }, 3);
+    expect(await at(`${base}/ada/engine-0/info/refs?service=git-upload-pack`)).toEqual([
+      502,
+      "the forge cannot be reached now; try again later\n",
+    ]);
     await surroundings.forge.addRepository({ owner: "ada", name: "private", isPrivate: true });
     expect((await at(`${base}/ada/private/info/refs?service=git-upload-pack`))[0]).toBe(404);
   });

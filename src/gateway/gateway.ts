@@ -87,6 +87,7 @@ export async function createGateway(parts: GatewayParts): Promise<Gateway> {
     owner: randomUUID(),
     // Errors of forges and of our client hold no title, body or token.
     log: (message, error) => parts.log({ level: "error", message, error }),
+    forking: new Map(),
     closing: closing.signal,
   };
   const contributing: Contributing = {

@@ -56,5 +56,12 @@ export function refusalOfForge(error: unknown, doing: string): Refused | undefin
     isGitwharfError(error, "client/refused", "client/bad-answer", "forge/bad-answer", "client/not-callable")
   )
     return refuse("refused by the forge", `Failed to ${doing}: the forge did not answer as it should.`);
+  // The client is there, or nobody would be told.
+  if (isGitwharfError(error, "base/aborted", "base/shutting-down"))
+    return refuse(
+      "interrupted",
+      `It took too long to ${doing}, or this service is being restarted. Look whether there is a pull request before you push again:`,
+      "where the commits had arrived already, it is opened by itself.",
+    );
   return undefined;
 }

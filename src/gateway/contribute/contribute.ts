@@ -3,6 +3,7 @@
  * guard, the upstream, the pack, the forge.
  */
 import type { ByteSource } from "../../base/byte-streams.js";
+import { linkSignals } from "../../base/linked-signal.js";
 import type { Contribution } from "../../database/gateway-store.js";
 import { isNullObjectId, type ObjectId } from "../../object/object-id.js";
 import type { PushRequest } from "../../protocol/receive-pack/push-request.js";
@@ -18,7 +19,7 @@ import { keyOfUpstream, type UpstreamAddress } from "../upstream-name.js";
 import { UPSTREAM_PREFIXES } from "./advertise-upstream.js";
 import { answerLines } from "./answer-text.js";
 import type { ContributionGuard } from "./guard.js";
-import { type Opening, openContribution, tell } from "./open-contribution.js";
+import { forkOnce, type Opening, openContribution, tell } from "./open-contribution.js";
 import { showBytes } from "./passed-on-objects.js";
 import { type PreparedContribution, prepareContribution } from "./prepare-contribution.js";
 import { type ContributionOptions, readContributionOptions } from "./push-options.js";
@@ -52,8 +53,25 @@ export async function contribute(
   contributing: Contributing,
   push: PushToUpstream,
 ): Promise<readonly string[]> {
+  const { closing, settings } = contributing.opening;
+  const here = linkSignals(push.signal, closing);
+  // From the row on nothing depends on the client.
+  const working = linkSignals(AbortSignal.timeout(settings.limits.pushTimeoutMs), closing);
+  try {
+    return await carryOut(contributing, { ...push, signal: here.signal }, working.signal);
+  } finally {
+    here.release();
+    working.release();
+  }
+}
+
+async function carryOut(
+  contributing: Contributing,
+  push: PushToUpstream,
+  working: AbortSignal,
+): Promise<readonly string[]> {
   const { opening, guard, scratch } = contributing;
-  const { settings, upstreams, closing } = opening;
+  const { settings, upstreams } = opening;
   const { limits } = settings;
   const { address, signal } = push;
   const options = readContributionOptions(push.request.options);
@@ -98,8 +116,6 @@ export async function contribute(
       push.onProgress(
         `Anonymized ${contribution.commits} commit${contribution.commits === 1 ? "" : "s"}; asking ${upstream.forge.host} …\n`,
       );
-      // From here on it does not depend on the client.
-      const working = AbortSignal.any([closing, AbortSignal.timeout(limits.pushTimeoutMs)]);
       const toFork = (branch: string, isUpdate: boolean) => (fork: RemoteRepository) =>
         pushWith({ fork, upstream, branch, isUpdate, signal: working });
       const pushWith = async (about: {
@@ -124,6 +140,8 @@ export async function contribute(
         }
       };
       const forge = options.token === undefined ? upstream.forge : upstream.forge.withToken(options.token);
+      const { owner, repo } = upstream.repository;
+      const key = keyOfUpstream({ ...address, owner, repo });
       const outcome =
         previous === undefined
           ? await openContribution(
@@ -132,7 +150,10 @@ export async function contribute(
                 address,
                 name: upstream.repository,
                 forge,
-                fork: await forge.fork(upstream.repository, { signal: working }),
+                fork:
+                  options.token === undefined
+                    ? await forkOnce(opening, { key, forge, name: upstream.repository }, working)
+                    : await forge.fork(upstream.repository, { signal: working }),
                 isOwnAccount: options.token !== undefined,
                 base,
                 tip: contribution.tip,

@@ -30,6 +30,8 @@ export interface Opening {
   /** This process, in leases. */
   readonly owner: string;
   readonly log: (message: string, error: unknown) => void;
+  /** By upstream: one that is being made by our account, which two at once would make twice. */
+  readonly forking: Map<string, Promise<Fork>>;
   /** Fires when the gateway closes. */
   readonly closing: AbortSignal;
 }
@@ -91,6 +93,30 @@ export async function openContribution(
       return { kind: "waiting", contribution };
     }
   });
+}
+
+/** Our account's fork; who comes while it is made gets that one. @throws forge/…, base/aborted */
+export async function forkOnce(
+  { forking }: Opening,
+  about: { readonly key: string; readonly forge: Forge; readonly name: UpstreamName },
+  signal: AbortSignal,
+): Promise<Fork> {
+  const { key, forge, name } = about;
+  const others = forking.get(key);
+  if (others !== undefined) {
+    try {
+      await others;
+    } catch {
+      // It was theirs to fail.
+    }
+  }
+  const own = forge.fork(name, { signal });
+  forking.set(key, own);
+  try {
+    return await own;
+  } finally {
+    if (forking.get(key) === own) forking.delete(key);
+  }
 }
 
 /** Takes up what others have left. @returns how many it has looked at */
