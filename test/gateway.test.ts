@@ -470,6 +470,9 @@ describe("what is passed on", () => {
       }
     expect(await snapshot?.objects.has(original)).toBe(false);
     snapshot?.release();
+    // Where they came from is logged neither.
+    expect(running.logged()).toContain("git-receive-pack 200");
+    expect(running.logged()).not.toMatch(/"address":"/);
     const all = Buffer.concat(texts);
     expect(all.includes("turns\n")).toBe(true);
     for (const secret of [...secrets, "I01234567890", original])

@@ -157,6 +157,7 @@ function createHandler(
       return;
     }
     const site: HttpSite = {
+      keepsNoAddress: true,
       find({ method = "" }) {
         if (address === undefined) throw failure;
         return resourceOf(state, address, method, new URLSearchParams(query));

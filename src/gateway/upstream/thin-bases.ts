@@ -97,16 +97,16 @@ export async function fetchBases(
 ): Promise<void> {
   const { bases, quarantine, snapshot, fetchedBytesMax } = about;
   if (bases.length === 0) return;
+  const receive = async (filter: string | undefined): Promise<void> => {
+    const limits = { packSizeBytesMax: fetchedBytesMax };
+    await upstream.receive({ quarantine, snapshot, wants: bases, filter, limits });
+  };
   try {
-    await upstream.receive({
-      quarantine,
-      snapshot,
-      wants: bases,
-      filter: "tree:0",
-      limits: { packSizeBytesMax: fetchedBytesMax },
-    });
+    await receive("tree:0");
   } catch (error) {
-    if (!isGitwharfError(error, "client/refused")) throw error;
+    // Without filters more comes than was asked for; how much is bounded.
+    if (isGitwharfError(error, "protocol/unsupported")) await receive(undefined);
+    else if (!isGitwharfError(error, "client/refused")) throw error;
   }
 }
 

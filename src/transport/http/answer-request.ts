@@ -22,6 +22,8 @@ import type { ServiceHost } from "../service-host.js";
 import type { ServiceCaller } from "../service-call.js";
 
 export interface HttpSite {
+  /** Where callers come from is not written down: neither in the log, nor in the audit log, nor in traces. @default false */
+  readonly keepsNoAddress?: boolean;
   /** What stands at this address, as far as the request's head tells. @throws what the caller is told */
   find(request: HttpRequest): HttpResource;
   word(refusal: HttpRefusal): WordedRefusal;
@@ -75,7 +77,10 @@ export async function answerRequest(
   const peerAddress = peerAddressOf(request.socket);
   const address = host.clientAddressOf(peerAddress, headerValues(request, "x-forwarded-for"));
   const isTrusted = host.isTrustedProxy(peerAddress);
-  const { begun, requestId } = beginHttpRequest(host, request, { address, isTrusted });
+  const { begun, requestId } = beginHttpRequest(host, request, {
+    address: site.keepsNoAddress === true ? undefined : address,
+    isTrusted,
+  });
   const { activity } = begun;
   response.setHeader("X-Request-Id", requestId);
   const left = new AbortController();
