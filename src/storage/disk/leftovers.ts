@@ -1,7 +1,7 @@
 /**
  * Removing what pushes that were killed left behind: quarantine directories in which nothing was written for a day
  * (`git gc` removes them too, but not every repository meets a `git gc`), and our own `.keep` files of that age.
- * Packs that a fold was about to remove when it was killed go as well.
+ * Packs that a fold was about to remove when it was killed come back, or go where their index has gone.
  */
 import { readdir, rm, unlink } from "node:fs/promises";
 import { readSmallFile } from "./cached-file.js";

@@ -1,5 +1,5 @@
 /** Packs that are removed, and removals that were cut short. */
-import {
+import fs, {
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -8,6 +8,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -63,15 +64,57 @@ describe("removing packs", () => {
     expect(left()).toEqual([".idx", ".keep", ".pack", ".rev"].map((ending) => name + ending));
   });
 
-  it("removes what was moved aside, and leaves what has come anew", async () => {
-    const gone = make("a", ".rev", ".mtimes");
+  it("puts back what is whole, and leaves what has come anew", async () => {
+    const whole = make("a", ".rev");
     const anew = make("b", ".pack", ".idx");
-    for (const name of [gone, anew])
-      for (const ending of [".pack", ".idx"]) writeFileSync(join(directory, `tmp_gone_${name}${ending}`), "");
-    note([gone, anew], 0);
+    for (const name of [whole, anew])
+      for (const ending of [".pack", ".idx", ".mtimes"])
+        writeFileSync(join(directory, `tmp_gone_${name}${ending}`), "");
+    note([whole, anew], 0);
     await finishRemovals(directory, { olderThanMs: 0 });
-    expect(left()).toEqual([`${anew}.idx`, `${anew}.pack`]);
+    expect(left()).toEqual(
+      [".idx", ".pack", ".rev"].map((ending) => whole + ending).concat([`${anew}.idx`, `${anew}.pack`]),
+    );
     expect(readFileSync(join(directory, `${anew}.pack`), "utf8")).toBe("b");
+  });
+
+  it("gives its pack back to who has pushed it meanwhile and found the index gone", async () => {
+    const name = make("a", ".idx");
+    writeFileSync(join(directory, `tmp_gone_${name}.pack`), "a");
+    writeFileSync(join(directory, `tmp_gone_${name}.idx`), "a");
+    note([name], 0);
+    await finishRemovals(directory, { olderThanMs: 0 });
+    expect(left()).toEqual([`${name}.idx`, `${name}.pack`]);
+  });
+
+  it("removes what is aside and has no index any more", async () => {
+    const name = nameOf("a");
+    writeFileSync(join(directory, `tmp_gone_${name}.pack`), "a");
+    note([name], 0);
+    await finishRemovals(directory, { olderThanMs: 0 });
+    expect(left()).toEqual([]);
+  });
+
+  it("leaves alone what is pushed while the old one goes", async () => {
+    const name = make("a", ".pack", ".idx", ".rev", ".mtimes");
+    const { unlink } = fs.promises;
+    let isPushed = false;
+    const pushFirst = async (path: string): Promise<void> => {
+      // The last look for a `.keep` is over.
+      if (!isPushed) make("a", ".keep", ".pack", ".rev", ".idx");
+      isPushed = true;
+      return unlink(path);
+    };
+    Reflect.set(fs.promises, "unlink", pushFirst);
+    syncBuiltinESMExports();
+    try {
+      await removePacks(directory, [name]);
+    } finally {
+      Reflect.set(fs.promises, "unlink", unlink);
+      syncBuiltinESMExports();
+    }
+    expect(isPushed).toBe(true);
+    expect(left()).toEqual([".idx", ".keep", ".pack", ".rev"].map((ending) => name + ending));
   });
 
   it("does not mind that the repository has gone", async () => {

@@ -3,11 +3,12 @@
  * count, and no reader finds an index whose pack has gone.
  *
  * Somebody may be pushing the very same pack just now: he makes a `.keep`, sees that pack and index stand there, and is content. So
- * both are first moved aside, then a `.keep` is looked for, and where there is one they come back.
+ * all of it is first moved aside, then a `.keep` is looked for, and where there is one it comes back. What stands under the
+ * pack's own name after that is somebody's new one, and is never removed.
  *
  * Who is killed in between leaves packs without an index, which nobody would ever remove. So what is about to go is
  * written down first, in a file that git's `prune` takes for a temporary one, and the next to come goes on
- * (`finishRemovals`).
+ * (`finishRemovals`): by putting back what is whole, since he cannot know who has pushed it meanwhile, without a `.keep` by now.
  *
  *     tmp_fold_XXXXXXXX: one name a line, `pack-<hex>`
  */
@@ -21,9 +22,8 @@ import { leaveMultiPackIndex } from "./write-multi-pack-index.js";
 const NOTE_PREFIX = "tmp_fold_";
 const NOTE_BYTES_MAX = 16 * 1024 * 1024;
 const PACK_NAME = /^pack-[0-9a-f]{40,64}$/;
-/** In this order. */
-const ASIDE = [".idx", ".pack"];
-const ENDINGS = [".bitmap", ".rev", ".mtimes", ".pack"];
+/** In this order they go; in the other one they come back. */
+const ASIDE = [".idx", ".pack", ".bitmap", ".rev", ".mtimes"];
 
 /**
  * @param directory `objects/pack`
@@ -34,19 +34,27 @@ export async function removePacks(directory: string, names: readonly string[]): 
   if (names.length === 0 || !(await leaveMultiPackIndex(directory, names))) return;
   const note = `${directory}/${NOTE_PREFIX}${randomBytes(8).toString("hex")}`;
   try {
-    await writeFile(note, `${names.join("\n")}\n`, { flag: "wx" });
+    await writeNote(note, names);
     for (const name of names) {
-      const stem = `${directory}/${name}`;
-      if ((await readStamp(`${stem}.keep`)) !== undefined) continue;
-      for (const ending of ASIDE) await renameIfThere(stem + ending, asideOf(directory, name, ending));
+      if (await isThere(`${directory}/${name}.keep`)) continue;
+      await moveAside(directory, name);
       await settle(directory, name);
     }
+    // Where something failed it stays: the next one goes on by it.
+    await unlinkIfThere(note);
   } catch (cause) {
     // The whole repository was removed meanwhile.
     if (isAbsent(cause)) return;
     throw ioError("removing folded packs in", directory, cause);
-  } finally {
-    await unlink(note).catch(() => undefined);
+  }
+}
+
+async function writeNote(path: string, names: readonly string[]): Promise<void> {
+  try {
+    await writeFile(path, `${names.join("\n")}\n`, { flag: "wx" });
+  } catch (error) {
+    await unlink(path).catch(() => undefined);
+    throw error;
   }
 }
 
@@ -76,23 +84,37 @@ async function finishOne(directory: string, note: string): Promise<void> {
   const text = (await readSmallFile(note, NOTE_BYTES_MAX))?.toString("latin1") ?? "";
   for (const name of text.split("\n")) {
     if (!PACK_NAME.test(name)) continue;
+    const hasIndex =
+      (await isThere(asideOf(directory, name, ".idx"))) || (await isThere(`${directory}/${name}.idx`));
+    if (hasIndex) await putBack(directory, name);
+    else if (!(await isThere(`${directory}/${name}.keep`))) await moveAside(directory, name);
     await settle(directory, name);
   }
   await unlinkIfThere(note);
 }
 
-/** Ends what was begun: puts pack and index back where the pack is kept by now, removes all of it otherwise. */
-async function settle(directory: string, name: string): Promise<void> {
-  const stem = `${directory}/${name}`;
-  if ((await readStamp(`${stem}.keep`)) !== undefined) {
-    for (const ending of ASIDE.toReversed())
-      if ((await readStamp(stem + ending)) === undefined)
-        await renameIfThere(asideOf(directory, name, ending), stem + ending);
-  } else if ((await readStamp(`${stem}.idx`)) === undefined) {
-    // One that has its index still, or again, counts: it is not ours to remove any more.
-    for (const ending of ENDINGS) await unlinkIfThere(stem + ending);
+async function moveAside(directory: string, name: string): Promise<void> {
+  for (const ending of ASIDE)
+    await renameIfThere(`${directory}/${name}${ending}`, asideOf(directory, name, ending));
+}
+
+/** All but times of unreachable objects: somebody may need them again. */
+async function putBack(directory: string, name: string): Promise<void> {
+  for (const ending of ASIDE.toReversed()) {
+    const path = `${directory}/${name}${ending}`;
+    if (ending !== ".mtimes" && !(await isThere(path)))
+      await renameIfThere(asideOf(directory, name, ending), path);
   }
+}
+
+/** Ends what was begun: puts back what is kept by now, and removes what is aside otherwise. */
+async function settle(directory: string, name: string): Promise<void> {
+  if (await isThere(`${directory}/${name}.keep`)) await putBack(directory, name);
   for (const ending of ASIDE) await unlinkIfThere(asideOf(directory, name, ending));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await readStamp(path)) !== undefined;
 }
 
 function asideOf(directory: string, name: string, ending: string): string {
