@@ -421,6 +421,37 @@ describe("sweeping", () => {
     expect(await sweep(0)).toMatchObject({ kind: "swept", reachable: 7 });
   });
 
+  it("removes no copy of what has rotted in the pack that would stay", async () => {
+    const head = await push("main");
+    const blob = await bare.run("rev-parse", `${head}:file-${serial - 1}`);
+    await sweep();
+    const [whole = ""] = packs(".pack");
+    // The same blob once more, in a pack of its own.
+    const snapshot = await repository.snapshot();
+    const object = await snapshot.objects.read(blob);
+    snapshot.release();
+    const quarantine = await repository.openQuarantine();
+    const copy = { oid: blob, type: "blob", data: object?.data ?? Buffer.alloc(0) } as const;
+    await finishPack(await quarantine.createPack(), "sha1", [copy]);
+    await quarantine.publish();
+    await quarantine.discard();
+    const path = packPath(`${whole}.pack`);
+    const bytes = readFileSync(path);
+    const index = indexOf(whole);
+    const at = index.offsetAt(index.find(blob)) + 5;
+    bytes.writeUInt8(bytes.readUInt8(at) ^ 0xff, at);
+    writeFileSync(`${path}.new`, bytes);
+    renameSync(`${path}.new`, path);
+    // Nothing of it is in memory.
+    await repository.close();
+    await store.close();
+    store = createDiskRepositoryStore({ directory: workspace.directory, durability: "none" });
+    repository = (await store.open("app")) ?? repository;
+    await expect(sweep()).rejects.toMatchObject({ code: "object/corrupt" });
+    expect(packs(".pack")).toHaveLength(2);
+    expect(leftovers()).toEqual([]);
+  });
+
   it("leaves loose files alone that cannot be read and that nobody needs", async () => {
     await push("main");
     mkdirSync(join(bare.directory, "objects/ab"));
@@ -470,11 +501,51 @@ describe("sweeping", () => {
     expect(await sweepGarbage(late, { graceMs: GRACE_MS })).toMatchObject({
       kind: "swept",
       dropped: 0,
-      keptBecause: "something leads to it again",
+      keptBecause: "something leads to it again, or a push is under way",
     });
     await bare.run("fsck", "--full", "--strict");
     expect(await bare.run("rev-parse", "back^{commit}")).toBe(topic);
     expect(await sweep()).toMatchObject({ kind: "swept", unreachable: 0 });
+    await bare.run("fsck", "--full", "--strict");
+  });
+
+  it("drops nothing while somebody pushes, ours or git", async () => {
+    await push("main");
+    await push("topic");
+    await bare.run("update-ref", "-d", "refs/heads/topic");
+    await sweep();
+    age(() => 20);
+    const before = await allObjects();
+    const quarantine = await repository.openQuarantine();
+    const sink = await quarantine.createPack();
+    await sink.append(Buffer.from("PACK"));
+    // Made while the pack is on its way.
+    while (!readdirSync(join(bare.directory, "objects")).some((name) => name.startsWith("tmp_objdir-incoming-")))
+      await new Promise((resolve) => setImmediate(resolve));
+    expect(await sweep()).toMatchObject({
+      kind: "swept",
+      dropped: 0,
+      keptBecause: "something leads to it again, or a push is under way",
+    });
+    expect(await allObjects()).toEqual(before);
+    await quarantine.discard();
+    mkdirSync(join(bare.directory, "objects/tmp_objdir-incoming-a1b2c3"));
+    expect(await sweep()).toMatchObject({ dropped: 0 });
+    rmSync(join(bare.directory, "objects/tmp_objdir-incoming-a1b2c3"), { recursive: true });
+    expect(await sweep()).toMatchObject({ kind: "swept", dropped: 3, keptBecause: undefined });
+    await bare.run("fsck", "--full", "--strict");
+  });
+
+  it("keeps what the main work tree alone names, served by a linked one", async () => {
+    await push("main");
+    const own = await makeLoose("own");
+    await bare.run("update-ref", "refs/worktree/own", own);
+    await bare.run("worktree", "add", "-q", "--detach", "../tree", "main");
+    const linked = await store.open("tree");
+    const outcome = await sweepGarbage(linked?.upkeep as Upkeep, { graceMs: 0 });
+    await linked?.close();
+    expect(outcome).toMatchObject({ kind: "swept", reachable: 4, dropped: 0 });
+    expect(await bare.run("cat-file", "-t", own)).toBe("blob");
     await bare.run("fsck", "--full", "--strict");
   });
 

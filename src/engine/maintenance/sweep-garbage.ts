@@ -23,6 +23,7 @@ import type { Snapshot } from "../../storage/contracts/repository.js";
 import type { SweepReplacement, SweepWork, Upkeep } from "../../storage/contracts/upkeep.js";
 import { TreeCursor } from "../fetch/tree-cursor.js";
 import { membership } from "../reachability.js";
+import { mustBeWhole } from "./must-be-whole.js";
 import type { PlannedPack, SweepPlan, SweepRequest } from "./sweep-plan.js";
 import type { SweepTask } from "./sweep-worker.js";
 import { writeCopiedPack } from "./fold-packs.js";
@@ -99,6 +100,7 @@ class Sweep {
     const removedLoose = work.loose.filter((oid) => !unreadable.has(oid));
     if (removed.length === 0 && removedLoose.length === 0 && !this.#isChanged(needed, unneeded))
       return { kind: "nothing to do" };
+    if (removed.length > 0 || removedLoose.length > 0) await this.#mustStandWhole([needed, unneeded?.pack]);
     throwIfAborted(signal);
     const replaced = await work.replace({
       needed,
@@ -131,7 +133,7 @@ class Sweep {
       dropped: isKept ? 0 : plan.droppedCount,
       packsRemoved: done.removed.length,
       looseRemoved: isKept ? 0 : done.removedLoose.length,
-      keptBecause: isKept ? "something leads to it again" : done.keptBecause,
+      keptBecause: isKept ? "something leads to it again, or a push is under way" : done.keptBecause,
     };
   }
 
@@ -173,6 +175,12 @@ class Sweep {
           });
     await mustHold(pack, planned.ids);
     return pack;
+  }
+
+  /** Of packs that were there before: what is written now was checked on the way. */
+  async #mustStandWhole(staying: readonly (Pack | undefined)[]): Promise<void> {
+    const { signal } = this.#options;
+    for (const { pack } of this.#work.packs) if (staying.includes(pack)) await mustBeWhole(pack, { signal });
   }
 
   #packOf(key: string): Pack {

@@ -11,7 +11,7 @@
  * Never touched: packs with a `.keep` or a name that is not their checksum, packs of alternates. Nothing at all is done with
  * promisor packs, precious objects, grafts, damaged packs or refs, a multi-pack-index that is not understood.
  */
-import { unlink } from "node:fs/promises";
+import { readdir, unlink } from "node:fs/promises";
 import { isGitwharfError } from "../../base/errors.js";
 import type { ObjectId } from "../../object/object-id.js";
 import type { Pack } from "../../pack/pack.js";
@@ -26,7 +26,7 @@ import type {
   SweepWork,
 } from "../contracts/upkeep.js";
 import { readSmallFile } from "./cached-file.js";
-import type { DiskQuarantine } from "./disk-quarantine.js";
+import { type DiskQuarantine, QUARANTINE_PREFIX } from "./disk-quarantine.js";
 import { dropCommitGraph } from "./drop-commit-graph.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { readStamp } from "./file-stamp.js";
@@ -55,6 +55,8 @@ export interface DiskSweepOptions {
 }
 
 const MTIMES_BYTES_MAX = 2 ** 31 - 1;
+/** A push that takes longer has been killed (`leftovers.ts`). */
+const PUSH_MS_MAX = 24 * 60 * 60 * 1000;
 
 /** @throws storage/io, storage/not-found */
 export async function beginDiskSweep(options: DiskSweepOptions): Promise<SweepBeginning> {
@@ -286,17 +288,30 @@ class DiskSweep implements SweepWork {
       const stamp = await readStamp(`${directory.path}/${pack.name}.pack`);
       if (stamp === undefined || stamp.modifiedMs !== this.#parts.modifiedMs.get(pack)) return false;
     }
+    // Before refs are read: what has ended by then shows in them.
+    if (this.#hasNewKeep() || (await isPushUnderWay(`${commonDirectory}/objects`))) return false;
     const snapshot = await take();
     try {
       if (brokenRef(this.#options, snapshot) !== undefined) return false;
       const { objectFormat } = directory;
-      const { roots } = await readSweepRoots({ ...this.#options, objectFormat });
+      const { roots, rawRoots } = await readSweepRoots({ ...this.#options, objectFormat });
+      // What stands in them was looked for in the plan.
+      if (!sameBytes(rawRoots, this.rawRoots)) return false;
       if (!(await mayStillDrop({ snapshot, roots }))) return false;
     } finally {
       snapshot.release();
     }
     // Commits that it knows may go.
     return dropCommitGraph(`${commonDirectory}/objects`);
+  }
+
+  /** A push that has come since the lists were made, whose refs have not moved yet. */
+  #hasNewKeep(): boolean {
+    const { packs: directory } = this.#options;
+    const known = new Set([...this.held.map(({ name }) => name), ...this.#parts.quarantine.publishedNames]);
+    for (const [name] of directory.filesByName())
+      if (directory.names.has(`${name}.keep`) && !known.has(name)) return true;
+    return false;
   }
 
   /** One of unreachable objects: without a bitmap, which is for others. */
@@ -308,6 +323,27 @@ class DiskSweep implements SweepWork {
     if (known?.equals(mtimes) === true) return;
     await writeBesidePack(stem, ".mtimes", mtimes, { sync, shared: await this.#options.shared() });
   }
+}
+
+/**
+ * Ours or git's. What it has found to be there it may hold open still, and its refs move later, when its hooks have ended: an object
+ * that goes meanwhile would be missing.
+ */
+async function isPushUnderWay(objectsDirectory: string): Promise<boolean> {
+  try {
+    for (const name of await readdir(objectsDirectory)) {
+      if (!name.startsWith(QUARANTINE_PREFIX)) continue;
+      const stamp = await readStamp(`${objectsDirectory}/${name}`);
+      if (stamp !== undefined && Date.now() - stamp.modifiedMs < PUSH_MS_MAX) return true;
+    }
+    return false;
+  } catch (cause) {
+    throw ioError("listing", objectsDirectory, cause);
+  }
+}
+
+function sameBytes(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((bytes, i) => Buffer.compare(bytes, b[i] as Uint8Array) === 0);
 }
 
 async function unlinkIfThere(path: string): Promise<void> {

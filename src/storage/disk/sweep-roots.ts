@@ -12,6 +12,7 @@ import type { RefFormat } from "../contracts/repository.js";
 import { readSmallFile } from "./cached-file.js";
 import { ioError, isAbsent } from "./file-errors.js";
 import { openRefStore } from "./open-ref-store.js";
+import { WORKTREE_DIRECTORIES } from "./refs/ref-paths.js";
 
 export interface SweepRootsOptions {
   readonly commonDirectory: string;
@@ -27,8 +28,10 @@ export interface SweepRoots {
 
 const FILE_BYTES_MAX = 512 * 1024 * 1024;
 const DEPTH_MAX = 64;
+/** Others have their turn after so many. */
+const IDS_AT_ONCE = 10_000;
 /** `HEAD`, `ORIG_HEAD`, `BISECT_EXPECTED_REV` … */
-const PSEUDOREF = /^[A-Z][A-Z_]*$/;
+const PSEUDOREF = /^[A-Z][A-Z_-]*$/;
 const INDEX = /^(?:index|sharedindex\.[0-9a-f]+|next-index-.*)$/;
 /** Of commands at work, below a git directory. */
 const STATE_DIRECTORIES = ["rebase-merge", "rebase-apply", "sequencer"];
@@ -41,6 +44,8 @@ export async function readSweepRoots(options: SweepRootsOptions): Promise<SweepR
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => `${commonDirectory}/worktrees/${name}`);
   await found.takeGitDirectory(commonDirectory);
+  // Those of the main work tree: a repository that is served by a linked one has its own in their place.
+  for (const own of WORKTREE_DIRECTORIES) await found.takeAll(`${commonDirectory}/refs/${own}`);
   for (const directory of linked) {
     await found.takeGitDirectory(directory);
     await found.takeAll(`${directory}/refs`);
@@ -91,7 +96,11 @@ class Found implements SweepRoots {
 
   async #takeText(path: string): Promise<void> {
     const text = (await readSmallFile(path, FILE_BYTES_MAX))?.toString("latin1") ?? "";
-    for (const [oid] of text.matchAll(this.#pattern)) this.add(oid);
+    let count = 0;
+    for (const [oid] of text.matchAll(this.#pattern)) {
+      this.add(oid);
+      if (++count % IDS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   async #takeRaw(path: string): Promise<void> {
