@@ -105,6 +105,22 @@ describe("gitwharf maintenance", () => {
     expect((await maintenance("status")).printed).toContain("due: nothing");
   });
 
+  it("goes on with --all where one cannot be looked after, and tells of it", async () => {
+    // Before and behind it.
+    for (const name of ["a", "z"]) await workspace.run("init", "-q", "--bare", `repositories/${name}.git`);
+    await bare.run("config", "gc.pruneExpire", "nonsense");
+    await workspace.run("init", "-q", "local");
+    const local = workspace.in("local");
+    const head = await commit(local, "one");
+    const refs = Array.from({ length: 70 }, (_, i) => `${head}:refs/heads/b${i}`);
+    for (const name of ["a", "z"])
+      await local.run("push", "-q", workspace.in(`repositories/${name}.git`).directory, ...refs);
+    const { code, printed } = await maintenance("run", "--all");
+    expect(code).toBe(1);
+    expect(printed).toMatch(/^gitwharf: app: .*pruneExpire/m);
+    for (const name of ["a", "z"]) expect(printed).toContain(`${name}: packed 70 refs`);
+  });
+
   it("loses nothing beside a server, pushes, clones and git", async () => {
     await bare.run("config", "gc.autoPackLimit", "3");
     const directory = join(workspace.directory, "repositories");

@@ -136,6 +136,23 @@ describe("a server on a disk", () => {
     await repository.close();
   });
 
+  it("does the rest where garbage cannot be collected, and tells why", async () => {
+    const repository = await store.create("app");
+    await push(repository, "main", "one");
+    await push(repository, undefined, "nobody's");
+    await sweepGarbage(repository.upkeep as Upkeep, { graceMs: GRACE_MS });
+    age(15);
+    for (const label of ["two", "three"]) await push(repository, "main", label);
+    await workspace.in("app.git").run("config", "gc.autoPackLimit", "1");
+    writeFileSync(join(workspace.directory, "app.git/refs/heads/gone"), `${"1".repeat(40)}\n`);
+    const m = begin();
+    m.afterPush("app");
+    await m.settled();
+    expect(failures).toMatchObject([{ code: "object/corrupt" }]);
+    expect(done).toEqual(["app fold: 3"]);
+    await repository.close();
+  });
+
   it("looks after repositories in which something has waited long enough, though nobody pushes", async () => {
     const repository = await store.create("app");
     await push(repository, "main", "one");

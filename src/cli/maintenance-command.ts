@@ -3,6 +3,7 @@
  * `gitwharf maintenance status`: how a repository stands, what is due and why.
  */
 import { Command, InvalidArgumentError } from "commander";
+import { isGitwharfError } from "../base/errors.js";
 import { UPKEEP_TASKS, type UpkeepTask } from "../engine/maintenance/upkeep-due.js";
 import { parseRepositoryName } from "../storage/contracts/repository-name.js";
 import type { Repository, RepositoryStore } from "../storage/contracts/repository.js";
@@ -40,11 +41,13 @@ export function maintenanceCommand(): Command {
         command.error("error: it takes the name of a repository, or --all", { exitCode: 2 });
       await withAnyStorage(flags, async (store) => {
         for await (const name of namesOf(store, text)) {
-          const repository = await mustOpen(store, name, flags);
           try {
-            await runTasks(repository, { onlyDue: flags.all === true, tasks: flags.task });
-          } finally {
-            await repository.close();
+            await runFor(store, name, flags);
+          } catch (error) {
+            // One that is damaged does not keep the others from being looked after.
+            if (flags.all !== true || !isGitwharfError(error)) throw error;
+            console.error(`gitwharf: ${name}: ${error.message}`);
+            process.exitCode = 1;
           }
         }
       });
@@ -73,6 +76,15 @@ export function maintenanceCommand(): Command {
     .description("Look after repositories.")
     .addCommand(run)
     .addCommand(status);
+}
+
+async function runFor(store: RepositoryStore, name: string, flags: RunFlags): Promise<void> {
+  const repository = await mustOpen(store, name, flags);
+  try {
+    await runTasks(repository, { onlyDue: flags.all === true, tasks: flags.task });
+  } finally {
+    await repository.close();
+  }
 }
 
 async function* namesOf(store: RepositoryStore, text: string | undefined): AsyncIterable<string> {

@@ -142,14 +142,22 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
     let due = await look();
     for (const task of UPKEEP_TASKS) {
       if (!due.has(task)) continue;
-      if (task === "fold") {
-        await fold(name, packs);
+      try {
+        if (task === "fold") {
+          await fold(name, packs);
+          continue;
+        }
+        const { kind, text, damage } = await runUpkeepTask(task, repository, { signal: closing.signal });
+        for (const error of damage) options.onFailure(name, error);
+        if (kind !== "done") continue;
+        options.onUpkeep?.({ name, task, text });
+      } catch (error) {
+        if (closing.signal.aborted || isGitwharfError(error, "storage/not-found")) throw error;
+        // Where garbage cannot be collected, since an object is missing, packs are to be folded all the same.
+        pause(name);
+        options.onFailure(name, error);
         continue;
       }
-      const { kind, text, damage } = await runUpkeepTask(task, repository, { signal: closing.signal });
-      for (const error of damage) options.onFailure(name, error);
-      if (kind !== "done") continue;
-      options.onUpkeep?.({ name, task, text });
       due = await look();
     }
   };

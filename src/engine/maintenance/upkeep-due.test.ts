@@ -67,6 +67,7 @@ describe("what is due", () => {
     ["one for a third", packs({ newBytes: 34 * MIB }), ["gc"]],
     ["none for less than 16 MiB", packs({ newBytes: 15 * MIB, bytes: 15 * MIB }), []],
     ["none of more than 4 GiB", packs({ newBytes: 5000 * MIB, bytes: 5000 * MIB }), []],
+    ["none of more than a million objects", packs({ cruft: waiting(20), objects: 1_000_001 }), []],
     ["a bitmap where there is none", { bitmapMs: undefined }, ["bitmap"]],
     ["none within an hour of the last", { bitmapMs: undefined, ...ran("bitmap", 1000) }, []],
     [

@@ -36,6 +36,8 @@ const DRIFT_MIN = 1 / 3;
 const NEW_BYTES_MIN = 16 * 1024 * 1024;
 /** A repository that is larger is swept when somebody asks for it. */
 const SWEPT_BYTES_MAX = 4 * 1024 * 1024 * 1024;
+/** The same: a sweep takes up to 2 KiB of memory for each. */
+const SWEPT_OBJECTS_MAX = 1_000_000;
 /** Smaller packs are walked through as quickly as a bitmap could be read. */
 const BITMAP_OBJECTS_MIN = 2000;
 /** Objects that came after the commit-graph: these, and a twentieth of all. */
@@ -76,6 +78,7 @@ function looseRefs({ refs }: UpkeepSurvey): string | undefined {
 function garbage(survey: UpkeepSurvey, graceMs: number): string | undefined {
   const { nowMs, packs } = survey;
   if (isRecent(survey, "gc", DAY_MS) || packs.bytes > SWEPT_BYTES_MAX) return undefined;
+  if (packs.objects > SWEPT_OBJECTS_MAX) return undefined;
   const { oldestMs } = packs.cruft;
   if (oldestMs !== undefined && oldestMs + graceMs <= nowMs)
     return "unreachable objects have waited long enough";
