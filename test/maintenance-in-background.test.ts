@@ -136,6 +136,22 @@ describe("a server on a disk", () => {
     await repository.close();
   });
 
+  it("lets what was just found wait an hour by itself, whatever gc.pruneExpire says", async () => {
+    const repository = await store.create("app");
+    await push(repository, "main", "one");
+    await push(repository, undefined, "nobody's");
+    await sweepGarbage(repository.upkeep as Upkeep, { graceMs: GRACE_MS });
+    await workspace.in("app.git").run("config", "gc.pruneExpire", "now");
+    const m = begin();
+    expect(await look(m)).toEqual([]);
+    expect((await repository.upkeep?.survey())?.packs.cruft.objects).toBe(3);
+    age(1);
+    expect(await look(m)).toEqual([
+      "app gc: 3 objects are reachable, 0 are not and wait, 3 have gone; 1 packs and 0 loose objects were taken together",
+    ]);
+    await repository.close();
+  });
+
   it("does the rest where garbage cannot be collected, and tells why", async () => {
     const repository = await store.create("app");
     await push(repository, "main", "one");

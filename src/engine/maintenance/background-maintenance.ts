@@ -59,6 +59,8 @@ const PAUSE_MS = 10 * 60 * 1000;
 const PAUSED_MAX = 1000;
 const EVERY_MS = 60 * 60 * 1000;
 const SURVEY_EVERY_MS = 60 * 1000;
+/** With `gc.pruneExpire = now`: others write objects that their refs do not name yet, and nobody has asked for this moment. */
+const GRACE_MIN_MS = 60 * 60 * 1000;
 const SURVEYED_MAX = 1000;
 const QUIET_MS = 60 * 1000;
 /** Repositories that are waited for at once. Where there are more, the next push to them looks again. */
@@ -147,7 +149,10 @@ export function createBackgroundMaintenance(options: BackgroundMaintenanceOption
           await fold(name, packs);
           continue;
         }
-        const { kind, text, damage } = await runUpkeepTask(task, repository, { signal: closing.signal });
+        const { kind, text, damage } = await runUpkeepTask(task, repository, {
+          signal: closing.signal,
+          graceMinMs: GRACE_MIN_MS,
+        });
         for (const error of damage) options.onFailure(name, error);
         if (kind !== "done") continue;
         options.onUpkeep?.({ name, task, text });

@@ -26,6 +26,8 @@ export interface UpkeepOptions {
   readonly signal?: AbortSignal | undefined;
   /** A multi-pack-index is made afterwards: what it names may be folded. @default false */
   readonly indexes?: boolean;
+  /** Unreachable objects wait at least so long, whatever gc.pruneExpire says. @default 0 */
+  readonly graceMinMs?: number;
 }
 
 /** In a smaller repository loose objects go straight to where they belong. */
@@ -94,10 +96,13 @@ async function packLoose({ upkeep }: Repository, options: UpkeepOptions): Promis
   }
 }
 
-async function sweep(repository: Repository, { signal }: UpkeepOptions): Promise<UpkeepResult> {
+async function sweep(
+  repository: Repository,
+  { signal, graceMinMs = 0 }: UpkeepOptions,
+): Promise<UpkeepResult> {
   const { upkeep } = repository;
   if (upkeep === undefined) return nothing("garbage is collected by 'gitwharf storage gc'");
-  const { graceMs } = (await repository.settings()).upkeep;
+  const graceMs = Math.max((await repository.settings()).upkeep.graceMs, graceMinMs);
   // Entries of packs alone can be copied as they are.
   const { packs } = await upkeep.survey();
   if (packs.objects >= COPIED_OBJECTS_MIN) await packLooseObjects(upkeep, { signal });
