@@ -15,12 +15,15 @@ const script = fileURLToPath(new URL("./support/sweep-until-killed.js", import.m
 const GRACE_MS = 14 * 24 * 60 * 60 * 1000;
 /** More than a sweep of so few packs can need. */
 const STEPS_MAX = 120;
+const STILL_MS = 60_000;
 let workspace: GitClient;
+let app: string;
 const needed: string[] = [];
 const waiting: string[] = [];
 
 beforeAll(async () => {
   workspace = createWorkspace();
+  app = join(workspace.directory, "app.git");
   const store = createDiskRepositoryStore({ directory: workspace.directory, durability: "none" });
   const repository = await store.create("made");
   for (const label of ["needed", "waits"]) {
@@ -47,13 +50,28 @@ afterAll(async () => {
   removeDirectory(workspace);
 });
 
-/** @returns the exit code; null when it was killed */
+/**
+ * Once more where a process stood still: glibc before 2.41 may lose the signal that wakes a thread of libuv's pool
+ * (sourceware bug 25847), and a process that waits for nothing else then waits for ever.
+ * @returns the exit code; null when it was killed
+ */
 async function sweepUntil(step: number): Promise<number | null> {
-  const child = spawn(process.execPath, [script, workspace.directory, "app", String(step)], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const [code] = (await once(child, "close")) as [number | null];
-  return code;
+  for (let attempt = 1; ; attempt++) {
+    cpSync(join(workspace.directory, "made.git"), app, { recursive: true });
+    const child = spawn(process.execPath, [script, workspace.directory, "app", String(step)], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    let isStill = false;
+    const timer = setTimeout(() => {
+      isStill = true;
+      child.kill("SIGKILL");
+    }, STILL_MS);
+    const [code] = (await once(child, "close")) as [number | null];
+    clearTimeout(timer);
+    if (!isStill) return code;
+    if (attempt === 2) throw new Error(`twice a sweep stood still before step ${step}`);
+    rmSync(app, { recursive: true });
+  }
 }
 
 async function sweepOnce(): Promise<string> {
@@ -89,7 +107,6 @@ describe("a sweep that is killed", () => {
     };
     let step = 1;
     for (; step <= STEPS_MAX; step++) {
-      cpSync(join(workspace.directory, "made.git"), bare.directory, { recursive: true });
       const code = await sweepUntil(step);
       await mustHold(step);
       if (code !== null) {
@@ -114,5 +131,5 @@ describe("a sweep that is killed", () => {
     }
     expect(step).toBeGreaterThan(15);
     expect(step).toBeLessThan(STEPS_MAX);
-  }, 180_000);
+  }, 300_000);
 });
