@@ -520,7 +520,9 @@ describe("sweeping", () => {
     const sink = await quarantine.createPack();
     await sink.append(Buffer.from("PACK"));
     // Made while the pack is on its way.
-    while (!readdirSync(join(bare.directory, "objects")).some((name) => name.startsWith("tmp_objdir-incoming-")))
+    while (
+      !readdirSync(join(bare.directory, "objects")).some((name) => name.startsWith("tmp_objdir-incoming-"))
+    )
       await new Promise((resolve) => setImmediate(resolve));
     expect(await sweep()).toMatchObject({
       kind: "swept",
